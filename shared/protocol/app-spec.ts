@@ -1,0 +1,228 @@
+/**
+ * What an app declares: the keys of `[[app]]` in the app file and of `apps.apply`, and the `[app_config]` defaults they
+ * may override. Keys are snake_case in both, so a TOML app file and its JSON are the same thing.
+ */
+import { z } from 'zod';
+
+/** Kubernetes resource quantity, as in `500m`, `1.5`, `256Mi`. */
+const quantity = z
+  .union([z.string(), z.number().positive()])
+  .transform(String)
+  .pipe(
+    z.string().regex(/^\d{1,12}(\.\d{1,6})?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$/, 'must be a quantity such as 500m, 1.5 or 256Mi'),
+  );
+
+const envName = z.string().regex(/^[A-Za-z_][A-Za-z0-9_.-]{0,252}$/, 'must be an environment variable name');
+const envTable = z
+  .record(envName, z.string().max(65_536))
+  .refine((table) => Object.keys(table).length <= 256, 'at most 256 entries');
+
+export const appName = z
+  .string()
+  .regex(
+    /^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$/,
+    'must be 1 to 63 of a-z, 0-9 and -, begin with a letter and not end with -',
+  );
+
+const hostPattern = /^(\*\.)?[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$/;
+const pathPattern = /^(\/[A-Za-z0-9._~!$&'()*+,;=:@-]+)*\/?$/;
+
+/** A route as declared: `/x`, `host.example/x`, `*.example/x`. Split it with `parseRoute`. */
+export const routePath = z
+  .string()
+  .min(1)
+  .max(512)
+  .refine(
+    (value) => parseRoute(value) !== undefined,
+    'must be /path, host/path or *.domain/path, without query, dot segments or empty segments',
+  );
+
+/** @returns host (`''` any, lower case) and path (`/` or `/a/b`, no trailing slash), or undefined when malformed. */
+export function parseRoute(value: string): { host: string; path: string } | undefined {
+  const slash = value.indexOf('/');
+  const host = (slash < 0 ? value : value.slice(0, slash)).toLowerCase();
+  const rawPath = slash < 0 ? '/' : value.slice(slash);
+  if (host !== '' && (host.length > 253 || !hostPattern.test(host))) return undefined;
+  if (!pathPattern.test(rawPath)) return undefined;
+  if (rawPath.split('/').some((segment) => segment === '.' || segment === '..')) return undefined;
+  const path = rawPath.length > 1 && rawPath.endsWith('/') ? rawPath.slice(0, -1) : rawPath;
+  return { host, path };
+}
+
+const secs = (min: number, max: number): z.ZodNumber => z.number().min(min).max(max);
+
+/** Defaults of every app: `[app_config]` of the agent; an app overrides single keys in `[app.config]`. */
+export const appConfig = z.strictObject({
+  on_failed_update: z
+    .enum(['previous', 'fail'])
+    .default('previous')
+    .describe('What calls get when a new version fails: the previous version, or 502 until someone acts.'),
+  strip_path: z
+    .boolean()
+    .default(true)
+    .describe('Take the route path off before the call reaches the app; it is told in X-Forwarded-Prefix.'),
+  max_concurrency: z
+    .int()
+    .min(0)
+    .max(100_000)
+    .default(0)
+    .describe('Calls in flight per target at most; 0 is no limit.'),
+  hold: z
+    .strictObject({
+      max_calls: z.int().min(1).max(100_000).default(5_000).describe('Calls of this app that may wait in one router.'),
+      timeout_secs: secs(1, 3_600).default(300).describe('How long a call may wait, seconds.'),
+    })
+    .prefault({}),
+  update: z
+    .strictObject({
+      hold: z
+        .boolean()
+        .default(true)
+        .describe(
+          'Hold calls while a new version starts; false lets the old version answer until the new one has started.',
+        ),
+      drain_secs: secs(0, 3_600)
+        .default(30)
+        .describe('Time that calls in flight on the old version have to end, seconds.'),
+    })
+    .prefault({}),
+  container: z
+    .strictObject({
+      idle_shutdown_secs: secs(0, 604_800)
+        .default(180)
+        .describe('Idle time after which the app goes to zero, seconds; 0 is never.'),
+      start_deadline_secs: secs(1, 3_600)
+        .default(120)
+        .describe('Time from start to the first answer after which a version has failed, seconds.'),
+    })
+    .prefault({}),
+  kubernetes: z
+    .strictObject({
+      strict_version_check: z
+        .boolean()
+        .default(true)
+        .describe(
+          'Once apply has returned no call is answered by an older version; false lets calls go on as soon as one pod of the new version is Ready.',
+        ),
+      default_volume_size: quantity.default('10Gi').describe('Size of a volume that names none.'),
+      scaling_threshold_cpu: z
+        .int()
+        .min(1)
+        .max(100)
+        .default(80)
+        .describe('CPU utilisation, percent, above which an app with max_replicas > 1 grows.'),
+      run_as_non_root: z.boolean().default(false).describe('Refuse to start an image that runs as root.'),
+      unschedulable_grace_secs: secs(0, 3_600)
+        .default(60)
+        .describe('How long a pod may be unschedulable before the version has failed, seconds.'),
+    })
+    .prefault({}),
+});
+export type AppConfig = z.output<typeof appConfig>;
+
+/** The same keys, all optional and without defaults: what an app overrides. */
+export const appConfigOverrides = z.strictObject({
+  on_failed_update: z.enum(['previous', 'fail']).optional(),
+  strip_path: z.boolean().optional(),
+  max_concurrency: z.int().min(0).max(100_000).optional(),
+  hold: z
+    .strictObject({ max_calls: z.int().min(1).max(100_000).optional(), timeout_secs: secs(1, 3_600).optional() })
+    .optional(),
+  update: z.strictObject({ hold: z.boolean().optional(), drain_secs: secs(0, 3_600).optional() }).optional(),
+  container: z
+    .strictObject({ idle_shutdown_secs: secs(0, 604_800).optional(), start_deadline_secs: secs(1, 3_600).optional() })
+    .optional(),
+  kubernetes: z
+    .strictObject({
+      strict_version_check: z.boolean().optional(),
+      default_volume_size: quantity.optional(),
+      scaling_threshold_cpu: z.int().min(1).max(100).optional(),
+      run_as_non_root: z.boolean().optional(),
+      unschedulable_grace_secs: secs(0, 3_600).optional(),
+    })
+    .optional(),
+});
+
+const volume = z.strictObject({
+  name: z.string().regex(/^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$/, 'must be 1 to 32 of a-z, 0-9 and -'),
+  path: z.string().regex(/^\/[^\0]{1,254}$/, 'must be an absolute path'),
+  size: quantity.optional(),
+});
+
+/** One `[[app]]`. */
+export const appSpec = z
+  .strictObject({
+    name: appName.describe('Name of the app, unique.'),
+    path: routePath.describe('Route: /x, host.example/x or *.example/x.'),
+    image: z
+      .string()
+      .regex(/^[A-Za-z0-9][A-Za-z0-9._\-/:@]{0,511}$/, 'must be an image reference')
+      .optional()
+      .describe('Image to run (Kubernetes).'),
+    source: z.string().min(1).max(2_048).optional().describe('Folder to run (embedded default).'),
+    port: z.int().min(1).max(65_535).default(8080).describe('Port the app listens on; told to it as PORT.'),
+    command: z
+      .array(z.string().max(4_096))
+      .min(1)
+      .max(64)
+      .optional()
+      .describe('Command and arguments instead of what the image or the folder says.'),
+    env: envTable.default({}).describe('Environment.'),
+    secrets: envTable
+      .default({})
+      .describe('Environment that is kept secret: never shown again, a Secret in Kubernetes.'),
+    cpus: quantity.optional().describe('CPU request.'),
+    memory: quantity.optional().describe('Memory request and limit.'),
+    min_replicas: z
+      .int()
+      .min(0)
+      .max(1_000)
+      .default(0)
+      .describe('Replicas that run once the app is awake; above 0 the app never goes to zero.'),
+    max_replicas: z
+      .int()
+      .min(1)
+      .max(1_000)
+      .optional()
+      .describe('Replicas at most, by default the larger of 1 and min_replicas; above that an autoscaler is made.'),
+    volumes: z.array(volume).max(16).default([]).describe('Volumes that survive versions.'),
+    health_url: z
+      .string()
+      .regex(/^\/[^\s#]{0,1023}$/, 'must be a path such as /healthz')
+      .optional()
+      .describe('Path that answers 2xx or 3xx when the app is ready; without it an open port is enough.'),
+    config: appConfigOverrides.default({}).describe('Overrides of [app_config].'),
+  })
+  .refine((spec) => (spec.image === undefined) !== (spec.source === undefined), {
+    message: 'exactly one of image and source must be given',
+    path: ['image'],
+  })
+  .refine((spec) => (spec.max_replicas ?? 1_000) >= spec.min_replicas, {
+    message: 'must not be below min_replicas',
+    path: ['max_replicas'],
+  })
+  .refine((spec) => spec.volumes.length === 0 || (spec.min_replicas <= 1 && (spec.max_replicas ?? 1) === 1), {
+    message: 'an app with volumes runs one replica',
+    path: ['max_replicas'],
+  })
+  .refine((spec) => new Set(spec.volumes.map((v) => v.name)).size === spec.volumes.length, {
+    message: 'volume names must differ',
+    path: ['volumes'],
+  })
+  .refine((spec) => Object.keys(spec.secrets).every((key) => !Object.hasOwn(spec.env, key)), {
+    message: 'a key is both in env and in secrets',
+    path: ['secrets'],
+  });
+export type AppSpec = z.output<typeof appSpec>;
+export type AppSpecInput = z.input<typeof appSpec>;
+
+/** `[app_config]` with the app's own overrides laid over it, two levels deep. */
+export function resolveAppConfig(defaults: AppConfig, overrides: AppSpec['config']): AppConfig {
+  const merged: Record<string, unknown> = { ...defaults };
+  for (const [key, value] of Object.entries(overrides)) {
+    if (value === undefined) continue;
+    const base = merged[key];
+    merged[key] = typeof value === 'object' && typeof base === 'object' ? { ...base, ...value } : value;
+  }
+  return appConfig.parse(merged);
+}

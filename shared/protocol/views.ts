@@ -1,0 +1,83 @@
+/** What the agent tells people and tools of apps, versions and events. Times are ISO 8601, UTC. */
+import { z } from 'zod';
+import { appName, appSpec } from './app-spec.ts';
+import { startTimings } from './routes.ts';
+
+const timestamp = z.string();
+
+/** Why a version does not run; `logs` are the app's last lines, oldest first. */
+export const failure = z.strictObject({
+  code: z.string(),
+  phase: z.string(),
+  owner: z.enum(['caller', 'app', 'platform', 'holdfast']),
+  message: z.string(),
+  logs: z.array(z.string()),
+  at: timestamp,
+});
+export type Failure = z.output<typeof failure>;
+
+/** asleep: nothing runs · starting: being made to run · ready: answers calls · draining: on its way to zero · failed. */
+const appState = z.enum(['asleep', 'starting', 'ready', 'draining', 'failed']);
+
+export const appView = z.strictObject({
+  name: appName,
+  path: z.string(),
+  state: appState,
+  liveVersion: z.int().positive(),
+  /** A newer version that waits for the next call, or is being started, while `liveVersion` answers. */
+  pendingVersion: z.int().positive().nullable(),
+  /** The spec of the live version; the values of `secrets` are replaced by `***`. */
+  spec: appSpec,
+  targets: z.int().nonnegative(),
+  failure: failure.nullable(),
+  createdAt: timestamp,
+  updatedAt: timestamp,
+});
+export type AppView = z.output<typeof appView>;
+
+export const versionView = z.strictObject({
+  app: appName,
+  version: z.int().positive(),
+  live: z.boolean(),
+  /** declared: never started · the states of an app · failed: see `failure` · superseded: a newer one is or was live. */
+  state: z.enum(['declared', 'asleep', 'starting', 'ready', 'draining', 'failed', 'superseded']),
+  image: z.string().nullable(),
+  imageDigest: z.string().nullable(),
+  source: z.string().nullable(),
+  sourceDigest: z.string().nullable(),
+  timings: startTimings.nullable(),
+  failure: failure.nullable(),
+  createdAt: timestamp,
+  createdBy: z.string(),
+});
+export type VersionView = z.output<typeof versionView>;
+
+export const eventView = z.strictObject({
+  id: z.int(),
+  at: timestamp,
+  /** Name of the token, or `holdfast` for what the agent does by itself. */
+  actor: z.string(),
+  app: z.string().nullable(),
+  version: z.int().nullable(),
+  kind: z.string(),
+  message: z.string(),
+});
+export type EventView = z.output<typeof eventView>;
+
+export const logLine = z.strictObject({
+  /** Pod or process that wrote it. */
+  instance: z.string(),
+  version: z.int().positive(),
+  line: z.string(),
+});
+export type LogLine = z.output<typeof logLine>;
+
+export const change = z.strictObject({
+  app: appName,
+  action: z.enum(['create', 'update', 'unchanged']),
+  /** The version that is (with dryRun: would be) live afterwards. */
+  version: z.int().positive(),
+  /** What differs from the live version; values of secrets are never shown. */
+  fields: z.array(z.strictObject({ key: z.string(), from: z.unknown(), to: z.unknown() })),
+});
+export type Change = z.output<typeof change>;
