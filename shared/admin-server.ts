@@ -1,0 +1,67 @@
+/** Health and metrics, on a port of their own so that they outlive the drain of the main one. */
+import { createServer, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+
+/** The part of `Registry` of `@prometheus-io/client` that is needed. */
+export interface MetricsSource {
+  readonly contentType: string;
+  metrics(): Promise<string>;
+}
+
+export interface AdminServerDeps {
+  readonly host: string;
+  /** 0 takes a free one. */
+  readonly port: number;
+  readonly registry: MetricsSource;
+  /** Whether to send calls here; the reason is shown. Asked for each `/readyz`. */
+  readonly ready: () => { readonly ok: boolean; readonly reason: string };
+}
+
+export interface AdminServer {
+  readonly port: number;
+  close(): Promise<void>;
+}
+
+/** Serves `/livez`, `/readyz` and `/metrics`. Rejects when the port is taken. */
+export async function startAdminServer(deps: AdminServerDeps): Promise<AdminServer> {
+  const server = createServer({ keepAliveTimeout: 5_000, headersTimeout: 5_000, requestTimeout: 5_000 }, (req, res) => {
+    const path = req.url?.split('?', 1)[0];
+    req.resume();
+    if (req.method !== 'GET' && req.method !== 'HEAD') answer(res, 405, 'method not allowed\n');
+    else if (path === '/livez') answer(res, 200, 'ok\n');
+    else if (path === '/readyz') {
+      const { ok, reason } = deps.ready();
+      answer(res, ok ? 200 : 503, `${reason}\n`);
+    } else if (path === '/metrics') {
+      deps.registry.metrics().then(
+        (text) => answer(res, 200, text, deps.registry.contentType),
+        () => answer(res, 500, 'metrics could not be collected\n'),
+      );
+    } else answer(res, 404, 'not found\n');
+  });
+  server.maxConnections = 256;
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(deps.port, deps.host, () => {
+      server.off('error', reject);
+      resolve();
+    });
+  });
+  return {
+    port: (server.address() as AddressInfo).port,
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+      }),
+  };
+}
+
+function answer(res: ServerResponse, status: number, body: string, contentType = 'text/plain; charset=utf-8'): void {
+  res.writeHead(status, {
+    'Content-Type': contentType,
+    'Content-Length': Buffer.byteLength(body),
+    'Cache-Control': 'no-store',
+  });
+  res.end(res.req.method === 'HEAD' ? undefined : body);
+}

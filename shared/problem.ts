@@ -1,0 +1,63 @@
+/**
+ * An `AppError` as HTTP: problem+json, RFC 9457. The one mapping to HTTP, used by the router for calls to apps and by
+ * the agent for its own HTTP. `data` of the error (logs, field paths) never gets here.
+ */
+import type { ServerResponse } from 'node:http';
+import { errorTable, type AppError, type ErrorOwner } from './errors.ts';
+
+export interface ProblemOptions {
+  /** Id of the request, as in the logs. */
+  readonly instance?: string;
+  /** Instead of the status of the code: a failed version is 502 to a caller of the app, whatever failed in it. */
+  readonly status?: number;
+  /** Instead of the owner of the code. */
+  readonly owner?: ErrorOwner;
+  /** More response headers. */
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+export interface Problem {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string;
+}
+
+/** @returns status, headers (with Content-Length; Retry-After where the error says so) and body. */
+export function toProblem(error: AppError, options: ProblemOptions = {}): Problem {
+  const status = options.status ?? error.status;
+  const body = JSON.stringify({
+    type: `urn:holdfast:error:${error.code}`,
+    title: titleOf(error.code),
+    status,
+    // The message of an internal error may name anything; the log has it.
+    detail: error.code === 'internal' ? errorTable.internal.help : error.message,
+    code: error.code,
+    phase: error.phase,
+    owner: options.owner ?? error.owner,
+    instance: options.instance,
+  });
+  const headers: Record<string, string> = {
+    'Content-Type': 'application/problem+json',
+    'Content-Length': String(Buffer.byteLength(body)),
+    'Cache-Control': 'no-store',
+    ...options.headers,
+  };
+  if (error.retryAfterMs !== undefined) {
+    // RFC 9110 §10.2.3: whole seconds.
+    headers['Retry-After'] = String(Math.max(1, Math.ceil(error.retryAfterMs / 1_000)));
+  }
+  if (status === 401) headers['WWW-Authenticate'] = 'Bearer';
+  return { status, headers, body };
+}
+
+/** Answers with the problem; without body for HEAD. The response must not have begun. */
+export function sendProblem(response: ServerResponse, error: AppError, options: ProblemOptions = {}): void {
+  const problem = toProblem(error, options);
+  response.writeHead(problem.status, problem.headers);
+  response.end(response.req.method === 'HEAD' ? undefined : problem.body);
+}
+
+function titleOf(code: string): string {
+  const words = code.replaceAll('_', ' ');
+  return words.charAt(0).toUpperCase() + words.slice(1);
+}
