@@ -1,8 +1,15 @@
-/** Reads a TOML configuration: text, then environment over it, checked by one zod schema, every problem told at once. */
-import { readFileSync } from 'node:fs';
-import { parse } from 'smol-toml';
-import { z } from 'zod';
-import { AppError } from '../errors.ts';
+/** Reads a TOML configuration: the text, the environment over it, checked by one zod schema, every problem told at once. */
+import { readFileSync, statSync } from 'node:fs';
+import { parse, TomlError } from 'smol-toml';
+import type { z } from 'zod';
+import { AppError, type ErrorCode } from '../errors.ts';
+import { type Environment, readEnvironment } from './environment.ts';
+import { type Problem, describeIssue, formatPath, problemsError, valueAt } from './problems.ts';
+import { schemaKeys } from './schema-keys.ts';
+import { tomlPositions } from './toml-positions.ts';
+
+/** Bytes of a configuration or of a file that holds a value. */
+const maxFileBytes = 1_048_576;
 
 export interface LoadConfigOptions<S extends z.ZodType> {
   readonly schema: S;
@@ -10,15 +17,66 @@ export interface LoadConfigOptions<S extends z.ZodType> {
   /** What messages call the text. */
   readonly file: string;
   /** `HOLDFAST_A_B` is the key a.b, `HOLDFAST_A_B_FILE` names a file that holds it. */
-  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly env: Environment;
+  /** Default: `readTextFile`. */
   readonly readFile?: (path: string) => string;
+  /** Code of the error; default config_invalid. */
+  readonly code?: ErrorCode;
 }
 
-/** @throws AppError config_invalid, with one line a problem: `file:line:column: key: what is wrong: what to do`. */
+/** @throws AppError config_invalid (or `code`); its message has a line a problem: `file:line:column: key: what to do`. */
 export function loadConfig<S extends z.ZodType>(options: LoadConfigOptions<S>): z.output<S> {
-  const readFile = options.readFile ?? ((path: string): string => readFileSync(path, 'utf8'));
-  void readFile;
-  const result = options.schema.safeParse(parse(options.text));
-  if (result.success) return result.data;
-  throw new AppError('config_invalid', `${options.file}: ${z.prettifyError(result.error)}`);
+  const { schema, text, file, code = 'config_invalid' } = options;
+  const raw = parseToml(text, file, code);
+  const keys = schemaKeys(schema);
+  const environment = readEnvironment(keys, options.env, options.readFile ?? readTextFile);
+  for (const { path, value } of environment.values) setAt(raw, path, value);
+
+  const problems: Problem[] = [...environment.problems];
+  const result = schema.safeParse(raw);
+  if (result.success && problems.length === 0) return result.data;
+
+  const positions = tomlPositions(text);
+  const sources = new Map(environment.values.map(({ path, variable }) => [formatPath(path), variable]));
+  for (const issue of result.error?.issues ?? []) {
+    for (const { path, message } of describeIssue(issue, valueAt(raw, issue.path), keys)) {
+      const key = formatPath(path);
+      const variable = sources.get(key);
+      const position = positions.find(path);
+      const inFile = position === undefined ? file : `${file}:${position.line}:${position.column}`;
+      problems.push({ key, message, place: variable === undefined ? inFile : `environment variable ${variable}` });
+    }
+  }
+  throw problemsError(code, file, problems);
+}
+
+/** @throws Error when the file cannot be read or is over 1 MiB. */
+export function readTextFile(path: string): string {
+  const { size } = statSync(path);
+  if (size > maxFileBytes) throw new Error(`the file has ${size} bytes, at most ${maxFileBytes} are read`);
+  return readFileSync(path, 'utf8');
+}
+
+function parseToml(text: string, file: string, code: ErrorCode): Record<string, unknown> {
+  if (Buffer.byteLength(text) > maxFileBytes) throw new AppError(code, `${file}: is over ${maxFileBytes} bytes`);
+  try {
+    return parse(text, { unsafeKeyBehaviour: 'throw', maxDepth: 64 });
+  } catch (error) {
+    const place = error instanceof TomlError ? `${file}:${error.line}:${error.column}` : file;
+    const [reason = ''] = (error instanceof Error ? error.message : String(error)).split('\n');
+    const message = `not valid TOML: ${reason.replace(/^Invalid TOML document: /, '')}`;
+    throw problemsError(code, file, [{ key: '', place, message }]);
+  }
+}
+
+/** Tables on the way are made; a value of another type in the way stays, for the schema to refuse. */
+function setAt(root: Record<string, unknown>, path: readonly string[], value: unknown): void {
+  let table = root;
+  for (const part of path.slice(0, -1)) {
+    table[part] ??= {};
+    const next = table[part];
+    if (typeof next !== 'object' || next === null || Array.isArray(next)) return;
+    table = next as Record<string, unknown>;
+  }
+  table[path.at(-1) ?? ''] = value;
 }

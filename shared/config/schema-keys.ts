@@ -1,0 +1,81 @@
+/** The keys of a zod schema as data: what the environment may set, what a wrong key may have meant, what the docs list. */
+import { z } from 'zod';
+
+export interface SchemaKey {
+  /** `[]` stands for the items of an array, `*` for any key. */
+  readonly path: readonly string[];
+  readonly kind: 'string' | 'number' | 'integer' | 'boolean' | 'strings' | 'table' | 'tables';
+  /** For a value: what it may be, in words. */
+  readonly type: string;
+  readonly required: boolean;
+  readonly default: unknown;
+  readonly description: string;
+}
+
+/** The part of JSON Schema that zod writes for configuration. */
+interface JsonSchema {
+  readonly type?: string;
+  readonly properties?: Readonly<Record<string, JsonSchema>>;
+  readonly additionalProperties?: JsonSchema | boolean;
+  readonly required?: readonly string[];
+  readonly items?: JsonSchema;
+  readonly anyOf?: readonly JsonSchema[];
+  readonly allOf?: readonly JsonSchema[];
+  readonly enum?: readonly unknown[];
+  readonly const?: unknown;
+  readonly default?: unknown;
+  readonly description?: string;
+  readonly minimum?: number;
+  readonly maximum?: number;
+}
+
+/** Every key, tables before what is in them, in the order of the schema. */
+export function schemaKeys(schema: z.ZodType): SchemaKey[] {
+  const json = z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any', reused: 'inline' });
+  return keysBelow(json as JsonSchema, []);
+}
+
+function keysBelow(schema: JsonSchema, path: readonly string[]): SchemaKey[] {
+  return Object.entries(schema.properties ?? {}).flatMap(([name, value]) => {
+    const keyPath = [...path, name];
+    const key: SchemaKey = {
+      path: keyPath,
+      kind: kindOf(value),
+      type: typeInWords(value),
+      required: (schema.required ?? []).includes(name),
+      default: value.default,
+      description: value.description ?? '',
+    };
+    const item = value.items ?? {};
+    return [key, ...keysBelow(value, keyPath), ...keysBelow(item, [...keyPath, '[]'])];
+  });
+}
+
+function kindOf(schema: JsonSchema): SchemaKey['kind'] {
+  if (schema.type === 'array') return kindOf(schema.items ?? {}) === 'table' ? 'tables' : 'strings';
+  if (schema.type === 'object') return 'table';
+  if (schema.type === 'boolean' || schema.type === 'number' || schema.type === 'integer') return schema.type;
+  return 'string';
+}
+
+function typeInWords(schema: JsonSchema): string {
+  if (schema.enum !== undefined) return schema.enum.map((value) => JSON.stringify(value)).join(' or ');
+  if (schema.const !== undefined) return JSON.stringify(schema.const);
+  if (schema.anyOf !== undefined) return schema.anyOf.map(typeInWords).join(' or ');
+  if (schema.type === 'array') {
+    return kindOf(schema) === 'tables' ? 'list of tables' : `list of ${typeInWords(schema.items ?? {})}s`;
+  }
+  if (schema.type === 'object') {
+    const values = schema.additionalProperties;
+    return typeof values === 'object' ? `table of ${typeInWords(values)}s` : 'table';
+  }
+  const words = schema.type === 'integer' ? 'whole number' : (schema.type ?? 'string');
+  return `${words}${range(schema)}`;
+}
+
+function range({ minimum, maximum }: JsonSchema): string {
+  const isOpen = maximum === undefined || maximum === Number.MAX_SAFE_INTEGER;
+  if (minimum !== undefined && !isOpen) return `, ${minimum} to ${maximum}`;
+  if (minimum !== undefined && minimum !== Number.MIN_SAFE_INTEGER) return `, from ${minimum}`;
+  return isOpen ? '' : `, to ${maximum}`;
+}
