@@ -6,7 +6,7 @@ import { AppError, type ErrorCode } from '../errors.ts';
 import { type Environment, readEnvironment } from './environment.ts';
 import { type Problem, describeIssue, formatPath, problemsError, valueAt } from './problems.ts';
 import { schemaKeys } from './schema-keys.ts';
-import { tomlPositions } from './toml-positions.ts';
+import { type TomlPositions, tomlPositions } from './toml-positions.ts';
 
 /** Bytes of a configuration or of a file that holds a value. */
 const maxFileBytes = 1_048_576;
@@ -24,8 +24,17 @@ export interface LoadConfigOptions<S extends z.ZodType> {
   readonly code?: ErrorCode;
 }
 
+/** Says that something is wrong with the value of a key. */
+export type Report = (path: readonly PropertyKey[], message: string) => void;
+
+/** What turns a checked configuration into what the program wants, and may still find problems (a file that is missing). */
+type Resolve<S extends z.ZodType, T> = (value: z.output<S>, report: Report) => T;
+
+export function loadConfig<S extends z.ZodType>(options: LoadConfigOptions<S>): z.output<S>;
+export function loadConfig<S extends z.ZodType, T>(options: LoadConfigOptions<S>, resolve: Resolve<S, T>): T;
+
 /** @throws AppError config_invalid (or `code`); its message has a line a problem: `file:line:column: key: what to do`. */
-export function loadConfig<S extends z.ZodType>(options: LoadConfigOptions<S>): z.output<S> {
+export function loadConfig<S extends z.ZodType, T>(options: LoadConfigOptions<S>, resolve?: Resolve<S, T>): unknown {
   const { schema, text, file, code = 'config_invalid' } = options;
   const raw = parseToml(text, file, code);
   const keys = schemaKeys(schema);
@@ -33,21 +42,25 @@ export function loadConfig<S extends z.ZodType>(options: LoadConfigOptions<S>): 
   for (const { path, value } of environment.values) setAt(raw, path, value);
 
   const problems: Problem[] = [...environment.problems];
-  const result = schema.safeParse(raw);
-  if (result.success && problems.length === 0) return result.data;
-
-  const positions = tomlPositions(text);
   const sources = new Map(environment.values.map(({ path, variable }) => [formatPath(path), variable]));
+  let positions: TomlPositions | undefined;
+  const report: Report = (path, message) => {
+    positions ??= tomlPositions(text);
+    const key = formatPath(path);
+    const variable = sources.get(key);
+    const position = positions.find(path);
+    const inFile = position === undefined ? file : `${file}:${position.line}:${position.column}`;
+    problems.push({ key, message, place: variable === undefined ? inFile : `environment variable ${variable}` });
+  };
+
+  const result = schema.safeParse(raw);
   for (const issue of result.error?.issues ?? []) {
-    for (const { path, message } of describeIssue(issue, valueAt(raw, issue.path), keys)) {
-      const key = formatPath(path);
-      const variable = sources.get(key);
-      const position = positions.find(path);
-      const inFile = position === undefined ? file : `${file}:${position.line}:${position.column}`;
-      problems.push({ key, message, place: variable === undefined ? inFile : `environment variable ${variable}` });
-    }
+    for (const { path, message } of describeIssue(issue, valueAt(raw, issue.path), keys)) report(path, message);
   }
-  throw problemsError(code, file, problems);
+  const isSound = result.success && problems.length === 0;
+  const resolved = isSound && resolve !== undefined ? resolve(result.data, report) : result.data;
+  if (problems.length > 0) throw problemsError(code, file, problems);
+  return resolved;
 }
 
 /** @throws Error when the file cannot be read or is over 1 MiB. */

@@ -72,8 +72,9 @@ function messageOf(issue: z.core.$ZodIssue, value: unknown): string {
     case 'not_multiple_of':
     case 'unrecognized_keys':
     case 'custom':
-      return issue.message;
+      break;
   }
+  return issue.message;
 }
 
 function bound(words: string, limit: number | bigint, origin: string): string {
