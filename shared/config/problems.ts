@@ -52,6 +52,7 @@ function messageOf(issue: z.core.$ZodIssue, value: unknown): string {
     }
     case 'invalid_union': {
       if (isMissing) return 'is required';
+      if (issue.message !== 'Invalid input') return issue.message;
       const expected = issue.errors.flatMap((list) =>
         list.flatMap((inner) => (inner.code === 'invalid_type' && inner.path.length === 0 ? [inner.expected] : [])),
       );

@@ -1,0 +1,128 @@
+/** The router's configuration: the keys of `[router]` and the token, which may come from a file. */
+import { hostname } from 'node:os';
+import { z } from 'zod';
+import { loadConfig } from '../shared/config/load.ts';
+import {
+  type ConfigSource,
+  listenHost,
+  logLevel,
+  openSource,
+  port,
+  readToken,
+  tokenValue,
+} from '../shared/config/sections.ts';
+
+const cidr = z.union([z.cidrv4(), z.cidrv6(), z.ipv4(), z.ipv6()], 'must be an address or a CIDR such as 10.0.0.0/8');
+
+/** The file as written. `loadRouterConfig` gives what the router uses. */
+export const routerConfig = z.strictObject({
+  router: z
+    .strictObject({
+      listen_host: listenHost.default('0.0.0.0').describe('Address that calls and the admin server listen on.'),
+      listen_port: port.default(8080).describe('Port of the calls.'),
+      admin_port: port.default(8081).describe('Port of `/livez`, `/readyz` and `/metrics`.'),
+      name: z.string().min(1).max(253).optional().describe('Name of this router, unique; default: the host name.'),
+      agent_url: z
+        .url({ protocol: /^https?$/, error: 'must be http://host:port or https://host:port' })
+        .default('http://127.0.0.1:7400')
+        .describe('Where the agent’s RPC is.'),
+      token: tokenValue.optional().describe('Token of scope `router`; better by token_file.'),
+      token_file: z.string().min(1).optional().describe('File that holds the token.'),
+      on_agent_loss: z
+        .enum(['serve', 'hold'])
+        .default('serve')
+        .describe(
+          'When the agent has not been heard of for lease_secs: go on with what is known (an older version may answer), or hold calls until it is back.',
+        ),
+      lease_secs: z
+        .number()
+        .min(1)
+        .max(300)
+        .default(10)
+        .describe(
+          'Silence of the agent, seconds, after which it counts as lost; the agent’s router_lease_secs is the same time.',
+        ),
+      hold_max_calls: z
+        .int()
+        .min(1)
+        .max(1_000_000)
+        .default(10_000)
+        .describe('Calls that may wait in this router, of all apps.'),
+      max_header_bytes: z
+        .int()
+        .min(1_024)
+        .max(1_048_576)
+        .default(16_384)
+        .describe('Size of the header section of a call at most.'),
+      trusted_proxies: z
+        .array(cidr)
+        .max(256)
+        .default([])
+        .describe('Addresses or CIDRs of proxies whose `X-Forwarded-*` and `Forwarded` are believed.'),
+      drain_delay_secs: z
+        .number()
+        .min(0)
+        .max(300)
+        .default(5)
+        .describe('After SIGTERM: time for load balancers to see that it is not ready, before it stops accepting.'),
+      drain_timeout_secs: z.number().min(0).max(3_600).default(30).describe('Then: time that calls have to end.'),
+      upstream_connect_timeout_ms: z
+        .int()
+        .min(1)
+        .max(60_000)
+        .default(2_000)
+        .describe('Time to connect to a target, milliseconds.'),
+      upstream_headers_timeout_secs: z
+        .number()
+        .min(1)
+        .max(86_400)
+        .default(300)
+        .describe('Time an app has to begin its answer, seconds.'),
+      request_headers_timeout_secs: z
+        .number()
+        .min(1)
+        .max(3_600)
+        .default(60)
+        .describe('Time a client has to send its headers, seconds.'),
+      request_timeout_secs: z
+        .number()
+        .min(0)
+        .max(86_400)
+        .default(300)
+        .describe('Time a client has to send its whole request once it is read, seconds; 0 is no limit.'),
+      keep_alive_timeout_secs: z
+        .number()
+        .min(1)
+        .max(3_600)
+        .default(75)
+        .describe('How long an idle connection of a client is kept, seconds.'),
+      log_level: logLevel.default('info').describe('Least level that is logged.'),
+      access_log: z.boolean().default(false).describe('Log a line for each call.'),
+    })
+    .refine((value) => (value.token === undefined) !== (value.token_file === undefined), {
+      message: 'exactly one of token and token_file must be given',
+      path: ['token'],
+    })
+    .prefault({})
+    .describe('The router.'),
+});
+
+type RouterFile = z.output<typeof routerConfig>['router'];
+
+/** The section with the token read and the name known. */
+export type RouterConfig = Omit<RouterFile, 'token_file' | 'token' | 'name'> & {
+  readonly token: string;
+  readonly name: string;
+};
+
+/** @throws AppError config_invalid, naming for each problem the key, its line and what to do. */
+export function loadRouterConfig(source: ConfigSource): RouterConfig {
+  const open = openSource(source);
+  return loadConfig({ ...open, schema: routerConfig }, ({ router }, report) => {
+    const { token_file, token, name, ...rest } = router;
+    const value = readToken(open, { value: token, file: token_file }, (message) => {
+      report(['router', 'token_file'], message);
+    });
+    return { ...rest, name: name ?? hostname(), token: value };
+  });
+}
