@@ -1,0 +1,18 @@
+/** `events.list` and `logs.follow`: what happened, and what apps wrote. */
+import type { AgentHandlers, HandlerDeps } from './handlers.ts';
+
+export function historyHandlers({
+  lead,
+  events,
+  platform,
+}: HandlerDeps): Pick<AgentHandlers, 'events.list' | 'logs.follow'> {
+  return {
+    'events.list': async (query) => ({ events: await events.list(query) }),
+    'logs.follow': async ({ app, version, tail, follow }, { emit, signal }) => {
+      lead().engine.machine(app);
+      const query = { app, tail, follow, ...(version === undefined ? {} : { version }) };
+      for await (const line of platform.logs(query, signal)) await emit(line);
+      return {};
+    },
+  };
+}

@@ -1,0 +1,26 @@
+/** `system.status` and `rpc.discover`. */
+import { openRpcDocument } from '../../shared/protocol/openrpc.ts';
+import type { AgentHandlers, HandlerDeps } from './handlers.ts';
+
+export function systemHandlers(deps: HandlerDeps): Pick<AgentHandlers, 'system.status' | 'rpc.discover'> {
+  const { lead, release, platform, store, holder } = deps;
+  return {
+    'system.status': async () => {
+      const { engine, hub, epoch } = lead();
+      const database = await store.ping().then(
+        () => 'up' as const,
+        () => 'down' as const,
+      );
+      return {
+        release,
+        platform: platform.name,
+        leader: holder,
+        epoch,
+        database,
+        apps: engine.machines().length,
+        routers: [...hub.routers],
+      };
+    },
+    'rpc.discover': async () => openRpcDocument(release),
+  };
+}

@@ -1,0 +1,59 @@
+/** What an agent holds while it leads, from the new epoch to the loss of the lease. Built anew each time. */
+import type { AppError } from '../shared/errors.ts';
+import type { Log } from '../shared/log.ts';
+import type { AppConfig } from '../shared/protocol/app-spec.ts';
+import type { Clock } from '../shared/rpc/clock.ts';
+import type { Platform } from './platform/platform.ts';
+import { createRouteHub, type RouteHub } from './routes/hub.ts';
+import { createRouterLinks, type RouterLinks } from './routes/router-links.ts';
+import type { AppStore } from './store/app-store.ts';
+import { createOutbox } from './store/outbox.ts';
+import { createActivityLog, type ActivityLog } from './versions/activity.ts';
+import { Engine } from './versions/engine.ts';
+
+export interface Leadership {
+  readonly epoch: number;
+  readonly engine: Engine;
+  readonly hub: RouteHub;
+  readonly links: RouterLinks;
+  readonly activity: ActivityLog;
+  readonly outboxSize: () => number;
+  close(): Promise<void>;
+}
+
+interface LeadershipDeps {
+  readonly store: AppStore;
+  readonly platform: Platform;
+  readonly defaults: AppConfig;
+  readonly holder: string;
+  readonly routerLeaseMs: number;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Another agent leads already, says Postgres. */
+  readonly onFenced: (error: AppError) => void;
+}
+
+/** @throws AppError store_unavailable, platform_error: try again. */
+export async function takeLead(deps: LeadershipDeps, signal: AbortSignal): Promise<Leadership> {
+  const { store, platform, defaults, clock, log } = deps;
+  const epoch = await store.takeLead(deps.holder);
+  const outbox = createOutbox({ store, epoch, log, onFenced: deps.onFenced });
+  const hub = createRouteHub({ clock, leaseMs: deps.routerLeaseMs, log });
+  const links = createRouterLinks({ log });
+  const activity = createActivityLog({ now: () => clock.nowMs() });
+  hub.onGone((router) => activity.forget(router));
+  const engine = new Engine({ platform, store, outbox, epoch, hub, links, activity, defaults, clock, log });
+  const close = async (): Promise<void> => {
+    await engine.close();
+    hub.close();
+    await outbox.close();
+  };
+  try {
+    await engine.start(signal);
+  } catch (error) {
+    await close();
+    throw error;
+  }
+  log.info({ epoch, apps: engine.machines().length }, 'leads');
+  return { epoch, engine, hub, links, activity, outboxSize: () => outbox.size, close };
+}

@@ -1,0 +1,183 @@
+/** The agent process: builds every part, leads while it is elected, and ends in order on SIGTERM. */
+import { parseArgs } from 'node:util';
+import { startAdminServer } from '../shared/admin-server.ts';
+import { AppError, toAppError } from '../shared/errors.ts';
+import { createLog, type Log } from '../shared/log.ts';
+import { agentMethods, routerMethods } from '../shared/protocol/methods.ts';
+import { release } from '../shared/release.ts';
+import { systemClock, type Clock } from '../shared/rpc/clock.ts';
+import { loadAgentConfig, type AgentConfig } from './config.ts';
+import { alwaysElected, type Election } from './leader/election.ts';
+import { createHandlers, type HandlerDeps } from './handlers/handlers.ts';
+import { routeNotifications } from './handlers/routes.ts';
+import { takeLead, type Leadership } from './leadership.ts';
+import { createMetrics } from './metrics.ts';
+import type { Platform } from './platform/platform.ts';
+import { createProcessPlatform } from './platform/process/platform.ts';
+import { createRpcServer } from './rpc/server.ts';
+import { createAppStore } from './store/app-store.ts';
+import { openDatabase } from './store/database.ts';
+import { createEventStore } from './store/event-store.ts';
+import { migrate } from './store/migrate.ts';
+
+const retryMs = 1_000;
+
+async function run(stop: AbortSignal): Promise<void> {
+  const { values } = parseArgs({ options: { config: { type: 'string' } } });
+  const file = values.config ?? process.env.HOLDFAST_CONFIG;
+  const config = loadAgentConfig({ ...(file === undefined ? {} : { file }), env: process.env });
+  const log = createLog({ component: 'agent', level: config.system.log_level });
+  const clock = systemClock;
+  const holder = config.kubernetes.pod_name;
+
+  const db = openDatabase({ connectionString: config.metadata.db_connection, maxConnections: 4, log });
+  const store = createAppStore({ db });
+  const { platform, election } = await createPlatform(config, log);
+
+  let leadership: Leadership | undefined;
+  const deps: HandlerDeps = {
+    lead: () => {
+      if (!leadership) throw new AppError('not_leader', 'this agent is a standby');
+      return leadership;
+    },
+    platform,
+    store,
+    events: createEventStore({ db }),
+    holder,
+    release,
+  };
+  const rpc = createRpcServer({
+    tokens: config.token,
+    local: agentMethods,
+    remote: routerMethods,
+    handlers: createHandlers(deps),
+    notifications: routeNotifications(deps),
+    isLeader: () => leadership !== undefined,
+    log,
+  });
+  const { listen_host: host, listen_port, admin_port, router_lease_secs } = config.system;
+  const port = await rpc.listen({ host, port: listen_port });
+  const admin = await startAdminServer({
+    host,
+    port: admin_port,
+    registry: createMetrics(() => leadership),
+    // A standby is ready too: it can take over. What leads to the leader is the label that the leader sets.
+    ready: () =>
+      stop.aborted ? { ok: false, reason: 'stopping' } : { ok: true, reason: leadership ? 'leader' : 'standby' },
+  });
+  log.info({ port, adminPort: admin.port, platform: platform.name, holder }, 'listens');
+
+  async function lead(lost: AbortSignal): Promise<void> {
+    const fenced = new AbortController();
+    const signal = AbortSignal.any([lost, fenced.signal]);
+    const taken = await untilItWorks(log, clock, signal, 'taking the lead', async () => {
+      await migrate(db);
+      return takeLead(
+        {
+          store,
+          platform,
+          defaults: config.app_config,
+          holder,
+          routerLeaseMs: router_lease_secs * 1_000,
+          clock,
+          log,
+          onFenced: (error) => fenced.abort(error),
+        },
+        signal,
+      );
+    });
+    if (!taken) return;
+    leadership = taken;
+    await declareConfigured(taken, config, log);
+    await aborted(signal);
+    log.info({ epoch: taken.epoch, reason: toAppError(signal.reason).message }, 'no longer leads');
+    leadership = undefined;
+    await rpc.dropLinks('not_leader');
+    await taken.close();
+  }
+
+  await election.run(stop, lead);
+  await rpc.close();
+  await platform.close();
+  await db.close();
+  await admin.close();
+  log.info('stopped');
+}
+
+async function createPlatform(config: AgentConfig, log: Log): Promise<{ platform: Platform; election: Election }> {
+  if (config.system.container_command === 'process') {
+    return { platform: await createProcessPlatform({ dataDir: config.system.data_dir, log }), election: alwaysElected };
+  }
+  // Loaded only where it is used: the Kubernetes client is large.
+  const { createKubernetes } = await import('./platform/kubernetes/connect.ts');
+  return createKubernetes(config, log);
+}
+
+/** Apps of the configuration. One that cannot be declared does not keep the others, or the agent, from running. */
+async function declareConfigured({ engine }: Leadership, config: AgentConfig, log: Log): Promise<void> {
+  for (const app of config.app) {
+    try {
+      await engine.apply([app], false, 'config');
+    } catch (error) {
+      log.error({ err: toAppError(error), app: app.name }, 'an app of the configuration could not be declared');
+    }
+  }
+}
+
+/** Tries again until it works or the signal aborts (then undefined). What no time mends is thrown. */
+async function untilItWorks<T>(
+  log: Log,
+  clock: Clock,
+  signal: AbortSignal,
+  what: string,
+  work: () => Promise<T>,
+): Promise<T | undefined> {
+  while (!signal.aborted) {
+    try {
+      return await work();
+    } catch (error) {
+      if (signal.aborted) return undefined;
+      const failure = toAppError(error);
+      if (failure.code === 'config_invalid') throw failure;
+      log.warn({ err: failure }, `${what} failed; tries again`);
+    }
+    await new Promise<void>((resolve) => {
+      const cancel = clock.after(retryMs, done);
+      function done(): void {
+        cancel();
+        signal.removeEventListener('abort', done);
+        resolve();
+      }
+      signal.addEventListener('abort', done, { once: true });
+    });
+  }
+  return undefined;
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener('abort', () => resolve(), { once: true });
+  });
+}
+
+const stopping = new AbortController();
+function stop(): void {
+  if (stopping.signal.aborted) process.exit(1); // asked twice: at once
+  stopping.abort(new AppError('cancelled', 'the agent was asked to stop'));
+}
+process.on('SIGTERM', stop);
+process.on('SIGINT', stop);
+// Started by `holdfast start`: its end is ours.
+if (process.channel)
+  process.once('disconnect', () => stopping.abort(new AppError('cancelled', 'the supervisor is gone')));
+
+run(stopping.signal).then(
+  () => process.exit(0),
+  (error: unknown) => {
+    const { code, message } = toAppError(error);
+    process.stderr.write(`holdfast agent: ${code}: ${message}\n`);
+    if (code === 'internal') process.stderr.write(`${(error as Error).stack}\n`);
+    process.exit(1);
+  },
+);

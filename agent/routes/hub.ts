@@ -1,0 +1,252 @@
+/**
+ * The route table as routers should have it, pushed to each and acknowledged by each. `settled` is what the strict
+ * version check rests on: it resolves when no router can treat a later call by an older table.
+ */
+import type { Log } from '../../shared/log.ts';
+import type { Route, RoutesItem } from '../../shared/protocol/routes.ts';
+import type { Clock } from '../../shared/rpc/clock.ts';
+
+export interface RouterStatus {
+  readonly router: string;
+  readonly connectedSecs: number;
+  readonly sentSeq: number;
+  readonly ackedSeq: number;
+}
+
+/** How routers came to know: by acknowledging, or by having their lease run out. */
+export interface Settlement {
+  readonly acknowledged: number;
+  readonly expired: number;
+}
+
+export interface WatchOptions {
+  readonly router: string;
+  /** Identifies the link, to match acknowledgements. */
+  readonly link: object;
+  readonly emit: (item: RoutesItem) => Promise<void>;
+  /** When the router was last heard of, on the clock of the hub. */
+  readonly lastHeardMs: () => number;
+  readonly signal: AbortSignal;
+}
+
+export interface RouteHub {
+  /** @returns the revision to wait for. */
+  publish(route: Route): number;
+  remove(app: string): number;
+  readonly revision: number;
+  /** Pushes until the signal aborts; the promise ends then. */
+  watch(options: WatchOptions): Promise<void>;
+  acknowledge(link: object, seq: number): void;
+  /**
+   * Resolves once every router has acknowledged `revision` or its lease has run out. With `countUnknown`, routers that
+   * an earlier leader knew count too: it also waits until a lease has passed since this hub began.
+   */
+  settled(
+    revision: number,
+    options: { readonly countUnknown: boolean; readonly signal: AbortSignal },
+  ): Promise<Settlement>;
+  readonly routers: readonly RouterStatus[];
+  /** Called when a router is gone and its lease has run out, so that what it last reported no longer counts. */
+  onGone(listener: (router: string) => void): void;
+  close(): void;
+}
+
+interface Watch {
+  readonly link: object;
+  readonly options: WatchOptions;
+  readonly connectedAtMs: number;
+  readonly dirty: Map<string, Route | null>;
+  /** Revision that each sent, not yet acknowledged item covers, by seq. */
+  readonly unacked: Map<number, number>;
+  sentSeq: number;
+  ackedSeq: number;
+  ackedRevision: number;
+  wake: () => void;
+}
+
+interface RouterRecord {
+  watch: Watch | undefined;
+  lastHeardMs: number;
+}
+
+const snapshotChunk = 500;
+
+export function createRouteHub(deps: { readonly clock: Clock; readonly leaseMs: number; readonly log: Log }): RouteHub {
+  const { clock, leaseMs, log } = deps;
+  const routes = new Map<string, Route>();
+  const records = new Map<string, RouterRecord>();
+  const barriers = new Set<() => void>();
+  const goneListeners: ((router: string) => void)[] = [];
+  const timers = new Set<() => void>();
+  const beganAtMs = clock.nowMs();
+  let revision = 0;
+  let closed = false;
+
+  function later(callback: () => void, ms: number): void {
+    const cancel = clock.after(Math.max(1, ms), () => {
+      timers.delete(cancel);
+      callback();
+    });
+    timers.add(cancel);
+  }
+
+  function changed(app: string, route: Route | null): number {
+    revision += 1;
+    for (const { watch } of records.values()) {
+      watch?.dirty.set(app, route);
+      watch?.wake();
+    }
+    return revision;
+  }
+
+  const recheck = (): void => {
+    for (const barrier of barriers) barrier();
+  };
+
+  function forget(router: string, record: RouterRecord): void {
+    if (closed || record.watch || records.get(router) !== record) return;
+    const leftMs = record.lastHeardMs + leaseMs - clock.nowMs();
+    if (leftMs > 0) return later(() => forget(router, record), leftMs);
+    records.delete(router);
+    log.warn({ router }, 'lease of a router has run out');
+    for (const listener of goneListeners) listener(router);
+    recheck();
+  }
+
+  async function push(watch: Watch): Promise<void> {
+    const { signal, emit } = watch.options;
+    const send = async (item: RoutesItem): Promise<void> => {
+      watch.sentSeq = item.seq;
+      await emit(item);
+    };
+    // The snapshot covers the revision at its beginning; what changes while it is sent is dirty and follows as a delta.
+    const covered = revision;
+    const all = [...routes.values()];
+    for (let start = 0; start === 0 || start < all.length; start += snapshotChunk) {
+      const more = start + snapshotChunk < all.length;
+      const seq = watch.sentSeq + 1;
+      watch.unacked.set(seq, more ? -1 : covered);
+      await send({ kind: 'snapshot', seq, routes: all.slice(start, start + snapshotChunk), more });
+    }
+    while (!signal.aborted) {
+      if (watch.dirty.size === 0) {
+        await new Promise<void>((resolve) => {
+          watch.wake = resolve;
+        });
+        continue;
+      }
+      const upsert: Route[] = [];
+      const remove: string[] = [];
+      for (const [app, route] of watch.dirty) {
+        if (route) upsert.push(route);
+        else remove.push(app);
+      }
+      watch.dirty.clear();
+      const seq = watch.sentSeq + 1;
+      watch.unacked.set(seq, revision);
+      await send({ kind: 'delta', seq, upsert, remove });
+    }
+  }
+
+  return {
+    publish(route) {
+      routes.set(route.app, route);
+      return changed(route.app, route);
+    },
+    remove(app) {
+      routes.delete(app);
+      return changed(app, null);
+    },
+    get revision() {
+      return revision;
+    },
+    async watch(options) {
+      const watch: Watch = {
+        link: options.link,
+        options,
+        connectedAtMs: clock.nowMs(),
+        dirty: new Map(),
+        unacked: new Map(),
+        sentSeq: 0,
+        ackedSeq: 0,
+        ackedRevision: -1,
+        wake: () => undefined,
+      };
+      const record = records.get(options.router) ?? { watch: undefined, lastHeardMs: clock.nowMs() };
+      record.watch = watch;
+      records.set(options.router, record);
+      const stop = (): void => watch.wake();
+      options.signal.addEventListener('abort', stop, { once: true });
+      try {
+        await push(watch);
+      } finally {
+        options.signal.removeEventListener('abort', stop);
+        // A router that came back by a new link before the old one was known to be dead keeps the new one.
+        if (record.watch === watch) {
+          record.watch = undefined;
+          record.lastHeardMs = options.lastHeardMs();
+          forget(options.router, record);
+        }
+        recheck();
+      }
+    },
+    acknowledge(link, seq) {
+      for (const { watch } of records.values()) {
+        if (watch?.link !== link || seq <= watch.ackedSeq || seq > watch.sentSeq) continue;
+        watch.ackedSeq = seq;
+        for (const [sent, covers] of watch.unacked) {
+          if (sent > seq) break;
+          watch.ackedRevision = Math.max(watch.ackedRevision, covers);
+          watch.unacked.delete(sent);
+        }
+        recheck();
+      }
+    },
+    settled(wanted, { countUnknown, signal }) {
+      return new Promise((resolve, reject) => {
+        const waitedFor = new Set(records.keys());
+        const barrier = (): void => {
+          const unknownUntilMs = countUnknown ? beganAtMs + leaseMs : 0;
+          if (clock.nowMs() < unknownUntilMs) return later(barrier, unknownUntilMs - clock.nowMs());
+          for (const record of records.values()) {
+            if ((record.watch?.ackedRevision ?? -1) < wanted) return;
+          }
+          barriers.delete(barrier);
+          signal.removeEventListener('abort', aborted);
+          const known = [...waitedFor].filter((router) => records.has(router)).length;
+          resolve({ acknowledged: records.size, expired: waitedFor.size - known });
+        };
+        const aborted = (): void => {
+          barriers.delete(barrier);
+          reject(signal.reason as Error);
+        };
+        if (signal.aborted) return aborted();
+        signal.addEventListener('abort', aborted, { once: true });
+        barriers.add(barrier);
+        barrier();
+      });
+    },
+    get routers() {
+      return [...records].flatMap(([router, { watch }]) =>
+        watch
+          ? [
+              {
+                router,
+                connectedSecs: (clock.nowMs() - watch.connectedAtMs) / 1_000,
+                sentSeq: watch.sentSeq,
+                ackedSeq: watch.ackedSeq,
+              },
+            ]
+          : [],
+      );
+    },
+    onGone(listener) {
+      goneListeners.push(listener);
+    },
+    close() {
+      closed = true;
+      for (const cancel of timers) cancel();
+      timers.clear();
+    },
+  };
+}

@@ -1,0 +1,107 @@
+/** The connection pool to Postgres, with every failure of the connection as one error: `store_unavailable`. */
+import pg from 'pg';
+import { AppError } from '../../shared/errors.ts';
+import type { Log } from '../../shared/log.ts';
+
+export interface Rows<R> {
+  readonly rows: R[];
+  readonly rowCount: number | null;
+}
+
+/** What the stores need of a connection. */
+export interface Queryable {
+  query<R>(text: string, values?: readonly unknown[]): Promise<Rows<R>>;
+}
+
+export interface Database extends Queryable {
+  /** Runs `work` in one transaction; rolled back when it throws. */
+  transaction<T>(work: (tx: Queryable) => Promise<T>): Promise<T>;
+  close(): Promise<void>;
+}
+
+/** SQLSTATE classes that say the server or the way to it is gone, not that the statement is wrong. */
+const unavailableClasses = new Set(['08', '53', '57', '58']);
+
+interface DatabaseOptions {
+  readonly connectionString: string;
+  readonly maxConnections: number;
+  readonly log: Log;
+  /** Longest time for a connection and for a statement, milliseconds. */
+  readonly timeoutMs?: number;
+}
+
+/** @throws AppError config_invalid when the connection string cannot be read. Connects lazily. */
+export function openDatabase({ connectionString, maxConnections, log, timeoutMs = 5_000 }: DatabaseOptions): Database {
+  if (!/^postgres(ql)?:\/\//.test(connectionString)) {
+    throw new AppError('config_invalid', 'metadata.db_connection must be a URL that begins with postgres://');
+  }
+  const pool = new pg.Pool({
+    connectionString,
+    max: maxConnections,
+    connectionTimeoutMillis: timeoutMs,
+    query_timeout: timeoutMs,
+    idleTimeoutMillis: 30_000,
+    keepAlive: true,
+    application_name: 'holdfast',
+  });
+  // An idle connection that breaks is replaced on next use; without a listener it would end the process.
+  pool.on('error', (err) => log.warn({ err }, 'an idle connection to Postgres broke'));
+
+  async function connect(): Promise<pg.PoolClient> {
+    try {
+      return await pool.connect();
+    } catch (error) {
+      throw unavailable(error);
+    }
+  }
+
+  return {
+    async query<R>(text: string, values: readonly unknown[] = []) {
+      try {
+        return (await pool.query(text, [...values])) as unknown as Rows<R>;
+      } catch (error) {
+        throw mapError(error);
+      }
+    },
+    async transaction(work) {
+      const client = await connect();
+      let broken: Error | undefined;
+      try {
+        await client.query('begin');
+        const result = await work({
+          async query<R>(text: string, values: readonly unknown[] = []) {
+            return (await client.query(text, [...values])) as unknown as Rows<R>;
+          },
+        });
+        await client.query('commit');
+        return result;
+      } catch (error) {
+        await client.query('rollback').catch((rollbackError: unknown) => {
+          broken = rollbackError instanceof Error ? rollbackError : new Error(String(rollbackError));
+        });
+        throw mapError(error);
+      } finally {
+        // A connection that could not even roll back must not serve the next caller.
+        client.release(broken);
+      }
+    },
+    async close() {
+      await pool.end();
+    },
+  };
+}
+
+function mapError(error: unknown): unknown {
+  if (error instanceof AppError) return error;
+  const code = (error as { code?: unknown }).code;
+  // No SQLSTATE: a socket error or a time-out of the driver.
+  if (typeof code !== 'string' || !/^[0-9A-Z]{5}$/.test(code) || unavailableClasses.has(code.slice(0, 2))) {
+    return unavailable(error);
+  }
+  return error;
+}
+
+function unavailable(error: unknown): AppError {
+  const reason = error instanceof Error ? error.message || error.name : String(error);
+  return new AppError('store_unavailable', `Postgres cannot be reached: ${reason}`, { cause: error });
+}

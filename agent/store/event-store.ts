@@ -1,0 +1,43 @@
+/** Events: who did what, kept beyond the life of the app they are about. */
+import type { EventView } from '../../shared/protocol/views.ts';
+import type { Database, Queryable } from './database.ts';
+import type { NewEvent } from './records.ts';
+
+export interface EventStore {
+  /** Newest first; `before` is an id. */
+  list(query: {
+    readonly app?: string | undefined;
+    readonly before?: number | undefined;
+    readonly limit: number;
+  }): Promise<EventView[]>;
+}
+
+interface EventRow extends Omit<EventView, 'id' | 'at'> {
+  readonly id: string;
+  readonly at: Date;
+}
+
+export function createEventStore({ db }: { readonly db: Database }): EventStore {
+  return {
+    async list({ app, before, limit }) {
+      const { rows } = await db.query<EventRow>(
+        `select id, at, actor, app, version, kind, message from events
+         where ($1::text is null or app = $1) and ($2::bigint is null or id < $2) order by id desc limit $3`,
+        [app ?? null, before ?? null, limit],
+      );
+      return rows.map((row) => ({ ...row, id: Number(row.id), at: row.at.toISOString() }));
+    },
+  };
+}
+
+export async function insertEvents(tx: Queryable, events: readonly NewEvent[]): Promise<void> {
+  for (const event of events) {
+    await tx.query('insert into events (actor, app, version, kind, message) values ($1, $2, $3, $4, $5)', [
+      event.actor,
+      event.app,
+      event.version,
+      event.kind,
+      event.message.slice(0, 4_096),
+    ]);
+  }
+}

@@ -1,0 +1,318 @@
+/**
+ * Every app of this leader: declarations (one at a time: plan, commit, tell the machines, wait for the routers) and the
+ * way from a call (`ensure`) to the machine of its app.
+ */
+import { AppError, toAppError } from '../../shared/errors.ts';
+import type { Log } from '../../shared/log.ts';
+import { resolveAppConfig, type AppConfig, type AppSpec } from '../../shared/protocol/app-spec.ts';
+import type { Change } from '../../shared/protocol/views.ts';
+import type { Clock } from '../../shared/rpc/clock.ts';
+import type { Pin, Platform } from '../platform/platform.ts';
+import type { RouteHub, Settlement } from '../routes/hub.ts';
+import type { RouterLinks } from '../routes/router-links.ts';
+import type { AppStore, Declaration } from '../store/app-store.ts';
+import type { Outbox } from '../store/outbox.ts';
+import type { AppRecord } from '../store/records.ts';
+import type { ActivityLog } from './activity.ts';
+import { AppMachine, type MachineDeps } from './app-machine.ts';
+import { planApply, planRollback } from './plan.ts';
+
+interface EngineDeps {
+  readonly platform: Platform;
+  readonly store: AppStore;
+  readonly outbox: Outbox;
+  readonly epoch: number;
+  readonly hub: RouteHub;
+  readonly links: RouterLinks;
+  readonly activity: ActivityLog;
+  readonly defaults: AppConfig;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+export interface ApplyResult {
+  readonly changes: Change[];
+  readonly routers: Settlement;
+}
+
+const idleCheckMs = 500;
+const commitPrepareMs = 5_000;
+/** How long a declaration that promises nothing about routers waits for them all the same. */
+const courtesyMs = 1_000;
+const removeRetryMs = 2_000;
+const pinTimeoutMs = 6_000;
+const maxDeclarationsWaiting = 100;
+
+export class Engine {
+  readonly #deps: EngineDeps;
+  readonly #machines = new Map<string, AppMachine>();
+  readonly #closing = new AbortController();
+  readonly #background = new Set<Promise<void>>();
+  #turn: Promise<unknown> = Promise.resolve();
+  #waiting = 0;
+  #unsubscribe: (() => void) | undefined;
+  #cancelIdleCheck: (() => void) | undefined;
+
+  constructor(deps: EngineDeps) {
+    this.#deps = deps;
+  }
+
+  /** Loads every app, takes over what runs, publishes the routes. @throws AppError store_unavailable */
+  async start(signal: AbortSignal): Promise<void> {
+    const { platform, store, defaults } = this.#deps;
+    const records = await store.load();
+    await platform.adopt(
+      records.flatMap((record) =>
+        [...record.versions.values()].map(({ version, spec, imageDigest, sourceDigest }) => ({
+          app: record.name,
+          version,
+          spec,
+          config: resolveAppConfig(defaults, spec.config),
+          pin: { imageDigest, sourceDigest },
+        })),
+      ),
+      signal,
+    );
+    this.#unsubscribe = platform.onTargets((app, version) => this.#machines.get(app)?.targetsChanged(version));
+    for (const record of records) this.#add(record).adopt();
+    this.#scheduleIdleCheck();
+  }
+
+  machine(app: string): AppMachine {
+    const machine = this.#machines.get(app);
+    if (!machine) throw new AppError('app_not_found', `there is no app ${app}`);
+    return machine;
+  }
+
+  machines(): AppMachine[] {
+    return [...this.#machines.values()].toSorted((a, b) => (a.record.name < b.record.name ? -1 : 1));
+  }
+
+  apply(specs: readonly AppSpec[], dryRun: boolean, actor: string): Promise<ApplyResult> {
+    return this.#serially(async () => {
+      const pins = await this.#pin(specs);
+      const { changes, declaration } = planApply({
+        specs,
+        pins,
+        records: this.#records(),
+        isServing: (app) => this.#machines.get(app)?.view().state === 'ready',
+        defaults: this.#deps.defaults,
+        actor,
+        now: new Date().toISOString(),
+      });
+      if (dryRun) return { changes: [...changes], routers: { acknowledged: 0, expired: 0 } };
+      for (const { app, action } of changes) if (action === 'unchanged') this.#retryFailed(app);
+      if (changes.every(({ action }) => action === 'unchanged'))
+        return { changes: [...changes], routers: { acknowledged: 0, expired: 0 } };
+      await this.#commit(declaration);
+      return { changes: [...changes], routers: await this.#take(declaration) };
+    });
+  }
+
+  rollback(app: string, version: number | undefined, actor: string): Promise<{ version: number; from: number }> {
+    return this.#serially(async () => {
+      const { record } = this.machine(app);
+      const number = version ?? record.kept ?? undefined;
+      if (number === undefined)
+        throw new AppError('version_not_found', `app ${app} has no earlier version that has answered; name one`);
+      if (number === record.live) return { version: number, from: number };
+      const to = record.versions.get(number) ?? (await this.#deps.store.version(app, number));
+      if (!to) throw new AppError('version_not_found', `app ${app} has no version ${number}`);
+      const declaration = planRollback(record, to, { records: this.#records(), actor, now: new Date().toISOString() });
+      await this.#commit(declaration);
+      await this.#take({ ...declaration, updated: declaration.updated.map((update) => ({ ...update, added: to })) });
+      return { version: number, from: record.live };
+    });
+  }
+
+  delete(app: string, volumes: boolean, actor: string): Promise<string[]> {
+    return this.#serially(async () => {
+      const machine = this.machine(app);
+      const message = volumes ? 'with its volumes' : 'volumes are kept';
+      await this.#commit({
+        created: [],
+        updated: [],
+        deleted: [app],
+        events: [{ actor, app, version: null, kind: 'app.deleted', message }],
+      });
+      this.#machines.delete(app);
+      await machine.close();
+      const revision = this.#deps.hub.remove(app);
+      await this.#settled(revision, true, this.#closing.signal);
+      try {
+        return await this.#deps.platform.remove(app, { volumes, signal: this.#closing.signal });
+      } catch (error) {
+        // The app is gone for its users and routers; its objects follow, if need be with the next leader.
+        this.#inBackground(this.#removeLater(app, volumes));
+        throw error;
+      }
+    });
+  }
+
+  async close(): Promise<void> {
+    this.#closing.abort(new AppError('cancelled', 'the agent stops'));
+    this.#unsubscribe?.();
+    this.#cancelIdleCheck?.();
+    await Promise.all([...this.#machines.values()].map((machine) => machine.close()));
+    await Promise.allSettled([this.#turn, ...this.#background]);
+  }
+
+  #add(record: AppRecord): AppMachine {
+    const { platform, hub, links, outbox, defaults, clock, log } = this.#deps;
+    const deps: MachineDeps = {
+      platform,
+      outbox,
+      defaults,
+      clock,
+      log,
+      publish: (route) => hub.publish(route),
+      settled: (revision, countUnknown, signal) => hub.settled(revision, { countUnknown, signal }),
+      release: (app, targets, waitMs, signal) => links.release(app, targets, waitMs, signal),
+    };
+    const machine = new AppMachine(deps, record);
+    this.#machines.set(record.name, machine);
+    return machine;
+  }
+
+  /** Nothing that was learnt before may be written after the declaration, so it is written first. */
+  async #commit(declaration: Declaration): Promise<void> {
+    const { outbox, store, epoch, log } = this.#deps;
+    try {
+      await outbox.flushed(AbortSignal.timeout(commitPrepareMs));
+    } catch (error) {
+      throw new AppError('store_unavailable', 'Postgres cannot be reached: earlier records still wait to be written', {
+        cause: error,
+      });
+    }
+    try {
+      await store.declare(epoch, declaration);
+    } catch (error) {
+      // The connection may have broken after the commit: what was declared is then in Postgres and not here.
+      if (toAppError(error).code === 'store_unavailable') this.#inBackground(this.#reload());
+      log.warn({ err: toAppError(error) }, 'a declaration was not written');
+      throw error;
+    }
+  }
+
+  /** The machines take what was committed, and the routers are told. */
+  async #take(declaration: Declaration): Promise<Settlement> {
+    const { defaults } = this.#deps;
+    let revision = 0;
+    let strict = false;
+    for (const record of declaration.created) revision = this.#add(record).publish();
+    for (const { app, added } of declaration.updated) {
+      revision = this.machine(app.name).declared({ ...app, added });
+      const spec = added?.spec.config ?? {};
+      strict ||= app.pending === null && resolveAppConfig(defaults, spec).kubernetes.strict_version_check;
+    }
+    if (strict) return this.#settled(revision, true, this.#closing.signal);
+    const courtesy = AbortSignal.any([this.#closing.signal, AbortSignal.timeout(courtesyMs)]);
+    return this.#settled(revision, false, courtesy).catch(() => ({ acknowledged: 0, expired: 0 }));
+  }
+
+  #settled(revision: number, countUnknown: boolean, signal: AbortSignal): Promise<Settlement> {
+    return this.#deps.hub.settled(revision, { countUnknown, signal });
+  }
+
+  #retryFailed(app: string): void {
+    const machine = this.machine(app);
+    if (machine.view().state !== 'failed') return;
+    machine.retry();
+    machine.publish();
+  }
+
+  /** A registry that is away, or has no such image, is told by the version that fails, not here. */
+  async #pin(specs: readonly AppSpec[]): Promise<Map<string, Pin>> {
+    const signal = AbortSignal.any([this.#closing.signal, AbortSignal.timeout(pinTimeoutMs)]);
+    const pins = await Promise.all(
+      specs.map(async (spec): Promise<[string, Pin]> => {
+        try {
+          return [spec.name, await this.#deps.platform.pin(spec, signal)];
+        } catch (error) {
+          const { code, message } = toAppError(error);
+          if (spec.image !== undefined && code !== 'source_unsupported')
+            return [spec.name, { imageDigest: null, sourceDigest: null }];
+          throw new AppError(code, `app ${spec.name}: ${message}`, { cause: error, data: { app: spec.name } });
+        }
+      }),
+    );
+    return new Map(pins);
+  }
+
+  /** After a commit of unknown outcome: takes what Postgres has, once it can be asked. */
+  async #reload(): Promise<void> {
+    while (!this.#closing.signal.aborted) {
+      await this.#sleep(removeRetryMs);
+      try {
+        for (const record of await this.#deps.store.load()) {
+          const known = this.#machines.get(record.name);
+          if (!known) this.#add(record).publish();
+          else if (known.record.generation < record.generation)
+            known.declared({ ...record, added: record.versions.get(record.pending ?? record.live) });
+        }
+        return;
+      } catch (error) {
+        this.#deps.log.warn({ err: toAppError(error) }, 'apps could not be read again; tried again');
+      }
+    }
+  }
+
+  async #removeLater(app: string, volumes: boolean): Promise<void> {
+    while (!this.#closing.signal.aborted && !this.#machines.has(app)) {
+      await this.#sleep(removeRetryMs);
+      try {
+        if (!this.#machines.has(app)) await this.#deps.platform.remove(app, { volumes, signal: this.#closing.signal });
+        return;
+      } catch (error) {
+        this.#deps.log.warn({ err: toAppError(error), app }, 'objects of a deleted app are still there; tried again');
+      }
+    }
+  }
+
+  #records(): Map<string, AppRecord> {
+    return new Map([...this.#machines].map(([name, machine]) => [name, machine.record]));
+  }
+
+  #serially<T>(work: () => Promise<T>): Promise<T> {
+    if (this.#waiting >= maxDeclarationsWaiting) {
+      return Promise.reject(new AppError('too_many_calls', 'too many declarations wait for their turn'));
+    }
+    this.#waiting += 1;
+    const result = this.#turn.then(() => {
+      this.#closing.signal.throwIfAborted();
+      return work();
+    });
+    this.#turn = result
+      .catch(() => undefined)
+      .finally(() => {
+        this.#waiting -= 1;
+      });
+    return result;
+  }
+
+  #scheduleIdleCheck(): void {
+    this.#cancelIdleCheck = this.#deps.clock.after(idleCheckMs, () => {
+      for (const machine of this.#machines.values()) machine.considerIdle(this.#deps.activity.of(machine.record.name));
+      this.#scheduleIdleCheck();
+    });
+  }
+
+  #inBackground(work: Promise<void>): void {
+    const done = work.finally(() => this.#background.delete(done));
+    this.#background.add(done);
+  }
+
+  #sleep(ms: number): Promise<void> {
+    const { signal } = this.#closing;
+    return new Promise((resolve) => {
+      if (signal.aborted) return resolve();
+      const cancel = this.#deps.clock.after(ms, done);
+      function done(): void {
+        cancel();
+        signal.removeEventListener('abort', done);
+        resolve();
+      }
+      signal.addEventListener('abort', done, { once: true });
+    });
+  }
+}
