@@ -1,6 +1,7 @@
 /** The agent's configuration: its keys, what is refused at start, and the values that come from files. */
 import { hostname } from 'node:os';
 import { z } from 'zod';
+import { refuseRepeated, refuseRepeatedApps, withAbsoluteSource } from '../shared/config/app-list.ts';
 import { type Report, loadConfig } from '../shared/config/load.ts';
 import {
   type ConfigSource,
@@ -13,7 +14,7 @@ import {
   readToken,
   tokenValue,
 } from '../shared/config/sections.ts';
-import { type AppSpec, appConfig, appSpec, parseRoute } from '../shared/protocol/app-spec.ts';
+import { type AppSpec, appConfig, appSpec } from '../shared/protocol/app-spec.ts';
 import { type Scope, scope } from '../shared/protocol/methods.ts';
 
 const kubernetesName = z
@@ -159,21 +160,7 @@ export const agentConfig = z
         refuse(['token', index, 'name'], `token[${first}] has this name already`);
       },
     );
-    refuseRepeated(
-      config.app.map((one) => one.name),
-      (index, first) => {
-        refuse(['app', index, 'name'], `app[${first}] has this name already`);
-      },
-    );
-    refuseRepeated(
-      config.app.map((one) => routeOf(one.path)),
-      (index, first) => {
-        refuse(
-          ['app', index, 'path'],
-          `app "${config.app[first]?.name}" has this route already; two apps cannot share one`,
-        );
-      },
-    );
+    refuseRepeatedApps(config.app, refuse);
   });
 
 type AgentFile = z.output<typeof agentConfig>;
@@ -210,7 +197,7 @@ export function loadAgentConfig(source: ConfigSource): AgentConfig {
       },
       kubernetes: { ...file.kubernetes, pod_name: file.kubernetes.pod_name ?? hostname() },
       token: readTokens(file.token, open, report),
-      app: file.app.map((app) => (isFolder(app) ? { ...app, source: open.resolvePath(app.source) } : app)),
+      app: file.app.map((app) => withAbsoluteSource(app, open.resolvePath)),
     };
   });
 }
@@ -235,23 +222,4 @@ function refuseDatabase(connection: string, isKubernetes: boolean, refuse: (mess
   const use = 'use postgres://user:password@host:port/database';
   if (scheme === undefined) refuse(`is not a database URL: ${use}`);
   else refuse(`${scheme} is not supported${isKubernetes ? ' with container_command = "kubernetes"' : ''}: ${use}`);
-}
-
-function refuseRepeated(values: readonly string[], refuse: (index: number, first: number) => void): void {
-  const firsts = new Map<string, number>();
-  for (const [index, value] of values.entries()) {
-    const first = firsts.get(value);
-    if (first === undefined) firsts.set(value, index);
-    else refuse(index, first);
-  }
-}
-
-function routeOf(path: string): string {
-  const route = parseRoute(path);
-  return route === undefined ? path : `${route.host}${route.path}`;
-}
-
-/** A source that is a folder, not a URL. */
-function isFolder(app: AppSpec): app is AppSpec & { readonly source: string } {
-  return app.source !== undefined && !/^[a-z][a-z0-9+.-]*:\/\//i.test(app.source);
 }

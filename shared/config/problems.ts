@@ -63,8 +63,10 @@ function messageOf(issue: z.core.$ZodIssue, value: unknown): string {
       return inner === undefined ? 'has the wrong form' : messageOf(inner, value);
     }
     case 'too_small':
+      if (!issue.message.startsWith('Too small')) return issue.message;
       return `must be ${bound('at least', issue.minimum, issue.origin)}`;
     case 'too_big':
+      if (!issue.message.startsWith('Too big')) return issue.message;
       return `must be ${bound('at most', issue.maximum, issue.origin)}`;
     case 'invalid_key':
       return issue.issues[0]?.message ?? 'is not a valid key';

@@ -1,0 +1,75 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { AppError } from '../shared/errors.ts';
+import type { AppSpec } from '../shared/protocol/app-spec.ts';
+import { readAppFile } from './app-file.ts';
+
+const base = '[[app]]\nname = "hello"\npath = "/hello"\nsource = "hello"\n';
+
+function read(text: string, env: Record<string, string> = {}, files: Record<string, string> = {}): AppSpec[] {
+  const all: Record<string, string> = { '/work/apps.toml': text, ...files };
+  const readFile = (path: string): string => all[path] ?? assert.fail(`no such file ${path}`);
+  return readAppFile({ file: '/work/apps.toml', env, readFile });
+}
+
+function refusal(text: string): string {
+  try {
+    read(text);
+  } catch (error) {
+    assert.ok(error instanceof AppError && error.code === 'app_invalid', String(error));
+    return error.message.replaceAll('/work/', '');
+  }
+  return assert.fail('it was accepted');
+}
+
+test('a source is meant from the folder of the app file, a URL stays', () => {
+  assert.equal(read(base)[0]?.source, '/work/hello');
+  assert.equal(
+    read(base.replace('"hello"\n', '"hello"\n').replace('source = "hello"', 'source = "https://git.example/a"'))[0]
+      ?.source,
+    'https://git.example/a',
+  );
+});
+
+test('secrets come as they are, from the environment or from a file', () => {
+  const text = `${base}[app.secrets]\nA = "one"\nB = { env = "B_VALUE" }\nC = { file = "c.txt" }\n`;
+  const [app] = read(text, { B_VALUE: 'two' }, { '/work/c.txt': 'three\n' });
+  assert.deepEqual(app?.secrets, { A: 'one', B: 'two', C: 'three' });
+});
+
+test('a secret that cannot be read is refused with its line', () => {
+  const message = refusal(`${base}[app.secrets]\nB = { env = "B_VALUE" }\nC = { file = "c.txt" }\n`);
+  assert.match(message, /apps\.toml:6:1: app\[0\]\.secrets\.B: the environment variable B_VALUE is not set/);
+  assert.match(message, /apps\.toml:7:1: app\[0\]\.secrets\.C: the file cannot be read/);
+});
+
+test('a bad route, an unknown key and a wrong type are named with their lines', () => {
+  const message = refusal('[[app]]\nname = "a"\npath = "/a b"\nimage = "x"\nports = 1\nenv = { A = 1 }\n');
+  assert.match(message, /apps\.toml:3:1: app\[0\]\.path: must be \/path/);
+  assert.match(message, /apps\.toml:5:1: app\[0\]\.ports: is not a known key; did you mean port\?/);
+  assert.match(message, /apps\.toml:6:9: app\[0\]\.env\.A: must be a string in quotes, not a number/);
+});
+
+test('two apps on one route, and a file without apps, are refused', () => {
+  assert.match(
+    refusal(`${base}${base.replace('name = "hello"', 'name = "other"')}`),
+    /apps\.toml:7:1: app\[1\]\.path: app "hello" has this route already/,
+  );
+  assert.match(refusal(''), /^apps\.toml: app: is required/);
+  assert.match(refusal('app = []'), /apps\.toml:1:1: app: there is no \[\[app\]\] in the file/);
+});
+
+test('rules that join several keys are told with their line', () => {
+  assert.match(refusal(`${base}image = "x"\n`), /apps\.toml:5:1: app\[0\]\.image: exactly one of image and source/);
+  assert.match(
+    refusal(`${base}env = { A = "1" }\nsecrets = { A = "2" }\n`),
+    /6:1: app\[0\]\.secrets: a key is both in env and in secrets/,
+  );
+});
+
+test('a file that is missing is named', () => {
+  assert.throws(() => readAppFile({ file: '/nowhere/apps.toml', env: {} }), {
+    code: 'app_invalid',
+    message: /^\/nowhere\/apps\.toml: cannot be read: ENOENT/,
+  });
+});

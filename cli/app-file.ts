@@ -1,0 +1,77 @@
+/**
+ * Reads an app file: TOML with `[[app]]`, each the keys of `apps.apply`. What only this side knows is put in here: folders
+ * become absolute, and secrets are taken from the environment and from files.
+ */
+import { z } from 'zod';
+import { refuseRepeatedApps, withAbsoluteSource } from '../shared/config/app-list.ts';
+import { type Report, loadConfig } from '../shared/config/load.ts';
+import { type ConfigSource, type OpenSource, openSource, readSecret } from '../shared/config/sections.ts';
+import { AppError, toAppError } from '../shared/errors.ts';
+import { type AppSpec, appSpec } from '../shared/protocol/app-spec.ts';
+
+/** `"value"`, `{ env = "NAME" }` or `{ file = "path" }`. */
+const secret = z.union([
+  z.string().max(65_536),
+  z.strictObject({ env: z.string().min(1).describe('Environment variable of the command that holds the value.') }),
+  z.strictObject({ file: z.string().min(1).describe('File that holds the value; relative to the app file.') }),
+]);
+
+const { secrets: plainSecrets, ...otherKeys } = appSpec.shape;
+
+/** One `[[app]]` as written; the rules that join several keys are left to `appSpec`, once its secrets are known. */
+const writtenApp = z.strictObject({
+  ...otherKeys,
+  secrets: z
+    .record(plainSecrets.unwrap().keyType, secret)
+    .default({})
+    .describe('Environment that is kept secret: `"value"`, `{ env = "NAME" }` or `{ file = "path" }`.'),
+});
+type WrittenApp = z.output<typeof writtenApp>;
+
+/** The app file as written. `readAppFile` gives what is sent. */
+export const appFile = z
+  .strictObject({
+    app: z.array(writtenApp).min(1, 'there is no [[app]] in the file').max(256).describe('One app each.'),
+  })
+  .superRefine((file, context) => {
+    refuseRepeatedApps(file.app, (path, message) => {
+      context.addIssue({ code: 'custom', path, message });
+    });
+  });
+
+/** @throws AppError app_invalid, naming for each problem the key, its line and what to do. */
+export function readAppFile(source: ConfigSource & { readonly file: string }): AppSpec[] {
+  const open = openAppFile(source);
+  // No environment here: HOLDFAST_… variables set keys of programs, not of apps.
+  return loadConfig({ ...open, env: {}, schema: appFile, code: 'app_invalid' }, (file, report) =>
+    file.app.map((written, index) => {
+      const secrets = readSecrets(written, index, open, report);
+      const app = { ...withAbsoluteSource(written, open.resolvePath), secrets };
+      for (const issue of appSpec.safeParse(app).error?.issues ?? [])
+        report(['app', index, ...issue.path], issue.message);
+      return app;
+    }),
+  );
+}
+
+function openAppFile(source: ConfigSource): OpenSource {
+  try {
+    return openSource(source);
+  } catch (error) {
+    throw new AppError('app_invalid', toAppError(error).message, { cause: error });
+  }
+}
+
+function readSecrets(app: WrittenApp, index: number, source: OpenSource, report: Report): Record<string, string> {
+  const values = Object.entries(app.secrets).map(([name, value]): [string, string] => {
+    const fail = (message: string): void => {
+      report(['app', index, 'secrets', name], message);
+    };
+    if (typeof value === 'string') return [name, value];
+    if ('file' in value) return [name, readSecret(source, value.file, fail) ?? ''];
+    const text = source.env[value.env];
+    if (text === undefined) fail(`the environment variable ${value.env} is not set; set it and run the command again`);
+    return [name, text ?? ''];
+  });
+  return Object.fromEntries(values);
+}
