@@ -1,9 +1,13 @@
 /** A link that is kept up: dials, and dials again with backoff whenever it is lost. */
+import { backoff } from '../backoff.ts';
+import { AppError, toAppError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import type { MethodTable } from '../protocol/methods.ts';
-import type { AppError } from '../errors.ts';
-import type { Clock } from './clock.ts';
-import type { RpcLimits } from './limits.ts';
+import { systemClock, type Clock } from './clock.ts';
+import { dial } from './dial.ts';
+import { endpointUrl } from './endpoint-url.ts';
+import { defaultLimits, type RpcLimits } from './limits.ts';
+import { createPeer } from './peer.ts';
 import type { Handlers, Identity, NotificationHandlers, Peer } from './types.ts';
 
 export interface LinkOptions<Local extends MethodTable, Remote extends MethodTable> {
@@ -24,6 +28,8 @@ export interface LinkOptions<Local extends MethodTable, Remote extends MethodTab
   /** Runs once for each link that was up and is lost, not for failed attempts; not after `close()` of this side. */
   readonly onDown?: (reason: AppError) => void;
   readonly handshakeTimeoutMs?: number;
+  /** Pauses between attempts; a link that held for a lease begins again from the first. */
+  readonly pauses?: { readonly minMs: number; readonly maxMs: number };
 }
 
 export interface Link<Remote extends MethodTable> {
@@ -34,8 +40,140 @@ export interface Link<Remote extends MethodTable> {
   close(): Promise<void>;
 }
 
+/** A refused token is a matter for people: no need to ask every second. */
+const refusedPauses = { minMs: 5_000, maxMs: 60_000 };
+
+/** @throws AppError config_invalid for a malformed URL. */
 export function createLink<Local extends MethodTable, Remote extends MethodTable>(
   options: LinkOptions<Local, Remote>,
 ): Link<Remote> {
-  throw new Error(`being built: ${options.url}`);
+  const { log, clock = systemClock, handshakeTimeoutMs = 5_000, token } = options;
+  const { identity = { name: 'agent', scopes: ['admin'] } } = options;
+  const url = endpointUrl(options.url, 'ws');
+  const limits: RpcLimits = { ...defaultLimits, ...options.limits };
+  const pauses = backoff(options.pauses ?? { minMs: 200, maxMs: 5_000 });
+  const pausesRefused = backoff(refusedPauses);
+  const closing = new AbortController();
+  const waiters = new Set<() => void>();
+  let peer: Peer<Remote> | undefined;
+
+  async function keepUp(): Promise<void> {
+    while (!closing.signal.aborted) {
+      const pauseMs = await attempt();
+      await pause(pauseMs, clock, closing.signal);
+    }
+  }
+
+  /** One link from dial to loss. @returns milliseconds to wait before the next. */
+  async function attempt(): Promise<number> {
+    try {
+      const { maxFrameBytes } = limits;
+      const dialled = await dial({
+        url,
+        token,
+        maxFrameBytes,
+        handshakeTimeoutMs,
+        signal: closing.signal,
+        onOpen: (socket) => createPeer({ ...options, socket, identity, limits, clock }),
+      });
+      // Closed in the moment between the handshake and here: `close` has not seen this peer.
+      if (closing.signal.aborted) await dialled.close();
+      else await serve(dialled);
+      return pauses.next();
+    } catch (error) {
+      return failed(toAppError(error));
+    }
+  }
+
+  async function serve(up: Peer<Remote>): Promise<void> {
+    const upSinceMs = clock.nowMs();
+    log.info({ url }, 'the link is up');
+    peer = up;
+    pausesRefused.reset();
+    callback(() => options.onUp?.(up));
+    for (const wake of waiters) wake();
+    const reason = await lost(up);
+    peer = undefined;
+    if (closing.signal.aborted) return;
+    log.warn({ url, reason: reason.message }, 'the link is lost');
+    callback(() => options.onDown?.(reason));
+    if (clock.nowMs() - upSinceMs >= limits.leaseMs) pauses.reset();
+  }
+
+  function failed(error: AppError): number {
+    if (closing.signal.aborted) return 0;
+    const refused = error.code === 'unauthenticated' || error.code === 'forbidden';
+    const pauseMs = refused ? pausesRefused.next() : pauses.next();
+    const level = refused ? 'error' : 'warn';
+    log[level]({ url, code: error.code, retryMs: Math.round(pauseMs) }, `no link: ${error.message}`);
+    return pauseMs;
+  }
+
+  /** What the owner does on a change of the link must not end the loop that keeps it up. */
+  function callback(task: () => void): void {
+    try {
+      task();
+    } catch (error) {
+      log.error({ err: error }, 'a callback of the link failed');
+    }
+  }
+
+  const done = keepUp();
+
+  return {
+    get peer() {
+      return peer;
+    },
+    async whenUp(signal) {
+      // Looked at again after each wake: the link may be lost before the waiter runs.
+      for (;;) {
+        if (peer !== undefined) return peer;
+        if (closing.signal.aborted) throw new AppError('link_lost', 'the link was closed by this side');
+        if (signal.aborted) throw new AppError('cancelled', 'waiting for the link was cancelled');
+        await new Promise<void>((resolve) => {
+          const wake = (): void => {
+            waiters.delete(wake);
+            signal.removeEventListener('abort', wake);
+            resolve();
+          };
+          waiters.add(wake);
+          signal.addEventListener('abort', wake, { once: true });
+        });
+      }
+    },
+    async close() {
+      closing.abort();
+      for (const wake of waiters) wake();
+      await peer?.close();
+      await done;
+    },
+  };
+}
+
+/** Resolves with the reason once the link is gone. */
+function lost(peer: Peer<MethodTable>): Promise<AppError> {
+  return new Promise((resolve) => {
+    const end = (): void => {
+      resolve(toAppError(peer.closed.reason));
+    };
+    if (peer.closed.aborted) end();
+    else peer.closed.addEventListener('abort', end, { once: true });
+  });
+}
+
+/** Ends early, without error, when the signal aborts. */
+function pause(delayMs: number, clock: Clock, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) {
+      resolve();
+      return;
+    }
+    const end = (): void => {
+      stop();
+      signal.removeEventListener('abort', end);
+      resolve();
+    };
+    const stop = clock.after(delayMs, end);
+    signal.addEventListener('abort', end, { once: true });
+  });
 }

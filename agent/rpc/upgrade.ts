@@ -1,0 +1,99 @@
+/** WebSocket links: the handshake, its refusals, and the peers that are up. */
+import type { IncomingMessage } from 'node:http';
+import type { Duplex } from 'node:stream';
+import { WebSocketServer } from 'ws';
+import { AppError, toAppError, type ErrorCode } from '../../shared/errors.ts';
+import type { Log } from '../../shared/log.ts';
+import { rpcPath, subprotocol, type MethodTable } from '../../shared/protocol/methods.ts';
+import { toProblem, type ProblemOptions } from '../../shared/problem.ts';
+import type { RpcLimits } from '../../shared/rpc/limits.ts';
+import { createPeer, type PeerOptions } from '../../shared/rpc/peer.ts';
+import type { Identity, Peer } from '../../shared/rpc/types.ts';
+import type { Admit } from './admission.ts';
+
+/** RFC 6455 §7.4.1 and the registry of close codes: 1001 going away, 1012 service restart. */
+const goingAway = 1_001;
+const serviceRestart = 1_012;
+
+export interface LinksDeps<Local extends MethodTable, Remote extends MethodTable> {
+  readonly peer: Omit<PeerOptions<Local, Remote>, 'socket' | 'identity'>;
+  readonly limits: Pick<RpcLimits, 'maxFrameBytes'>;
+  readonly admit: Admit;
+  readonly log: Log;
+  readonly onPeer: (peer: Peer<Remote>, identity: Identity) => void;
+}
+
+export interface Links {
+  /** For the event `upgrade` of the HTTP server. */
+  readonly upgrade: (request: IncomingMessage, socket: Duplex, head: Buffer) => void;
+  readonly drop: (reason: ErrorCode) => Promise<void>;
+  readonly close: () => Promise<void>;
+}
+
+export function createLinks<Local extends MethodTable, Remote extends MethodTable>(
+  deps: LinksDeps<Local, Remote>,
+): Links {
+  const { admit, log } = deps;
+  const peers = new Set<Peer<Remote>>();
+  const webSockets = new WebSocketServer({
+    noServer: true,
+    clientTracking: false,
+    maxPayload: deps.limits.maxFrameBytes,
+    // Compression costs memory per link, and a small frame could grow to a large one.
+    perMessageDeflate: false,
+    handleProtocols: () => subprotocol,
+  });
+  // A handshake that ws itself refuses (bad key or version): ws has answered 400.
+  webSockets.on('wsClientError', (error, socket) => {
+    log.info({ err: error }, 'a WebSocket handshake was refused');
+    socket.destroy();
+  });
+
+  function upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    // Until ws listens, an error of the socket would end the process.
+    socket.on('error', () => socket.destroy());
+    try {
+      checkHandshake(request);
+      const { identity, leave } = admit(request);
+      socket.once('close', leave);
+      webSockets.handleUpgrade(request, socket, head, (webSocket) => {
+        const peer = createPeer({ ...deps.peer, socket: webSocket, identity });
+        peers.add(peer);
+        peer.closed.addEventListener('abort', () => peers.delete(peer), { once: true });
+        log.info({ caller: identity.name, peers: peers.size }, 'a link is up');
+        deps.onPeer(peer, identity);
+      });
+    } catch (thrown) {
+      const error = toAppError(thrown);
+      log.info({ code: error.code, remote: request.socket.remoteAddress }, 'a link was refused');
+      refuse(socket, error, error.code === 'method_not_found' ? { status: 404 } : {});
+    }
+  }
+
+  async function closeAll(code: number, reason: string): Promise<void> {
+    await Promise.all([...peers].map((peer) => peer.close(code, reason)));
+  }
+
+  return {
+    upgrade,
+    drop: (reason) => closeAll(serviceRestart, reason),
+    close: () => closeAll(goingAway, 'shutdown'),
+  };
+}
+
+function checkHandshake(request: IncomingMessage): void {
+  const path = request.url?.split('?', 1)[0];
+  if (path !== rpcPath) throw new AppError('method_not_found', `the RPC endpoint is ${rpcPath}`);
+  const offered = (request.headers['sec-websocket-protocol'] ?? '').split(',').map((name) => name.trim());
+  if (!offered.includes(subprotocol)) {
+    throw new AppError('invalid_request', `the WebSocket subprotocol must be ${subprotocol}`);
+  }
+}
+
+/** Destroyed once sent: a client that does not close its side would otherwise keep the socket. */
+function refuse(socket: Duplex, error: AppError, options: ProblemOptions): void {
+  const { status, headers, body } = toProblem(error, options);
+  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
+  socket.once('finish', () => socket.destroy());
+  socket.end(`HTTP/1.1 ${status} ${error.code}\r\nConnection: close\r\n${lines.join('')}\r\n${body}`);
+}

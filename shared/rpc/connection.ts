@@ -1,0 +1,176 @@
+/** One open WebSocket: sends within its buffer bound, pings, notices silence, and closes with a reason. Knows no calls. */
+import type { RawData, WebSocket } from 'ws';
+import { AppError } from '../errors.ts';
+import type { Clock } from './clock.ts';
+import type { RpcLimits } from './limits.ts';
+
+/** A side that does not answer the close is cut off after this. */
+const closeTimeoutMs = 1_000;
+
+/** RFC 6455 §5.5.1: a control frame carries 125 bytes, two of them the code. */
+const maxReasonBytes = 123;
+
+/** RFC 6455 §7.4.1. */
+export const closeCodes = { normal: 1_000, unsupportedData: 1_003, policyViolation: 1_008, tooBig: 1_009 } as const;
+
+export interface ConnectionDeps {
+  readonly socket: WebSocket;
+  readonly limits: Pick<
+    RpcLimits,
+    'maxFrameBytes' | 'maxSendBufferBytes' | 'emitHighWaterBytes' | 'heartbeatMs' | 'leaseMs'
+  >;
+  readonly clock: Clock;
+  readonly onFrame: (frame: string) => void;
+}
+
+export class Connection {
+  readonly #deps: ConnectionDeps;
+  readonly #closed = new AbortController();
+  readonly #gone = Promise.withResolvers<undefined>();
+  readonly #waiters = new Set<() => void>();
+  #lastHeardMs: number;
+  #stopHeartbeat: () => void;
+
+  constructor(deps: ConnectionDeps) {
+    this.#deps = deps;
+    this.#lastHeardMs = deps.clock.nowMs();
+    this.#stopHeartbeat = deps.clock.after(deps.limits.heartbeatMs, () => {
+      this.#heartbeat(this.#lastHeardMs);
+    });
+    const { socket } = deps;
+    socket.on('message', (data, isBinary) => {
+      this.#onMessage(data, isBinary);
+    });
+    const heard = (): void => {
+      this.#lastHeardMs = deps.clock.nowMs();
+    };
+    socket.on('ping', heard);
+    socket.on('pong', heard);
+    // ws closes by itself after an error, with a code that says which rule was broken.
+    socket.on('error', (cause) => {
+      this.#lose(new AppError('link_lost', `the connection failed: ${cause.message}`, { cause }));
+      this.#terminateLater();
+    });
+    socket.on('close', (code, reason) => {
+      this.#lose(new AppError('link_lost', `closed by the other side: ${code} ${reason.toString()}`.trimEnd()));
+      this.#gone.resolve(undefined);
+    });
+  }
+
+  get closed(): AbortSignal {
+    return this.#closed.signal;
+  }
+
+  get lastHeardMs(): number {
+    return this.#lastHeardMs;
+  }
+
+  /** Sends, or closes the link if the other side has left too much unread; nothing once the link is gone. */
+  send(frame: string): void {
+    const { socket, limits } = this.#deps;
+    if (this.#closed.signal.aborted) return;
+    if (socket.bufferedAmount + frame.length > limits.maxSendBufferBytes) {
+      const error = new AppError('send_buffer_full', `more than ${limits.maxSendBufferBytes} bytes are unread`);
+      void this.close(closeCodes.policyViolation, error.code, error);
+      return;
+    }
+    // Errors come as 'error' and 'close' events too; here it only matters that there is room again.
+    socket.send(frame, () => {
+      if (this.#hasRoom()) this.#wakeAll();
+    });
+  }
+
+  /** Resolves when little is unsent. @throws the reason of the signal or of `closed`. */
+  async room(signal: AbortSignal): Promise<void> {
+    while (!this.#hasRoom()) {
+      signal.throwIfAborted();
+      this.#closed.signal.throwIfAborted();
+      await new Promise<void>((resolve) => {
+        const wake = (): void => {
+          this.#waiters.delete(wake);
+          signal.removeEventListener('abort', wake);
+          resolve();
+        };
+        this.#waiters.add(wake);
+        signal.addEventListener('abort', wake, { once: true });
+      });
+    }
+  }
+
+  /** @param why the reason of `closed`; resolves when the socket is closed. */
+  close(code: number, reason: string, why: AppError): Promise<undefined> {
+    if (!this.#closed.signal.aborted) {
+      this.#lose(why);
+      this.#deps.socket.close(code, cut(reason));
+      this.#terminateLater();
+    }
+    return this.#gone.promise;
+  }
+
+  #onMessage(data: RawData, isBinary: boolean): void {
+    if (this.#closed.signal.aborted) return;
+    this.#lastHeardMs = this.#deps.clock.nowMs();
+    if (isBinary) {
+      const error = new AppError('link_lost', 'the other side sent a binary frame');
+      void this.close(closeCodes.unsupportedData, 'binary frames are not taken', error);
+      return;
+    }
+    // `nodebuffer`, the default of ws: one Buffer.
+    const bytes = data as Buffer;
+    if (bytes.length > this.#deps.limits.maxFrameBytes) {
+      const error = new AppError('link_lost', `the other side sent a frame of ${bytes.length} bytes`);
+      void this.close(closeCodes.tooBig, 'frame_too_large', error);
+      return;
+    }
+    this.#deps.onFrame(bytes.toString('utf8'));
+  }
+
+  /**
+   * Pings; ends the link when nothing was heard for the lease. A tick that comes very late says that this process stood
+   * still, and what the other side sent meanwhile is still unread: then it has until the next tick.
+   */
+  #heartbeat(previousMs: number): void {
+    const { socket, limits, clock } = this.#deps;
+    const nowMs = clock.nowMs();
+    const stoodStill = nowMs - previousMs > 2 * limits.heartbeatMs;
+    if (!stoodStill && nowMs - this.#lastHeardMs > limits.leaseMs) {
+      this.#lose(new AppError('link_lost', `nothing heard for ${Math.round(nowMs - this.#lastHeardMs)} ms`));
+      socket.terminate();
+      return;
+    }
+    socket.ping();
+    this.#stopHeartbeat = clock.after(limits.heartbeatMs, () => {
+      this.#heartbeat(nowMs);
+    });
+  }
+
+  #hasRoom(): boolean {
+    return this.#deps.socket.bufferedAmount <= this.#deps.limits.emitHighWaterBytes;
+  }
+
+  #wakeAll(): void {
+    for (const wake of this.#waiters) wake();
+  }
+
+  /** The link counts as lost from here on, though the socket may still be closing. */
+  #lose(reason: AppError): void {
+    if (this.#closed.signal.aborted) return;
+    this.#stopHeartbeat();
+    this.#closed.abort(reason);
+    this.#wakeAll();
+  }
+
+  #terminateLater(): void {
+    const stop = this.#deps.clock.after(closeTimeoutMs, () => {
+      this.#deps.socket.terminate();
+    });
+    this.#deps.socket.once('close', stop);
+  }
+}
+
+/** At most 123 bytes, not cut inside a character. */
+function cut(reason: string): string {
+  let end = reason.length;
+  while (Buffer.byteLength(reason.slice(0, end)) > maxReasonBytes) end -= 1;
+  return reason.slice(0, end);
+}

@@ -1,0 +1,101 @@
+/** One attempt to open a link: the WebSocket handshake, and a refusal of it told as an AppError. */
+import type { IncomingMessage } from 'node:http';
+import { WebSocket } from 'ws';
+import { AppError, isErrorCode } from '../errors.ts';
+import { subprotocol } from '../protocol/methods.ts';
+
+export interface DialOptions<T> {
+  /** `ws(s)://host:port/rpc`. */
+  readonly url: string;
+  readonly token: string;
+  readonly maxFrameBytes: number;
+  readonly handshakeTimeoutMs: number;
+  readonly signal: AbortSignal;
+  /** Runs in the very event that opens the socket, so that no frame comes before somebody listens. */
+  readonly onOpen: (socket: WebSocket) => T;
+}
+
+/** A refusal is a short problem+json; more is not read. */
+const maxRefusalBytes = 4_096;
+
+/** @throws AppError unauthenticated, forbidden, not_leader (as the other side says); link_lost for everything else; cancelled. */
+export async function dial<T>(options: DialOptions<T>): Promise<T> {
+  const { url, token, maxFrameBytes, handshakeTimeoutMs, signal, onOpen } = options;
+  if (signal.aborted) throw new AppError('cancelled', 'dialling was cancelled');
+  const { promise, resolve, reject } = Promise.withResolvers<T>();
+  const socket = new WebSocket(url, subprotocol, {
+    headers: { Authorization: `Bearer ${token}` },
+    handshakeTimeout: handshakeTimeoutMs,
+    maxPayload: maxFrameBytes,
+    // Compression costs memory per link and buys little on small frames.
+    perMessageDeflate: false,
+  });
+  const fail = (error: AppError): void => {
+    reject(error);
+    socket.terminate();
+  };
+  const onAbort = (): void => {
+    fail(new AppError('cancelled', 'dialling was cancelled'));
+  };
+  // Stays for good: terminating a socket that is still connecting emits an error, which by then means nothing.
+  socket.on('error', (cause) => {
+    reject(new AppError('link_lost', cause.message === '' ? String(cause) : cause.message, { cause }));
+  });
+  socket.once('unexpected-response', (_request, response) => {
+    readRefusal(response).then(fail, fail);
+  });
+  socket.once('open', () => {
+    try {
+      resolve(onOpen(socket));
+    } catch (cause) {
+      fail(new AppError('internal', 'the link could not be set up', { cause }));
+    }
+  });
+  signal.addEventListener('abort', onAbort, { once: true });
+  // The handshake timeout of ws counts silence; a server that drips bytes must not hold us either.
+  const timer = setTimeout(() => {
+    fail(new AppError('link_lost', `no handshake within ${handshakeTimeoutMs} ms`));
+  }, handshakeTimeoutMs);
+  try {
+    return await promise;
+  } finally {
+    clearTimeout(timer);
+    signal.removeEventListener('abort', onAbort);
+  }
+}
+
+async function readRefusal(response: IncomingMessage): Promise<AppError> {
+  let text = '';
+  try {
+    for await (const chunk of response) {
+      text += String(chunk);
+      if (text.length > maxRefusalBytes) break;
+    }
+  } catch {
+    // Cut off: the status alone must do.
+  }
+  return refusal(response.statusCode ?? 0, text);
+}
+
+/** @param text body of the response, problem+json when the agent itself refused. */
+export function refusal(status: number, text: string): AppError {
+  const problem = parseProblem(text);
+  const detail = problem?.detail ?? `refused with HTTP ${status}`;
+  if (problem !== undefined && isErrorCode(problem.code)) return new AppError(problem.code, detail);
+  // A proxy in front may answer in the agent's place.
+  if (status === 401) return new AppError('unauthenticated', detail);
+  if (status === 403) return new AppError('forbidden', detail);
+  return new AppError('link_lost', detail);
+}
+
+function parseProblem(text: string): { code: string; detail: string } | undefined {
+  try {
+    const body: unknown = JSON.parse(text);
+    if (typeof body !== 'object' || body === null || !('code' in body) || !('detail' in body)) return undefined;
+    return typeof body.code === 'string' && typeof body.detail === 'string'
+      ? { code: body.code, detail: body.detail.slice(0, 1_000) }
+      : undefined;
+  } catch {
+    return undefined;
+  }
+}

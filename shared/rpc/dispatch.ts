@@ -1,0 +1,65 @@
+/** Name and parameters → handler: the checks that every call passes, whether it came by a link or by HTTP POST. */
+import type { z } from 'zod';
+import { AppError } from '../errors.ts';
+import type { Method, MethodTable, Scope } from '../protocol/methods.ts';
+import type { HandlerContext, Handlers } from './types.ts';
+
+/** A call as it came: nothing of it is trusted yet. */
+export interface IncomingCall<Remote extends MethodTable> {
+  readonly method: string;
+  readonly params: unknown;
+  readonly context: HandlerContext<Remote, Method>;
+}
+
+/** @throws AppError method_not_found, forbidden, invalid_params (`data.issues`), or what the handler throws. */
+export type Dispatch<Remote extends MethodTable> = (call: IncomingCall<Remote>) => Promise<unknown>;
+
+/** Issues told of one call; a hostile one could have thousands. */
+const maxIssues = 20;
+
+/**
+ * Results are not validated here: they come from typed code, and whoever takes them (`pending-calls.ts`) validates them.
+ */
+export function createDispatch<Local extends MethodTable, Remote extends MethodTable>(deps: {
+  readonly local: Local;
+  readonly handlers: Handlers<Local, Remote>;
+}): Dispatch<Remote> {
+  return async ({ method: name, params, context }) => {
+    // Own properties only: `constructor` is no method.
+    const method = Object.hasOwn(deps.local, name) ? deps.local[name] : undefined;
+    if (method === undefined) throw new AppError('method_not_found', `no method ${printable(name)}`);
+    if (!mayCall(context.identity.scopes, method.scopes)) {
+      throw new AppError('forbidden', `${name} needs one of the scopes ${method.scopes.join(', ')}`);
+    }
+    const parsed = method.params.safeParse(params);
+    if (!parsed.success) throw invalidParams(name, parsed.error);
+    // The table and the handlers have the same keys by type; which method it is, only the name tells.
+    const handler = deps.handlers[name] as (
+      params: unknown,
+      context: HandlerContext<Remote, Method>,
+    ) => Promise<unknown>;
+    return await handler(parsed.data, context);
+  };
+}
+
+/** `admin` may do all, `deploy` includes `read`. */
+export function mayCall(held: readonly Scope[], needed: readonly Scope[]): boolean {
+  return held.some(
+    (scope) => scope === 'admin' || needed.includes(scope) || (scope === 'deploy' && needed.includes('read')),
+  );
+}
+
+function invalidParams(method: string, error: z.ZodError): AppError {
+  const issues = error.issues
+    .slice(0, maxIssues)
+    .map((issue) => ({ path: issue.path.map(String).join('.'), message: issue.message }));
+  const first = issues[0];
+  const where = first === undefined ? 'invalid' : first.path === '' ? first.message : `${first.path}: ${first.message}`;
+  const more = error.issues.length > 1 ? ` (and ${error.issues.length - 1} more)` : '';
+  return new AppError('invalid_params', `${method}: ${where}${more}`, { data: { issues } });
+}
+
+/** A name from outside, for a message or a log line. */
+function printable(name: string): string {
+  return JSON.stringify(name.length > 64 ? `${name.slice(0, 64)}…` : name);
+}

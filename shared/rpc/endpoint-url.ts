@@ -1,0 +1,20 @@
+/** `http(s)://host:port` as people write it → where the RPC endpoint is. */
+import { AppError } from '../errors.ts';
+import { rpcPath } from '../protocol/methods.ts';
+
+const schemes = {
+  http: { 'http:': 'http:', 'ws:': 'http:', 'https:': 'https:', 'wss:': 'https:' },
+  ws: { 'http:': 'ws:', 'ws:': 'ws:', 'https:': 'wss:', 'wss:': 'wss:' },
+} as const;
+
+/** A path in front is kept (an ingress may have one); `/rpc` at the end is not doubled. @throws AppError config_invalid. */
+export function endpointUrl(text: string, transport: 'http' | 'ws'): string {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  const table: Readonly<Record<string, string>> = schemes[transport];
+  const scheme = url === undefined ? undefined : table[url.protocol];
+  if (url === undefined || scheme === undefined || url.username !== '' || url.search !== '' || url.hash !== '') {
+    throw new AppError('config_invalid', `the agent URL must be http(s)://host:port`);
+  }
+  const base = url.pathname.replace(/\/+$/, '');
+  return `${scheme}//${url.host}${base.endsWith(rpcPath) ? base : base + rpcPath}`;
+}

@@ -1,0 +1,80 @@
+/**
+ * AppError ↔ JSON-RPC error object. The numbers are those that JSON-RPC 2.0 §5.1 reserves and −32000 for everything else;
+ * which error it is says `data.code`, out of the one table in shared/errors.ts.
+ */
+import { z } from 'zod';
+import { AppError, errorTable, isErrorCode, toAppError, type ErrorCode, type FailurePhase } from '../errors.ts';
+
+const phases = ['declare', 'source', 'build', 'pull', 'schedule', 'start', 'serve'] as const satisfies FailurePhase[];
+
+const numbers: Partial<Record<ErrorCode, number>> = {
+  parse_error: -32_700,
+  invalid_request: -32_600,
+  method_not_found: -32_601,
+  invalid_params: -32_602,
+  internal: -32_603,
+};
+const otherNumber = -32_000;
+
+export interface RpcErrorObject {
+  readonly code: number;
+  readonly message: string;
+  readonly data: {
+    readonly code: ErrorCode;
+    readonly retryable: boolean;
+    readonly owner: string;
+    readonly phase?: FailurePhase;
+    readonly retryAfterMs?: number;
+    readonly details?: Readonly<Record<string, unknown>>;
+  };
+}
+
+export function rpcErrorNumber(code: ErrorCode): number {
+  return numbers[code] ?? otherNumber;
+}
+
+/** An internal error is told without its message, which may name hosts, paths or values: the log has it. */
+export function toRpcError(thrown: unknown): RpcErrorObject {
+  const error = toAppError(thrown);
+  const message = error.code === 'internal' ? errorTable.internal.help : error.message;
+  return {
+    code: rpcErrorNumber(error.code),
+    message,
+    data: {
+      code: error.code,
+      retryable: error.retryable,
+      owner: error.owner,
+      ...(error.phase !== undefined && { phase: error.phase }),
+      ...(error.retryAfterMs !== undefined && { retryAfterMs: error.retryAfterMs }),
+      ...(error.data !== undefined && { details: error.data }),
+    },
+  };
+}
+
+/** Loose, as JSON-RPC is: any peer's error is understood, ours in full. */
+export const errorObject = z.looseObject({ code: z.number(), message: z.string(), data: z.unknown().optional() });
+
+const ownData = z.looseObject({
+  code: z.string().refine(isErrorCode),
+  phase: z.enum(phases).optional().catch(undefined),
+  retryAfterMs: z.number().nonnegative().optional().catch(undefined),
+  details: z.record(z.string(), z.unknown()).optional().catch(undefined),
+});
+
+export function fromRpcError(error: z.output<typeof errorObject>): AppError {
+  const own = ownData.safeParse(error.data);
+  if (!own.success) return new AppError(codeOfNumber(error.code), error.message);
+  const { code, phase, retryAfterMs, details } = own.data;
+  return new AppError(code, error.message, {
+    ...(phase !== undefined && { phase }),
+    ...(retryAfterMs !== undefined && { retryAfterMs }),
+    ...(details !== undefined && { data: details }),
+  });
+}
+
+function codeOfNumber(number: number): ErrorCode {
+  for (const code of Object.keys(errorTable)) {
+    if (isErrorCode(code) && numbers[code] === number) return code;
+  }
+  return 'internal';
+}

@@ -1,0 +1,158 @@
+/**
+ * Calls of the other side that are being served. Knows no socket. Each is answered exactly once: by its handler, or
+ * before that when it is cancelled or its deadline passes. A handler that has been answered for still counts until it has
+ * ended, so that a caller who cancels in a loop cannot pile up work.
+ */
+import { AppError } from '../errors.ts';
+import type { Log } from '../log.ts';
+import type { MethodTable } from '../protocol/methods.ts';
+import type { Clock } from './clock.ts';
+import { encodeError, encodeItem, encodeResult, type CallId } from './codec.ts';
+import type { Dispatch } from './dispatch.ts';
+import type { Identity, Peer } from './types.ts';
+
+/** Refusals in a row, as a multiple of maxCallsInFlight, after which the caller is not worth answering. */
+const floodFactor = 4;
+
+export interface ServedCallsDeps<Remote extends MethodTable> {
+  readonly dispatch: Dispatch<Remote>;
+  readonly identity: Identity;
+  readonly peer: () => Peer<Remote>;
+  readonly limits: { readonly maxCallsInFlight: number; readonly maxFrameBytes: number };
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly send: (frame: string) => void;
+  /** Resolves when the send buffer has room, rejects when the link is lost or the signal aborts. */
+  readonly room: (signal: AbortSignal) => Promise<void>;
+  readonly onFlood: () => void;
+}
+
+interface Served {
+  readonly abort: AbortController;
+  /** Sends the answer, the first time only. */
+  readonly answer: (frame: string) => void;
+}
+
+export class ServedCalls<Remote extends MethodTable> {
+  readonly #deps: ServedCallsDeps<Remote>;
+  /** Not yet answered, by id. */
+  readonly #open = new Map<CallId, Served>();
+  #running = 0;
+  #refusedInARow = 0;
+
+  constructor(deps: ServedCallsDeps<Remote>) {
+    this.#deps = deps;
+  }
+
+  /** Handlers that have not ended. */
+  get running(): number {
+    return this.#running;
+  }
+
+  begin(call: { id: CallId; method: string; params: unknown; deadlineMs: number | undefined }): void {
+    const { id } = call;
+    if (this.#open.has(id)) {
+      this.#deps.send(encodeError(id, new AppError('invalid_request', 'a call with this id is in flight')));
+      return;
+    }
+    if (this.#running >= this.#deps.limits.maxCallsInFlight) {
+      this.#refuse(id);
+      return;
+    }
+    this.#refusedInARow = 0;
+    this.#running += 1;
+    // The handler's own failures become answers; what is left here is a fault of this file.
+    this.#serve(call)
+      .catch((error: unknown) => {
+        this.#deps.log.error({ err: error, method: call.method }, 'serving a call failed');
+      })
+      .finally(() => {
+        this.#running -= 1;
+      });
+  }
+
+  cancel(id: CallId): void {
+    this.#end(id, new AppError('cancelled', 'cancelled by the caller'));
+  }
+
+  /** The link is lost: nobody waits for the answers. */
+  abortAll(reason: AppError): void {
+    for (const served of this.#open.values()) served.abort.abort(reason);
+    this.#open.clear();
+  }
+
+  #refuse(id: CallId): void {
+    const { limits, send, onFlood } = this.#deps;
+    this.#refusedInARow += 1;
+    if (this.#refusedInARow > limits.maxCallsInFlight * floodFactor) {
+      onFlood();
+      return;
+    }
+    const message = `${limits.maxCallsInFlight} calls are in flight on this link`;
+    send(encodeError(id, new AppError('too_many_calls', message)));
+  }
+
+  async #serve(call: { id: CallId; method: string; params: unknown; deadlineMs: number | undefined }): Promise<void> {
+    const { id, method, params, deadlineMs } = call;
+    const { dispatch, identity, peer, clock, log } = this.#deps;
+    const served = this.#register(id);
+    const { signal } = served.abort;
+    const stopTimer =
+      deadlineMs === undefined
+        ? undefined
+        : clock.after(deadlineMs, () => {
+            this.#end(id, new AppError('deadline_exceeded', `not done within ${deadlineMs} ms`));
+          });
+    const emit = async (item: unknown): Promise<void> => {
+      signal.throwIfAborted();
+      if (this.#open.get(id) !== served) throw new AppError('internal', `${method}: an item after the answer`);
+      this.#deps.send(this.#bounded(encodeItem(id, item)));
+      await this.#deps.room(signal);
+    };
+    try {
+      const result = await dispatch({ method, params, context: { identity, signal, emit, peer: peer() } });
+      served.answer(this.#bounded(encodeResult(id, result)));
+    } catch (error) {
+      const expected = signal.aborted || (error instanceof AppError && error.code !== 'internal');
+      if (!expected) log.error({ err: error, method, caller: identity.name }, 'a handler failed');
+      served.answer(this.#errorFrame(id, error));
+    } finally {
+      stopTimer?.();
+    }
+  }
+
+  #register(id: CallId): Served {
+    const served: Served = {
+      abort: new AbortController(),
+      answer: (frame) => {
+        // The id may already be in use by a later call: compare the call, not the id.
+        if (this.#open.get(id) !== served) return;
+        this.#open.delete(id);
+        this.#deps.send(frame);
+      },
+    };
+    this.#open.set(id, served);
+    return served;
+  }
+
+  /** Ends a call before its handler does. */
+  #end(id: CallId, reason: AppError): void {
+    const served = this.#open.get(id);
+    if (served === undefined) return;
+    served.answer(encodeError(id, reason));
+    served.abort.abort(reason);
+  }
+
+  #bounded(frame: string): string {
+    const bytes = Buffer.byteLength(frame);
+    if (bytes <= this.#deps.limits.maxFrameBytes) return frame;
+    throw new AppError('frame_too_large', `the answer has ${bytes} bytes, over the limit of a frame`);
+  }
+
+  /** Details (log lines, say) go first where the error itself is too large. */
+  #errorFrame(id: CallId, error: unknown): string {
+    const frame = encodeError(id, error);
+    if (Buffer.byteLength(frame) <= this.#deps.limits.maxFrameBytes || !(error instanceof AppError)) return frame;
+    return encodeError(id, new AppError(error.code, error.message.slice(0, 1_000)));
+  }
+}
