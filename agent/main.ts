@@ -25,7 +25,7 @@ const retryMs = 1_000;
 async function run(stop: AbortSignal): Promise<void> {
   const { values } = parseArgs({ options: { config: { type: 'string' } } });
   const file = values.config ?? process.env.HOLDFAST_CONFIG;
-  const config = loadAgentConfig({ ...(file === undefined ? {} : { file }), env: process.env });
+  const config = loadAgentConfig({ file, env: process.env });
   const log = createLog({ component: 'agent', level: config.system.log_level });
   const clock = systemClock;
   const holder = config.kubernetes.pod_name;
