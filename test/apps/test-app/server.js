@@ -37,6 +37,7 @@ const routes = {
   '/env': (_request, response, url) => json(response, { value: env[url.searchParams.get('name') ?? ''] ?? null }),
   '/sleep': (_request, response, url) => {
     const ms = Number(url.searchParams.get('ms') ?? 0);
+    console.log(`sleeping ${ms}`);
     setTimeout(() => json(response, { version: env.VERSION ?? null, slept: ms }), ms);
   },
   /** `count` server-sent events, `ms` apart. */

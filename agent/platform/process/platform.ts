@@ -1,0 +1,212 @@
+/**
+ * The embedded platform: an app is a child process, or several, on free loopback ports, run from a snapshot of its source
+ * folder. For a laptop and for tests; `cpus` and `memory` are not enforced, and a volume is a folder whose path the app is
+ * told as HOLDFAST_VOLUME_<NAME>. Needs a POSIX system.
+ */
+import { EventEmitter } from 'node:events';
+import { mkdir, readdir, rm } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { AppError } from '../../../shared/errors.ts';
+import type { Log } from '../../../shared/log.ts';
+import type { Target } from '../../../shared/protocol/routes.ts';
+import type { Platform } from '../platform.ts';
+import { LogRing } from './log-ring.ts';
+import { createPorts } from './ports.ts';
+import { createPrepare, sourceUnsupported } from './prepare.ts';
+import { createRunFiles } from './run-files.ts';
+import { createSnapshots } from './snapshot.ts';
+import { SourceUse } from './source-use.ts';
+import { VersionProcesses, type VersionLimits } from './version.ts';
+
+export interface ProcessPlatformDeps {
+  /** Holds sources/, volumes/ and run/; belongs to one agent at a time. */
+  readonly dataDir: string;
+  readonly log: Log;
+  /** The node that apps run with; by default this one. */
+  readonly nodePath?: string;
+  /** Environment of the agent, of which apps get PATH, HOME and the like; by default the real one. */
+  readonly env?: Readonly<Record<string, string | undefined>>;
+  readonly limits?: Partial<VersionLimits>;
+}
+
+const defaultLimits: VersionLimits = {
+  probeIntervalMs: 15,
+  restartMinMs: 100,
+  restartMaxMs: 10_000,
+  steadyMs: 10_000,
+  stopGraceMs: 10_000,
+  cancelGraceMs: 2_000,
+};
+/** Of all that still runs when the agent closes. */
+const closeGraceMs = 5_000;
+
+/** @throws AppError config_invalid when the data folder cannot be used. */
+export async function createProcessPlatform(deps: ProcessPlatformDeps): Promise<Platform> {
+  const { log, nodePath = process.execPath, env = process.env } = deps;
+  const dataDir = resolve(deps.dataDir);
+  const limits = { ...defaultLimits, ...deps.limits };
+  const volumesDir = join(dataDir, 'volumes');
+  await mkdir(dataDir, { recursive: true }).catch((error: unknown) => {
+    throw new AppError('config_invalid', `system.data_dir: ${dataDir} cannot be made`, { cause: error });
+  });
+  const use = new SourceUse();
+  const snapshots = await createSnapshots({
+    folder: join(dataDir, 'sources'),
+    dataDir,
+    onTaken: (digest) => use.claim(digest),
+  });
+  const runFiles = createRunFiles({ folder: join(dataDir, 'run') });
+  const ports = createPorts();
+  const apps = new Map<string, Map<number, VersionProcesses>>();
+  const rings = new Map<string, LogRing>();
+  const changes = new EventEmitter<{ targets: [app: string, version: number] }>().setMaxListeners(0);
+  let closed = false;
+
+  function ringOf(app: string): LogRing {
+    let ring = rings.get(app);
+    if (ring === undefined) rings.set(app, (ring = new LogRing()));
+    return ring;
+  }
+
+  function versionOf(app: string, version: number): VersionProcesses {
+    let versions = apps.get(app);
+    if (versions === undefined) apps.set(app, (versions = new Map()));
+    let processes = versions.get(version);
+    if (processes === undefined) {
+      processes = new VersionProcesses({
+        app,
+        version,
+        ring: ringOf(app),
+        limits,
+        ports,
+        runFiles,
+        prepare,
+        onTargets: () => changes.emit('targets', app, version),
+        onError: (error) => log.warn({ err: error, app, version }, 'a process could not be started'),
+      });
+      versions.set(version, processes);
+    }
+    return processes;
+  }
+
+  const prepare = createPrepare({
+    snapshots,
+    use,
+    volumesDir,
+    nodePath,
+    env,
+    async endOthers(run, signal) {
+      for (const [version, other] of apps.get(run.app) ?? []) {
+        if (version === run.version) await other.settled();
+        else await other.stop({ graceMs: limits.stopGraceMs, signal });
+      }
+    },
+  });
+
+  async function discardVersion(app: string, version: number, signal: AbortSignal): Promise<void> {
+    const processes = apps.get(app)?.get(version);
+    await processes?.stop({ graceMs: limits.stopGraceMs, signal });
+    if (apps.get(app)?.get(version) === processes) apps.get(app)?.delete(version);
+    use.drop(app, version);
+  }
+
+  async function removeApp(app: string, signal: AbortSignal): Promise<string[]> {
+    const versions = [...(apps.get(app) ?? [])];
+    const removed = versions.flatMap(([, processes]) => processes.ids().map((id) => `Process/${id}`));
+    await Promise.all(versions.map(([version]) => discardVersion(app, version, signal)));
+    apps.delete(app);
+    use.dropApp(app);
+    rings.get(app)?.close();
+    rings.delete(app);
+    return removed;
+  }
+
+  async function prune(): Promise<string[]> {
+    return snapshots.prune((digest) => use.needs(digest));
+  }
+
+  return {
+    name: 'process',
+
+    async pin(spec, signal) {
+      if (spec.source === undefined) throw sourceUnsupported();
+      return { imageDigest: null, sourceDigest: await snapshots.take(spec.source, signal) };
+    },
+
+    async start(run, options) {
+      if (closed) throw new AppError('platform_error', 'the agent is shutting down', { phase: 'start' });
+      await versionOf(run.app, run.version).start(run, options);
+    },
+
+    targets(app, version): readonly Target[] {
+      return apps.get(app)?.get(version)?.targets() ?? [];
+    },
+
+    onTargets(listener) {
+      const call = (app: string, version: number): void => {
+        try {
+          listener(app, version);
+        } catch (error) {
+          log.error({ err: error, app, version }, 'a listener of targets failed');
+        }
+      };
+      changes.on('targets', call);
+      return () => changes.off('targets', call);
+    },
+
+    // There is no address but that of each process.
+    async switchTo() {},
+
+    async stop(app, version, signal) {
+      await apps.get(app)?.get(version)?.stop({ graceMs: limits.stopGraceMs, signal });
+    },
+
+    async discard(app, version, signal) {
+      await discardVersion(app, version, signal);
+      await prune();
+    },
+
+    async remove(app, options) {
+      const removed = await removeApp(app, options.signal);
+      removed.push(...(await prune()).map((digest) => `Source/${digest}`));
+      if (options.volumes) {
+        const folder = join(volumesDir, app);
+        for (const name of await readdir(folder).catch(() => [])) removed.push(`Volume/${name}`);
+        await rm(folder, { recursive: true, force: true });
+      }
+      return removed;
+    },
+
+    async adopt(runs, signal) {
+      for (const run of runs) if (run.pin.sourceDigest !== null) use.adopt(run.app, run.version, run.pin.sourceDigest);
+      const wanted = new Map<string, Set<number>>();
+      for (const { app, version } of runs) wanted.set(app, (wanted.get(app) ?? new Set()).add(version));
+      for (const [app, versions] of apps) {
+        if (!wanted.has(app)) await removeApp(app, signal);
+        else
+          for (const version of versions.keys())
+            if (wanted.get(app)?.has(version) !== true) await discardVersion(app, version, signal);
+      }
+      const own = [...apps.values()].flatMap((versions) =>
+        [...versions.values()].flatMap((processes) => processes.ids()),
+      );
+      const killed = await runFiles.killLeftovers(new Set(own));
+      if (killed.length > 0) log.warn({ killed }, 'killed processes that an agent before this one left behind');
+      await prune();
+    },
+
+    async *logs(query, signal) {
+      const { app, version, tail, follow } = query;
+      if (follow && !closed) yield* ringOf(app).follow(tail, { version }, signal);
+      else yield* rings.get(app)?.last(tail, { version }) ?? [];
+    },
+
+    async close() {
+      closed = true;
+      const all = [...apps.values()].flatMap((versions) => [...versions.values()]);
+      await Promise.all(all.map((processes) => processes.stop({ graceMs: closeGraceMs })));
+      for (const ring of rings.values()) ring.close();
+      changes.removeAllListeners();
+    },
+  };
+}

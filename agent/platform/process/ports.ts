@@ -1,0 +1,60 @@
+/**
+ * Free loopback ports for apps, from below the range that the kernel gives to outgoing connections, so that no connection
+ * of the router takes one between the choice and the app's `listen`. Goes round, so that a port comes back late: a
+ * kept-alive socket to an old version then never meets a new one.
+ */
+import { once } from 'node:events';
+import { createServer } from 'node:net';
+import { AppError } from '../../../shared/errors.ts';
+
+const firstPort = 20_000;
+// Ends below the node ports of a Kubernetes on the same machine.
+const portCount = 10_000;
+const maxTries = 200;
+
+export interface Ports {
+  /** A port that nothing listens on now and that no other app was given; give it back with `release`. */
+  take(): Promise<number>;
+  release(port: number): void;
+}
+
+export function createPorts(options: { readonly random?: () => number } = {}): Ports {
+  // Two agents on one machine begin at different places.
+  let position = Math.floor((options.random ?? Math.random)() * portCount);
+  const taken = new Set<number>();
+  return {
+    async take() {
+      for (let tries = 0; tries < maxTries; tries += 1) {
+        const port = firstPort + position;
+        position = (position + 1) % portCount;
+        if (taken.has(port)) continue;
+        taken.add(port);
+        if (await isFree(port)) return port;
+        taken.delete(port);
+      }
+      throw new AppError('platform_error', `no free port among ${maxTries} tried from ${firstPort} on`, {
+        phase: 'start',
+      });
+    },
+    release(port) {
+      taken.delete(port);
+    },
+  };
+}
+
+/** Binds the wildcard address as most apps do: that collides with a listener on any address. */
+async function isFree(port: number): Promise<boolean> {
+  const server = createServer();
+  try {
+    server.listen({ port, exclusive: true });
+    await once(server, 'listening');
+    return true;
+  } catch {
+    return false;
+  } finally {
+    if (server.listening) {
+      server.close();
+      await once(server, 'close');
+    }
+  }
+}

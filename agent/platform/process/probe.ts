@@ -1,0 +1,66 @@
+/** Finds out, fast, that an app answers: tries every few milliseconds until it does. */
+import { get } from 'node:http';
+import { connect } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
+
+/** One try takes this long at most; a health check may do real work. */
+const tryDeadlineMs = 5_000;
+// `localhost` is either of the two, and some servers listen on one alone.
+const loopbacks = ['127.0.0.1', '::1'] as const;
+
+export interface Probe {
+  readonly port: number;
+  /** Must answer 2xx or 3xx; without it an open port is enough. */
+  readonly healthUrl: string | undefined;
+  readonly intervalMs: number;
+}
+
+/**
+ * Resolves with the loopback address that answers.
+ * @throws the reason of the signal, which is its only end without an answer.
+ */
+export async function waitUntilAnswers(probe: Probe, signal: AbortSignal): Promise<string> {
+  for (;;) {
+    for (const host of loopbacks) {
+      signal.throwIfAborted();
+      const yes =
+        probe.healthUrl === undefined ? await accepts(host, probe.port, signal) : await isHealthy(host, probe, signal);
+      if (yes) return host;
+    }
+    await delay(probe.intervalMs, undefined, { signal });
+  }
+}
+
+function accepts(host: string, port: number, signal: AbortSignal): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect({ host, port, signal, timeout: tryDeadlineMs });
+    socket.once('connect', () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once('timeout', () => socket.destroy());
+    // An error (refused, aborted) is followed by close.
+    socket.on('error', () => {});
+    socket.once('close', () => resolve(false));
+  });
+}
+
+function isHealthy(host: string, probe: Probe, signal: AbortSignal): Promise<boolean> {
+  return new Promise((resolve) => {
+    const request = get({
+      host,
+      port: probe.port,
+      path: probe.healthUrl,
+      agent: false,
+      headers: { 'user-agent': 'holdfast-probe', connection: 'close' },
+      signal: AbortSignal.any([signal, AbortSignal.timeout(tryDeadlineMs)]),
+    });
+    request.once('response', (response) => {
+      const status = response.statusCode ?? 0;
+      resolve(status >= 200 && status < 400);
+      response.destroy();
+    });
+    request.on('error', () => resolve(false));
+    request.once('close', () => resolve(false));
+  });
+}

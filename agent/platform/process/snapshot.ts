@@ -1,0 +1,131 @@
+/**
+ * Snapshots of source folders: `<folder>/<hex digest>`, never changed by Holdfast, so that a version stays what it was when
+ * its folder changes. The digest is of what was copied, not of what the folder held a moment earlier or later.
+ */
+import { randomUUID } from 'node:crypto';
+import { existsSync, renameSync } from 'node:fs';
+import { mkdir, readdir, realpath, rm, stat, symlink } from 'node:fs/promises';
+import { isAbsolute, join } from 'node:path';
+import { AppError, toAppError } from '../../../shared/errors.ts';
+import { copyFiles, digestOf, type CopyLimits } from './snapshot-copy.ts';
+import { walkTree } from './snapshot-walk.ts';
+
+export interface SnapshotLimits extends CopyLimits {
+  readonly maxFiles: number;
+  readonly maxDepth: number;
+}
+
+export const snapshotLimits: SnapshotLimits = { maxFiles: 50_000, maxBytes: 512 * 1024 * 1024, maxDepth: 64 };
+
+export interface Snapshots {
+  /**
+   * Copies the folder, unless it is there already. Claims the digest: it is kept until `prune` is told otherwise.
+   * @returns `sha256:<hex>`.
+   * @throws AppError source_invalid naming the path, cancelled.
+   */
+  take(source: string, signal: AbortSignal): Promise<string>;
+  /** Folder of a snapshot, or undefined when there is none. */
+  find(digest: string): string | undefined;
+  /** Removes the snapshots that `keep` does not want; returns their digests. `keep` is asked right before each removal. */
+  prune(keep: (digest: string) => boolean): Promise<string[]>;
+}
+
+const temporaryPrefix = '.tmp-';
+/** A folder in which editors save is read again, at most this often. */
+const maxAttempts = 3;
+
+export async function createSnapshots(deps: {
+  readonly folder: string;
+  /** Never copied, wherever it is. */
+  readonly dataDir: string;
+  /** Called in the very moment in which a snapshot is there. */
+  readonly onTaken: (digest: string) => void;
+  readonly limits?: SnapshotLimits;
+}): Promise<Snapshots> {
+  const { folder, onTaken, limits = snapshotLimits } = deps;
+  await mkdir(folder, { recursive: true });
+  const dataDir = await realpath(deps.dataDir);
+  const temporary = new Set<string>();
+
+  async function copyOnce(root: string, signal: AbortSignal): Promise<string> {
+    const name = `${temporaryPrefix}${randomUUID()}`;
+    const copy = join(folder, name);
+    temporary.add(name);
+    try {
+      await mkdir(copy);
+      const tree = await walkTree({ root, skip: new Set([dataDir]), limits, signal });
+      for (const path of tree.folders) await mkdir(join(copy, path));
+      const files = await copyFiles({ root, copy, files: tree.files, limits, signal });
+      for (const link of tree.links) await symlink(link.target, join(copy, link.path));
+      const digest = digestOf({ folders: tree.folders, links: tree.links, files });
+      publish(copy, join(folder, digest.slice('sha256:'.length)));
+      onTaken(digest);
+      return digest;
+    } finally {
+      await rm(copy, { recursive: true, force: true });
+      temporary.delete(name);
+    }
+  }
+
+  return {
+    async take(source, signal) {
+      const root = await findRoot(source);
+      for (let attempt = 1; ; attempt += 1) {
+        try {
+          return await copyOnce(root, signal);
+        } catch (error) {
+          if (signal.aborted) throw new AppError('cancelled', 'reading the source was cancelled', { cause: error });
+          if (error instanceof AppError) throw error;
+          const { code } = error as NodeJS.ErrnoException;
+          // Files come and go while an editor saves.
+          if ((code === 'ENOENT' || code === 'ELOOP') && attempt < maxAttempts) continue;
+          throw invalid(toAppError(error).message, error);
+        }
+      }
+    },
+    find(digest) {
+      const path = join(folder, digest.replace(/^sha256:/, ''));
+      return /^sha256:[0-9a-f]{64}$/.test(digest) && existsSync(path) ? path : undefined;
+    },
+    async prune(keep) {
+      const removed: string[] = [];
+      for (const name of await readdir(folder)) {
+        if (temporary.has(name)) continue;
+        const digest = `sha256:${name}`;
+        if (!name.startsWith(temporaryPrefix) && keep(digest)) continue;
+        const doomed = join(folder, `${temporaryPrefix}${randomUUID()}`);
+        // Synchronous, like `publish`: between the question and the answer no other `take` can find it there.
+        renameSync(join(folder, name), doomed);
+        if (!name.startsWith(temporaryPrefix)) removed.push(digest);
+        await rm(doomed, { recursive: true, force: true });
+      }
+      return removed;
+    },
+  };
+}
+
+/** Makes the copy visible under its name; does nothing when the same snapshot is there. */
+function publish(copy: string, path: string): void {
+  try {
+    renameSync(copy, path);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code !== 'ENOTEMPTY' && code !== 'EEXIST') throw error;
+  }
+}
+
+async function findRoot(source: string): Promise<string> {
+  if (!isAbsolute(source)) throw invalid(`${source} is not an absolute path`);
+  try {
+    const root = await realpath(source);
+    if ((await stat(root)).isDirectory()) return root;
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    throw invalid(code === 'ENOENT' ? `${source} does not exist` : `${source} cannot be read (${code})`, error);
+  }
+  throw invalid(`${source} is not a folder`);
+}
+
+function invalid(message: string, cause?: unknown): AppError {
+  return new AppError('source_invalid', message, { phase: 'source', cause });
+}

@@ -1,0 +1,48 @@
+/**
+ * Which snapshots are still needed. A version that has never been started is known to nobody here, so each `pin` holds a
+ * claim of its own until a version with that digest appears; claims of what was never started end with the agent, whose
+ * successor is given every version at `adopt`.
+ */
+export class SourceUse {
+  readonly #claims = new Map<string, number>();
+  readonly #versions = new Map<string, Map<number, string>>();
+
+  claim(digest: string): void {
+    this.#claims.set(digest, (this.#claims.get(digest) ?? 0) + 1);
+  }
+
+  /** The version needs the snapshot; one that was not known takes over a claim. */
+  use(app: string, version: number, digest: string): void {
+    if (!this.#add(app, version, digest)) return;
+    const claims = (this.#claims.get(digest) ?? 0) - 1;
+    if (claims > 0) this.#claims.set(digest, claims);
+    else this.#claims.delete(digest);
+  }
+
+  /** The version needs the snapshot, which an agent before this one took. */
+  adopt(app: string, version: number, digest: string): void {
+    this.#add(app, version, digest);
+  }
+
+  drop(app: string, version: number): void {
+    this.#versions.get(app)?.delete(version);
+    if (this.#versions.get(app)?.size === 0) this.#versions.delete(app);
+  }
+
+  dropApp(app: string): void {
+    this.#versions.delete(app);
+  }
+
+  needs(digest: string): boolean {
+    if (this.#claims.has(digest)) return true;
+    return [...this.#versions.values()].some((versions) => [...versions.values()].includes(digest));
+  }
+
+  #add(app: string, version: number, digest: string): boolean {
+    let versions = this.#versions.get(app);
+    if (versions === undefined) this.#versions.set(app, (versions = new Map()));
+    if (versions.get(version) === digest) return false;
+    versions.set(version, digest);
+    return true;
+  }
+}
