@@ -1,0 +1,33 @@
+/** `holdfast events [NAME]`: what happened, newest last. */
+import { Command } from 'commander';
+import type { CliContext } from '../context.ts';
+import { positiveInteger } from '../options.ts';
+import { openSession } from '../session.ts';
+import { table } from '../text.ts';
+
+export function eventsCommand(context: CliContext): Command {
+  return new Command('events')
+    .description('show what happened, of one app or of all, the newest at the end')
+    .argument('[name]', 'name of the app')
+    .option('--limit <n>', 'how many', positiveInteger, 50)
+    .action(async (name: string | undefined, options: { limit: number }, command: Command) => {
+      const session = openSession(context, command);
+      const params = { limit: options.limit, ...(name === undefined ? {} : { app: name }) };
+      const result = await session.call('events.list', params);
+      session.show(result, ({ events }) =>
+        table(
+          ['TIME', 'BY', 'APP', 'VERSION', 'EVENT', 'MESSAGE'],
+          events
+            .toReversed()
+            .map((event) => [
+              event.at,
+              event.actor,
+              event.app ?? '',
+              event.version === null ? '' : String(event.version),
+              event.kind,
+              event.message,
+            ]),
+        ),
+      );
+    });
+}

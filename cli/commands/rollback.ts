@@ -1,0 +1,20 @@
+/** `holdfast rollback NAME [N]`: an earlier version live again. */
+import { Command } from 'commander';
+import type { CliContext } from '../context.ts';
+import { positiveInteger } from '../options.ts';
+import { openSession } from '../session.ts';
+
+const deadlineMs = 120_000;
+
+export function rollbackCommand(context: CliContext): Command {
+  return new Command('rollback')
+    .description('make an earlier version live again')
+    .argument('<name>', 'name of the app')
+    .argument('[version]', 'the version; default: the one before the live one', positiveInteger)
+    .action(async (name: string, version: number | undefined, _options: unknown, command: Command) => {
+      const session = openSession(context, command);
+      const params = version === undefined ? { app: name } : { app: name, version };
+      const result = await session.call('versions.rollback', params, { deadlineMs });
+      session.show(result, (done) => `${done.app}: version ${done.from} → ${done.version}`);
+    });
+}

@@ -1,0 +1,262 @@
+import assert from 'node:assert/strict';
+import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { AppError } from '../shared/errors.ts';
+import type { AgentEndpoint } from './endpoint.ts';
+import { runCli } from './run.ts';
+
+interface FakeAgent {
+  /** Answers by method; a function may throw, and may send items first. */
+  readonly answers: Record<string, unknown>;
+  readonly items?: readonly unknown[];
+}
+
+interface Ran {
+  readonly code: number;
+  readonly out: string;
+  readonly err: string;
+  readonly calls: { readonly method: string; readonly params: unknown; readonly deadlineMs: number }[];
+  readonly endpoints: AgentEndpoint[];
+}
+
+interface RunOptions {
+  readonly env?: Record<string, string>;
+  readonly cwd?: string;
+  readonly answer?: string;
+  readonly interrupted?: AbortSignal;
+}
+
+const testEnv = { HOLDFAST_AGENT: 'http://agent.example:7400', HOLDFAST_TOKEN: 'token' };
+
+async function run(line: string, agent: FakeAgent = { answers: {} }, options: RunOptions = {}): Promise<Ran> {
+  const calls: { method: string; params: unknown; deadlineMs: number }[] = [];
+  const endpoints: AgentEndpoint[] = [];
+  let out = '';
+  let err = '';
+  const code = await runCli(line.split(' '), {
+    env: options.env ?? testEnv,
+    cwd: options.cwd ?? '/',
+    stdout: { write: (text) => (out += text) },
+    stderr: { write: (text) => (err += text) },
+    interrupted: options.interrupted ?? new AbortController().signal,
+    killed: new AbortController().signal,
+    ask: async () => options.answer,
+    connect: (endpoint) => {
+      endpoints.push(endpoint);
+      return {
+        async call(method, params, { deadlineMs, onItem }) {
+          calls.push({ method, params, deadlineMs });
+          for (const item of agent.items ?? []) onItem?.(item as never);
+          const answer = agent.answers[method];
+          if (answer instanceof Error) throw answer;
+          return answer as never;
+        },
+      };
+    },
+  });
+  return { code, out, err, calls, endpoints };
+}
+
+async function folder(t: TestContext): Promise<string> {
+  const made = await mkdtemp(join(tmpdir(), 'holdfast-cli-'));
+  t.after(() => rm(made, { recursive: true, force: true }));
+  return made;
+}
+
+const app = {
+  name: 'hello',
+  path: '/hello',
+  state: 'ready',
+  liveVersion: 1,
+  pendingVersion: 2,
+  spec: {
+    name: 'hello',
+    path: '/hello',
+    source: '/apps/hello',
+    port: 8080,
+    env: { A: '1' },
+    secrets: { KEY: '***' },
+    min_replicas: 0,
+    volumes: [],
+    config: {},
+  },
+  targets: 1,
+  failure: null,
+  createdAt: '2026-01-01T00:00:00Z',
+  updatedAt: '2026-01-01T00:00:00Z',
+};
+
+const failure = {
+  code: 'app_crashed',
+  phase: 'start',
+  owner: 'app',
+  message: 'exit code 1',
+  logs: ['first', 'boom \u001b[31mred'],
+  at: '2026-01-01T00:00:01Z',
+};
+
+test('apps are a table, and with -o json just what the agent said', async () => {
+  const answers = { 'apps.list': { apps: [app] } };
+  const asTable = await run('apps', { answers });
+  assert.equal(asTable.code, 0);
+  assert.equal(
+    asTable.out,
+    'NAME   STATE  VERSION      TARGETS  PATH    PROBLEM\nhello  ready  1 (2 waits)  1        /hello\n',
+  );
+  const asJson = await run('apps -o json', { answers });
+  assert.deepEqual(JSON.parse(asJson.out), { apps: [app] });
+  assert.equal(asJson.err, '');
+});
+
+test('every call has a deadline, and --timeout sets it', async () => {
+  const answers = { 'apps.list': { apps: [] } };
+  assert.equal((await run('apps', { answers })).calls[0]?.deadlineMs, 30_000);
+  assert.equal((await run('apps --timeout 1.5', { answers })).calls[0]?.deadlineMs, 1_500);
+});
+
+test('versions show the cause and the last log lines of a failure, without control characters', async () => {
+  const version = {
+    app: 'hello',
+    version: 2,
+    live: false,
+    state: 'failed',
+    image: null,
+    imageDigest: null,
+    source: '/apps/hello',
+    sourceDigest: 'sha256:0123456789abcdef',
+    timings: null,
+    failure,
+    createdAt: '2026-01-01T00:00:00Z',
+    createdBy: 'cli',
+  };
+  const { out } = await run('versions hello', { answers: { 'versions.list': { versions: [version] } } });
+  assert.match(out, /2 +failed +\/apps\/hello \(0123456789ab\)/);
+  assert.match(
+    out,
+    /version 2, 2026-01-01T00:00:01Z\n {2}failed in start: app_crashed: exit code 1\n {4}\| first\n {4}\| boom  ?\[31mred/,
+  );
+});
+
+test('apply sends the apps of the file and tells what changed', async (t) => {
+  const file = join(await folder(t), 'apps.toml');
+  await writeFile(file, '[[app]]\nname = "hello"\npath = "/hello"\nimage = "hello:2"\n');
+  const result = {
+    dryRun: false,
+    changes: [
+      { app: 'hello', action: 'update', version: 2, fields: [{ key: 'image', from: 'hello:1', to: 'hello:2' }] },
+    ],
+    routers: { acknowledged: 1, expired: 1 },
+  };
+  const ran = await run(`apply -f ${file}`, { answers: { 'apps.apply': result } });
+  assert.equal(ran.code, 0);
+  assert.match(
+    ran.out,
+    /^hello: updated, version 2\n {2}image: "hello:1" → "hello:2"\n1 router\(s\) did not acknowledge/,
+  );
+  const sent = ran.calls[0]?.params as { readonly apps: readonly { readonly name: string }[] } | undefined;
+  assert.deepEqual(
+    sent?.apps.map((one) => one.name),
+    ['hello'],
+  );
+});
+
+test('a wrong app file is exit code 2 with key and line, and nothing is sent', async (t) => {
+  const file = join(await folder(t), 'apps.toml');
+  await writeFile(file, '[[app]]\nname = "hello"\npath = "hello/../x"\nimage = "hello:2"\n');
+  const ran = await run(`apply -f ${file}`);
+  assert.equal(ran.code, 2);
+  assert.match(ran.err, /apps\.toml:3:1: app\[0\]\.path: must be/);
+  assert.deepEqual(ran.calls, []);
+});
+
+test('delete asks, and without anyone to ask wants --yes', async () => {
+  const answers = { 'apps.delete': { app: 'hello', removed: ['Process/1'] } };
+  assert.equal((await run('delete hello', { answers }, {})).code, 2);
+  assert.deepEqual((await run('delete hello', { answers }, { answer: 'n' })).calls, []);
+  const ran = await run('delete hello --volumes --yes', { answers });
+  assert.deepEqual(ran.calls[0]?.params, { app: 'hello', volumes: true });
+  assert.equal(ran.out, 'hello: deleted\n  Process/1\n');
+});
+
+test('logs come as they are streamed, as JSON lines on demand', async () => {
+  const items = [{ instance: 'hello-1', version: 2, line: 'listening' }];
+  assert.equal(
+    (await run('logs hello -f --tail 5', { answers: { 'logs.follow': {} }, items })).out,
+    'v2 hello-1 | listening\n',
+  );
+  assert.equal(
+    (await run('logs hello -o json', { answers: { 'logs.follow': {} }, items })).out,
+    `${JSON.stringify(items[0])}\n`,
+  );
+});
+
+test('ensure tells each phase on standard error and the result on standard output', async () => {
+  const items = [{ app: 'hello', version: 2, phase: 'start', message: 'started' }];
+  const result = { app: 'hello', version: 2, targets: 1, timings: { buildMs: null, rolloutMs: 900 } };
+  const ran = await run('ensure hello', { answers: { 'versions.ensure': result }, items });
+  assert.equal(ran.err, 'version 2: start: started\n');
+  assert.equal(ran.out, 'hello: version 2 answers from one target (rollout 0.90 s)\n');
+});
+
+test('exit codes tell what went wrong', async () => {
+  const failing = async (error: Error): Promise<number> =>
+    (await run('app hello', { answers: { 'apps.get': error } })).code;
+  assert.equal(await failing(new AppError('app_not_found', 'no app')), 3);
+  assert.equal(await failing(new AppError('forbidden', 'no')), 4);
+  assert.equal(await failing(new AppError('link_lost', 'gone')), 5);
+  assert.equal(await failing(new AppError('store_unavailable', 'down')), 1);
+  assert.equal(await failing(new Error('odd')), 1);
+  assert.equal((await run('app')).code, 2);
+  assert.equal((await run('nonsense')).code, 2);
+  assert.equal((await run('apps -o xml')).code, 2);
+  assert.equal((await run('--help')).code, 0);
+});
+
+test('an interrupted call is exit code 130', async () => {
+  const cancelled = { answers: { 'apps.list': new AppError('cancelled', 'cancelled') } };
+  assert.equal((await run('apps', cancelled, { interrupted: AbortSignal.abort() })).code, 130);
+});
+
+test('an error has its code, its message, the log lines and what to do', async () => {
+  const error = new AppError('app_crashed', 'exit code 1', { phase: 'start', data: { logs: ['boom'] } });
+  const answers = { 'versions.ensure': error };
+  assert.match(
+    (await run('ensure hello', { answers })).err,
+    /^holdfast: app_crashed: exit code 1\n {2}\| boom\n {2}The app exited/,
+  );
+  const parsed = JSON.parse((await run('ensure hello -o json', { answers })).err);
+  assert.equal(parsed.error.code, 'app_crashed');
+  assert.equal(parsed.error.owner, 'app');
+});
+
+test('without an agent in the environment the one that runs in this folder or above is found', async (t) => {
+  const root = await folder(t);
+  await mkdir(join(root, '.holdfast'));
+  await mkdir(join(root, 'a', 'b'), { recursive: true });
+  const file = join(root, '.holdfast', 'cli.json');
+  await writeFile(file, JSON.stringify({ agent: 'http://127.0.0.1:1', token: 'local' }));
+  await chmod(file, 0o600);
+  const answers = { 'apps.list': { apps: [] } };
+  const found = await run('apps', { answers }, { env: {}, cwd: join(root, 'a', 'b') });
+  assert.deepEqual(found.endpoints, [{ url: 'http://127.0.0.1:1', token: 'local' }]);
+  const named = await run(
+    'apps --agent http://other.example:1',
+    { answers },
+    { env: { HOLDFAST_TOKEN: 'x' }, cwd: root },
+  );
+  assert.deepEqual(named.endpoints, [{ url: 'http://other.example:1', token: 'x' }]);
+});
+
+test('without any agent or token the message says what to set', async (t) => {
+  const root = await folder(t);
+  const nowhere = await run('apps', { answers: {} }, { env: {}, cwd: root });
+  assert.equal(nowhere.code, 2);
+  assert.match(nowhere.err, /set HOLDFAST_AGENT .* and HOLDFAST_TOKEN/);
+  assert.equal(
+    (await run('apps', { answers: {} }, { env: { HOLDFAST_AGENT: 'http://a.example' }, cwd: root })).code,
+    4,
+  );
+  assert.equal((await run('apps', { answers: {} }, { env: { HOLDFAST_AGENT: 'agent.example' }, cwd: root })).code, 2);
+});

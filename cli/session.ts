@@ -1,0 +1,54 @@
+/** One run of a command that talks to the agent: its calls, its result, its progress. */
+import type { Command } from 'commander';
+import type { AgentMethods, ParamsInputOf, ResultOf } from '../shared/protocol/methods.ts';
+import type { CallOptions } from '../shared/rpc/types.ts';
+import type { CliContext } from './context.ts';
+import { findEndpoint } from './endpoint.ts';
+import { plain } from './text.ts';
+
+/** Options that every command has. */
+export interface GlobalOptions {
+  readonly agent?: string;
+  readonly tokenFile?: string;
+  readonly output: 'table' | 'json';
+  /** Seconds. */
+  readonly timeout?: number;
+}
+
+export interface Session {
+  readonly context: CliContext;
+  readonly isJson: boolean;
+  /** `deadlineMs` holds unless `--timeout` says otherwise. */
+  call<K extends keyof AgentMethods>(
+    method: K,
+    params: ParamsInputOf<AgentMethods[K]>,
+    options?: Omit<CallOptions<AgentMethods[K]>, 'signal'>,
+  ): Promise<ResultOf<AgentMethods[K]>>;
+  /** Writes the result: as JSON just as the agent gave it, or as text. */
+  show<T>(result: T, asText: (result: T) => string): void;
+  /** A line for whoever waits, on standard error. */
+  progress(message: string): void;
+}
+
+const defaultDeadlineMs = 30_000;
+
+export function openSession(context: CliContext, command: Command): Session {
+  const { agent, tokenFile, output, timeout } = command.optsWithGlobals<GlobalOptions>();
+  const client = context.connect(findEndpoint(context, { agent, tokenFile }));
+  const isJson = output === 'json';
+  return {
+    context,
+    isJson,
+    call(method, params, options = {}) {
+      const deadlineMs = timeout === undefined ? (options.deadlineMs ?? defaultDeadlineMs) : timeout * 1_000;
+      return client.call(method, params, { ...options, signal: context.interrupted, deadlineMs });
+    },
+    show(result, asText) {
+      const text = isJson ? JSON.stringify(result, null, 2) : asText(result);
+      if (text !== '') context.stdout.write(`${text}\n`);
+    },
+    progress(message) {
+      context.stderr.write(`${plain(message)}\n`);
+    },
+  };
+}

@@ -1,0 +1,38 @@
+/** Results as text for people. */
+import type { Failure } from '../shared/protocol/views.ts';
+
+/** Columns as wide as their widest cell; a row shorter than the header is filled up. */
+export function table(header: readonly string[], rows: readonly (readonly string[])[]): string {
+  const all = [header, ...rows.map((row) => row.map(plain))];
+  const widths = header.map((_, column) => Math.max(...all.map((row) => (row[column] ?? '').length)));
+  return all
+    .map((row) =>
+      header
+        .map((_, column) => (row[column] ?? '').padEnd(widths[column] ?? 0))
+        .join('  ')
+        .trimEnd(),
+    )
+    .join('\n');
+}
+
+/** `key  value` lines. */
+export function pairs(entries: readonly (readonly [string, string])[]): string {
+  const width = Math.max(...entries.map(([key]) => key.length));
+  return entries.map(([key, value]) => `${key.padEnd(width)}  ${plain(value)}`.trimEnd()).join('\n');
+}
+
+/** The cause and the app's last lines, indented. */
+export function failureText({ code, phase, message, logs }: Failure, maxLines = 20): string {
+  const shown = logs.slice(-maxLines).map((line) => `    | ${plain(line)}`);
+  return [`  failed in ${phase}: ${code}: ${plain(message)}`, ...shown].join('\n');
+}
+
+/** One line without control characters, so that nothing an app wrote can steer the terminal. */
+export function plain(text: string): string {
+  // oxlint-disable-next-line no-control-regex -- they are what must go
+  return text.replace(/[\u0000-\u001f\u007f-\u009f]+/g, ' ');
+}
+
+export function seconds(ms: number | null | undefined): string {
+  return ms === null || ms === undefined ? '' : `${(ms / 1_000).toFixed(ms < 10_000 ? 2 : 1)} s`;
+}
