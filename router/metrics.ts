@@ -1,0 +1,89 @@
+/** The router's metrics. Labels are bounded: status codes, reasons, and apps up to a number. */
+import { Counter, Gauge, Histogram, type Registry } from '@prometheus-io/client';
+
+export interface RouterMetrics {
+  /** @param status 499: the client left before its answer began. */
+  request(status: number, durationMs: number): void;
+  holdEnded(durationMs: number): void;
+  holdRejected(reason: string): void;
+  connectFailed(): void;
+}
+
+export interface MetricsDeps {
+  readonly registry: Registry;
+  readonly held: () => number;
+  readonly routes: () => number;
+  readonly agentUp: () => boolean;
+  readonly connections: () => Promise<number>;
+}
+
+const secondsBuckets = [0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300];
+
+export function createMetrics(deps: MetricsDeps): RouterMetrics {
+  const registers = [deps.registry];
+  const requests = new Counter({
+    name: 'holdfast_router_requests_total',
+    help: 'Calls ended, by status; 499 where the client left first.',
+    labelNames: ['code'],
+    registers,
+  });
+  const duration = new Histogram({
+    name: 'holdfast_router_request_duration_seconds',
+    help: 'From the head of a call to the last byte of its answer, with the time it was held.',
+    buckets: secondsBuckets,
+    registers,
+  });
+  const holdDuration = new Histogram({
+    name: 'holdfast_router_hold_duration_seconds',
+    help: 'Time that held calls waited.',
+    buckets: secondsBuckets,
+    registers,
+  });
+  const holdRejected = new Counter({
+    name: 'holdfast_router_hold_rejected_total',
+    help: 'Calls not held, or no longer, by reason.',
+    labelNames: ['reason'],
+    registers,
+  });
+  const connectFailures = new Counter({
+    name: 'holdfast_router_upstream_connect_failures_total',
+    help: 'Connections to targets that were not accepted; the calls went elsewhere or were held.',
+    registers,
+  });
+  gauge('holdfast_router_held_calls', 'Calls that wait now.', deps.held);
+  gauge('holdfast_router_routes', 'Routes known.', deps.routes);
+  gauge('holdfast_router_agent_link_up', '1 while the agent can be reached.', () => (deps.agentUp() ? 1 : 0));
+  const connections = new Gauge({
+    name: 'holdfast_router_connections',
+    help: 'Connections of clients.',
+    registers,
+    async collect() {
+      connections.set(await deps.connections());
+    },
+  });
+
+  function gauge(name: string, help: string, read: () => number): void {
+    const metric: Gauge = new Gauge({
+      name,
+      help,
+      registers,
+      collect() {
+        metric.set(read());
+      },
+    });
+  }
+
+  // One child per status, so that a call does not hash its labels.
+  const byStatus = new Map<number, { inc(): void }>();
+  return {
+    request(status, durationMs) {
+      let child = byStatus.get(status);
+      if (child === undefined) byStatus.set(status, (child = requests.labels({ code: String(status) })));
+      child.inc();
+      duration.observe(durationMs / 1_000);
+    },
+    holdEnded: (durationMs) => holdDuration.observe(durationMs / 1_000),
+    holdRejected: (reason) => holdRejected.inc({ reason }),
+    connectFailed: () => connectFailures.inc(),
+  };
+}

@@ -1,0 +1,303 @@
+/**
+ * The router, put together: the way of a call from route to answer, and the way of a push from the agent into the table.
+ * A call that finds a ready target is sent at once, without a promise; every other one goes to the hold.
+ */
+import { randomUUID } from 'node:crypto';
+import type { Registry } from '@prometheus-io/client';
+import { AppError } from '../shared/errors.ts';
+import type { Log } from '../shared/log.ts';
+import type { RoutesItem } from '../shared/protocol/routes.ts';
+import { systemClock, type Clock } from '../shared/rpc/clock.ts';
+import { createActivity } from './activity.ts';
+import { createAgentLink, type AgentDial } from './agent-link.ts';
+import { Apps, type App } from './apps.ts';
+import type { Call } from './call.ts';
+import type { RouterConfig } from './config.ts';
+import { sendDirect } from './direct.ts';
+import { Ensures } from './ensure.ts';
+import { createForward } from './forward.ts';
+import { createHeadReader } from './headers.ts';
+import { Hold, refuseFailed } from './hold.ts';
+import { createMetrics } from './metrics.ts';
+import { Routes } from './routes.ts';
+import { startServer, type CallServer } from './server.ts';
+import { Targets, type Target } from './targets.ts';
+import { sendUpgrade, type UpgradeDeps } from './upgrade.ts';
+
+export interface RouterDeps {
+  readonly config: Omit<RouterConfig, 'token' | 'agent_url' | 'admin_port' | 'log_level'>;
+  readonly dial: AgentDial;
+  readonly registry: Registry;
+  readonly log: Log;
+  readonly clock?: Clock;
+}
+
+export interface Router {
+  /** That calls come in by. */
+  readonly port: number;
+  readonly held: number;
+  ready(): { readonly ok: boolean; readonly reason: string };
+  /** Lets what is there end, for `drain_timeout_secs`, then closes. */
+  drain(): Promise<void>;
+  /** Ends everything now. */
+  close(): Promise<void>;
+}
+
+export async function startRouter(deps: RouterDeps): Promise<Router> {
+  const { config, log, clock = systemClock } = deps;
+  const upstream = {
+    connectTimeoutMs: config.upstream_connect_timeout_ms,
+    headersTimeoutMs: config.upstream_headers_timeout_secs * 1_000,
+    maxHeaderBytes: config.max_header_bytes,
+  };
+  const routes = new Routes();
+  const targets = new Targets(upstream);
+  const apps = new Apps(targets);
+  let server: CallServer | undefined;
+  let draining = false;
+
+  const metrics = createMetrics({
+    registry: deps.registry,
+    held: () => hold.held,
+    routes: () => routes.size,
+    agentUp: () => agent.peer !== undefined,
+    connections: async () => (await server?.connections()) ?? 0,
+  });
+  const ensures = new Ensures({
+    agent: () => agent.peer,
+    clock,
+    log,
+    onEnsured(app, suspects) {
+      for (const target of apps.get(app)?.targets ?? []) {
+        if (suspects.includes(target.id)) target.vouchedFor();
+      }
+      hold.lookAgain(app);
+    },
+    onFailed(name, version, error) {
+      const app = apps.get(name);
+      if (app !== undefined) hold.failed(app, version, error);
+    },
+    onRested(name) {
+      const app = apps.get(name);
+      // If the pending version is still not started, the next call asks again.
+      if (app !== undefined) app.askedPending = null;
+      hold.lookAgain(name);
+    },
+  });
+  const hold = new Hold({
+    clock,
+    maxCalls: config.hold_max_calls,
+    want: (app, version, suspects) => ensures.want(app, version, suspects),
+    trusted: () => agent.trusted(),
+    agentUp: () => agent.peer !== undefined,
+    onRejected: (reason) => metrics.holdRejected(reason),
+  });
+  const sending: UpgradeDeps = {
+    ...upstream,
+    clock,
+    requestTimeoutMs: config.request_timeout_secs * 1_000,
+    onConnected: (app) => hold.changed(app),
+    onLeft(app, target) {
+      targets.left(target);
+      hold.changed(app);
+    },
+    onDialFailed(app, target) {
+      metrics.connectFailed();
+      target.dialFailed(clock.nowMs());
+      log.warn(
+        { app: app.name, target: target.id, host: target.host, port: target.port },
+        'target refuses connections',
+      );
+      ensures.want(app.name, app.route.version, [target.id]);
+    },
+    onUpgraded(app, call) {
+      uncount(call);
+      app.upgraded += 1;
+      metrics.request(101, clock.nowMs() - call.arrivedMs);
+    },
+    onEnded(app, bytes) {
+      app.upgraded -= 1;
+      app.bytes += bytes;
+      app.lastActiveMs = clock.nowMs();
+    },
+  };
+  const forward = createForward(sending);
+
+  /** The way of a call. */
+  function route(call: Call): void {
+    uncount(call);
+    const found = routes.lookup(call.host, call.head.path);
+    const app = found === undefined ? undefined : apps.get(found.app);
+    if (app === undefined) {
+      call.refuse(agent.synced ? noRoute() : noTableYet());
+      return;
+    }
+    if (call.app !== app) {
+      call.app = app;
+      app.calls += 1;
+    }
+    const { serving } = app.route;
+    if (serving.state === 'ready') {
+      if (serving.pending !== null && app.askedPending !== serving.pending) {
+        app.askedPending = serving.pending;
+        ensures.want(app.name, serving.pending, []);
+      }
+      if (!hold.waiting(app) && agent.trusted()) {
+        const target = app.pick(clock.nowMs());
+        if (target !== undefined) {
+          send(call, target);
+          return;
+        }
+      }
+    } else if (serving.state === 'failed' && agent.trusted()) {
+      refuseFailed(call, serving.failure);
+      return;
+    }
+    hold.wait(app, call);
+  }
+
+  function send(call: Call, target: Target): void {
+    const { app } = call;
+    if (app === undefined) return;
+    app.inFlight += 1;
+    call.countedIn = app;
+    call.noteTimings(app.route);
+    if (call.upgrade !== undefined) sendUpgrade(call, call.upgrade, app, target, sending);
+    else if (call.head.announcesTrailers) sendDirect(call, app, target, sending, { hopFields: chunkedClose });
+    else forward.send(call, app, target);
+  }
+
+  function uncount(call: Call): void {
+    const app = call.countedIn;
+    if (app === undefined) return;
+    call.countedIn = undefined;
+    app.inFlight -= 1;
+    app.lastActiveMs = clock.nowMs();
+  }
+
+  function ended(call: Call): void {
+    uncount(call);
+    if (call.app !== undefined) hold.leave(call.app, call);
+    const durationMs = clock.nowMs() - call.arrivedMs;
+    const status = call.res.headersSent ? call.res.statusCode : 499;
+    metrics.request(status, durationMs);
+    if (call.heldMs !== undefined) metrics.holdEnded(call.heldMs);
+    if (config.access_log) logAccess(log, call, status, durationMs);
+  }
+
+  /** The way of a push: when this returns, every later call is treated by it. */
+  function applyPush(item: RoutesItem): 'applied' | 'partial' | 'gap' {
+    const applied = routes.apply(item);
+    if (applied.kind !== 'changed') return applied.kind;
+    const nowMs = clock.nowMs();
+    const changed: { app: App; moved: boolean }[] = [];
+    for (const name of applied.removed) {
+      const app = apps.remove(name);
+      if (app !== undefined) changed.push({ app, moved: true });
+    }
+    for (const pushed of applied.upserted) {
+      const before = apps.get(pushed.app)?.route;
+      const moved = before !== undefined && (before.host !== pushed.host || before.path !== pushed.path);
+      changed.push({ app: apps.upsert(pushed, nowMs), moved });
+    }
+    // Only now, when the whole push is in, the rooms are looked at: a call may go from one app to another.
+    for (const { app, moved } of changed) hold.changed(app, moved);
+    return 'applied';
+  }
+
+  const agent = createAgentLink({
+    name: config.name,
+    dial: deps.dial,
+    onWatch: () => routes.restart(),
+    onItem: applyPush,
+    onBetter(what) {
+      if (what === 'link') ensures.linkUp();
+      hold.changedAll();
+    },
+    targets,
+    activity: createActivity({ apps: () => apps.all(), heldOf: (app) => hold.heldOf(app), clock }),
+    clock,
+    log,
+    leaseMs: config.lease_secs * 1_000,
+    onAgentLoss: config.on_agent_loss,
+  });
+
+  const close = async (): Promise<void> => {
+    draining = true;
+    ensures.close();
+    hold.close(new AppError('router_draining', 'This router is shutting down.', { retryAfterMs: 1_000 }));
+    await server?.close();
+    await agent.close();
+    targets.close();
+  };
+
+  try {
+    server = await startServer({
+      config,
+      headReader: createHeadReader({ trustedProxies: config.trusted_proxies, newId: randomUUID }),
+      routing: { route, send, ended, clock, draining: () => draining },
+      onRefused: (status) => metrics.request(status, 0),
+    });
+  } catch (error) {
+    await close();
+    throw error;
+  }
+  const running = server;
+  return {
+    port: running.port,
+    get held() {
+      return hold.held;
+    },
+    ready() {
+      if (draining) return { ok: false, reason: 'draining' };
+      return agent.synced ? { ok: true, reason: 'ok' } : { ok: false, reason: 'no routes from the agent yet' };
+    },
+    async drain() {
+      if (draining) return;
+      draining = true; // Not ready any more; answers say `Connection: close`.
+      log.info('draining');
+      await pause(clock, config.drain_delay_secs * 1_000); // Load balancers take note; calls still come and are served.
+      running.stopAccepting();
+      await running.whenEmpty(config.drain_timeout_secs * 1_000); // Calls, held calls and upgrades end.
+      await close();
+      log.info('drained');
+    },
+    close,
+  };
+}
+
+/** RFC 9112 §6.1: with trailer fields the body must be chunked. */
+const chunkedClose = ['Transfer-Encoding', 'chunked', 'Connection', 'close'];
+
+function noRoute(): AppError {
+  return new AppError('route_not_found', 'No app has this host and path.');
+}
+
+function noTableYet(): AppError {
+  return new AppError('agent_unavailable', 'This router has no routes from the agent yet.', { retryAfterMs: 1_000 });
+}
+
+function pause(clock: Clock, ms: number): Promise<void> {
+  return new Promise((resolve) => {
+    clock.after(ms, resolve);
+  });
+}
+
+function logAccess(log: Log, call: Call, status: number, durationMs: number): void {
+  const { req, head, app } = call;
+  log.info(
+    {
+      requestId: head.requestId,
+      method: req.method,
+      host: call.host,
+      // Without the query: it may carry what must not be in a log.
+      path: head.path.split('?', 1)[0],
+      app: app?.name,
+      status,
+      code: call.errorCode,
+      durationMs: Math.round(durationMs),
+      heldMs: call.heldMs === undefined ? undefined : Math.round(call.heldMs),
+    },
+    'call',
+  );
+}

@@ -1,0 +1,173 @@
+/**
+ * The route table: which app gets a call, by host and path. Fed by the items of `routes.watch`. A lookup costs by the
+ * length of the host and of the path, not by the number of apps.
+ */
+import type { Route, RoutesItem } from '../shared/protocol/routes.ts';
+
+/** What applying an item did. `gap`: an item is missing, nothing was changed, the watch must begin again. */
+export type Applied =
+  | { readonly kind: 'partial' }
+  | { readonly kind: 'gap' }
+  | { readonly kind: 'changed'; readonly upserted: readonly Route[]; readonly removed: readonly string[] };
+
+export class Routes {
+  #table = new RouteTable();
+  #staged: RouteTable | undefined;
+  #expects: { readonly kind: 'snapshot' } | { readonly kind: 'seq'; readonly seq: number } = { kind: 'snapshot' };
+
+  get size(): number {
+    return this.#table.size;
+  }
+
+  lookup(host: string, path: string): Route | undefined {
+    return this.#table.lookup(host, path);
+  }
+
+  /** A new watch begins: the next item must be a snapshot. What is known stays until that is complete. */
+  restart(): void {
+    this.#staged = undefined;
+    this.#expects = { kind: 'snapshot' };
+  }
+
+  apply(item: RoutesItem): Applied {
+    const first = this.#expects.kind === 'snapshot';
+    if (first ? item.kind !== 'snapshot' : item.seq !== (this.#expects as { seq: number }).seq) return { kind: 'gap' };
+    this.#expects = { kind: 'seq', seq: item.seq + 1 };
+    if (item.kind === 'snapshot') return this.#snapshot(item.routes, item.more);
+    // A delta between the chunks of a snapshot is against the protocol.
+    return this.#staged === undefined ? this.#delta(item.upsert, item.remove) : { kind: 'gap' };
+  }
+
+  /** Takes effect as a whole with the last chunk: a route absent from a half of the table must not look removed. */
+  #snapshot(routes: readonly Route[], more: boolean): Applied {
+    const staged = (this.#staged ??= new RouteTable());
+    for (const route of routes) staged.put(route);
+    if (more) return { kind: 'partial' };
+    const removed = [...this.#table.apps()].filter((app) => !staged.has(app));
+    this.#table = staged;
+    this.#staged = undefined;
+    return { kind: 'changed', upserted: [...staged.routes()], removed };
+  }
+
+  /** Removals first: one delta may give the route of a deleted app to another. */
+  #delta(upserted: readonly Route[], removed: readonly string[]): Applied {
+    for (const app of removed) this.#table.delete(app);
+    for (const route of upserted) this.#table.delete(route.app);
+    for (const route of upserted) this.#table.put(route);
+    return { kind: 'changed', upserted, removed: removed.filter((app) => !this.#table.has(app)) };
+  }
+}
+
+interface PathNode {
+  readonly children: Map<string, PathNode>;
+  route: Route | undefined;
+}
+
+class RouteTable {
+  /** By host as declared: `''`, `a.example` or `*.example`. */
+  readonly #hosts = new Map<string, PathNode>();
+  readonly #byApp = new Map<string, Route>();
+
+  get size(): number {
+    return this.#byApp.size;
+  }
+
+  has(app: string): boolean {
+    return this.#byApp.has(app);
+  }
+
+  apps(): Iterable<string> {
+    return this.#byApp.keys();
+  }
+
+  routes(): Iterable<Route> {
+    return this.#byApp.values();
+  }
+
+  put(route: Route): void {
+    let root = this.#hosts.get(route.host);
+    if (root === undefined) this.#hosts.set(route.host, (root = { children: new Map(), route: undefined }));
+    let node: PathNode = root;
+    for (const segment of route.path.split('/')) {
+      if (segment === '') continue;
+      let child: PathNode | undefined = node.children.get(segment);
+      if (child === undefined) node.children.set(segment, (child = { children: new Map(), route: undefined }));
+      node = child;
+    }
+    node.route = route;
+    this.#byApp.set(route.app, route);
+  }
+
+  delete(app: string): void {
+    const route = this.#byApp.get(app);
+    if (route === undefined) return;
+    this.#byApp.delete(app);
+    const root = this.#hosts.get(route.host);
+    if (root === undefined) return;
+    const way: { parent: PathNode; segment: string }[] = [];
+    let node: PathNode | undefined = root;
+    for (const segment of route.path.split('/')) {
+      if (segment === '' || node === undefined) continue;
+      way.push({ parent: node, segment });
+      node = node.children.get(segment);
+    }
+    if (node?.route?.app === app) node.route = undefined;
+    // Empty nodes go, so that a table that changes for months does not grow.
+    for (let step = way.pop(); step !== undefined; step = way.pop()) {
+      const child = step.parent.children.get(step.segment);
+      if (child === undefined || child.route !== undefined || child.children.size > 0) break;
+      step.parent.children.delete(step.segment);
+    }
+    if (root.route === undefined && root.children.size === 0) this.#hosts.delete(route.host);
+  }
+
+  /** Exact host, then `*.domain` with the longest domain first, then any host; a host without a matching path is passed over. */
+  lookup(host: string, path: string): Route | undefined {
+    const exact = host === '' ? undefined : this.#hosts.get(host);
+    const found = exact === undefined ? undefined : longestPrefix(exact, path);
+    if (found !== undefined) return found;
+    // No name is longer, and a hostile Host of thousands of dots would cost a hash of each of its tails.
+    const labels = host.length <= maxHostLength ? host : '';
+    for (let dot = labels.indexOf('.'); dot >= 0; dot = labels.indexOf('.', dot + 1)) {
+      const wildcard = this.#hosts.get(`*${labels.slice(dot)}`);
+      const below = wildcard === undefined ? undefined : longestPrefix(wildcard, path);
+      if (below !== undefined) return below;
+    }
+    const any = this.#hosts.get('');
+    return any === undefined ? undefined : longestPrefix(any, path);
+  }
+}
+
+/** The deepest route on the way of the path; stops at the first segment that no route has. */
+function longestPrefix(root: PathNode, path: string): Route | undefined {
+  let node = root;
+  let found = root.route;
+  let start = 1;
+  while (node.children.size > 0) {
+    let end = start;
+    for (; end < path.length; end++) {
+      const char = path.charCodeAt(end);
+      if (char === slash || char === question) break;
+    }
+    const child = node.children.get(path.slice(start, end));
+    if (child === undefined) break;
+    node = child;
+    found = child.route ?? found;
+    if (end >= path.length || path.charCodeAt(end) === question) break;
+    start = end + 1;
+  }
+  return found;
+}
+
+const maxHostLength = 255;
+const slash = 47;
+const question = 63;
+
+/** The host of a Host header as routes name it: lower case, without port and without a final dot. */
+export function routeHost(header: string): string {
+  let host = header;
+  const colon = header.lastIndexOf(':');
+  if (colon >= 0 && colon > header.lastIndexOf(']')) host = header.slice(0, colon);
+  if (host.endsWith('.')) host = host.slice(0, -1);
+  return host.toLowerCase();
+}
