@@ -5,6 +5,7 @@ import { AppError, toAppError } from '../shared/errors.ts';
 import { createLog, type Log } from '../shared/log.ts';
 import { agentMethods, routerMethods } from '../shared/protocol/methods.ts';
 import { release } from '../shared/release.ts';
+import { sleep } from '../shared/sleep.ts';
 import { systemClock, type Clock } from '../shared/rpc/clock.ts';
 import { loadAgentConfig, type AgentConfig } from './config.ts';
 import { alwaysElected, type Election } from './leader/election.ts';
@@ -141,15 +142,7 @@ async function untilItWorks<T>(
       if (failure.code === 'config_invalid') throw failure;
       log.warn({ err: failure }, `${what} failed; tries again`);
     }
-    await new Promise<void>((resolve) => {
-      const cancel = clock.after(retryMs, done);
-      function done(): void {
-        cancel();
-        signal.removeEventListener('abort', done);
-        resolve();
-      }
-      signal.addEventListener('abort', done, { once: true });
-    });
+    await sleep(clock, retryMs, signal).catch(() => undefined); // the loop looks at the signal
   }
   return undefined;
 }

@@ -1,5 +1,5 @@
 /** The connection pool to Postgres, with every failure of the connection as one error: `store_unavailable`. */
-import pg from 'pg';
+import { Pool, type PoolClient } from 'pg';
 import { AppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
 
@@ -35,7 +35,7 @@ export function openDatabase({ connectionString, maxConnections, log, timeoutMs 
   if (!/^postgres(ql)?:\/\//.test(connectionString)) {
     throw new AppError('config_invalid', 'metadata.db_connection must be a URL that begins with postgres://');
   }
-  const pool = new pg.Pool({
+  const pool = new Pool({
     connectionString,
     max: maxConnections,
     connectionTimeoutMillis: timeoutMs,
@@ -47,7 +47,7 @@ export function openDatabase({ connectionString, maxConnections, log, timeoutMs 
   // An idle connection that breaks is replaced on next use; without a listener it would end the process.
   pool.on('error', (err) => log.warn({ err }, 'an idle connection to Postgres broke'));
 
-  async function connect(): Promise<pg.PoolClient> {
+  async function connect(): Promise<PoolClient> {
     try {
       return await pool.connect();
     } catch (error) {
@@ -58,7 +58,7 @@ export function openDatabase({ connectionString, maxConnections, log, timeoutMs 
   return {
     async query<R>(text: string, values: readonly unknown[] = []) {
       try {
-        return (await pool.query(text, [...values])) as unknown as Rows<R>;
+        return await pool.query(text, [...values]);
       } catch (error) {
         throw mapError(error);
       }
@@ -70,7 +70,7 @@ export function openDatabase({ connectionString, maxConnections, log, timeoutMs 
         await client.query('begin');
         const result = await work({
           async query<R>(text: string, values: readonly unknown[] = []) {
-            return (await client.query(text, [...values])) as unknown as Rows<R>;
+            return await client.query(text, [...values]);
           },
         });
         await client.query('commit');

@@ -2,17 +2,19 @@
  * One app: which of its versions is meant to run, and the steps from what is to what should be. Every step is idempotent
  * and may be cut by a crash; the next leader repeats it. Postgres is written behind (outbox), never waited for.
  */
-import { AppError, errorTable, toAppError } from '../../shared/errors.ts';
+import { AppError, toAppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
-import { resolveAppConfig, type AppConfig } from '../../shared/protocol/app-spec.ts';
+import type { AppConfig } from '../../shared/protocol/app-spec.ts';
 import type { EnsureProgress } from '../../shared/protocol/methods.ts';
 import type { Route, StartTimings } from '../../shared/protocol/routes.ts';
 import type { AppView, Failure, VersionView } from '../../shared/protocol/views.ts';
 import type { Clock } from '../../shared/rpc/clock.ts';
-import type { Platform, VersionRun } from '../platform/platform.ts';
+import { sleep } from '../../shared/sleep.ts';
+import type { Platform } from '../platform/platform.ts';
 import type { Settlement } from '../routes/hub.ts';
 import type { Outbox } from '../store/outbox.ts';
-import type { AppRecord, NewEvent, VersionRecord } from '../store/records.ts';
+import type { AppRecord, VersionRecord } from '../store/records.ts';
+import { AppBook, type Declared } from './app-book.ts';
 import { Leftovers } from './leftovers.ts';
 import { appViewOf, routeOf, versionViewOf, type Phase, type Situation } from './serving.ts';
 import { StartJob, type ProgressListener } from './start-job.ts';
@@ -37,14 +39,6 @@ export interface EnsureRequest {
   readonly signal: AbortSignal;
 }
 
-/** What a declaration says of an app that exists. */
-export interface Declared extends Pick<
-  AppRecord,
-  'host' | 'path' | 'live' | 'pending' | 'latest' | 'generation' | 'updatedAt'
-> {
-  readonly added: VersionRecord | undefined;
-}
-
 export interface EnsureResult {
   readonly version: number;
   readonly targets: number;
@@ -67,7 +61,7 @@ export class AppMachine {
   readonly #deps: MachineDeps;
   readonly #closing = new AbortController();
   readonly #leftovers: Leftovers;
-  #record: AppRecord;
+  readonly #book: AppBook;
   #phase: Phase = { kind: 'asleep' };
   #job: StartJob | undefined;
   #pendingJob: StartJob | undefined;
@@ -79,27 +73,30 @@ export class AppMachine {
 
   constructor(deps: MachineDeps, record: AppRecord) {
     this.#deps = deps;
-    this.#record = record;
+    this.#book = new AppBook(deps, record);
     this.#sleepingSinceMs = deps.clock.nowMs();
     this.#leftovers = new Leftovers({ ...deps, app: record.name, signal: this.#closing.signal });
   }
 
   get record(): AppRecord {
-    return this.#record;
+    return this.#book.record;
   }
 
   get config(): AppConfig {
-    return resolveAppConfig(this.#deps.defaults, this.#version(this.#record.live).spec.config);
+    return this.#book.config;
   }
 
   /** Takes the app over as the platform has it: a version that answers is served. Publishes the route. */
   adopt(): void {
-    const { live, pending, good } = this.#record;
-    const answers = this.#deps.platform.targets(this.#record.name, live).length > 0;
-    if (answers && this.#version(live).outcome === 'good') this.#serve(noTimings);
+    const { live, pending, good } = this.record;
+    const answers = this.#deps.platform.targets(this.record.name, live).length > 0;
+    if (answers && this.#book.version(live).outcome === 'good') {
+      this.#serve(noTimings);
+      this.#switchInBackground(live);
+    }
     // An earlier leader may have been cut in any step: what is not served may still run.
     for (const version of [live, pending, good]) if (version !== null) this.#leftovers.add(version);
-    for (let version = Math.max(1, this.#record.latest - sweptVersions); version <= this.#record.latest; version += 1)
+    for (let version = Math.max(1, this.record.latest - sweptVersions); version <= this.record.latest; version += 1)
       this.#leftovers.add(version);
     this.publish();
   }
@@ -110,7 +107,7 @@ export class AppMachine {
 
   versionViews(versions: readonly VersionRecord[]): VersionView[] {
     const situation = this.#situation();
-    return versions.map((version) => versionViewOf(this.#record.versions.get(version.version) ?? version, situation));
+    return versions.map((version) => versionViewOf(this.record.versions.get(version.version) ?? version, situation));
   }
 
   publish(): number {
@@ -123,12 +120,9 @@ export class AppMachine {
    * stays; only what was declared changes. @returns the revision that routers must know.
    */
   declared(declared: Declared): number {
-    const before = this.#record;
-    const versions = new Map(before.versions);
-    if (declared.added) versions.set(declared.added.version, declared.added);
-    const live = declared.pending === null ? declared.live : before.live;
-    const { host, path, pending, latest, generation, updatedAt } = declared;
-    this.#record = { ...before, versions, live, host, path, pending, latest, generation, updatedAt };
+    const before = this.record;
+    this.#book.declare(declared);
+    const { live, pending } = this.record;
     const superseded = new AppError('superseded', `version ${pending ?? live} of ${before.name} was declared`);
     if (this.#pendingJob && this.#pendingJob.version !== pending) {
       this.#pendingJob.abort(superseded);
@@ -141,9 +135,8 @@ export class AppMachine {
       this.#leftovers.add(before.live);
       this.retry();
       // Back to a version that still runs: nothing has to be started.
-      if (this.#targets().length > 0 && this.#version(live).outcome === 'good') this.#serve(noTimings);
+      if (this.#targets().length > 0 && this.#book.version(live).outcome === 'good') this.#serve(noTimings);
     }
-    this.#point({});
     return this.publish();
   }
 
@@ -156,12 +149,12 @@ export class AppMachine {
   }
 
   targetsChanged(version: number): void {
-    if (version === this.#record.live && this.#phase.kind === 'serving') this.publish();
+    if (version === this.record.live && this.#phase.kind === 'serving') this.publish();
   }
 
   /** @throws AppError of the failure, superseded, cancelled. */
   async ensure(request: EnsureRequest): Promise<EnsureResult> {
-    const { live, pending, name } = this.#record;
+    const { live, pending, name } = this.record;
     const wanted = request.version ?? pending ?? live;
     if (wanted !== live && wanted === pending) {
       this.#pendingJob ??= new StartJob(name, wanted, (job) => this.#runPending(job));
@@ -191,13 +184,13 @@ export class AppMachine {
       if (nowMs - Math.max(lastMs, this.#sleepingSinceMs) >= idleMs) this.#takeAway();
       return;
     }
-    if (this.#phase.kind !== 'serving' || this.#version(this.#record.live).spec.min_replicas > 0) return;
+    if (this.#phase.kind !== 'serving' || this.#book.version(this.record.live).spec.min_replicas > 0) return;
     if (nowMs - Math.max(lastMs, this.#phase.sinceMs) < idleMs) return;
     const phase: Phase = { ...this.#phase, kind: 'draining' };
     this.#phase = phase;
     this.#drain(phase).catch((err: unknown) => {
       if (this.#closing.signal.aborted) return;
-      this.#deps.log.warn({ err, app: this.#record.name }, 'going to zero failed; the app stays awake');
+      this.#deps.log.warn({ err, app: this.record.name }, 'going to zero failed; the app stays awake');
       if (this.#phase === phase) this.#serve(phase.timings);
     });
   }
@@ -216,7 +209,7 @@ export class AppMachine {
     const timings = await job.join(request.onProgress, request.signal);
     return {
       version: job.version,
-      targets: this.#deps.platform.targets(this.#record.name, job.version).length,
+      targets: this.#deps.platform.targets(this.record.name, job.version).length,
       timings,
     };
   }
@@ -225,7 +218,7 @@ export class AppMachine {
     try {
       await this.#leftovers.reclaim(job.version);
       // A volume has one writer: the old version ends before the new one starts.
-      if (this.#version(job.version).spec.volumes.length > 0) await this.#clearLeftovers();
+      if (this.#book.version(job.version).spec.volumes.length > 0) await this.#clearLeftovers();
       const switching = this.config.kubernetes.strict_version_check ? 'before' : 'after';
       const timings = await this.#attempts(job, switching, suspects);
       this.#job = undefined;
@@ -244,18 +237,19 @@ export class AppMachine {
       await this.#leftovers.reclaim(job.version);
       const timings = await this.#attempts(job, 'after', []);
       this.#pendingJob = undefined;
-      const before = this.#record.live;
-      this.#point({ live: job.version, pending: null });
+      const before = this.record.live;
+      this.#book.point({ live: job.version, pending: null });
       this.#leftovers.add(before);
       this.#answered(job.version, timings, 'after');
       return timings;
     } catch (error) {
       if (this.#pendingJob === job) this.#pendingJob = undefined;
       if (job.signal.aborted) throw toAppError(job.signal.reason);
-      const failure = this.#failed(job.version, toAppError(error));
-      this.#point({ pending: null }, [
-        this.#event('update.failed', `version ${this.#record.live} stays live: ${failure.message}`, job.version),
-      ]);
+      const failure = this.#fail(job.version, toAppError(error));
+      this.#book.point(
+        { pending: null },
+        this.#book.event('update.failed', `version ${this.record.live} stays live: ${failure.message}`, job.version),
+      );
       this.#leftovers.add(job.version);
       this.#takeAway();
       this.publish();
@@ -266,59 +260,51 @@ export class AppMachine {
   async #attempts(job: StartJob, switching: 'before' | 'after', suspects: readonly string[]): Promise<StartTimings> {
     const onPhase = (phase: EnsureProgress['phase'], message: string): void => job.progress(phase, message);
     for (let attempt = 1; ; attempt += 1) {
-      const version = this.#version(job.version);
+      const version = this.#book.version(job.version);
       try {
         const { timings, run } = await startVersion({
           platform: this.#deps.platform,
-          run: this.#run(version),
+          run: this.#book.run(job.version),
           switching,
           suspects,
           signal: job.signal,
-          now: this.#deps.clock.nowMs,
+          now: () => this.#deps.clock.nowMs(),
           onPhase,
         });
-        if (run.pin.imageDigest !== null && run.pin.imageDigest !== version.imageDigest) {
-          this.#learn(job.version, { imageDigest: run.pin.imageDigest });
-        }
+        if (run.pin.imageDigest !== null) this.#book.pinned(job.version, run.pin.imageDigest);
         return timings;
       } catch (error) {
         const failed = toAppError(error);
         const again = version.outcome === 'good' || failed.code === 'platform_error';
         if (job.signal.aborted || !again || attempt >= maxAttempts) throw failed;
         this.#deps.log.warn(
-          { err: failed, app: this.#record.name, version: job.version, attempt },
+          { err: failed, app: this.record.name, version: job.version, attempt },
           'start failed; tries again',
         );
         onPhase('queued', `try ${attempt} failed (${failed.code}); tries again`);
-        await this.#pause(attemptPauseMs * attempt, job.signal);
+        await sleep(this.#deps.clock, attemptPauseMs * attempt, job.signal);
       }
     }
   }
 
   #answered(version: number, timings: StartTimings, switching: 'before' | 'after'): void {
-    const known = this.#version(version).outcome === 'good' && this.#record.good === version;
-    const kept = known ? this.#record.kept : this.#record.good;
     this.retry();
-    if (!known) {
-      this.#learn(version, { outcome: 'good', failure: null, timings });
-      this.#point({ good: version, kept }, [
-        this.#event('version.ready', `answers after ${timings.rolloutMs ?? 0} ms`, version),
-      ]);
-    }
+    this.#book.answered(version, timings);
     this.#serve(timings);
     if (switching === 'after') this.#switchInBackground(version);
     this.#takeAway();
   }
 
   #liveFailed(version: number, error: AppError): void {
-    const failure = this.#failed(version, error);
-    const { good } = this.#record;
+    const failure = this.#fail(version, error);
+    const { good } = this.record;
     const update = good !== null && good !== version;
     this.#leftovers.add(version);
     if (update && this.config.on_failed_update === 'previous') {
-      this.#point({ live: good, pending: null }, [
-        this.#event('update.reverted', `version ${good} is live again: ${failure.message}`, version),
-      ]);
+      this.#book.point(
+        { live: good, pending: null },
+        this.#book.event('update.reverted', `version ${good} is live again: ${failure.message}`, version),
+      );
       this.#sleep();
       if (this.#targets().length > 0) this.#serve(noTimings);
       this.publish();
@@ -342,7 +328,7 @@ export class AppMachine {
 
   /** Asks routers to let go; only when none has a call goes the version to zero. A call meanwhile takes it back. */
   async #drain(phase: Phase & { kind: 'draining' }): Promise<void> {
-    const { name, live } = this.#record;
+    const { name, live } = this.record;
     const signal = this.#closing.signal;
     const targets = this.#targets().map((target) => target.id);
     await this.#deps.settled(this.publish(), true, signal);
@@ -355,10 +341,9 @@ export class AppMachine {
     }
     this.#sleep();
     this.#leftovers.add(live);
-    const { pending } = this.#record;
-    this.#point(pending === null ? {} : { live: pending, pending: null }, [
-      this.#event('app.asleep', 'idle, went to zero', live),
-    ]);
+    const { pending } = this.record;
+    const asleep = this.#book.event('app.asleep', 'idle, went to zero', live);
+    this.#book.point(pending === null ? {} : { live: pending, pending: null }, asleep);
     this.publish();
     this.#takeAway();
   }
@@ -375,13 +360,13 @@ export class AppMachine {
 
   #takeAway(): void {
     this.#clearLeftovers().catch((err: unknown) =>
-      this.#deps.log.error({ err, app: this.#record.name }, 'clean-up failed'),
+      this.#deps.log.error({ err, app: this.record.name }, 'clean-up failed'),
     );
   }
 
   /** Takes away versions that may run and are not served; what is being started is left alone. */
   #clearLeftovers(): Promise<void> {
-    const { live, kept, good } = this.#record;
+    const { live, kept, good } = this.record;
     const spared = [this.#job?.version, this.#pendingJob?.version, this.#phase.kind === 'serving' ? live : undefined];
     const revision = this.#revision;
     return this.#leftovers.clear({
@@ -393,100 +378,23 @@ export class AppMachine {
   }
 
   #switchInBackground(version: number): void {
-    const run = this.#run(this.#version(version));
+    const run = this.#book.run(version);
     this.#deps.platform.switchTo(run, this.#closing.signal).catch((err: unknown) => {
       if (!this.#closing.signal.aborted)
         this.#deps.log.error({ err, app: run.app, version }, 'the stable address could not be switched');
     });
   }
 
-  #failed(version: number, error: AppError): Failure {
-    const logs = Array.isArray(error.data?.logs) ? error.data.logs.map(String) : [];
-    const failure: Failure = {
-      code: error.code,
-      phase: error.phase ?? 'start',
-      owner: errorTable[error.code].owner,
-      message: error.message,
-      logs,
-      at: new Date().toISOString(),
-    };
-    this.#deps.log.warn({ app: this.#record.name, version, code: failure.code, phase: failure.phase }, failure.message);
-    const { outcome } = this.#version(version);
-    this.#learn(version, { outcome: outcome === 'good' ? 'good' : 'failed', failure });
-    this.#point({}, [this.#event('version.failed', `${failure.code}: ${failure.message}`, version)]);
-    return failure;
-  }
-
-  #learn(
-    version: number,
-    learnt: Partial<Pick<VersionRecord, 'outcome' | 'failure' | 'timings' | 'imageDigest'>>,
-  ): void {
-    const versions = new Map(this.#record.versions);
-    versions.set(version, { ...this.#version(version), ...learnt });
-    this.#record = { ...this.#record, versions };
-    const { outcome, failure, timings, imageDigest } = learnt;
-    this.#deps.outbox.add({
-      app: this.#record.name,
-      version: {
-        number: version,
-        ...(outcome === undefined ? {} : { outcome }),
-        ...(failure === undefined ? {} : { failure }),
-        ...(timings === undefined || timings === null ? {} : { timings }),
-        ...(imageDigest === undefined || imageDigest === null ? {} : { imageDigest }),
-      },
-      events: [],
-    });
-  }
-
-  #point(
-    pointers: Partial<Pick<AppRecord, 'live' | 'pending' | 'good' | 'kept'>>,
-    events: readonly NewEvent[] = [],
-  ): void {
-    this.#record = { ...this.#record, ...pointers };
-    const { name, live, pending, good, generation } = this.#record;
-    this.#deps.outbox.add({ app: name, pointers: { live, pending, good, generation }, events });
-  }
-
-  #event(kind: string, message: string, version: number): NewEvent {
-    return { actor: 'holdfast', app: this.#record.name, version, kind, message };
+  #fail(version: number, error: AppError): Failure {
+    this.#deps.log.warn({ app: this.record.name, version, code: error.code, phase: error.phase }, error.message);
+    return this.#book.failed(version, error);
   }
 
   #situation(): Situation {
-    return { record: this.#record, phase: this.#phase, starting: this.#job !== undefined, targets: this.#targets() };
+    return { record: this.record, phase: this.#phase, starting: this.#job !== undefined, targets: this.#targets() };
   }
 
   #targets(): ReturnType<Platform['targets']> {
-    return this.#deps.platform.targets(this.#record.name, this.#record.live);
-  }
-
-  #version(version: number): VersionRecord {
-    const found = this.#record.versions.get(version);
-    if (!found) throw new AppError('internal', `version ${version} of ${this.#record.name} is not loaded`);
-    return found;
-  }
-
-  #run(version: VersionRecord): VersionRun {
-    return {
-      app: this.#record.name,
-      version: version.version,
-      spec: version.spec,
-      config: resolveAppConfig(this.#deps.defaults, version.spec.config),
-      pin: { imageDigest: version.imageDigest, sourceDigest: version.sourceDigest },
-    };
-  }
-
-  #pause(ms: number, signal: AbortSignal): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const cancel = this.#deps.clock.after(ms, () => {
-        signal.removeEventListener('abort', aborted);
-        resolve();
-      });
-      const aborted = (): void => {
-        cancel();
-        reject(toAppError(signal.reason));
-      };
-      if (signal.aborted) return aborted();
-      signal.addEventListener('abort', aborted, { once: true });
-    });
+    return this.#deps.platform.targets(this.record.name, this.record.live);
   }
 }

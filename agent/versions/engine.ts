@@ -7,6 +7,7 @@ import type { Log } from '../../shared/log.ts';
 import { resolveAppConfig, type AppConfig, type AppSpec } from '../../shared/protocol/app-spec.ts';
 import type { Change } from '../../shared/protocol/views.ts';
 import type { Clock } from '../../shared/rpc/clock.ts';
+import { sleep } from '../../shared/sleep.ts';
 import type { Pin, Platform } from '../platform/platform.ts';
 import type { RouteHub, Settlement } from '../routes/hub.ts';
 import type { RouterLinks } from '../routes/router-links.ts';
@@ -242,7 +243,8 @@ export class Engine {
   /** After a commit of unknown outcome: takes what Postgres has, once it can be asked. */
   async #reload(): Promise<void> {
     while (!this.#closing.signal.aborted) {
-      await this.#sleep(removeRetryMs);
+      await sleep(this.#deps.clock, removeRetryMs, this.#closing.signal).catch(() => undefined);
+      if (this.#closing.signal.aborted) return;
       try {
         for (const record of await this.#deps.store.load()) {
           const known = this.#machines.get(record.name);
@@ -259,7 +261,8 @@ export class Engine {
 
   async #removeLater(app: string, volumes: boolean): Promise<void> {
     while (!this.#closing.signal.aborted && !this.#machines.has(app)) {
-      await this.#sleep(removeRetryMs);
+      await sleep(this.#deps.clock, removeRetryMs, this.#closing.signal).catch(() => undefined);
+      if (this.#closing.signal.aborted) return;
       try {
         if (!this.#machines.has(app)) await this.#deps.platform.remove(app, { volumes, signal: this.#closing.signal });
         return;
@@ -300,19 +303,5 @@ export class Engine {
   #inBackground(work: Promise<void>): void {
     const done = work.finally(() => this.#background.delete(done));
     this.#background.add(done);
-  }
-
-  #sleep(ms: number): Promise<void> {
-    const { signal } = this.#closing;
-    return new Promise((resolve) => {
-      if (signal.aborted) return resolve();
-      const cancel = this.#deps.clock.after(ms, done);
-      function done(): void {
-        cancel();
-        signal.removeEventListener('abort', done);
-        resolve();
-      }
-      signal.addEventListener('abort', done, { once: true });
-    });
   }
 }

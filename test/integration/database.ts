@@ -1,7 +1,7 @@
 /** A database of its own for each test, on the Postgres that HOLDFAST_TEST_DATABASE_URL names. */
 import { randomBytes } from 'node:crypto';
 import type { TestContext } from 'node:test';
-import pg from 'pg';
+import { Client } from 'pg';
 import { silentLog } from '../../shared/log.ts';
 import { openDatabase, type Database } from '../../agent/store/database.ts';
 
@@ -26,7 +26,7 @@ export async function openTestDatabase(t: TestContext): Promise<Database> {
 }
 
 async function onServer(connectionString: string, statement: string): Promise<void> {
-  const client = new pg.Client({ connectionString });
+  const client = new Client({ connectionString });
   await client.connect();
   try {
     await client.query(statement);

@@ -1,0 +1,135 @@
+/** The record of one app in memory, and what is learnt of it on the way to Postgres (written behind, never waited for). */
+import { AppError, errorTable } from '../../shared/errors.ts';
+import { resolveAppConfig, type AppConfig } from '../../shared/protocol/app-spec.ts';
+import type { Failure } from '../../shared/protocol/views.ts';
+import type { VersionRun } from '../platform/platform.ts';
+import type { Outbox } from '../store/outbox.ts';
+import type { AppRecord, NewEvent, VersionRecord } from '../store/records.ts';
+
+/** What a declaration says of an app that exists. */
+export interface Declared extends Pick<
+  AppRecord,
+  'host' | 'path' | 'live' | 'pending' | 'latest' | 'generation' | 'updatedAt'
+> {
+  readonly added: VersionRecord | undefined;
+}
+
+export type Pointers = Pick<AppRecord, 'live' | 'pending' | 'good' | 'kept'>;
+
+interface BookDeps {
+  readonly outbox: Pick<Outbox, 'add'>;
+  readonly defaults: AppConfig;
+}
+
+export class AppBook {
+  readonly #deps: BookDeps;
+  #record: AppRecord;
+
+  constructor(deps: BookDeps, record: AppRecord) {
+    this.#deps = deps;
+    this.#record = record;
+  }
+
+  get record(): AppRecord {
+    return this.#record;
+  }
+
+  version(version: number): VersionRecord {
+    const found = this.#record.versions.get(version);
+    if (!found) throw new AppError('internal', `version ${version} of ${this.#record.name} is not loaded`);
+    return found;
+  }
+
+  /** Of the live version. */
+  get config(): AppConfig {
+    return this.#configOf(this.version(this.#record.live));
+  }
+
+  run(number: number): VersionRun {
+    const version = this.version(number);
+    return {
+      app: this.#record.name,
+      version: number,
+      spec: version.spec,
+      config: this.#configOf(version),
+      pin: { imageDigest: version.imageDigest, sourceDigest: version.sourceDigest },
+    };
+  }
+
+  /** Takes what was declared; what was learnt while it was being written stays. */
+  declare({ host, path, live, pending, latest, generation, updatedAt, added }: Declared): void {
+    const versions = new Map(this.#record.versions);
+    if (added) versions.set(added.version, added);
+    const now = { versions, host, path, pending, latest, generation, updatedAt };
+    this.#record = { ...this.#record, ...now, live: pending === null ? live : this.#record.live };
+    this.point({});
+  }
+
+  /** Moves pointers and tells of it. */
+  point(pointers: Partial<Pointers>, ...events: readonly NewEvent[]): void {
+    this.#record = { ...this.#record, ...pointers };
+    const { name, live, pending, good, generation } = this.#record;
+    this.#deps.outbox.add({ app: name, pointers: { live, pending, good, generation }, events });
+  }
+
+  /** The version answers. @returns true when that is news. */
+  answered(version: number, timings: NonNullable<VersionRecord['timings']>): boolean {
+    const { good } = this.#record;
+    if (this.version(version).outcome === 'good' && good === version) return false;
+    this.#learn(version, { outcome: 'good', failure: null, timings });
+    this.point(
+      { good: version, kept: good },
+      this.event('version.ready', `answers after ${timings.rolloutMs ?? 0} ms`, version),
+    );
+    return true;
+  }
+
+  failed(version: number, error: AppError): Failure {
+    const logs = Array.isArray(error.data?.logs) ? error.data.logs.map(String) : [];
+    const failure: Failure = {
+      code: error.code,
+      phase: error.phase ?? 'start',
+      owner: errorTable[error.code].owner,
+      message: error.message,
+      logs,
+      at: new Date().toISOString(),
+    };
+    const { outcome } = this.version(version);
+    this.#learn(version, { outcome: outcome === 'good' ? 'good' : 'failed', failure });
+    this.point({}, this.event('version.failed', `${failure.code}: ${failure.message}`, version));
+    return failure;
+  }
+
+  pinned(version: number, imageDigest: string): void {
+    if (this.version(version).imageDigest !== imageDigest) this.#learn(version, { imageDigest });
+  }
+
+  event(kind: string, message: string, version: number): NewEvent {
+    return { actor: 'holdfast', app: this.#record.name, version, kind, message };
+  }
+
+  #configOf(version: VersionRecord): AppConfig {
+    return resolveAppConfig(this.#deps.defaults, version.spec.config);
+  }
+
+  #learn(
+    number: number,
+    learnt: Partial<Pick<VersionRecord, 'outcome' | 'failure' | 'timings' | 'imageDigest'>>,
+  ): void {
+    const versions = new Map(this.#record.versions);
+    versions.set(number, { ...this.version(number), ...learnt });
+    this.#record = { ...this.#record, versions };
+    const { outcome, failure, timings, imageDigest } = learnt;
+    this.#deps.outbox.add({
+      app: this.#record.name,
+      version: {
+        number,
+        ...(outcome === undefined ? {} : { outcome }),
+        ...(failure === undefined ? {} : { failure }),
+        ...(timings === undefined || timings === null ? {} : { timings }),
+        ...(imageDigest === undefined || imageDigest === null ? {} : { imageDigest }),
+      },
+      events: [],
+    });
+  }
+}
