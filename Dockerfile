@@ -1,0 +1,22 @@
+# The one image of router, agent and CLI: docker build -t holdfast . ; run as `node router/main.ts`, `node agent/main.ts`, `node cli/main.ts`.
+FROM node:24-slim AS dependencies
+WORKDIR /app
+COPY package.json package-lock.json ./
+# Without devDependencies, since npm ci wants every platform build of the development tools in the lock file, omitted or not.
+RUN npm pkg delete --no-update-notifier devDependencies \
+  && npm ci --omit=dev --ignore-scripts --no-audit --no-fund --no-update-notifier --cache /tmp/npm \
+  && find node_modules -type f \( -name '*.map' -o -name '*.d.ts' -o -name '*.d.cts' -o -name '*.d.mts' \) -delete \
+  && rm -rf /tmp/npm
+
+FROM node:24-slim
+ENV NODE_ENV=production
+WORKDIR /app
+COPY --from=dependencies /app/node_modules node_modules
+COPY package.json LICENSE* ./
+COPY shared shared
+COPY router router
+COPY agent agent
+COPY cli cli
+USER 1000:1000
+ENTRYPOINT ["node"]
+CMD ["cli/main.ts", "--help"]
