@@ -1,5 +1,5 @@
 /** The connection pool to Postgres, with every failure of the connection as one error: `store_unavailable`. */
-import { Pool, type PoolClient } from 'pg';
+import { Pool, type PoolClient, type QueryResultRow } from 'pg';
 import { AppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
 
@@ -58,7 +58,7 @@ export function openDatabase({ connectionString, maxConnections, log, timeoutMs 
   return {
     async query<R>(text: string, values: readonly unknown[] = []) {
       try {
-        return await pool.query(text, [...values]);
+        return await pool.query<R & QueryResultRow>(text, [...values]);
       } catch (error) {
         throw mapError(error);
       }
@@ -70,7 +70,7 @@ export function openDatabase({ connectionString, maxConnections, log, timeoutMs 
         await client.query('begin');
         const result = await work({
           async query<R>(text: string, values: readonly unknown[] = []) {
-            return await client.query(text, [...values]);
+            return await client.query<R & QueryResultRow>(text, [...values]);
           },
         });
         await client.query('commit');
