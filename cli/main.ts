@@ -8,11 +8,17 @@ import { runCli } from './run.ts';
 const interrupt = new AbortController();
 const kill = new AbortController();
 
+/** npm passes on the signal that the terminal has sent to the whole group: within this time it is the same Ctrl-C. */
+const sameSignalMs = 500;
+let interruptedAtMs = 0;
+
 function onSignal(): void {
   if (!interrupt.signal.aborted) {
+    interruptedAtMs = performance.now();
     interrupt.abort();
     return;
   }
+  if (performance.now() - interruptedAtMs < sameSignalMs) return;
   // Whoever has children ends them in this event; then nothing is waited for.
   kill.abort();
   process.exit(exitCodes.interrupted);

@@ -9,6 +9,7 @@ import { ensureCommand } from './commands/ensure.ts';
 import { eventsCommand } from './commands/events.ts';
 import { logsCommand } from './commands/logs.ts';
 import { rollbackCommand } from './commands/rollback.ts';
+import { startCommand } from './commands/start.ts';
 import { statusCommand } from './commands/status.ts';
 import { versionsCommand } from './commands/versions.ts';
 import type { CliContext } from './context.ts';
@@ -25,6 +26,7 @@ const commands = [
   eventsCommand,
   ensureCommand,
   statusCommand,
+  startCommand,
 ];
 
 /** Runs one command. @returns the exit code; never rejects. */

@@ -1,0 +1,164 @@
+/** `holdfast start`: router, agent and an embedded Postgres on this machine, with an example app declared. */
+import { existsSync } from 'node:fs';
+import { join, relative } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { Command } from 'commander';
+import { type AppError, toAppError } from '../../shared/errors.ts';
+import { release } from '../../shared/release.ts';
+import type { AgentClient } from '../agent-client.ts';
+import { readAppFile } from '../app-file.ts';
+import type { CliContext } from '../context.ts';
+import { type Embedded, createEmbedded, packageRoot } from '../embedded/embedded.ts';
+import { choosePorts } from '../embedded/ports.ts';
+import { watchCode } from '../embedded/watch.ts';
+import { type Workspace, openWorkspace } from '../embedded/workspace.ts';
+import { UsageError } from '../exit-code.ts';
+import { portNumber } from '../options.ts';
+
+interface StartOptions {
+  readonly port?: number;
+  readonly watch: boolean;
+}
+
+const leadDeadlineMs = 60_000;
+const pollMs = 50;
+
+export function startCommand(context: CliContext): Command {
+  return new Command('start')
+    .description('run Holdfast on this machine, in the folder .holdfast, until Ctrl-C')
+    .option('--port <port>', 'port for calls; default: 8080 or the next free one', portNumber)
+    .option('--watch', 'restart agent and router when their code changes', false)
+    .action(async (options: StartOptions) => {
+      requireDatabase();
+      const workspace = await openWorkspace(context.cwd);
+      try {
+        await runEmbedded(workspace, options, context);
+      } finally {
+        await workspace.close();
+      }
+    });
+}
+
+/** Resolves after an orderly end by the user. @throws AppError when a part cannot be started or kept running. */
+async function runEmbedded(workspace: Workspace, options: StartOptions, context: CliContext): Promise<void> {
+  const say = (message: string): void => {
+    context.stderr.write(`${message}\n`);
+  };
+  const ports = await choosePorts(options.port);
+  workspace.configure(ports);
+  const failed = new AbortController();
+  const ended = AbortSignal.any([context.interrupted, failed.signal]);
+  const onGiveUp = (error: AppError): void => failed.abort(error);
+  const embedded = createEmbedded({ workspace, ports, env: context.env, onEvent: say, onGiveUp });
+  const kill = (): void => embedded.kill();
+  context.killed.addEventListener('abort', kill);
+  let watcher: { close(): void } | undefined;
+  try {
+    say(`Holdfast ${release} starts; its data and logs are in ${shown(context, workspace.folder)} …`);
+    await embedded.start(ended);
+    const agentUrl = `http://127.0.0.1:${ports.rpc}`;
+    const agent = context.connect({ url: agentUrl, token: workspace.cliToken });
+    const callUrl = `http://127.0.0.1:${ports.calls}`;
+    const example = await declareExample(agent, context, ended);
+    workspace.announce(agentUrl);
+    context.stdout.write(`\n${whatNow(context, callUrl, example)}\n\n`);
+    if (options.watch) watcher = watchCode(packageRoot, (part) => embedded.restart(part));
+    await aborted(ended);
+  } catch (error) {
+    if (!context.interrupted.aborted) throw error;
+  } finally {
+    watcher?.close();
+    await stop(embedded, say);
+    context.killed.removeEventListener('abort', kill);
+  }
+  if (failed.signal.aborted) throw failed.signal.reason;
+}
+
+async function stop(embedded: Embedded, say: (message: string) => void): Promise<void> {
+  say('Stopping; Ctrl-C again ends everything at once …');
+  await embedded.stop();
+  say('Stopped.');
+}
+
+interface Example {
+  readonly file: string;
+  readonly source: string | undefined;
+  readonly path: string;
+}
+
+/**
+ * Declares the example of the package, unless the user has removed it from among apps of their own. Waits until the agent
+ * leads, which it does once it has the database.
+ */
+async function declareExample(
+  agent: AgentClient,
+  context: CliContext,
+  signal: AbortSignal,
+): Promise<Example | undefined> {
+  const { apps } = await untilLeading(
+    () => agent.call('apps.list', {}, { signal, deadlineMs: leadDeadlineMs }),
+    signal,
+  );
+  const file = join(packageRoot, 'examples', 'apps.toml');
+  if (!existsSync(file)) return undefined;
+  const declared = readAppFile({ file, env: context.env });
+  const isOurs = apps.length === 0 || apps.some(({ name }) => declared.some((app) => app.name === name));
+  const [first] = declared;
+  if (!isOurs || first === undefined) return undefined;
+  await agent.call('apps.apply', { apps: declared, dryRun: false }, { signal, deadlineMs: leadDeadlineMs });
+  return { file, source: first.source, path: first.path };
+}
+
+async function untilLeading<T>(call: () => Promise<T>, signal: AbortSignal): Promise<T> {
+  const deadline = AbortSignal.timeout(leadDeadlineMs);
+  for (;;) {
+    try {
+      return await call();
+    } catch (error) {
+      const { code, retryable } = toAppError(error);
+      const isStarting = retryable && (code === 'not_leader' || code === 'store_unavailable' || code === 'link_lost');
+      if (!isStarting || signal.aborted || deadline.aborted) throw error;
+      await delay(pollMs);
+    }
+  }
+}
+
+function whatNow(context: CliContext, callUrl: string, example: Example | undefined): string {
+  if (example === undefined) {
+    return `Holdfast runs. Calls go to ${callUrl}; \`npx holdfast apps\` lists the apps.\nStop with Ctrl-C.`;
+  }
+  const { file, source, path } = example;
+  return [
+    'Holdfast runs. Call the example; the call starts it:',
+    '',
+    `  curl ${callUrl}${path}`,
+    '',
+    `Change it in ${shown(context, source ?? file)}, then declare it again and call it:`,
+    '',
+    `  npx holdfast apply -f ${shown(context, file)}`,
+    '',
+    'Look at it with `npx holdfast apps`. Stop with Ctrl-C.',
+  ].join('\n');
+}
+
+function shown(context: CliContext, path: string): string {
+  const short = relative(context.cwd, path);
+  return short === '' || short.startsWith('..') ? path : short;
+}
+
+function requireDatabase(): void {
+  try {
+    import.meta.resolve('@electric-sql/pglite');
+  } catch {
+    throw new UsageError(
+      'the embedded Postgres is missing: it is a development dependency; run `npm install` without --omit=dev',
+    );
+  }
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener('abort', () => resolve(), { once: true });
+  });
+}

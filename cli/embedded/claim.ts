@@ -1,0 +1,94 @@
+/**
+ * Makes sure that one `holdfast start` runs in a folder. The claim is a file that names a port on which the claimant says
+ * whose it is; so a file left by a crash, or a process id used again, is not mistaken for one that runs.
+ */
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { type Server, type Socket, connect, createServer } from 'node:net';
+import { join } from 'node:path';
+import { UsageError } from '../exit-code.ts';
+
+export interface Claim {
+  release(): Promise<void>;
+}
+
+const answerDeadlineMs = 2_000;
+const attempts = 3;
+
+/** @throws UsageError when another one has the folder. */
+export async function claimFolder(folder: string): Promise<Claim> {
+  const file = join(folder, 'start.json');
+  const sockets = new Set<Socket>();
+  const server = createServer((socket) => {
+    sockets.add(socket);
+    socket.on('close', () => sockets.delete(socket));
+    socket.on('error', () => socket.destroy());
+    socket.end(folder);
+  });
+  const port = await listen(server);
+  const close = async (): Promise<void> => {
+    for (const socket of sockets) socket.destroy();
+    await new Promise((done) => server.close(done));
+  };
+  for (let attempt = 0; attempt < attempts; attempt += 1) {
+    try {
+      // Fails where the file exists: of two that start at once, one makes it.
+      writeFileSync(file, JSON.stringify({ pid: process.pid, port }), { flag: 'wx', mode: 0o600 });
+      return {
+        async release() {
+          rmSync(file, { force: true });
+          await close();
+        },
+      };
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') {
+        await close();
+        throw error;
+      }
+    }
+    const holder = readHolder(file);
+    if (holder !== undefined && (await ask(holder.port)) === folder) {
+      await close();
+      throw new UsageError(
+        `Holdfast runs in this folder already (process ${holder.pid}). Stop it there with Ctrl-C, or use it: \`holdfast status\`.`,
+      );
+    }
+    rmSync(file, { force: true });
+  }
+  await close();
+  throw new UsageError(`${file} is written by others all the time; is another \`holdfast start\` being started here?`);
+}
+
+function readHolder(file: string): { readonly pid: number; readonly port: number } | undefined {
+  try {
+    const { pid, port } = JSON.parse(readFileSync(file, 'utf8')) as { pid: unknown; port: unknown };
+    return typeof pid === 'number' && typeof port === 'number' ? { pid, port } : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** What is said on the port, undefined when nobody answers in time. */
+function ask(port: number): Promise<string | undefined> {
+  return new Promise((resolve) => {
+    let text = '';
+    const socket = connect({ port, host: '127.0.0.1' });
+    socket.setEncoding('utf8');
+    socket.setTimeout(answerDeadlineMs, () => socket.destroy());
+    socket.on('data', (chunk: string) => {
+      text += chunk;
+      if (text.length > 8_192) socket.destroy();
+    });
+    socket.on('error', () => socket.destroy());
+    socket.on('close', () => resolve(text === '' ? undefined : text));
+  });
+}
+
+function listen(server: Server): Promise<number> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(0, '127.0.0.1', () => {
+      const address = server.address();
+      resolve(address === null || typeof address === 'string' ? 0 : address.port);
+    });
+  });
+}

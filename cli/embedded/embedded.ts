@@ -1,0 +1,103 @@
+/** The embedded Holdfast: Postgres, agent and router as child processes, started and stopped in order. */
+import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { dirname } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import type { Environment } from '../../shared/config/environment.ts';
+import type { AppError } from '../../shared/errors.ts';
+import { type ManagedChild, type ManagedChildOptions, createManagedChild } from './managed-child.ts';
+import type { EmbeddedPorts, Workspace } from './workspace.ts';
+
+/** The folder of the package, with router/, agent/ and node_modules/ in it. */
+export const packageRoot = fileURLToPath(new URL('../..', import.meta.url));
+
+export interface EmbeddedOptions {
+  readonly workspace: Workspace;
+  readonly ports: EmbeddedPorts;
+  readonly env: Environment;
+  readonly onEvent: (message: string) => void;
+  /** A part died too often; the rest should be stopped. */
+  readonly onGiveUp: (error: AppError) => void;
+}
+
+export interface Embedded {
+  /** Resolves when calls are taken and the agent has the database. @throws AppError; then call `stop` for what runs. */
+  start(signal: AbortSignal): Promise<void>;
+  restart(part: 'agent' | 'router'): void;
+  /** Router, agent (which stops the apps), Postgres; bounded. */
+  stop(): Promise<void>;
+  /** All at once, without waiting. */
+  kill(): void;
+}
+
+const readyDeadlineMs = 60_000;
+const pollMs = 25;
+
+export function createEmbedded(options: EmbeddedOptions): Embedded {
+  const { workspace, ports } = options;
+  const part = (own: Pick<ManagedChildOptions, 'name' | 'args' | 'ready' | 'stopTimeoutMs'>): ManagedChild =>
+    createManagedChild({
+      ...own,
+      env: options.env,
+      // Where `.holdfast` is: relative paths in environment variables are meant from there.
+      cwd: dirname(workspace.folder),
+      logFile: workspace.path('logs', `${own.name}.log`),
+      readyDeadlineMs,
+      onEvent: options.onEvent,
+      onGiveUp: options.onGiveUp,
+    });
+  const main = (file: string): string => `${packageRoot}${file}`;
+  const postgres = part({
+    name: 'postgres',
+    args: [main('cli/embedded/postgres.ts'), workspace.path('pg'), String(ports.postgres)],
+    ready: async (child: ChildProcess, signal: AbortSignal) => {
+      await once(child, 'message', { signal });
+    },
+    stopTimeoutMs: 10_000,
+  });
+  const agent = part({
+    name: 'agent',
+    args: [main('agent/main.ts'), '--config', workspace.agentConfig],
+    ready: (_child, signal) => untilReady(ports.agentAdmin, signal),
+    stopTimeoutMs: 20_000,
+  });
+  const router = part({
+    name: 'router',
+    args: [main('router/main.ts'), '--config', workspace.routerConfig],
+    ready: (_child, signal) => untilReady(ports.routerAdmin, signal),
+    stopTimeoutMs: 10_000,
+  });
+  return {
+    async start(signal) {
+      await postgres.start(signal);
+      await Promise.all([agent.start(signal), router.start(signal)]);
+    },
+    restart(name) {
+      (name === 'agent' ? agent : router).restart();
+    },
+    async stop() {
+      await router.stop();
+      await agent.stop();
+      await postgres.stop();
+    },
+    kill() {
+      for (const child of [router, agent, postgres]) child.kill();
+    },
+  };
+}
+
+/** Asks `/readyz` until it says yes. @throws the reason of the signal. */
+async function untilReady(adminPort: number, signal: AbortSignal): Promise<void> {
+  for (;;) {
+    try {
+      const response = await fetch(`http://127.0.0.1:${adminPort}/readyz`, { signal });
+      await response.body?.cancel();
+      if (response.ok) return;
+    } catch {
+      // Not listening yet.
+    }
+    signal.throwIfAborted();
+    await delay(pollMs, undefined, { signal }).catch(() => undefined);
+  }
+}

@@ -1,0 +1,225 @@
+/**
+ * One child process that is kept running: started, awaited until it is ready, started again with backoff when it dies,
+ * stopped within a bound. It leads a process group of its own, so that the terminal's Ctrl-C reaches the supervisor alone,
+ * and has an IPC channel, by whose end it notices when the supervisor is gone.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { closeSync, openSync, readFileSync } from 'node:fs';
+import { setTimeout as delay } from 'node:timers/promises';
+import { type Backoff, backoff } from '../../shared/backoff.ts';
+import { AppError, toAppError } from '../../shared/errors.ts';
+
+export interface ManagedChildOptions {
+  readonly name: string;
+  /** Arguments of node. */
+  readonly args: readonly string[];
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly cwd: string;
+  /** Takes its standard output and error; written anew with the first start. */
+  readonly logFile: string;
+  /** Resolves once the child is of use; a rejection, like the end of the child, is a failed start. */
+  readonly ready: (child: ChildProcess, signal: AbortSignal) => Promise<void>;
+  readonly readyDeadlineMs: number;
+  /** From SIGTERM to SIGKILL. */
+  readonly stopTimeoutMs: number;
+  /** Tells of deaths and restarts, in a sentence. */
+  readonly onEvent: (message: string) => void;
+  /** Called once when it died too often to be started again. */
+  readonly onGiveUp: (error: AppError) => void;
+}
+
+export interface ManagedChild {
+  /** Starts it and resolves when it is ready. @throws AppError when this first start fails; then nothing is left of it. */
+  start(signal: AbortSignal): Promise<void>;
+  /** Stops what runs; it is started again at once. For code that has changed. */
+  restart(): void;
+  /** Resolves when it has ended; it is not started again. */
+  stop(): Promise<void>;
+  /** SIGKILL to its group, now. */
+  kill(): void;
+}
+
+/** Deaths in a row; a run of `soundRunMs` ends the row. */
+const maxDeaths = 8;
+const soundRunMs = 30_000;
+const logTailLines = 15;
+
+export function createManagedChild(options: ManagedChildOptions): ManagedChild {
+  return new Supervised(options);
+}
+
+class Supervised implements ManagedChild {
+  readonly #options: ManagedChildOptions;
+  readonly #stopping = new AbortController();
+  readonly #pauses: Backoff = backoff({ minMs: 200, maxMs: 5_000 });
+  #child: ChildProcess | undefined;
+  #isRestarting = false;
+  #loop: Promise<void> = Promise.resolve();
+
+  constructor(options: ManagedChildOptions) {
+    this.#options = options;
+  }
+
+  async start(signal: AbortSignal): Promise<void> {
+    // The file of an earlier start goes; later starts of this one are appended.
+    closeSync(openSync(this.#options.logFile, 'w', 0o600));
+    const first = this.#spawn();
+    const cancelled = (): void => this.#stopping.abort();
+    signal.addEventListener('abort', cancelled, { once: true });
+    try {
+      if (signal.aborted) cancelled();
+      await this.#untilReady(first);
+    } catch (error) {
+      await this.#end(first);
+      throw error;
+    } finally {
+      signal.removeEventListener('abort', cancelled);
+    }
+    this.#loop = this.#keepRunning(first);
+  }
+
+  restart(): void {
+    if (this.#child === undefined || this.#stopping.signal.aborted) return;
+    this.#isRestarting = true;
+    void this.#end(this.#child);
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    if (this.#child !== undefined) await this.#end(this.#child);
+    await this.#loop;
+  }
+
+  kill(): void {
+    this.#stopping.abort();
+    signalGroup(this.#child, 'SIGKILL');
+  }
+
+  #spawn(): ChildProcess {
+    const { args, env, cwd, logFile } = this.#options;
+    const log = openSync(logFile, 'a', 0o600);
+    try {
+      this.#child = spawn(process.execPath, args, { cwd, env, detached: true, stdio: ['ignore', log, log, 'ipc'] });
+    } finally {
+      closeSync(log);
+    }
+    // Without a listener a failed spawn would end this process; `#exitOf` tells of it.
+    this.#child.on('error', () => undefined);
+    return this.#child;
+  }
+
+  /** Never rejects: a child that cannot be kept running is given up. */
+  async #keepRunning(first: ChildProcess): Promise<void> {
+    const { name, onEvent, onGiveUp } = this.#options;
+    let child = first;
+    let deaths = 0;
+    for (;;) {
+      const startedMs = performance.now();
+      const exit = await exitOf(child);
+      if (this.#stopping.signal.aborted) return;
+      const isWanted = this.#isRestarting;
+      this.#isRestarting = false;
+      if (performance.now() - startedMs > soundRunMs) {
+        deaths = 0;
+        this.#pauses.reset();
+      }
+      if (!isWanted) {
+        deaths += 1;
+        if (deaths > maxDeaths) {
+          onGiveUp(this.#failure(`${name} ${exit}, ${deaths} times in a row`));
+          return;
+        }
+        const pauseMs = this.#pauses.next();
+        onEvent(`${name} ${exit}; it is started again (${this.#options.logFile})`);
+        await delay(pauseMs, undefined, { signal: this.#stopping.signal }).catch(() => undefined);
+        if (this.#stopping.signal.aborted) return;
+      }
+      child = this.#spawn();
+      try {
+        await this.#untilReady(child);
+        onEvent(`${name} runs again`);
+      } catch (error) {
+        if (!this.#stopping.signal.aborted) onEvent(toAppError(error).message);
+        await this.#end(child);
+      }
+    }
+  }
+
+  /** @throws AppError when the child ends or is not ready in time, with the last lines of its log in the message. */
+  async #untilReady(child: ChildProcess): Promise<void> {
+    const { name, ready, readyDeadlineMs } = this.#options;
+    const over = new AbortController();
+    const timer = setTimeout(() => {
+      over.abort(this.#failure(`${name} was not ready within ${readyDeadlineMs / 1_000} s`));
+    }, readyDeadlineMs);
+    const onExit = (): void => {
+      over.abort(this.#failure(`${name} ${describeExit(child)}`));
+    };
+    const onStop = (): void => {
+      over.abort(new AppError('cancelled', `${name} was stopped`));
+    };
+    child.once('exit', onExit);
+    child.once('error', onExit);
+    this.#stopping.signal.addEventListener('abort', onStop, { once: true });
+    try {
+      if (child.exitCode !== null || child.signalCode !== null) onExit();
+      if (this.#stopping.signal.aborted) onStop();
+      await ready(child, over.signal);
+      over.signal.throwIfAborted();
+    } catch (error) {
+      throw over.signal.aborted ? over.signal.reason : error;
+    } finally {
+      clearTimeout(timer);
+      child.off('exit', onExit);
+      child.off('error', onExit);
+      this.#stopping.signal.removeEventListener('abort', onStop);
+    }
+  }
+
+  async #end(child: ChildProcess): Promise<void> {
+    if (child.exitCode !== null || child.signalCode !== null || child.pid === undefined) return;
+    const timer = setTimeout(() => {
+      signalGroup(child, 'SIGKILL');
+    }, this.#options.stopTimeoutMs);
+    child.kill('SIGTERM');
+    await exitOf(child);
+    clearTimeout(timer);
+  }
+
+  #failure(message: string): AppError {
+    const tail = lastLines(this.#options.logFile);
+    const shown = tail === '' ? '' : `; the last lines of ${this.#options.logFile}:\n${tail}`;
+    return new AppError('internal', `${message}${shown}`);
+  }
+}
+
+/** Resolves with how it ended; never rejects. */
+async function exitOf(child: ChildProcess): Promise<string> {
+  if (child.exitCode === null && child.signalCode === null && child.pid !== undefined) {
+    await new Promise<void>((done) => child.once('exit', () => done()));
+  }
+  return describeExit(child);
+}
+
+function describeExit(child: ChildProcess): string {
+  if (child.pid === undefined) return 'could not be started';
+  return child.signalCode === null ? `ended with exit code ${child.exitCode}` : `was ended by ${child.signalCode}`;
+}
+
+function signalGroup(child: ChildProcess | undefined, signal: NodeJS.Signals): void {
+  if (child?.pid === undefined) return;
+  try {
+    process.kill(-child.pid, signal);
+  } catch {
+    // The group has ended.
+  }
+}
+
+function lastLines(file: string): string {
+  try {
+    const lines = readFileSync(file, 'utf8').slice(-16_384).trimEnd().split('\n');
+    return lines.slice(-logTailLines).join('\n');
+  } catch {
+    return '';
+  }
+}

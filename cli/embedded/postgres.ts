@@ -1,0 +1,26 @@
+/**
+ * The embedded Postgres as a process of its own: `node postgres.ts DATA_DIR PORT`, on 127.0.0.1. Says `ready` by IPC; ends
+ * in order on SIGTERM and when the process that started it is gone.
+ */
+import { mkdirSync } from 'node:fs';
+import { PGlite } from '@electric-sql/pglite';
+import { startPostgresFront } from './postgres-front.ts';
+
+const [dataDir = '', port = ''] = process.argv.slice(2);
+
+// Before the database is opened, which takes seconds: a signal that comes meanwhile is kept until then.
+const stopped = new Promise<void>((stop) => {
+  process.once('SIGTERM', stop);
+  process.once('disconnect', stop);
+  if (!process.connected) stop();
+});
+
+mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+const database = await PGlite.create({ dataDir });
+const front = await startPostgresFront({ database, host: '127.0.0.1', port: Number(port) });
+if (process.connected) process.send?.('ready');
+
+await stopped;
+await front.close();
+await database.close();
+process.exit(0);

@@ -1,0 +1,122 @@
+/**
+ * The folder `.holdfast` of an embedded Holdfast: who runs in it, its tokens, the configuration of its processes, and the
+ * file by which commands find it. Only its user may read it.
+ */
+import { randomBytes } from 'node:crypto';
+import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { stringify } from 'smol-toml';
+import { AppError } from '../../shared/errors.ts';
+import { type Claim, claimFolder } from './claim.ts';
+
+export interface EmbeddedPorts {
+  readonly calls: number;
+  readonly routerAdmin: number;
+  readonly rpc: number;
+  readonly agentAdmin: number;
+  readonly postgres: number;
+}
+
+export interface Workspace {
+  /** Absolute path of `.holdfast`. */
+  readonly folder: string;
+  /** Token of the command line, all scopes but router. */
+  readonly cliToken: string;
+  readonly agentConfig: string;
+  readonly routerConfig: string;
+  path(...names: string[]): string;
+  /** Writes the configuration of agent and router. */
+  configure(ports: EmbeddedPorts): void;
+  /** From now on commands below the folder talk to this agent. */
+  announce(agentUrl: string): void;
+  /** Takes the announcement back and lets another one run here. */
+  close(): Promise<void>;
+}
+
+/** @param root folder that holds `.holdfast`. @throws UsageError when another one runs there. */
+export async function openWorkspace(root: string): Promise<Workspace> {
+  const folder = join(root, '.holdfast');
+  mkdirSync(folder, { recursive: true });
+  chmodSync(folder, 0o700);
+  const claim: Claim = await claimFolder(folder);
+  const path = (...names: string[]): string => join(folder, ...names);
+  for (const name of ['tokens', 'logs']) mkdirSync(path(name), { recursive: true });
+  const cliToken = keptToken(path('tokens', 'cli'));
+  const routerToken = path('tokens', 'router');
+  keptToken(routerToken);
+  const agentConfig = path('agent.toml');
+  const routerConfig = path('router.toml');
+  const announcement = path('cli.json');
+  return {
+    folder,
+    cliToken,
+    agentConfig,
+    routerConfig,
+    path,
+    configure(ports) {
+      writePrivate(agentConfig, generated(agentKeys(ports, folder, path('tokens', 'cli'), routerToken)));
+      writePrivate(routerConfig, generated(routerKeys(ports, routerToken)));
+    },
+    announce(agentUrl) {
+      writePrivate(announcement, `${JSON.stringify({ agent: agentUrl, token: cliToken })}\n`);
+    },
+    async close() {
+      rmSync(announcement, { force: true });
+      await claim.release();
+    },
+  };
+}
+
+function agentKeys(ports: EmbeddedPorts, folder: string, cliToken: string, routerToken: string): object {
+  return {
+    system: {
+      container_command: 'process',
+      listen_host: '127.0.0.1',
+      listen_port: ports.rpc,
+      admin_port: ports.agentAdmin,
+      data_dir: folder,
+    },
+    metadata: { db_connection: `postgres://postgres@127.0.0.1:${ports.postgres}/postgres` },
+    token: [
+      { name: 'cli', scopes: ['admin'], value_file: cliToken },
+      { name: 'router', scopes: ['router'], value_file: routerToken },
+    ],
+  };
+}
+
+function routerKeys(ports: EmbeddedPorts, routerToken: string): object {
+  return {
+    router: {
+      listen_host: '127.0.0.1',
+      listen_port: ports.calls,
+      admin_port: ports.routerAdmin,
+      name: 'local',
+      agent_url: `http://127.0.0.1:${ports.rpc}`,
+      token_file: routerToken,
+      // No load balancer has to notice that it leaves.
+      drain_delay_secs: 0,
+      drain_timeout_secs: 5,
+    },
+  };
+}
+
+function generated(keys: object): string {
+  return `# Written by \`holdfast start\` at each start. Change values by environment variables: docs/configuration.md.\n${stringify(keys)}`;
+}
+
+/** Kept from start to start, so that what a user has noted down stays good. */
+function keptToken(file: string): string {
+  if (existsSync(file)) return readFileSync(file, 'utf8').trim();
+  const token = randomBytes(32).toString('base64url');
+  writePrivate(file, `${token}\n`);
+  return token;
+}
+
+function writePrivate(file: string, text: string): void {
+  try {
+    writeFileSync(file, text, { mode: 0o600 });
+    chmodSync(file, 0o600);
+  } catch (error) {
+    throw new AppError('config_invalid', `${file} cannot be written: ${String(error)}`, { cause: error });
+  }
+}
