@@ -99,6 +99,16 @@ export function ownershipPromises(options: ContractOptions): void {
     if (!options.outlivesAgent) assert.equal(await bench.running(app), 0);
     await assert.rejects(bench.platform.start(await runAgain(run), startOptions()));
   });
+
+  void test('close ends the starts that are under way', async (t) => {
+    const bench = await createBench(t, options);
+    const run = await bench.run(bench.name(), { mode: 'never-ready' });
+    const started = assert.rejects(bench.platform.start(run, startOptions()));
+    await until('it runs', async () => (await bench.running(run.app)) === 1, deadlines.startMs);
+    await bench.platform.close();
+    await started;
+    if (!options.outlivesAgent) assert.equal(await bench.running(run.app), 0);
+  });
 }
 
 /** Another version, so that no answer can come from what still runs. */

@@ -5,10 +5,12 @@ import { setTimeout as delay } from 'node:timers/promises';
 
 /** One try takes this long at most; a health check may do real work. */
 const tryDeadlineMs = 5_000;
-// `localhost` is either of the two, and some servers listen on one alone.
-const loopbacks = ['127.0.0.1', '::1'] as const;
+/** `localhost` is either of the two, and some servers listen on one alone. */
+export const loopbacks = ['127.0.0.1', '::1'] as const;
 
 export interface Probe {
+  /** Tried in turn. */
+  readonly hosts: readonly string[];
   readonly port: number;
   /** Must answer 2xx or 3xx; without it an open port is enough. */
   readonly healthUrl: string | undefined;
@@ -16,12 +18,12 @@ export interface Probe {
 }
 
 /**
- * Resolves with the loopback address that answers.
+ * Resolves with the host that answers.
  * @throws the reason of the signal, which is its only end without an answer.
  */
 export async function waitUntilAnswers(probe: Probe, signal: AbortSignal): Promise<string> {
   for (;;) {
-    for (const host of loopbacks) {
+    for (const host of probe.hosts) {
       signal.throwIfAborted();
       const yes =
         probe.healthUrl === undefined ? await accepts(host, probe.port, signal) : await isHealthy(host, probe, signal);

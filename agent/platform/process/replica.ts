@@ -7,7 +7,7 @@ import type { Command } from './command.ts';
 import { startGuarded, type ChildExit, type GuardedProcess } from './guard.ts';
 import { readLines } from './log-ring.ts';
 import type { Ports } from './ports.ts';
-import { waitUntilAnswers } from './probe.ts';
+import { loopbacks, waitUntilAnswers } from './probe.ts';
 import type { RunFiles } from './run-files.ts';
 
 export interface ReplicaLimits {
@@ -83,7 +83,7 @@ export class Replica {
     const state = this.#state;
     if (state.kind !== 'ready' || state.target.id !== id) return;
     this.#state = { kind: 'starting', life: state.life };
-    state.life.probing = this.#probe(state.life);
+    state.life.probing = this.#probe(state.life, [state.target.host]);
     this.#deps.onTarget();
   }
 
@@ -162,7 +162,7 @@ export class Replica {
       if (process.pid !== undefined) runFiles.add(id, process.pid);
       for (const stream of [process.stdout, process.stderr]) readLines(stream, (line) => this.#take(life, line));
       this.#state = { kind: 'starting', life };
-      life.probing = this.#probe(life);
+      life.probing = this.#probe(life, loopbacks);
       const exit = await process.exited;
       this.#leave(life);
       await life.probing;
@@ -184,12 +184,12 @@ export class Replica {
   }
 
   /** Makes the replica ready once its process answers; ends, at the latest, when the process does. */
-  async #probe(life: Life): Promise<void> {
+  async #probe(life: Life, hosts: readonly string[]): Promise<void> {
     const { healthUrl, limits, onTarget } = this.#deps;
     const { signal } = life.over;
     let host: string;
     try {
-      host = await waitUntilAnswers({ port: life.port, healthUrl, intervalMs: limits.probeIntervalMs }, signal);
+      host = await waitUntilAnswers({ hosts, port: life.port, healthUrl, intervalMs: limits.probeIntervalMs }, signal);
     } catch {
       return;
     }

@@ -1,0 +1,55 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { test } from 'node:test';
+import { SharedTask } from './shared-task.ts';
+
+const never = new AbortController().signal;
+
+void test('all who wait get the end of one piece of work', async () => {
+  let runs = 0;
+  const end = Promise.withResolvers<void>();
+  const task = new SharedTask(() => {
+    runs += 1;
+    return end.promise;
+  });
+  const joined = [task.join(never), task.join(never)];
+  end.resolve();
+  await Promise.all(joined);
+  assert.equal(runs, 1);
+});
+
+void test('one that leaves does not end the work; the last one does, and waits until it is undone', async () => {
+  const [first, second] = [new AbortController(), new AbortController()];
+  const steps: string[] = [];
+  const task = new SharedTask(async (signal) => {
+    await once(signal, 'abort');
+    steps.push('aborted');
+    await Promise.resolve();
+    steps.push('undone');
+    signal.throwIfAborted();
+  });
+  const [one, two] = [task.join(first.signal), task.join(second.signal)];
+  first.abort();
+  await assert.rejects(one, { code: 'cancelled' });
+  assert.deepEqual([steps, task.aborted], [[], false]);
+  second.abort();
+  await assert.rejects(two, { code: 'cancelled' });
+  assert.deepEqual([steps, task.aborted], [['aborted', 'undone'], true]);
+  await task.settled;
+});
+
+void test('abort tells everyone its reason', async () => {
+  const task = new SharedTask(async (signal) => {
+    await once(signal, 'abort');
+    signal.throwIfAborted();
+  });
+  const joined = assert.rejects(task.join(never), /because/);
+  await task.abort(new Error('because'));
+  await joined;
+});
+
+void test('a failure that nobody waits for is no unhandled rejection', async () => {
+  const task = new SharedTask(() => Promise.reject(new Error('failed')));
+  await task.settled;
+  await assert.rejects(task.join(never), /failed/);
+});
