@@ -79,7 +79,7 @@ function timeoutSeconds(text: string): number {
 
 /** Where the one at a command line can do something that the table, written for all, does not name. */
 const commandHelp: Partial<Record<ErrorCode, string>> = {
-  link_lost: 'Check --agent or HOLDFAST_AGENT, and that the agent runs and can be reached from here.',
+  link_lost: 'Check --agent or HOLDFAST_AGENT, and that the agent (locally: `npm start`) runs and can be reached.',
   unauthenticated:
     'Check HOLDFAST_TOKEN or --token-file: the agent must know the token by a [[token]] of its configuration.',
   deadline_exceeded: 'Look at `holdfast status`, or give more time with --timeout SECONDS.',

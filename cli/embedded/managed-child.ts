@@ -24,6 +24,8 @@ export interface ManagedChildOptions {
   readonly stopTimeoutMs: number;
   /** Tells of deaths and restarts, in a sentence. */
   readonly onEvent: (message: string) => void;
+  /** Pauses before it is started again; default 0.2 to 5 s. */
+  readonly pauses?: Backoff;
   /** Called once when it died too often to be started again. */
   readonly onGiveUp: (error: AppError) => void;
 }
@@ -51,13 +53,14 @@ export function createManagedChild(options: ManagedChildOptions): ManagedChild {
 class Supervised implements ManagedChild {
   readonly #options: ManagedChildOptions;
   readonly #stopping = new AbortController();
-  readonly #pauses: Backoff = backoff({ minMs: 200, maxMs: 5_000 });
+  readonly #pauses: Backoff;
   #child: ChildProcess | undefined;
   #isRestarting = false;
   #loop: Promise<void> = Promise.resolve();
 
   constructor(options: ManagedChildOptions) {
     this.#options = options;
+    this.#pauses = options.pauses ?? backoff({ minMs: 200, maxMs: 5_000 });
   }
 
   async start(signal: AbortSignal): Promise<void> {

@@ -1,0 +1,161 @@
+/** The embedded default as a newcomer uses it: real processes, real calls. */
+import assert from 'node:assert/strict';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { cp, mkdtemp, readFile, readdir, readlink, rm, stat, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { setInterval as every, setTimeout as delay } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+
+const launcher = fileURLToPath(new URL('../holdfast.mjs', import.meta.url));
+const examples = fileURLToPath(new URL('../../examples', import.meta.url));
+
+test('start, call, change, apply: calls go on without an error and the next one is answered by v2', async (t) => {
+  const home = await folder(t);
+  const started = await start(t, home);
+  assert.match(await text(started.url), /^Hello from v1/);
+
+  assert.equal((await stat(join(home, '.holdfast', 'cli.json'))).mode & 0o777, 0o600);
+  const second = await holdfast(home, 'start');
+  assert.equal(second.code, 2);
+  assert.match(second.err, /Holdfast runs in this folder already/);
+
+  // Below the folder, so that the commands find the agent from here without any environment.
+  const mine = join(home, 'mine');
+  await cp(examples, mine, { recursive: true });
+  const load = startLoad(started.url);
+  const server = join(mine, 'hello', 'server.js');
+  await writeFile(server, (await readFile(server, 'utf8')).replace("'v1'", "'v2'"));
+  const applied = await holdfast(mine, 'apply', '-f', 'apps.toml');
+  const appliedAtMs = performance.now();
+  assert.equal(applied.code, 0, applied.err);
+  assert.match(applied.out, /^hello: updated, version 2/);
+  assert.match(await text(started.url), /^Hello from v2/);
+  await delay(500);
+  const calls = await load.stop();
+
+  assert.ok(calls.length >= 20, `${calls.length} calls`);
+  assert.deepEqual(
+    calls.filter((call) => call.status !== 200),
+    [],
+  );
+  const stale = calls.filter((call) => call.startedAtMs > appliedAtMs && !call.body.startsWith('Hello from v2'));
+  assert.deepEqual(stale, []);
+
+  started.process.kill('SIGINT');
+  assert.deepEqual(await once(started.process, 'exit'), [0, null]);
+  assert.deepEqual(await processesIn(home), []);
+});
+
+test('when the supervisor is killed nothing outlives it', async (t) => {
+  const home = await folder(t);
+  const started = await start(t, home);
+  assert.match(await text(started.url), /^Hello from v1/);
+  started.process.kill('SIGKILL');
+  await once(started.process, 'exit');
+  const deadline = AbortSignal.timeout(15_000);
+  while ((await processesIn(home)).length > 0) {
+    deadline.throwIfAborted();
+    await delay(50);
+  }
+});
+
+interface Started {
+  readonly process: ChildProcess;
+  /** Of the example. */
+  readonly url: string;
+}
+
+async function start(t: TestContext, home: string): Promise<Started> {
+  const child = spawn(process.execPath, [launcher, 'start'], { cwd: home, stdio: ['ignore', 'pipe', 'pipe'] });
+  t.after(async () => {
+    if (child.exitCode !== null || child.signalCode !== null) return;
+    child.kill('SIGTERM');
+    await once(child, 'exit');
+  });
+  let err = '';
+  child.stderr.setEncoding('utf8').on('data', (chunk: string) => (err += chunk));
+  let out = '';
+  for await (const chunk of child.stdout.setEncoding('utf8')) {
+    out += String(chunk);
+    const url = /curl (http:\S+)/.exec(out)?.[1];
+    if (url !== undefined && out.includes('Ctrl-C')) {
+      child.stdout.resume();
+      return { process: child, url };
+    }
+  }
+  return assert.fail(`it ended before it printed a URL: ${out}${err}`);
+}
+
+async function holdfast(cwd: string, ...args: string[]): Promise<{ code: number; out: string; err: string }> {
+  const env = { PATH: process.env['PATH'] };
+  const child = spawn(process.execPath, [launcher, ...args], { cwd, env, stdio: ['ignore', 'pipe', 'pipe'] });
+  let out = '';
+  let err = '';
+  child.stdout.setEncoding('utf8').on('data', (chunk: string) => (out += chunk));
+  child.stderr.setEncoding('utf8').on('data', (chunk: string) => (err += chunk));
+  const [code] = (await once(child, 'close')) as [number];
+  return { code, out, err };
+}
+
+interface Call {
+  readonly startedAtMs: number;
+  readonly status: number;
+  readonly body: string;
+}
+
+/** 50 calls a second, however long each takes. */
+function startLoad(url: string): { stop(): Promise<Call[]> } {
+  const ended = new AbortController();
+  const calls: Promise<Call>[] = [];
+  const ticking = (async () => {
+    try {
+      for await (const _ of every(20, undefined, { signal: ended.signal })) calls.push(call(url));
+    } catch (error) {
+      if (!ended.signal.aborted) throw error;
+    }
+  })();
+  return {
+    async stop() {
+      ended.abort();
+      await ticking;
+      return Promise.all(calls);
+    },
+  };
+}
+
+async function call(url: string): Promise<Call> {
+  const startedAtMs = performance.now();
+  const response = await fetch(url, { signal: AbortSignal.timeout(30_000) });
+  return { startedAtMs, status: response.status, body: await response.text() };
+}
+
+async function text(url: string): Promise<string> {
+  return (await call(url)).body;
+}
+
+async function folder(t: TestContext): Promise<string> {
+  const made = await mkdtemp(join(tmpdir(), 'holdfast-start-'));
+  t.after(() => rm(made, { recursive: true, force: true }));
+  return made;
+}
+
+/** Every part works below the folder it was started in: `pid command` of each process that does. */
+async function processesIn(home: string): Promise<string[]> {
+  const found = await Promise.all(
+    (await readdir('/proc'))
+      .filter((name) => /^\d+$/.test(name))
+      .map(async (pid) => {
+        try {
+          const cwd = await readlink(`/proc/${pid}/cwd`);
+          if (cwd !== home && !cwd.startsWith(`${home}/`)) return [];
+          return [`${pid} ${(await readFile(`/proc/${pid}/cmdline`, 'utf8')).replaceAll('\0', ' ')}`];
+        } catch {
+          return [];
+        }
+      }),
+  );
+  return found.flat();
+}
