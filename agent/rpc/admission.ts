@@ -4,7 +4,7 @@ import { AppError } from '../../shared/errors.ts';
 import type { Identity } from '../../shared/rpc/types.ts';
 import type { TokenCheck } from './tokens.ts';
 
-export interface Admission {
+interface Admission {
   readonly identity: Identity;
   /** Gives the place back; more than once does no harm. */
   readonly leave: () => void;

@@ -13,13 +13,13 @@ import type { Dispatch } from '../../shared/rpc/dispatch.ts';
 import type { RpcLimits } from '../../shared/rpc/limits.ts';
 import type { Identity } from '../../shared/rpc/types.ts';
 
-export interface PostDeps<Remote extends MethodTable> {
+interface PostDeps<Remote extends MethodTable> {
   readonly dispatch: Dispatch<Remote>;
   readonly limits: Pick<RpcLimits, 'maxFrameBytes' | 'maxSendBufferBytes'>;
   readonly log: Log;
 }
 
-export type ServePost = (request: IncomingMessage, response: ServerResponse, identity: Identity) => Promise<void>;
+type ServePost = (request: IncomingMessage, response: ServerResponse, identity: Identity) => Promise<void>;
 
 /** A client that has read nothing for so long holds a place for nothing. */
 const stalledAfterMs = 60_000;

@@ -31,7 +31,7 @@ export interface RpcServerOptions<Local extends MethodTable, Remote extends Meth
   readonly onPeer?: (peer: Peer<Remote>, identity: Identity) => void;
 }
 
-export interface ServerLimits {
+interface ServerLimits {
   /** Sockets of all kinds; more are not accepted. */
   readonly maxConnections: number;
   /** Links and POST calls in flight of one token. */

@@ -15,7 +15,7 @@ import type { Admit } from './admission.ts';
 const goingAway = 1_001;
 const serviceRestart = 1_012;
 
-export interface LinksDeps<Local extends MethodTable, Remote extends MethodTable> {
+interface LinksDeps<Local extends MethodTable, Remote extends MethodTable> {
   readonly peer: Omit<PeerOptions<Local, Remote>, 'socket' | 'identity'>;
   readonly limits: Pick<RpcLimits, 'maxFrameBytes'>;
   readonly admit: Admit;

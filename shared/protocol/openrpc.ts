@@ -8,7 +8,7 @@ import { errorTable, type ErrorCode } from '../errors.ts';
 import { rpcErrorNumber } from '../rpc/rpc-error.ts';
 import { agentMethods, agentNotifications, routerMethods, rpcPath, subprotocol, type Method } from './methods.ts';
 
-export interface OpenRpcDocument {
+interface OpenRpcDocument {
   readonly openrpc: string;
   readonly [key: string]: unknown;
 }

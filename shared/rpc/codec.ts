@@ -40,8 +40,8 @@ const response = z.looseObject({ ...versioned, id: callId.nullable() });
 const itemParams = z.looseObject({ id: callId, item: z.unknown() });
 const cancelParams = z.looseObject({ id: callId });
 
-export const itemMethod = 'rpc.item';
-export const cancelMethod = 'rpc.cancel';
+const itemMethod = 'rpc.item';
+const cancelMethod = 'rpc.cancel';
 
 /** Never throws: what is no message is `malformed`. */
 export function decode(frame: string): Message {

@@ -13,7 +13,7 @@ const maxReasonBytes = 123;
 /** RFC 6455 §7.4.1. */
 export const closeCodes = { normal: 1_000, unsupportedData: 1_003, policyViolation: 1_008, tooBig: 1_009 } as const;
 
-export interface ConnectionDeps {
+interface ConnectionDeps {
   readonly socket: WebSocket;
   readonly limits: Pick<
     RpcLimits,

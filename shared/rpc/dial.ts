@@ -4,7 +4,7 @@ import { WebSocket } from 'ws';
 import { AppError, isErrorCode } from '../errors.ts';
 import { subprotocol } from '../protocol/methods.ts';
 
-export interface DialOptions<T> {
+interface DialOptions<T> {
   /** `ws(s)://host:port/rpc`. */
   readonly url: string;
   readonly token: string;

@@ -5,7 +5,7 @@ import type { Method, MethodTable, Scope } from '../protocol/methods.ts';
 import type { HandlerContext, Handlers } from './types.ts';
 
 /** A call as it came: nothing of it is trusted yet. */
-export interface IncomingCall<Remote extends MethodTable> {
+interface IncomingCall<Remote extends MethodTable> {
   readonly method: string;
   readonly params: unknown;
   readonly context: HandlerContext<Remote, Method>;
@@ -43,7 +43,7 @@ export function createDispatch<Local extends MethodTable, Remote extends MethodT
 }
 
 /** `admin` may do all, `deploy` includes `read`. */
-export function mayCall(held: readonly Scope[], needed: readonly Scope[]): boolean {
+function mayCall(held: readonly Scope[], needed: readonly Scope[]): boolean {
   return held.some(
     (scope) => scope === 'admin' || needed.includes(scope) || (scope === 'deploy' && needed.includes('read')),
   );

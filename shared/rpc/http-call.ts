@@ -10,7 +10,7 @@ import { defaultLimits } from './limits.ts';
 import { PendingCalls, type NewCall } from './pending-calls.ts';
 import type { CallOptions } from './types.ts';
 
-export interface HttpEndpoint<M extends MethodTable> {
+interface HttpEndpoint<M extends MethodTable> {
   /** `http(s)://host:port`; the endpoint is at `/rpc` of it. */
   readonly url: string;
   readonly token: string;

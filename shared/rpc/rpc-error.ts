@@ -16,7 +16,7 @@ const numbers: Partial<Record<ErrorCode, number>> = {
 };
 const otherNumber = -32_000;
 
-export interface RpcErrorObject {
+interface RpcErrorObject {
   readonly code: number;
   readonly message: string;
   readonly data: {

@@ -14,7 +14,7 @@ import type { Identity, Peer } from './types.ts';
 /** Refusals in a row, as a multiple of maxCallsInFlight, after which the caller is not worth answering. */
 const floodFactor = 4;
 
-export interface ServedCallsDeps<Remote extends MethodTable> {
+interface ServedCallsDeps<Remote extends MethodTable> {
   readonly dispatch: Dispatch<Remote>;
   readonly identity: Identity;
   readonly peer: () => Peer<Remote>;
