@@ -35,6 +35,9 @@ async function run(stop: AbortSignal): Promise<void> {
   const store = createAppStore({ db });
   const { platform, election } = await createPlatform(config, log);
 
+  const { listen_host: host, listen_port, admin_port, router_lease_secs } = config.system;
+  const routerLeaseMs = router_lease_secs * 1_000;
+
   let leadership: Leadership | undefined;
   const deps: HandlerDeps = {
     lead: () => {
@@ -53,10 +56,10 @@ async function run(stop: AbortSignal): Promise<void> {
     remote: routerMethods,
     handlers: createHandlers(deps),
     notifications: routeNotifications(deps),
+    limits: { leaseMs: routerLeaseMs, heartbeatMs: Math.min(2_000, routerLeaseMs / 4) },
     isLeader: () => leadership !== undefined,
     log,
   });
-  const { listen_host: host, listen_port, admin_port, router_lease_secs } = config.system;
   const port = await rpc.listen({ host, port: listen_port });
   const admin = await startAdminServer({
     host,
@@ -79,7 +82,7 @@ async function run(stop: AbortSignal): Promise<void> {
           platform,
           defaults: config.app_config,
           holder,
-          routerLeaseMs: router_lease_secs * 1_000,
+          routerLeaseMs,
           clock,
           log,
           onFenced: (error) => fenced.abort(error),

@@ -4,6 +4,7 @@ import type { AgentHandlers, HandlerDeps } from './handlers.ts';
 
 export function systemHandlers(deps: HandlerDeps): Pick<AgentHandlers, 'system.status' | 'rpc.discover'> {
   const { lead, release, platform, store, holder } = deps;
+  let document: ReturnType<typeof openRpcDocument> | undefined; // costs some 30 ms of CPU: made once
   return {
     'system.status': async () => {
       const { engine, hub, epoch } = lead();
@@ -21,6 +22,6 @@ export function systemHandlers(deps: HandlerDeps): Pick<AgentHandlers, 'system.s
         routers: [...hub.routers],
       };
     },
-    'rpc.discover': async () => openRpcDocument(release),
+    'rpc.discover': async () => (document ??= openRpcDocument(release)),
   };
 }

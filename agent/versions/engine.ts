@@ -138,8 +138,8 @@ export class Engine {
       });
       this.#machines.delete(app);
       await machine.close();
-      const revision = this.#deps.hub.remove(app);
-      await this.#settled(revision, true, this.#closing.signal);
+      // Routers that are connected know before the pods go; one that is not finds no pod, and holds until it knows.
+      await this.#settled(this.#deps.hub.remove(app), false, this.#closing.signal);
       try {
         return await this.#deps.platform.remove(app, { volumes, signal: this.#closing.signal });
       } catch (error) {

@@ -1,0 +1,182 @@
+import assert from 'node:assert/strict';
+import { test, type TestContext } from 'node:test';
+import { silentLog } from '../../shared/log.ts';
+import type { Route, RoutesItem } from '../../shared/protocol/routes.ts';
+import { createManualClock } from '../../test/support/manual-clock.ts';
+import { createRouteHub, type RouteHub } from './hub.ts';
+
+function route(app: string, version = 1): Route {
+  return {
+    app,
+    host: '',
+    path: `/${app}`,
+    stripPath: true,
+    version,
+    serving: { state: 'hold', reason: 'asleep' },
+    holdMaxCalls: 10,
+    holdTimeoutMs: 1_000,
+    maxConcurrency: 0,
+  };
+}
+
+interface Watcher {
+  readonly items: RoutesItem[];
+  ack(): void;
+  leave(): Promise<void>;
+}
+
+function ground(t: TestContext) {
+  const clock = createManualClock();
+  const hub = createRouteHub({ clock, leaseMs: 1_000, log: silentLog });
+  t.after(() => hub.close());
+  const watch = (router: string, emit?: (item: RoutesItem) => Promise<void>): Watcher => {
+    const items: RoutesItem[] = [];
+    const link = {};
+    const left = new AbortController();
+    const heardMs = clock.nowMs();
+    const done = hub.watch({
+      router,
+      link,
+      signal: left.signal,
+      lastHeardMs: () => heardMs,
+      emit: async (item) => {
+        items.push(item);
+        await emit?.(item);
+      },
+    });
+    return {
+      items,
+      ack: () => hub.acknowledge(link, items.at(-1)?.seq ?? 0),
+      leave: () => {
+        left.abort();
+        return done;
+      },
+    };
+  };
+  return { clock, hub, watch };
+}
+
+/** Whether the promise has settled, once everything that is due has run. */
+async function isDone(promise: Promise<unknown>): Promise<boolean> {
+  let done = false;
+  promise.then(
+    () => (done = true),
+    () => (done = true),
+  );
+  await new Promise((resolve) => setImmediate(resolve));
+  return done;
+}
+
+const quick = { countUnknown: false };
+const settle = (hub: RouteHub, revision: number, t: TestContext) =>
+  hub.settled(revision, { ...quick, signal: t.signal });
+
+test('a watch begins with a snapshot, cut into pieces, and goes on with deltas', async (t) => {
+  const { hub, watch } = ground(t);
+  for (let i = 0; i < 501; i += 1) hub.publish(route(`a${i}`));
+  const router = watch('r');
+  await isDone(Promise.resolve());
+  assert.deepEqual(
+    router.items.map((item) => item.kind === 'snapshot' && [item.seq, item.routes.length, item.more]),
+    [
+      [1, 500, true],
+      [2, 1, false],
+    ],
+  );
+  hub.publish(route('a0', 2));
+  hub.remove('a1');
+  await isDone(Promise.resolve());
+  assert.deepEqual(router.items.at(-1), { kind: 'delta', seq: 3, upsert: [route('a0', 2)], remove: ['a1'] });
+  await router.leave();
+});
+
+test('settled waits for the acknowledgement of every router', async (t) => {
+  const { hub, watch } = ground(t);
+  const [one, two] = [watch('one'), watch('two')];
+  const revision = hub.publish(route('a'));
+  const settled = settle(hub, revision, t);
+  assert.equal(await isDone(settled), false);
+  one.ack();
+  assert.equal(await isDone(settled), false);
+  two.ack();
+  assert.deepEqual(await settled, { acknowledged: 2, expired: 0 });
+  await Promise.all([one.leave(), two.leave()]);
+});
+
+test('a slow router gets the newest state of an app only, and its acknowledgement covers what it skipped', async (t) => {
+  const { hub, watch } = ground(t);
+  let release = (): void => undefined;
+  const slow = watch('slow', () => new Promise((resolve) => (release = resolve)));
+  await isDone(Promise.resolve());
+  hub.publish(route('a', 1));
+  const revision = hub.publish(route('a', 2));
+  release();
+  await isDone(Promise.resolve());
+  release();
+  assert.deepEqual(slow.items.at(-1), { kind: 'delta', seq: 2, upsert: [route('a', 2)], remove: [] });
+  const settled = settle(hub, revision, t);
+  slow.ack();
+  assert.deepEqual(await settled, { acknowledged: 1, expired: 0 });
+  await slow.leave();
+});
+
+test('a router whose link is lost is waited for until its lease has run out', async (t) => {
+  const { hub, watch, clock } = ground(t);
+  const gone: string[] = [];
+  hub.onGone((router) => gone.push(router));
+  const router = watch('r');
+  await isDone(Promise.resolve());
+  await router.leave();
+  const settled = settle(hub, hub.publish(route('a')), t);
+  clock.advance(999);
+  assert.equal(await isDone(settled), false);
+  clock.advance(1);
+  assert.deepEqual(await settled, { acknowledged: 0, expired: 1 });
+  assert.deepEqual(gone, ['r']);
+});
+
+test('a router that comes back in time counts by its new snapshot', async (t) => {
+  const { hub, watch } = ground(t);
+  const before = watch('r');
+  await isDone(Promise.resolve());
+  await before.leave();
+  const settled = settle(hub, hub.publish(route('a')), t);
+  const after = watch('r');
+  await isDone(Promise.resolve());
+  assert.equal(await isDone(settled), false);
+  after.ack();
+  assert.deepEqual(await settled, { acknowledged: 1, expired: 0 });
+  await after.leave();
+});
+
+test('routers that an earlier leader knew are waited for until a lease after the hub began', async (t) => {
+  const { hub, clock } = ground(t);
+  const settled = hub.settled(hub.publish(route('a')), { countUnknown: true, signal: t.signal });
+  clock.advance(999);
+  assert.equal(await isDone(settled), false);
+  clock.advance(1);
+  assert.deepEqual(await settled, { acknowledged: 0, expired: 0 });
+});
+
+test('a wait that is given up rejects with the reason', async (t) => {
+  const { hub, watch } = ground(t);
+  const router = watch('r');
+  const given = new AbortController();
+  const settled = hub.settled(hub.publish(route('a')), { ...quick, signal: given.signal });
+  given.abort(new Error('given up'));
+  await assert.rejects(settled, /given up/);
+  await router.leave();
+});
+
+test('an acknowledgement of something never sent counts for nothing', async (t) => {
+  const { hub, watch } = ground(t);
+  const router = watch('r');
+  await isDone(Promise.resolve());
+  hub.acknowledge({}, 1);
+  const settled = settle(hub, hub.publish(route('a')), t);
+  assert.equal(await isDone(settled), false);
+  await isDone(Promise.resolve());
+  router.ack();
+  await settled;
+  await router.leave();
+});
