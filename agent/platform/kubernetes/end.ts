@@ -1,0 +1,143 @@
+/** Stops, discards and removes: what ends versions and apps. */
+import { AppError } from '../../../shared/errors.ts';
+import type { Clock } from '../../../shared/rpc/clock.ts';
+import { platformError, type Objects, type ObjectKind } from './apply.ts';
+import type { Desired } from './desired.ts';
+import type { Deployment, KubeObject, Pod } from './kube-types.ts';
+import { appObjectName, labels, selectorOf, versionObjectName } from './names.ts';
+import type { Targets } from './targets.ts';
+import { cancelled, sleep } from './wait.ts';
+import type { Workloads } from './workloads.ts';
+
+export interface EndDeps {
+  readonly objects: Objects;
+  readonly desired: Desired;
+  readonly targets: Pick<Targets, 'retire'>;
+  readonly workloads: Pick<Workloads, 'lower' | 'forget' | 'forgetVersion'>;
+  readonly clock: Clock;
+}
+
+/** An app that is removed has no calls any more: its processes need not be waited for as long as otherwise. */
+const removalGraceSecs = 5;
+const pollMs = 200;
+
+export async function stopVersion(deps: EndDeps, app: string, version: number, signal: AbortSignal): Promise<void> {
+  const { objects, desired, targets, workloads } = deps;
+  desired.down(app, version);
+  targets.retire(app, version);
+  await desired.exclusive(app, signal, async () => {
+    const deployment = await ownDeployment(objects, app, version, signal);
+    // The autoscaler stays: at zero replicas it rests, and the next start is one patch.
+    if (deployment !== undefined) await workloads.lower(deployment.metadata.name, signal);
+  });
+}
+
+export async function discardVersion(deps: EndDeps, app: string, version: number, signal: AbortSignal): Promise<void> {
+  const { objects, desired, targets } = deps;
+  desired.forgetVersion(app, version);
+  targets.retire(app, version);
+  await desired.exclusive(app, signal, async () => {
+    const name = versionObjectName(app, version);
+    deps.workloads.forgetVersion(app, version);
+    const deployment = await ownDeployment(objects, app, version, signal);
+    await objects.delete('HorizontalPodAutoscaler', name, signal);
+    if (deployment !== undefined) {
+      await objects.delete('Deployment', deployment.metadata.name, signal, uidOf(deployment));
+    }
+    await Promise.all([objects.delete('Secret', name, signal), objects.delete('ConfigMap', name, signal)]);
+  });
+}
+
+/** Deployment of the version; not the one of an app with volumes where another version has it now. */
+async function ownDeployment(
+  objects: Pick<Objects, 'get'>,
+  app: string,
+  version: number,
+  signal: AbortSignal,
+): Promise<Deployment | undefined> {
+  const names = [versionObjectName(app, version), appObjectName(app)];
+  const found = await Promise.all(names.map((name) => objects.get<Deployment>('Deployment', name, signal)));
+  return found.find(
+    (deployment) =>
+      deployment?.metadata.labels?.[labels.app] === app &&
+      deployment.metadata.labels[labels.version] === String(version),
+  );
+}
+
+/** Deletes every object of the app; pods end behind it. @returns `Kind/name` of what was deleted. */
+export async function deleteObjects(deps: EndDeps, app: string, signal: AbortSignal): Promise<string[]> {
+  const { objects, desired, workloads } = deps;
+  desired.forget(app);
+  workloads.forget(app);
+  return await desired.exclusive(app, signal, async () => {
+    const removed: string[] = [];
+    for (const kind of ['HorizontalPodAutoscaler', 'Service', 'Deployment', 'Secret', 'ConfigMap'] as const) {
+      removed.push(...(await deleteAll(objects, kind, app, signal)));
+    }
+    return removed;
+  });
+}
+
+/** As `deleteObjects`, and waits until the pods and all that controllers made of the app are gone. */
+export async function removeApp(
+  deps: EndDeps,
+  app: string,
+  options: { readonly volumes: boolean; readonly signal: AbortSignal },
+): Promise<string[]> {
+  const { signal } = options;
+  const { objects, targets, clock } = deps;
+  try {
+    const pods = await objects.list<Pod>('Pod', selectorOf(app), signal);
+    for (const pod of pods) targets.retire(app, Number(pod.metadata.labels?.[labels.version]));
+    const removed = await deleteObjects(deps, app, signal);
+    const hurried = new Set<string>();
+    while (!(await isEmpty(objects, app, hurried, signal))) {
+      await sleep(clock, pollMs, signal);
+      if (signal.aborted) throw cancelled(signal);
+    }
+    if (!options.volumes) return removed;
+    removed.push(...(await deleteAll(objects, 'PersistentVolumeClaim', app, signal)));
+    while ((await objects.list('PersistentVolumeClaim', selectorOf(app), signal)).length > 0) {
+      await sleep(clock, pollMs, signal);
+      if (signal.aborted) throw cancelled(signal);
+    }
+    return removed;
+  } catch (error) {
+    throw error instanceof AppError ? error : platformError(error, `app ${app}`);
+  }
+}
+
+/** @param hurried UIDs of pods that have been told to end soon; grows. */
+async function isEmpty(objects: Objects, app: string, hurried: Set<string>, signal: AbortSignal): Promise<boolean> {
+  const kinds = ['ReplicaSet', 'EndpointSlice', 'Pod'] as const;
+  const [sets = [], slices = [], pods = []] = await Promise.all(
+    kinds.map((kind) => objects.list<KubeObject>(kind, selectorOf(app), signal)),
+  );
+  // Only when the ReplicaSets are gone, lest they make new ones.
+  const late = sets.length > 0 ? [] : pods.filter(({ metadata: { uid } }) => uid !== undefined && !hurried.has(uid));
+  await Promise.all(
+    late.map(async (pod) => {
+      hurried.add(pod.metadata.uid ?? '');
+      await objects.delete('Pod', pod.metadata.name, signal, {
+        gracePeriodSeconds: removalGraceSecs,
+        ...uidOf(pod),
+      });
+    }),
+  );
+  return sets.length + slices.length + pods.length === 0;
+}
+
+async function deleteAll(objects: Objects, kind: ObjectKind, app: string, signal: AbortSignal): Promise<string[]> {
+  const found = await objects.list<KubeObject>(kind, selectorOf(app), signal);
+  const gone = await Promise.all(
+    found.map(async (object) => {
+      const deleted = await objects.delete(kind, object.metadata.name, signal, uidOf(object));
+      return deleted ? [`${kind}/${object.metadata.name}`] : [];
+    }),
+  );
+  return gone.flat();
+}
+
+function uidOf({ metadata: { uid } }: KubeObject): { readonly uid?: string } {
+  return uid === undefined ? {} : { uid };
+}

@@ -1,0 +1,115 @@
+/** Log lines of an app's pods: of those that are there and, when followed, of those that come and of restarts. */
+import { toAppError } from '../../../shared/errors.ts';
+import type { Log } from '../../../shared/log.ts';
+import type { LogLine } from '../../../shared/protocol/views.ts';
+import type { Clock } from '../../../shared/rpc/clock.ts';
+import type { KubeApi } from './api.ts';
+import { pathOf } from './apply.ts';
+import type { PodFacts } from './facts.ts';
+import { createLineQueue, type LineQueue } from './line-queue.ts';
+import { containerName } from './objects.ts';
+import { sleep } from './wait.ts';
+import type { Picture } from './watch.ts';
+
+interface LogsDeps {
+  readonly api: Pick<KubeApi, 'lines'>;
+  readonly namespace: string;
+  readonly picture: Pick<Picture, 'podsOf' | 'onChange' | 'synced'>;
+  readonly log: Log;
+  readonly clock: Clock;
+}
+
+interface LogsQuery {
+  readonly app: string;
+  readonly version?: number;
+  readonly tail: number;
+  readonly follow: boolean;
+}
+
+/** Lines that are read and not yet taken; a reader that is slower makes the pods' streams wait. */
+const maxQueuedLines = 1_000;
+const maxLineBytes = 16 * 1024;
+/** Streams at a time: an app with more pods shows the first of them. */
+const maxStreams = 100;
+const retryMs = 1_000;
+
+export async function* followLogs(deps: LogsDeps, query: LogsQuery, signal: AbortSignal): AsyncGenerator<LogLine> {
+  const { picture } = deps;
+  await picture.synced(signal);
+  const stop = new AbortController();
+  const ended = AbortSignal.any([signal, stop.signal]);
+  const queue = createLineQueue<LogLine>({ limit: maxQueuedLines });
+  const readers = new Map<string, Promise<void>>();
+  const seen = new Set<string>();
+  let first = true;
+
+  function readNew(): void {
+    for (const pod of picture.podsOf(query.app, query.version)) {
+      // An instance is one run of the container: a restart writes a log of its own.
+      const starts = pod.running ? pod.exits : pod.exits - 1;
+      const instance = `${pod.uid}/${String(starts)}`;
+      if (starts < 0 || seen.has(instance) || readers.size >= maxStreams) continue;
+      seen.add(instance);
+      // What came before the query is cut to its tail; what comes while it is followed is wanted whole.
+      const reading = readPod(deps, { pod, query, tail: first ? query.tail : undefined }, queue, ended).finally(() => {
+        readers.delete(instance);
+        if (readers.size === 0 && !query.follow) queue.end();
+      });
+      readers.set(instance, reading);
+    }
+    first = false;
+  }
+
+  const unsubscribe = query.follow ? picture.onChange(readNew) : () => undefined;
+  const onAbort = (): void => queue.end();
+  signal.addEventListener('abort', onAbort, { once: true });
+  try {
+    readNew();
+    if (signal.aborted || (readers.size === 0 && !query.follow)) return;
+    yield* queue.lines();
+  } finally {
+    unsubscribe();
+    signal.removeEventListener('abort', onAbort);
+    stop.abort();
+    queue.end();
+    await Promise.all(readers.values());
+  }
+}
+
+interface PodLog {
+  readonly pod: PodFacts;
+  readonly query: LogsQuery;
+  readonly tail: number | undefined;
+}
+
+/** Reads one run of a container to its end. Never throws: a pod whose log cannot be read does not end the others. */
+async function readPod(
+  { api, namespace, log, clock }: LogsDeps,
+  { pod, query, tail }: PodLog,
+  queue: LineQueue<LogLine>,
+  signal: AbortSignal,
+): Promise<void> {
+  for (let attempt = 1; attempt <= 2 && !signal.aborted; attempt += 1) {
+    let lines = 0;
+    try {
+      const stream = api.lines({
+        method: 'GET',
+        path: `${pathOf('Pod', namespace, pod.name)}/log`,
+        query: { container: containerName, follow: query.follow, tailLines: tail },
+        signal,
+        maxLineBytes,
+      });
+      for await (const line of stream) {
+        lines += 1;
+        await queue.push({ instance: pod.name, version: pod.version, line });
+      }
+      return;
+    } catch (error) {
+      if (signal.aborted) return;
+      log.debug({ err: toAppError(error), pod: pod.name }, 'log stream broken');
+      // Once begun it is not begun again: its lines would come twice.
+      if (lines > 0) return;
+      await sleep(clock, retryMs, signal);
+    }
+  }
+}

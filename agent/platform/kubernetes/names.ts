@@ -1,0 +1,54 @@
+/**
+ * Names and labels of what Holdfast makes. Names follow from app and version alone, so that a restarted agent finds
+ * its objects; they are at most 63 characters and never the same for two things.
+ */
+import { createHash } from 'node:crypto';
+
+export const labels = {
+  managedBy: 'app.kubernetes.io/managed-by',
+  app: 'holdfast.dev/app',
+  version: 'holdfast.dev/version',
+  /** Name of the Deployment a pod belongs to: what Deployments select by. */
+  workload: 'holdfast.dev/workload',
+} as const;
+
+export const manager = 'holdfast';
+
+/** Every object of ours, of one app where given. */
+export function selectorOf(app?: string): string {
+  const ours = `${labels.managedBy}=${manager}`;
+  return app === undefined ? ours : `${ours},${labels.app}=${app}`;
+}
+
+export function labelsOf(app: string, version?: number): Record<string, string> {
+  return {
+    [labels.managedBy]: manager,
+    [labels.app]: app,
+    ...(version === undefined ? {} : { [labels.version]: String(version) }),
+  };
+}
+
+/** Service, and the one Deployment of an app with volumes. */
+export function appObjectName(app: string): string {
+  // `hf-a-v1` would be both app `a-v1` and version 1 of app `a`.
+  return limited(`hf-${app}`, /-v\d+$/.test(app));
+}
+
+/** Deployment, Secret, ConfigMap and autoscaler of one version. */
+export function versionObjectName(app: string, version: number): string {
+  const tail = `-v${String(version)}`;
+  return limited(`hf-${app}`, false, maxNameLength - tail.length) + tail;
+}
+
+export function claimName(app: string, volume: string): string {
+  // `hf-a-b-c` would be both volume `b-c` of app `a` and volume `c` of app `a-b`.
+  return limited(`hf-${app}-${volume}`, app.includes('-') || volume.includes('-'), maxNameLength, `${app}/${volume}`);
+}
+
+const maxNameLength = 63;
+
+function limited(name: string, ambiguous: boolean, length = maxNameLength, identity = name): string {
+  if (name.length <= length && !ambiguous) return name;
+  const hash = createHash('sha256').update(identity).digest('hex').slice(0, 8);
+  return `${name.slice(0, length - hash.length - 1).replace(/-+$/, '')}-${hash}`;
+}

@@ -1,0 +1,104 @@
+/** The `kubernetes` platform: joins the parts of this folder to the interface that the version engine knows. */
+import { AppError } from '../../../shared/errors.ts';
+import type { Log } from '../../../shared/log.ts';
+import { systemClock, type Clock } from '../../../shared/rpc/clock.ts';
+import type { Registry } from '../../registry/registry.ts';
+import type { Platform } from '../platform.ts';
+import { adoptVersions } from './adopt.ts';
+import type { KubeApi } from './api.ts';
+import { createObjects, platformError } from './apply.ts';
+import { createDesired } from './desired.ts';
+import { createDrift } from './drift.ts';
+import { discardVersion, removeApp, stopVersion } from './end.ts';
+import { followLogs } from './logs.ts';
+import { createPodReports } from './pod-reports.ts';
+import { createProber } from './probe.ts';
+import { startVersion } from './start.ts';
+import { switchService } from './switch.ts';
+import { createTargets } from './targets.ts';
+import { startPicture } from './watch.ts';
+import { createWorkloads } from './workloads.ts';
+
+export interface KubernetesPlatformDeps {
+  /** Stays the caller's: it is not closed with the platform. */
+  readonly api: KubeApi;
+  readonly appsNamespace: string;
+  /** Names of Secrets in the apps namespace. */
+  readonly imagePullSecrets: readonly string[];
+  readonly registry: Pick<Registry, 'digest'>;
+  readonly log: Log;
+  readonly clock?: Clock;
+}
+
+export interface KubernetesPlatform extends Platform {
+  /** The lead is lost: nothing is kept or repaired any more, until `adopt` is called anew. Targets go on being told. */
+  letGo(): void;
+}
+
+/** Begins to watch the apps namespace. Changes nothing in the cluster before it is told to. */
+export function createKubernetesPlatform(deps: KubernetesPlatformDeps): KubernetesPlatform {
+  const { api, appsNamespace: namespace, imagePullSecrets, registry, log, clock = systemClock } = deps;
+  const stop = new AbortController();
+  const prober = createProber({ clock });
+  const targets = createTargets({ prober });
+  const desired = createDesired();
+  const objects = createObjects({ api, namespace });
+  const picture = startPicture({
+    api,
+    namespace,
+    onPod: (change) => targets.take(change),
+    onApplied(_kind, { value: { app } }) {
+      if (app !== undefined) drift.look(app);
+    },
+    log,
+    clock,
+  });
+  const workloads = createWorkloads({ objects, picture, options: { imagePullSecrets } });
+  const drift = createDrift({ desired, workloads, log, clock });
+  const reports = createPodReports({ api, namespace });
+  const parts = { api, namespace, objects, desired, picture, targets, workloads, drift, reports, log, clock };
+
+  /** Ends with the platform too, and tells what the API server refused in the words of the error table. */
+  async function call<T>(signal: AbortSignal, what: string, task: (either: AbortSignal) => Promise<T>): Promise<T> {
+    try {
+      return await task(AbortSignal.any([signal, stop.signal]));
+    } catch (error) {
+      throw platformError(error, what);
+    }
+  }
+
+  return {
+    name: 'kubernetes',
+    async pin(spec, signal) {
+      if (spec.image === undefined) {
+        throw new AppError('source_unsupported', 'an app on Kubernetes names an image, not a source', {
+          phase: 'source',
+        });
+      }
+      return { imageDigest: await registry.digest(spec.image, signal), sourceDigest: null };
+    },
+    start: (run, options) =>
+      call(options.signal, `start of ${run.app}`, (signal) => startVersion(parts, run, { ...options, signal })),
+    targets: (app, version) => targets.of(app, version),
+    onTargets: (listener) => targets.onChange(listener),
+    switchTo: (run, signal) => call(signal, `switch of ${run.app}`, (either) => switchService(parts, run, either)),
+    stop: (app, version, signal) =>
+      call(signal, `stop of ${app}`, (either) => stopVersion(parts, app, version, either)),
+    discard: (app, version, signal) =>
+      call(signal, `discard of ${app}`, (either) => discardVersion(parts, app, version, either)),
+    remove: (app, { volumes, signal }) =>
+      call(signal, `removal of ${app}`, (either) => removeApp(parts, app, { volumes, signal: either })),
+    adopt: (runs, signal) => call(signal, 'adoption', (either) => adoptVersions(parts, runs, either)),
+    logs: (query, signal) => followLogs(parts, query, AbortSignal.any([signal, stop.signal])),
+    letGo() {
+      desired.forgetAll();
+      drift.cut();
+    },
+    async close() {
+      stop.abort(new AppError('cancelled', 'the platform is closed'));
+      await drift.close();
+      await picture.close();
+      await prober.close();
+    },
+  };
+}

@@ -1,0 +1,71 @@
+/** Moves the Service to a version, and waits until it leads nowhere else. */
+import type { Clock } from '../../../shared/rpc/clock.ts';
+import type { VersionRun } from '../platform.ts';
+import type { Objects } from './apply.ts';
+import type { Desired } from './desired.ts';
+import type { EndpointSlice } from './kube-types.ts';
+import { appObjectName } from './names.ts';
+import { cancelled, watchUntil } from './wait.ts';
+import type { Picture } from './watch.ts';
+import type { Workloads } from './workloads.ts';
+
+interface SwitchDeps {
+  readonly objects: Pick<Objects, 'list'>;
+  readonly desired: Desired;
+  readonly picture: Pick<Picture, 'pods' | 'onChange' | 'synced'>;
+  readonly workloads: Pick<Workloads, 'applyService' | 'isServiceIntact'>;
+  readonly clock: Clock;
+}
+
+/** A change of the slices may be missed while they are being read: look again then at the latest. */
+const lookAgainMs = 1_000;
+
+export async function switchService(deps: SwitchDeps, run: VersionRun, signal: AbortSignal): Promise<void> {
+  const { objects, desired, picture, workloads, clock } = deps;
+  desired.service(run);
+  await picture.synced(signal);
+  // Known to be so, as on every wake: nothing to ask.
+  if (!workloads.isServiceIntact(run)) {
+    await desired.exclusive(run.app, signal, async () => {
+      await workloads.applyService(run, signal);
+    });
+  }
+  const versionOf = (pod: string): number | undefined => picture.pods.get(pod)?.version;
+  const selector = `kubernetes.io/service-name=${appObjectName(run.app)}`;
+  for (;;) {
+    if (signal.aborted) throw cancelled(signal);
+    let changed = false;
+    const unsubscribe = picture.onChange(() => {
+      changed = true;
+    });
+    try {
+      // Read, not taken from the watch: that may still show the slices from before the switch.
+      const slices = await objects.list<EndpointSlice>('EndpointSlice', selector, signal);
+      if (!leadsElsewhere(slices, run.version, versionOf)) return;
+    } finally {
+      unsubscribe();
+    }
+    let looks = 0;
+    await watchUntil({
+      look: () => ((looks += 1) > 1 || changed ? { done: undefined } : { againMs: lookAgainMs }),
+      subscribe: (listener) => picture.onChange(listener),
+      clock,
+      signal,
+    });
+  }
+}
+
+/** Whether any endpoint that gets traffic is not a pod of the version. @param versionOf by name of the pod. */
+export function leadsElsewhere(
+  slices: readonly EndpointSlice[],
+  version: number,
+  versionOf: (pod: string) => number | undefined,
+): boolean {
+  return slices.some((slice) =>
+    (slice.endpoints ?? []).some(({ conditions, targetRef }) => {
+      // Absent conditions count as true, EndpointSlice API.
+      const used = conditions?.ready !== false || conditions.serving === true;
+      return used && versionOf(targetRef?.name ?? '') !== version;
+    }),
+  );
+}

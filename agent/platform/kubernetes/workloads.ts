@@ -1,0 +1,157 @@
+/** Brings the objects of versions into the cluster, and remembers what should be there so that drift can be seen. */
+import type { VersionRun } from '../platform.ts';
+import { platformError, type Objects } from './apply.ts';
+import { appliedFacts, type AppliedFacts } from './facts.ts';
+import type { Deployment } from './kube-types.ts';
+import { appObjectName, versionObjectName } from './names.ts';
+import {
+  contentAnnotation,
+  deploymentName,
+  isAutoscaled,
+  replicasOf,
+  serviceOf,
+  versionObjects,
+  type Manifest,
+  type ObjectsOptions,
+} from './objects.ts';
+import type { Picture } from './watch.ts';
+
+export interface Workloads {
+  /**
+   * The version's objects as they should be, with replicas. One patch where only the replicas differ, nothing where
+   * nothing does.
+   * @returns the generation of the Deployment.
+   */
+  raise(run: VersionRun, signal: AbortSignal): Promise<number>;
+  /** The Deployment to zero, where it exists. */
+  lower(deployment: string, signal: AbortSignal): Promise<void>;
+  applyService(run: VersionRun, signal: AbortSignal): Promise<void>;
+  /** As last told by the API server, to a request of ours or to the watch. */
+  hasReplicas(run: VersionRun): boolean;
+  isAtZero(run: VersionRun): boolean;
+  /** Whether everything but the replicas is as it was last applied, as far as the watches know. */
+  isIntact(run: VersionRun): boolean;
+  isServiceIntact(run: VersionRun): boolean;
+  /** Its objects are being deleted. */
+  forgetVersion(app: string, version: number): void;
+  forget(app: string): void;
+}
+
+export function createWorkloads(deps: {
+  readonly objects: Objects;
+  readonly picture: Pick<Picture, 'applied'>;
+  readonly options: ObjectsOptions;
+}): Workloads {
+  const { objects, picture, options } = deps;
+  /** Fingerprints of what was last applied, as the API server gave it back, by app and `Kind/name`. */
+  const expectations = new Map<string, Map<string, string>>();
+
+  /** What requests were answered about Deployments, by name. */
+  const answered = new Map<string, Pick<AppliedFacts, 'uid' | 'generation' | 'version' | 'replicas'>>();
+
+  async function apply(app: string, manifest: Manifest, signal: AbortSignal): Promise<Deployment> {
+    const key = `${manifest.kind}/${manifest.metadata.name}`;
+    try {
+      const now = await objects.apply(manifest, signal);
+      const own = expectations.get(app) ?? new Map<string, string>();
+      expectations.set(app, own.set(key, appliedFacts(now).fingerprint));
+      return now;
+    } catch (error) {
+      throw platformError(error, key);
+    }
+  }
+
+  async function scale(name: string, replicas: number, signal: AbortSignal): Promise<Deployment | undefined> {
+    try {
+      const now = await objects.scale(name, replicas, signal);
+      if (now !== undefined) remember(now);
+      return now;
+    } catch (error) {
+      throw platformError(error, `Deployment/${name}`);
+    }
+  }
+
+  function remember(deployment: Deployment): void {
+    const { name, uid, generation, version, replicas } = appliedFacts(deployment);
+    answered.set(name, { uid, generation, version, replicas });
+  }
+
+  /** The watch comes later than the answer to a request: whichever is of the newer generation tells. */
+  function scaleNow(run: VersionRun): { readonly replicas: number; readonly generation: number } {
+    const name = deploymentName(run);
+    const seen = picture.applied.Deployment.get(name);
+    if (seen === undefined) return { replicas: 0, generation: 0 };
+    const told = answered.get(name);
+    const newest = told !== undefined && told.uid === seen.uid && told.generation > seen.generation ? told : seen;
+    return { replicas: newest.version === run.version ? (newest.replicas ?? 0) : 0, generation: newest.generation };
+  }
+
+  /** An autoscaler may have any number but zero, at which it rests. */
+  function isRight(run: VersionRun, replicas: number): boolean {
+    return isAutoscaled(run) ? replicas > 0 : replicas === replicasOf(run);
+  }
+
+  async function applyAll(run: VersionRun, signal: AbortSignal): Promise<number> {
+    const { inputs, deployment, autoscaler } = versionObjects(run, options);
+    // Before the pods: a kubelet that misses a Secret waits long before it looks again.
+    await Promise.all(inputs.map((manifest) => apply(run.app, manifest, signal)));
+    const now = await apply(run.app, deployment, signal);
+    remember(now);
+    const [after] = await Promise.all([
+      isRight(run, now.spec?.replicas ?? 0) ? undefined : scale(deploymentName(run), replicasOf(run), signal),
+      autoscaler === undefined ? undefined : apply(run.app, autoscaler, signal),
+    ]);
+    return (after ?? now).metadata.generation ?? 0;
+  }
+
+  function isAsApplied(app: string, { kind, metadata: { name } }: Manifest): boolean {
+    if (kind === 'PersistentVolumeClaim') return true;
+    const seen = picture.applied[kind].get(name);
+    // Nothing expected: not applied by this process, and somebody may have changed it while no agent looked.
+    return seen !== undefined && !seen.deleting && seen.fingerprint === expectations.get(app)?.get(`${kind}/${name}`);
+  }
+
+  function isIntact(run: VersionRun): boolean {
+    const { inputs, deployment, autoscaler } = versionObjects(run, options);
+    const seen = picture.applied.Deployment.get(deployment.metadata.name);
+    if (seen?.content !== deployment.metadata.annotations?.[contentAnnotation]) return false;
+    return [deployment, ...inputs, ...(autoscaler === undefined ? [] : [autoscaler])].every((manifest) =>
+      isAsApplied(run.app, manifest),
+    );
+  }
+
+  return {
+    async raise(run, signal) {
+      if (!isIntact(run)) return await applyAll(run, signal);
+      const name = deploymentName(run);
+      const now = scaleNow(run);
+      if (isRight(run, now.replicas)) return now.generation;
+      const after = await scale(name, replicasOf(run), signal);
+      // Deleted a moment ago, and the watch has not told yet.
+      return after === undefined ? await applyAll(run, signal) : (after.metadata.generation ?? 0);
+    },
+    async lower(deployment, signal) {
+      await scale(deployment, 0, signal);
+    },
+    hasReplicas: (run) => isRight(run, scaleNow(run).replicas),
+    isAtZero: (run) => scaleNow(run).replicas === 0,
+    async applyService(run, signal) {
+      await apply(run.app, serviceOf(run), signal);
+    },
+    isIntact,
+    isServiceIntact: (run) => isAsApplied(run.app, serviceOf(run)),
+    forgetVersion(app, version) {
+      const own = expectations.get(app);
+      const names: ReadonlySet<string> = new Set([versionObjectName(app, version), appObjectName(app)]);
+      for (const key of own?.keys() ?? []) {
+        const [kind = '', name = ''] = key.split('/');
+        if (kind !== 'Service' && names.has(name)) own?.delete(key);
+      }
+      answered.delete(versionObjectName(app, version));
+    },
+    forget(app) {
+      for (const key of expectations.get(app)?.keys() ?? []) answered.delete(key.split('/')[1] ?? '');
+      expectations.delete(app);
+    },
+  };
+}
