@@ -92,7 +92,7 @@ const kubernetes = z
       .string()
       .min(1)
       .optional()
-      .describe('Path of a kubeconfig; without it the pod’s service account is used.'),
+      .describe("Path of a kubeconfig; without it the pod's service account is used."),
     lease_name: kubernetesName.default('holdfast-agent').describe('Name of the lease that makes one agent the leader.'),
     pod_name: z
       .string()

@@ -16,13 +16,11 @@ const secret = z.union([
   z.strictObject({ file: z.string().min(1).describe('File that holds the value; relative to the app file.') }),
 ]);
 
-const { secrets: plainSecrets, ...otherKeys } = appSpec.shape;
-
 /** One `[[app]]` as written; the rules that join several keys are left to `appSpec`, once its secrets are known. */
 const writtenApp = z.strictObject({
-  ...otherKeys,
+  ...appSpec.shape,
   secrets: z
-    .record(plainSecrets.unwrap().keyType, secret)
+    .record(appSpec.shape.secrets.unwrap().keyType, secret)
     .default({})
     .describe('Environment that is kept secret: `"value"`, `{ env = "NAME" }` or `{ file = "path" }`.'),
 });

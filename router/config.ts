@@ -25,7 +25,7 @@ export const routerConfig = z.strictObject({
       agent_url: z
         .url({ protocol: /^https?$/, error: 'must be http://host:port or https://host:port' })
         .default('http://127.0.0.1:7400')
-        .describe('Where the agent’s RPC is.'),
+        .describe("Where the agent's RPC is."),
       token: tokenValue.optional().describe('Token of scope `router`; better by token_file.'),
       token_file: z.string().min(1).optional().describe('File that holds the token.'),
       on_agent_loss: z
@@ -40,7 +40,7 @@ export const routerConfig = z.strictObject({
         .max(300)
         .default(10)
         .describe(
-          'Silence of the agent, seconds, after which it counts as lost; the agent’s router_lease_secs is the same time.',
+          "Silence of the agent, seconds, after which it counts as lost; the agent's router_lease_secs is the same time.",
         ),
       hold_max_calls: z
         .int()

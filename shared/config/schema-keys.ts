@@ -14,13 +14,12 @@ export interface SchemaKey {
 
 /** The part of JSON Schema that zod writes for configuration. */
 interface JsonSchema {
-  readonly type?: string;
+  readonly type?: string | readonly string[];
   readonly properties?: Readonly<Record<string, JsonSchema>>;
   readonly additionalProperties?: JsonSchema | boolean;
   readonly required?: readonly string[];
   readonly items?: JsonSchema;
   readonly anyOf?: readonly JsonSchema[];
-  readonly allOf?: readonly JsonSchema[];
   readonly enum?: readonly unknown[];
   readonly const?: unknown;
   readonly default?: unknown;
@@ -31,23 +30,33 @@ interface JsonSchema {
 
 /** Every key, tables before what is in them, in the order of the schema. */
 export function schemaKeys(schema: z.ZodType): SchemaKey[] {
-  const json = z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any', reused: 'inline' });
-  return keysBelow(json as JsonSchema, []);
+  const written = toJson(schema, 'input');
+  // A default that stands behind a conversion is told on that side only.
+  const read = toJson(schema, 'output');
+  return keysBelow(written, read, []);
 }
 
-function keysBelow(schema: JsonSchema, path: readonly string[]): SchemaKey[] {
-  return Object.entries(schema.properties ?? {}).flatMap(([name, value]) => {
+function toJson(schema: z.ZodType, io: 'input' | 'output'): JsonSchema {
+  return z.toJSONSchema(schema, { io, unrepresentable: 'any', reused: 'inline' }) as JsonSchema;
+}
+
+function keysBelow(written: JsonSchema, read: JsonSchema, path: readonly string[]): SchemaKey[] {
+  return Object.entries(written.properties ?? {}).flatMap(([name, value]) => {
+    const valueRead = read.properties?.[name] ?? {};
     const keyPath = [...path, name];
     const key: SchemaKey = {
       path: keyPath,
       kind: kindOf(value),
       type: typeInWords(value),
-      required: (schema.required ?? []).includes(name),
-      default: value.default,
-      description: value.description ?? '',
+      required: (written.required ?? []).includes(name),
+      default: value.default ?? valueRead.default,
+      description: value.description ?? valueRead.description ?? '',
     };
-    const item = value.items ?? {};
-    return [key, ...keysBelow(value, keyPath), ...keysBelow(item, [...keyPath, '[]'])];
+    return [
+      key,
+      ...keysBelow(value, valueRead, keyPath),
+      ...keysBelow(value.items ?? {}, valueRead.items ?? {}, [...keyPath, '[]']),
+    ];
   });
 }
 
@@ -61,16 +70,19 @@ function kindOf(schema: JsonSchema): SchemaKey['kind'] {
 function typeInWords(schema: JsonSchema): string {
   if (schema.enum !== undefined) return schema.enum.map((value) => JSON.stringify(value)).join(' or ');
   if (schema.const !== undefined) return JSON.stringify(schema.const);
-  if (schema.anyOf !== undefined) return schema.anyOf.map(typeInWords).join(' or ');
-  if (schema.type === 'array') {
-    return kindOf(schema) === 'tables' ? 'list of tables' : `list of ${typeInWords(schema.items ?? {})}s`;
-  }
+  if (schema.anyOf !== undefined) return [...new Set(schema.anyOf.map(typeInWords))].join(' or ');
+  if (schema.type === 'array') return `list of ${several(typeInWords(schema.items ?? {}))}`;
   if (schema.type === 'object') {
     const values = schema.additionalProperties;
-    return typeof values === 'object' ? `table of ${typeInWords(values)}s` : 'table';
+    return typeof values === 'object' ? `table of ${several(typeInWords(values))}` : 'table';
   }
-  const words = schema.type === 'integer' ? 'whole number' : (schema.type ?? 'string');
+  const types = [schema.type ?? 'string'].flat();
+  const words = types.map((type) => (type === 'integer' ? 'whole number' : type)).join(' or ');
   return `${words}${range(schema)}`;
+}
+
+function several(words: string): string {
+  return /^[a-z ]+$/.test(words) && !words.includes(' or ') ? `${words}s` : words;
 }
 
 function range({ minimum, maximum }: JsonSchema): string {

@@ -144,9 +144,15 @@ export const appConfigOverrides = z.strictObject({
 });
 
 const volume = z.strictObject({
-  name: z.string().regex(/^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$/, 'must be 1 to 32 of a-z, 0-9 and -'),
-  path: z.string().regex(/^\/[^\0]{1,254}$/, 'must be an absolute path'),
-  size: quantity.optional(),
+  name: z
+    .string()
+    .regex(/^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$/, 'must be 1 to 32 of a-z, 0-9 and -')
+    .describe('Name of the volume, unique in the app.'),
+  path: z
+    .string()
+    .regex(/^\/[^\0]{1,254}$/, 'must be an absolute path')
+    .describe('Where the app finds it.'),
+  size: quantity.optional().describe('Its size, by default `kubernetes.default_volume_size`.'),
 });
 
 /** One `[[app]]`. */
