@@ -8,15 +8,21 @@ RUN npm pkg delete --no-update-notifier devDependencies \
   && find node_modules -type f \( -name '*.map' -o -name '*.d.ts' -o -name '*.d.cts' -o -name '*.d.mts' \) -delete \
   && rm -rf /tmp/npm
 
-FROM node:24-slim
-ENV NODE_ENV=production
+FROM node:24-slim AS source
 WORKDIR /app
-COPY --from=dependencies /app/node_modules node_modules
 COPY package.json LICENSE* ./
 COPY shared shared
 COPY router router
 COPY agent agent
 COPY cli cli
+# a checkout under a strict umask is readable to its owner only
+RUN chmod -R a+rX,go-w .
+
+FROM node:24-slim
+ENV NODE_ENV=production
+WORKDIR /app
+COPY --from=dependencies /app/node_modules node_modules
+COPY --from=source /app ./
 USER 1000:1000
 ENTRYPOINT ["node"]
 CMD ["cli/main.ts", "--help"]
