@@ -165,7 +165,7 @@ export const agentConfig = z
 
 type AgentFile = z.output<typeof agentConfig>;
 
-export interface AgentToken {
+interface AgentToken {
   readonly name: string;
   readonly scopes: readonly Scope[];
   readonly value: string;

@@ -2,7 +2,7 @@
 import type { Environment } from '../shared/config/environment.ts';
 import type { ConnectAgent } from './agent-client.ts';
 
-export interface Output {
+interface Output {
   write(text: string): unknown;
   readonly isTTY?: boolean | undefined;
 }

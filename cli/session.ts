@@ -7,7 +7,7 @@ import { findEndpoint } from './endpoint.ts';
 import { plain } from './text.ts';
 
 /** Options that every command has. */
-export interface GlobalOptions {
+interface GlobalOptions {
   readonly agent?: string;
   readonly tokenFile?: string;
   readonly output: 'table' | 'json';

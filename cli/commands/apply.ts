@@ -40,6 +40,9 @@ function changeText({ app, action, version, fields }: Change, dryRun: boolean): 
   return [head, ...shown].join('\n');
 }
 
+/** Digests as short as git shows them. */
 function valueText(value: unknown): string {
+  const digest = typeof value === 'string' ? /^sha256:([0-9a-f]{12})[0-9a-f]{52}$/.exec(value)?.[1] : undefined;
+  if (digest !== undefined) return digest;
   return value === undefined || value === null ? '(none)' : plain(JSON.stringify(value));
 }

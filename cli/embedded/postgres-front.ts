@@ -9,7 +9,7 @@
 import { type Server, type Socket, createServer } from 'node:net';
 
 /** What is needed of PGlite. */
-export interface WireDatabase {
+interface WireDatabase {
   /** Executes one frontend message and returns the answer as sent on the wire. */
   execProtocolRaw(message: Uint8Array): Promise<Uint8Array>;
 }

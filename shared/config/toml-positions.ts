@@ -4,7 +4,7 @@
  */
 
 /** Both counted from 1. */
-export interface Position {
+interface Position {
   readonly line: number;
   readonly column: number;
 }
