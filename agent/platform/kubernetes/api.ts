@@ -97,7 +97,7 @@ export function createKubeApi(deps: { readonly access: KubeAccess }): KubeApi {
 
   return {
     async request<T>(options: KubeRequest): Promise<T> {
-      const deadline = AbortSignal.timeout(options.timeoutMs ?? requestTimeoutMs);
+      const deadline = AbortSignal.timeout(Math.ceil(options.timeoutMs ?? requestTimeoutMs));
       try {
         const response = await send(options, deadline);
         const text = await readAll(response.body, maxBodyBytes);

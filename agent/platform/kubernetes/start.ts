@@ -41,51 +41,84 @@ export async function startVersion(deps: StartDeps, run: VersionRun, options: St
   // Each start is a fresh try: a pod that waits out a pause of minutes is replaced by one that does not.
   const stale = picture.podsOf(app, version).filter((pod) => !pod.leaving && inBackOff.has(pod.waiting?.reason ?? ''));
   const generation = await desired.exclusive(app, signal, async () => {
-    const [raised] = await Promise.all([
-      workloads.raise(run, signal),
-      ...stale.map((pod) => deps.objects.delete('Pod', pod.name, signal, { gracePeriodSeconds: 0, uid: pod.uid })),
-    ]);
+    const [raised] = await Promise.all([workloads.raise(run, signal), replace(deps, stale, signal)]);
     return raised;
   });
 
-  const ignored = new Set(stale.map(({ uid }) => uid));
-  const failure = await firstTarget(deps, run, options, { generation, ignored });
-  if (failure !== undefined) throw await failed(deps, run, failure, signal);
+  const wait: Wait = {
+    generation,
+    replaced: new Set(stale.map(({ uid }) => uid)),
+    priorExits: new Map(),
+    since: new Map(),
+  };
+  for (const pod of podsOf(deps, run, wait)) wait.priorExits.set(pod.uid, pod.exits);
+  for (;;) {
+    const outcome = await firstOutcome(deps, run, options, wait);
+    if (outcome.kind === 'answers') return;
+    if (outcome.kind === 'failed') throw await failed(deps, run, outcome.symptom, signal);
+    for (const { uid } of outcome.pods) wait.replaced.add(uid);
+    await replace(deps, outcome.pods, signal);
+  }
 }
 
-/** @returns what is wrong, or undefined when a target answers. */
-async function firstTarget(
-  { picture, targets, clock }: StartDeps,
+interface Wait {
+  /** Of the Deployment, as it was raised for this start. */
+  readonly generation: number;
+  /** UIDs of pods that this start has deleted. */
+  readonly replaced: Set<string>;
+  /** Of pods that were there before this start. */
+  readonly priorExits: Map<string, number>;
+  since: SymptomTimes;
+}
+
+type Outcome =
+  | { readonly kind: 'answers' }
+  | { readonly kind: 'failed'; readonly symptom: Symptom }
+  /** An app that had answered and went down again and again: the kubelet makes it wait, a new pod begins at once. */
+  | { readonly kind: 'backOff'; readonly pods: readonly PodFacts[] };
+
+function podsOf({ picture }: StartDeps, { app, version }: VersionRun, { replaced }: Wait): PodFacts[] {
+  return picture.podsOf(app, version).filter((pod) => !pod.leaving && !replaced.has(pod.uid));
+}
+
+async function replace({ objects }: StartDeps, pods: readonly PodFacts[], signal: AbortSignal): Promise<void> {
+  // Their container does not run, so there is nothing to wait for.
+  await Promise.all(pods.map(({ name, uid }) => objects.delete('Pod', name, signal, { gracePeriodSeconds: 0, uid })));
+}
+
+async function firstOutcome(
+  deps: StartDeps,
   run: VersionRun,
   { signal, onPhase }: StartOptions,
-  begun: { readonly generation: number; readonly ignored: ReadonlySet<string> },
-): Promise<Symptom | undefined> {
+  wait: Wait,
+): Promise<Outcome> {
+  const { picture, targets, clock } = deps;
   const { app, version } = run;
-  const podsNow = (): PodFacts[] =>
-    picture.podsOf(app, version).filter((pod) => !pod.leaving && !begun.ignored.has(pod.uid));
-  const priorExits = new Map(podsNow().map((pod) => [pod.uid, pod.exits]));
-  let since: SymptomTimes = new Map();
   let told = '';
 
-  function look(): { readonly done: Symptom | undefined } | { readonly againMs: number } {
+  function look(): { readonly done: Outcome } | { readonly againMs: number } {
     const deployment = picture.applied.Deployment.get(deploymentName(run));
     // Pods of an earlier stop that the controller did not end before it was told to keep them.
-    if (targets.hasRetired(app, version) && (deployment?.observedGeneration ?? 0) >= begun.generation) {
+    if (targets.hasRetired(app, version) && (deployment?.observedGeneration ?? 0) >= wait.generation) {
       targets.unretire(app, version);
     }
-    if (targets.of(app, version).length > 0) return { done: undefined };
-    const seen = judge(
-      { pods: podsNow(), replicaFailure: deployment?.replicaFailure, priorExits },
+    if (targets.of(app, version).length > 0) return { done: { kind: 'answers' } };
+    const pods = podsOf(deps, run, wait);
+    const backOff = pods.filter(
+      (pod) => pod.waiting?.reason === 'CrashLoopBackOff' && (wait.priorExits.get(pod.uid) ?? 0) > 0,
+    );
+    if (backOff.length > 0) return { done: { kind: 'backOff', pods: backOff } };
+    const { verdict, since } = judge(
+      { pods, replicaFailure: deployment?.replicaFailure, priorExits: wait.priorExits },
       run.config,
-      since,
+      wait.since,
       clock.nowMs(),
     );
-    since = seen.since;
-    if (seen.verdict.kind === 'failed') return { done: seen.verdict.symptom };
-    const { phase, message, againMs } = seen.verdict;
-    if (told !== message) onPhase(phase, message);
-    told = message;
-    return { againMs };
+    wait.since = since;
+    if (verdict.kind === 'failed') return { done: verdict };
+    if (told !== verdict.message) onPhase(verdict.phase, verdict.message);
+    told = verdict.message;
+    return { againMs: verdict.againMs };
   }
 
   return await watchUntil({

@@ -3,7 +3,7 @@ import type { VersionRun } from '../platform.ts';
 import { platformError, type Objects } from './apply.ts';
 import { appliedFacts, type AppliedFacts } from './facts.ts';
 import type { Deployment } from './kube-types.ts';
-import { appObjectName, versionObjectName } from './names.ts';
+import { appObjectName, labels, versionObjectName } from './names.ts';
 import {
   contentAnnotation,
   deploymentName,
@@ -104,11 +104,15 @@ export function createWorkloads(deps: {
     return (after ?? now).metadata.generation ?? 0;
   }
 
-  function isAsApplied(app: string, { kind, metadata: { name } }: Manifest): boolean {
+  function isAsApplied(app: string, { kind, metadata }: Manifest): boolean {
     if (kind === 'PersistentVolumeClaim') return true;
+    const { name } = metadata;
     const seen = picture.applied[kind].get(name);
     // Nothing expected: not applied by this process, and somebody may have changed it while no agent looked.
-    return seen !== undefined && !seen.deleting && seen.fingerprint === expectations.get(app)?.get(`${kind}/${name}`);
+    const intact =
+      seen !== undefined && !seen.deleting && seen.fingerprint === expectations.get(app)?.get(`${kind}/${name}`);
+    // Under one name there may be what was applied for another version: the Service, the Deployment with volumes.
+    return intact && String(seen.version) === metadata.labels?.[labels.version];
   }
 
   function isIntact(run: VersionRun): boolean {

@@ -1,0 +1,161 @@
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { test, type TestContext } from 'node:test';
+import { createRegistry, type OwnRegistry, type Registry } from './registry.ts';
+
+const digest = `sha256:${'1'.repeat(64)}`;
+const patient = (): AbortSignal => AbortSignal.timeout(10_000);
+
+/** A registry on port 0, and a client for which it is its own. */
+async function setUp(
+  t: TestContext,
+  answer: (request: IncomingMessage, response: ServerResponse, url: URL) => void,
+  credentials: Partial<OwnRegistry> = {},
+): Promise<{ readonly host: string; readonly registry: Registry; readonly asked: string[] }> {
+  const asked: string[] = [];
+  const server = createServer((request, response) => {
+    const url = new URL(request.url ?? '/', `http://${request.headers.host ?? ''}`);
+    asked.push(`${request.method ?? ''} ${url.pathname} ${request.headers.authorization ?? '-'}`);
+    answer(request, response, url);
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const host = `127.0.0.1:${String((server.address() as AddressInfo).port)}`;
+  const registry = createRegistry({ own: { host, insecure: true, ...credentials } });
+  t.after(async () => {
+    await registry.close();
+    server.closeAllConnections();
+    await new Promise((resolve) => server.close(resolve));
+  });
+  return { host, registry, asked };
+}
+
+test('the digest of a tag is asked for with HEAD, indexes included', async (t) => {
+  let accept = '';
+  const { host, registry, asked } = await setUp(t, (request, response) => {
+    accept = request.headers.accept ?? '';
+    response.setHeader('docker-content-digest', digest).end();
+  });
+  assert.equal(await registry.digest(`${host}/team/hello:1`, patient()), digest);
+  assert.deepEqual(asked, ['HEAD /v2/team/hello/manifests/1 -']);
+  assert.match(accept, /image\.index/);
+});
+
+test('a reference with a digest asks nobody', async (t) => {
+  const { host, registry, asked } = await setUp(t, (_request, response) => response.end());
+  assert.equal(await registry.digest(`${host}/hello:1@${digest}`, patient()), digest);
+  assert.deepEqual(asked, []);
+});
+
+test('where HEAD tells no digest, it is that of the manifest', async (t) => {
+  const manifest = '{"schemaVersion":2}';
+  const { host, registry } = await setUp(t, (request, response) =>
+    response.end(request.method === 'GET' ? manifest : ''),
+  );
+  const expected = `sha256:${createHash('sha256').update(manifest).digest('hex')}`;
+  assert.equal(await registry.digest(`${host}/hello`, patient()), expected);
+});
+
+test('where HEAD is refused, GET is asked', async (t) => {
+  const { host, registry } = await setUp(t, (request, response) => {
+    response.statusCode = request.method === 'HEAD' ? 405 : 200;
+    if (request.method === 'GET') response.setHeader('docker-content-digest', digest);
+    response.end();
+  });
+  assert.equal(await registry.digest(`${host}/hello`, patient()), digest);
+});
+
+test('basic credentials are given when they are asked for', async (t) => {
+  const { host, registry, asked } = await setUp(
+    t,
+    (request, response) => {
+      if (request.headers.authorization === undefined) {
+        response.writeHead(401, { 'www-authenticate': 'Basic realm="registry"' }).end();
+      } else response.setHeader('docker-content-digest', digest).end();
+    },
+    { username: 'me', password: 'pass:word' },
+  );
+  assert.equal(await registry.digest(`${host}/hello`, patient()), digest);
+  const basic = `Basic ${Buffer.from('me:pass:word').toString('base64')}`;
+  assert.deepEqual(asked, ['HEAD /v2/hello/manifests/latest -', `HEAD /v2/hello/manifests/latest ${basic}`]);
+});
+
+test('a bearer token is fetched from the service that the registry names', async (t) => {
+  const queries: string[] = [];
+  const { host, registry, asked } = await setUp(
+    t,
+    (request, response, url) => {
+      if (url.pathname === '/token') {
+        queries.push(url.search);
+        response.end(JSON.stringify({ access_token: 't0ken' }));
+      } else if (request.headers.authorization === 'Bearer t0ken') {
+        response.setHeader('docker-content-digest', digest).end();
+      } else {
+        const realm = `http://${url.host}/token`;
+        const challenge = `Bearer realm="${realm}",service="reg, one",scope="repository:hello:pull"`;
+        response.writeHead(401, { 'www-authenticate': challenge }).end();
+      }
+    },
+    { username: 'me', password: 'x' },
+  );
+  assert.equal(await registry.digest(`${host}/hello`, patient()), digest);
+  assert.deepEqual(queries, ['?service=reg%2C+one&scope=repository%3Ahello%3Apull']);
+  assert.match(asked[1] ?? '', /^GET \/token Basic /);
+});
+
+test('credentials go to the own registry only', async (t) => {
+  const { host, asked } = await setUp(t, (_request, response) => {
+    response.writeHead(401, { 'www-authenticate': 'Basic realm="x"' }).end();
+  });
+  // The same server, but another name is the own one; TLS is spoken to all others, so nothing is heard at all.
+  const registry = createRegistry({
+    own: { host: 'registry.example', insecure: true, username: 'me', password: 'x' },
+  });
+  t.after(() => registry.close());
+  await assert.rejects(registry.digest(`${host}/hello`, patient()), { code: 'registry_unavailable' });
+  assert.deepEqual(asked, []);
+});
+
+test('answers of the registry become errors that name the cause', async (t) => {
+  const { host, registry } = await setUp(t, (_request, response, url) => {
+    response.statusCode = Number(/\/s(\d+)\//.exec(url.pathname)?.[1] ?? 500);
+    response.end();
+  });
+  const cases: [status: number, code: string][] = [
+    [404, 'image_not_found'],
+    [401, 'image_denied'],
+    [403, 'image_denied'],
+    [429, 'registry_unavailable'],
+    [500, 'registry_unavailable'],
+    [302, 'registry_unavailable'],
+  ];
+  for (const [status, code] of cases) {
+    await assert.rejects(registry.digest(`${host}/s${String(status)}/hello`, patient()), { code, phase: 'pull' });
+  }
+});
+
+test('a registry that refuses connections, or gives nonsense, cannot be asked', async (t) => {
+  const { host, registry } = await setUp(t, (_request, response) => {
+    response.setHeader('docker-content-digest', 'sha256:short').end();
+  });
+  await assert.rejects(registry.digest(`${host}/hello`, patient()), { code: 'registry_unavailable' });
+  const nobody = createRegistry({ own: { host: '127.0.0.1:1', insecure: true } });
+  t.after(() => nobody.close());
+  await assert.rejects(nobody.digest('127.0.0.1:1/hello', patient()), { code: 'registry_unavailable' });
+});
+
+test('a caller that leaves ends the wait', async (t) => {
+  const stop = new AbortController();
+  const { host, registry } = await setUp(t, () => stop.abort());
+  await assert.rejects(registry.digest(`${host}/hello`, stop.signal), { code: 'cancelled' });
+});
+
+test('a password never goes to a token service without TLS, unless the registry is insecure by choice', async (t) => {
+  // `insecure` registries name http realms; a secure one that does so is answered with no token at all.
+  const { host, registry, asked } = await setUp(t, (_request, response) => {
+    response.writeHead(401, { 'www-authenticate': 'Bearer realm="ftp://registry.example/token"' }).end();
+  });
+  await assert.rejects(registry.digest(`${host}/hello`, patient()), { code: 'image_denied' });
+  assert.equal(asked.length, 1);
+});
