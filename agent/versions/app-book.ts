@@ -72,16 +72,14 @@ export class AppBook {
     this.#deps.outbox.add({ app: name, pointers: { live, pending, good, generation }, events });
   }
 
-  /** The version answers. @returns true when that is news. */
-  answered(version: number, timings: NonNullable<VersionRecord['timings']>): boolean {
-    const { good } = this.#record;
-    if (this.version(version).outcome === 'good' && good === version) return false;
+  /** The version answers. @returns the version that is no longer kept for a rollback because of it, if any. */
+  answered(version: number, timings: NonNullable<VersionRecord['timings']>): number | null {
+    const { good, kept } = this.#record;
+    if (this.version(version).outcome === 'good' && good === version) return null;
     this.#learn(version, { outcome: 'good', failure: null, timings });
-    this.point(
-      { good: version, kept: good },
-      this.event('version.ready', `answers after ${timings.rolloutMs ?? 0} ms`, version),
-    );
-    return true;
+    const event = this.event('version.ready', `answers after ${timings.rolloutMs ?? 0} ms`, version);
+    this.point({ good: version, kept: good }, event);
+    return kept === version ? null : kept;
   }
 
   failed(version: number, error: AppError): Failure {

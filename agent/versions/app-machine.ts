@@ -46,7 +46,7 @@ export interface EnsureResult {
 }
 
 const noTimings: StartTimings = { buildMs: null, rolloutMs: null };
-/** A version that has answered before deserves more than one try; so does a passing fault of the platform. */
+/** For a version that has answered before. A fault of the platform itself is tried through until the start deadline. */
 const maxAttempts = 3;
 const attemptPauseMs = 500;
 /** After a failure without a version to return to, the next call may try again after this, doubling up to the maximum. */
@@ -259,6 +259,7 @@ export class AppMachine {
 
   async #attempts(job: StartJob, switching: 'before' | 'after', suspects: readonly string[]): Promise<StartTimings> {
     const onPhase = (phase: EnsureProgress['phase'], message: string): void => job.progress(phase, message);
+    const beganMs = this.#deps.clock.nowMs();
     for (let attempt = 1; ; attempt += 1) {
       const version = this.#book.version(job.version);
       try {
@@ -275,21 +276,23 @@ export class AppMachine {
         return timings;
       } catch (error) {
         const failed = toAppError(error);
-        const again = version.outcome === 'good' || failed.code === 'platform_error';
-        if (job.signal.aborted || !again || attempt >= maxAttempts) throw failed;
+        const inTime = this.#deps.clock.nowMs() - beganMs < this.config.container.start_deadline_secs * 1_000;
+        const again = failed.code === 'platform_error' ? inTime : version.outcome === 'good' && attempt < maxAttempts;
+        if (job.signal.aborted || !again) throw failed;
         this.#deps.log.warn(
           { err: failed, app: this.record.name, version: job.version, attempt },
           'start failed; tries again',
         );
         onPhase('queued', `try ${attempt} failed (${failed.code}); tries again`);
-        await sleep(this.#deps.clock, attemptPauseMs * attempt, job.signal);
+        await sleep(this.#deps.clock, attemptPauseMs * Math.min(attempt, maxAttempts), job.signal);
       }
     }
   }
 
   #answered(version: number, timings: StartTimings, switching: 'before' | 'after'): void {
     this.retry();
-    this.#book.answered(version, timings);
+    const released = this.#book.answered(version, timings);
+    if (released !== null) this.#leftovers.add(released);
     this.#serve(timings);
     if (switching === 'after') this.#switchInBackground(version);
     this.#takeAway();
