@@ -1,0 +1,77 @@
+/**
+ * The part of values.schema.json that the agent's and the router's own schemas say: the keys that `agent.config` and
+ * `router.config` may have. `node test/chart/config-schema.ts` writes it; a test holds it to that.
+ */
+import { readFileSync, writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { format } from 'prettier';
+import { z } from 'zod';
+import { agentConfig } from '../../agent/config.ts';
+import { routerConfig } from '../../router/config.ts';
+
+type JsonSchema = Record<string, unknown>;
+
+const file = fileURLToPath(new URL('../../charts/holdfast/values.schema.json', import.meta.url));
+
+/** What the chart itself sets, from other values. */
+const ofTheChart = {
+  agent: ['metadata', 'registry', 'kubernetes', 'token'],
+  system: ['container_command', 'listen_host', 'listen_port', 'admin_port', 'data_dir'],
+  router: ['listen_host', 'listen_port', 'admin_port', 'agent_url', 'name', 'token', 'token_file'],
+};
+
+/** values.schema.json as it should be. */
+export async function currentSchema(): Promise<string> {
+  const schema = JSON.parse(readFileSync(file, 'utf8')) as { definitions: JsonSchema };
+  const agent = without(toJsonSchema(agentConfig), ofTheChart.agent);
+  const properties = agent['properties'] as Record<string, JsonSchema>;
+  properties['system'] = without(properties['system'] ?? {}, ofTheChart.system);
+  const router = toJsonSchema(routerConfig)['properties'] as Record<string, JsonSchema>;
+  Object.assign(schema.definitions, {
+    agentConfig: agent,
+    routerConfig: without(router['router'] ?? {}, ofTheChart.router),
+  });
+  return await format(JSON.stringify(schema), { filepath: file, printWidth: 120 });
+}
+
+export function storedSchema(): string {
+  return readFileSync(file, 'utf8');
+}
+
+function toJsonSchema(schema: z.ZodType): JsonSchema {
+  const json = z.toJSONSchema(schema, { target: 'draft-7', io: 'input', unrepresentable: 'any' });
+  delete json.$schema;
+  return plain(json) as JsonSchema;
+}
+
+/** Without defaults, which the program knows, and without patterns that Helm's regular expressions lack. */
+function plain(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(plain);
+  if (typeof value !== 'object' || value === null) return value;
+  const entries = Object.entries(value).filter(([key, item]) => {
+    if (typeof item === 'string' && key === 'pattern') return isForGo(item);
+    return typeof item === 'string' ? key !== 'format' : key !== 'default' || isSchema(item);
+  });
+  return Object.fromEntries(entries.map(([key, item]) => [key, plain(item)]));
+}
+
+/** RE2 has no look-around and counts to 1000. https://github.com/google/re2/wiki/Syntax */
+function isForGo(pattern: string): boolean {
+  const counts = [...pattern.matchAll(/\{(\d+)?,?(\d+)?\}/g)].flatMap(([, least, most]) => [
+    Number(least ?? 0),
+    Number(most ?? 0),
+  ]);
+  return !/\(\?[=!<]|\\0/.test(pattern) && counts.every((count) => count <= 1_000);
+}
+
+function isSchema(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && ('type' in value || 'anyOf' in value);
+}
+
+function without(schema: JsonSchema, keys: readonly string[]): JsonSchema {
+  const properties = Object.entries(schema['properties'] as JsonSchema).filter(([key]) => !keys.includes(key));
+  const { required: _required, ...rest } = schema;
+  return { ...rest, properties: Object.fromEntries(properties) };
+}
+
+if (import.meta.main) writeFileSync(file, await currentSchema());

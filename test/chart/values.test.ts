@@ -1,0 +1,102 @@
+/** What the chart accepts, and that what it writes is what agent and router accept. */
+import assert from 'node:assert/strict';
+import { basename } from 'node:path';
+import { describe, it } from 'node:test';
+import { loadAgentConfig } from '../../agent/config.ts';
+import { loadRouterConfig } from '../../router/config.ts';
+import { currentSchema, storedSchema } from './config-schema.ts';
+import { chart, find, helm, render, scenarios } from './helm.ts';
+
+const token = (path: string): string => `${path.replaceAll('/', '.')}.0123456789`;
+
+describe('helm lint --strict', () => {
+  for (const scenario of scenarios) {
+    it(`accepts ${basename(scenario)}`, async () => {
+      assert.match(await helm('lint', '--strict', '--values', scenario, chart), /0 chart\(s\) failed/);
+    });
+  }
+});
+
+describe('the configuration that is rendered', () => {
+  for (const scenario of scenarios) {
+    it(`is accepted by agent and router with ${basename(scenario)}`, async () => {
+      const objects = await render(scenario);
+      const configOf = (component: string): string =>
+        find(objects, 'ConfigMap', `holdfast-${component}`)['data'][`${component}.toml`];
+      const env = { HOLDFAST_METADATA_DB_CONNECTION: 'postgres://holdfast@db.example/holdfast' };
+      const agentFile = configOf('agent');
+      const agent = loadAgentConfig({
+        file: '/etc/holdfast/agent.toml',
+        env,
+        readFile: (path) => (path.endsWith('.toml') ? agentFile : token(path)),
+      });
+      assert.equal(agent.system.container_command, 'kubernetes');
+      assert.ok(agent.registry.url !== undefined);
+      const router = loadRouterConfig({
+        file: '/etc/holdfast/router.toml',
+        env: {},
+        readFile: (path) => (path.endsWith('.toml') ? configOf('router') : token(path)),
+      });
+      assert.equal(agent.token.find(({ name }) => name === 'router')?.value, router.token);
+      assert.equal(new URL(router.agent_url).hostname, 'holdfast-agent.holdfast.svc');
+    });
+  }
+
+  it('has what agent.config and router.config say', async () => {
+    const objects = await render(
+      'agent.config={"app_config":{"hold":{"timeout_secs":7}}}',
+      'router.config={"access_log":true}',
+    );
+    assert.match(
+      find(objects, 'ConfigMap', 'holdfast-agent')['data']['agent.toml'],
+      /\[app_config\.hold\]\n\s*timeout_secs = 7/,
+    );
+    assert.match(find(objects, 'ConfigMap', 'holdfast-router')['data']['router.toml'], /access_log = true/);
+  });
+
+  it('restarts the pods that read it when it changes', async () => {
+    const checksum = async (...values: string[]): Promise<string> =>
+      find(await render(...values), 'Deployment', 'holdfast-router')['spec'].template.metadata.annotations[
+        'checksum/config'
+      ];
+    assert.equal(await checksum(), await checksum());
+    assert.notEqual(await checksum(), await checksum('router.config={"access_log":true}'));
+  });
+});
+
+describe('values.schema.json', () => {
+  it('has the keys of the configuration as agent and router have them (write it: node test/chart/config-schema.ts)', async () => {
+    assert.equal(storedSchema(), await currentSchema());
+  });
+
+  const refused: readonly (readonly [what: string, value: string, key: RegExp])[] = [
+    ['an unknown key', 'rooter={"replicas":2}', /rooter/],
+    ['an unknown key inside', 'router.replica=2', /replica/],
+    ['a wrong type', 'router.replicas="two"', /router\/replicas/],
+    ['an unknown key of the router’s configuration', 'router.config={"drain_secs":1}', /drain_secs/],
+    ['an unknown key of the agent’s configuration', 'agent.config={"app_config":{"hold":{"calls":1}}}', /calls/],
+    ['a key of the configuration that the chart sets', 'agent.config={"registry":{"url":"x"}}', /registry/],
+    ['a value out of range', 'router.config={"lease_secs":0}', /lease_secs/],
+    ['a service type that does not exist', 'router.service.type="External"', /service\/type/],
+    ['a malformed digest', 'image.digest="sha256:1"', /digest/],
+  ];
+  for (const [what, value, key] of refused) {
+    it(`refuses ${what}`, async () => {
+      await assert.rejects(render(value), (error: Error) => key.test(error.message) && /schema/.test(error.message));
+    });
+  }
+});
+
+describe('the templates', () => {
+  const refused: readonly (readonly [what: string, values: string[], key: RegExp])[] = [
+    ['no database', ['postgres.enabled=false'], /externalDatabase\.url/],
+    ['no registry', ['registry.enabled=false'], /externalRegistry\.url/],
+    ['apps in the namespace of Holdfast', ['apps.namespace="holdfast"'], /apps\.namespace/],
+    ['an ingress without hosts', ['router.ingress.enabled=true'], /router\.ingress\.hosts/],
+  ];
+  for (const [what, values, key] of refused) {
+    it(`refuse ${what}, naming the key`, async () => {
+      await assert.rejects(render(...values), key);
+    });
+  }
+});
