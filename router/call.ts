@@ -1,6 +1,6 @@
 /** One call from its arrival to its last byte: what is known of it, where it is, and how it ends. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Duplex } from 'node:stream';
+import type { Socket } from 'node:net';
 import type { AppError, ErrorOwner } from '../shared/errors.ts';
 import { sendProblem } from '../shared/problem.ts';
 import type { Route, StartTimings } from '../shared/protocol/routes.ts';
@@ -29,7 +29,7 @@ export interface Attempt {
 
 /** The connection of an Upgrade request, and what was read of it after the head. */
 export interface UpgradeRequest {
-  readonly socket: Duplex;
+  readonly socket: Socket;
   /** Ends the watch for the client's leaving; what it had sent meanwhile is back in the socket. */
   takeOver(): void;
 }

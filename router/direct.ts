@@ -4,7 +4,6 @@
  */
 import { request, type ClientRequest, type IncomingMessage } from 'node:http';
 import { connect, type Socket } from 'node:net';
-import type { Duplex } from 'node:stream';
 import { AppError } from '../shared/errors.ts';
 import type { Clock } from '../shared/rpc/clock.ts';
 import type { App } from './apps.ts';
@@ -24,7 +23,7 @@ export interface DirectOptions {
   /** Fields that only this connection has: Upgrade, or the transfer coding. */
   readonly hopFields: readonly string[];
   /** The app switched protocols; from here on the caller owns its socket, and `left` tells that it is done with it. */
-  readonly onUpgrade?: (answer: IncomingMessage, socket: Duplex, head: Buffer, left: () => void) => void;
+  readonly onUpgrade?: (answer: IncomingMessage, socket: Socket, head: Buffer, left: () => void) => void;
 }
 
 export function sendDirect(call: Call, app: App, target: Target, deps: DirectDeps, options: DirectOptions): void {

@@ -247,7 +247,9 @@ export function answerError(error: Error): AppError {
   if (code === 'UND_ERR_HEADERS_TIMEOUT') {
     return new AppError('upstream_timeout', 'The app did not begin its answer in time.', { cause: error });
   }
-  if (code.startsWith('HPE_') || code === 'UND_ERR_HEADERS_OVERFLOW' || code.startsWith('ERR_')) {
+  // undici's parser errors have a name and not always a code; those of node:http have a code.
+  const unparsable = error.name === 'HTTPParserError' || code.startsWith('HPE_') || code.startsWith('ERR_');
+  if (unparsable || code === 'UND_ERR_HEADERS_OVERFLOW') {
     return new AppError('upstream_protocol', 'The app answered with something that is not valid HTTP.', {
       cause: error,
     });

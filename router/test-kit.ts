@@ -86,6 +86,14 @@ export class FakeAgent {
     this.emit({ kind: 'delta', seq: ++this.seq, upsert: [], remove: apps });
   }
 
+  /** Calls `targets.release` as the agent does. */
+  async release(app: string, targets: string[], waitMs: number): Promise<{ inFlight: number; upgraded: number }> {
+    if (this.handlers === undefined) throw new Error('not dialled');
+    const signal = new AbortController().signal;
+    const context = { identity: { name: 'agent', scopes: [] }, signal, emit: () => Promise.resolve(), peer: undefined };
+    return this.handlers['targets.release']({ app, targets, waitMs }, context);
+  }
+
   emit(item: RoutesItem): void {
     this.#emit?.(item);
   }
@@ -171,18 +179,18 @@ export async function closedPort(): Promise<number> {
 /** Time that a test moves: `nowMs` jumps, and what is due then runs. */
 export class TestClock implements Clock {
   #offsetMs = 0;
-  readonly #timers = new Set<{ atMs: number; task: () => void }>();
+  readonly #timers = new Set<{ readonly atMs: number; readonly stop: () => void; readonly task: () => void }>();
 
   nowMs(): number {
     return systemClock.nowMs() + this.#offsetMs;
   }
 
   after(delayMs: number, task: () => void): () => void {
-    const timer = { atMs: this.nowMs() + delayMs, task };
-    this.#timers.add(timer);
     const stop = systemClock.after(delayMs, () => {
       if (this.#timers.delete(timer)) task();
     });
+    const timer = { atMs: this.nowMs() + delayMs, stop, task };
+    this.#timers.add(timer);
     return () => {
       this.#timers.delete(timer);
       stop();
@@ -192,7 +200,9 @@ export class TestClock implements Clock {
   advance(ms: number): void {
     this.#offsetMs += ms;
     for (const timer of this.#timers) {
-      if (timer.atMs <= this.nowMs() && this.#timers.delete(timer)) timer.task();
+      if (timer.atMs > this.nowMs() || !this.#timers.delete(timer)) continue;
+      timer.stop();
+      timer.task();
     }
   }
 

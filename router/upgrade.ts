@@ -3,7 +3,7 @@
  * joined, each side no faster than the other takes, each able to end its half first.
  */
 import type { IncomingMessage } from 'node:http';
-import type { Duplex } from 'node:stream';
+import type { Socket } from 'node:net';
 import type { Clock } from '../shared/rpc/clock.ts';
 import type { App } from './apps.ts';
 import type { Call, UpgradeRequest } from './call.ts';
@@ -27,7 +27,7 @@ export function wantsUpgrade(req: IncomingMessage): boolean {
 }
 
 /** Reads on while the call is held, so that the client's leaving is seen; what it sends early is kept. */
-export function watchClient(socket: Duplex, head: Buffer): UpgradeRequest {
+export function watchClient(socket: Socket, head: Buffer): UpgradeRequest {
   const early: Buffer[] = head.length > 0 ? [head] : [];
   let bytes = head.length;
   const onData = (chunk: Buffer): void => {
@@ -83,16 +83,17 @@ function switchingHead(answer: IncomingMessage): string {
 }
 
 /** `pipe` passes on each end and waits where the other side is slow; a side that fails or is gone takes the other with it. */
-function join(client: Duplex, upstream: Duplex, clock: Clock, onEnded: (bytes: number) => void): void {
+function join(client: Socket, upstream: Socket, clock: Clock, onEnded: (bytes: number) => void): void {
   let open = 2;
   let bytes = 0;
-  const closeWith = (one: Duplex, other: Duplex): void => {
+  const closeWith = (one: Socket, other: Socket): void => {
     one.on('data', (chunk: Buffer) => (bytes += chunk.length));
     one.on('error', ignore);
     one.once('close', () => {
       if (--open === 0) onEnded(bytes);
       if (other.destroyed) return;
-      if (one.errored !== null) other.destroy();
+      // A break is passed on as one: it must not look like an end.
+      if (one.errored !== null) other.resetAndDestroy();
       else {
         // Both halves of the one are over: what the other has still to take may go, for a moment.
         const cancel = clock.after(lastBytesMs, () => other.destroy());
