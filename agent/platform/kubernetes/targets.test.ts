@@ -27,7 +27,7 @@ function setUp() {
     see: (facts: Partial<PodFacts> = {}) => targets.take({ type: 'set', name: 'a', value: testPod(facts) }),
     gone: () => targets.take({ type: 'gone', name: 'a', value: testPod() }),
     isProbed: (host = '10.0.0.1') => waiting.has(host),
-    answer(host = '10.0.0.1') {
+    answer: (host = '10.0.0.1') => {
       const told = waiting.get(host);
       waiting.delete(host);
       told?.();
