@@ -25,6 +25,9 @@ export interface EnsureDeps {
 /** The agent ends its part by its own deadlines; this one is against an answer that never comes. */
 const ensureDeadlineMs = 900_000;
 
+/** On one link, of all apps; below what the agent takes, so that reports and their lease always find room. */
+const maxAsking = 128;
+
 /** These say nothing about the version: asked again while somebody waits. */
 const passing: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'link_lost',
@@ -53,6 +56,9 @@ interface Entry {
 export class Ensures {
   readonly #deps: EnsureDeps;
   readonly #entries = new Map<string, Entry>();
+  /** Apps that wait for their turn to ask. */
+  readonly #queue = new Set<string>();
+  #asking = 0;
 
   constructor(deps: EnsureDeps) {
     this.#deps = deps;
@@ -82,6 +88,12 @@ export class Ensures {
       case 'idle':
         break;
     }
+    if (this.#asking >= maxAsking) {
+      this.#queue.add(app);
+      if (entry.state.kind === 'idle') this.#entries.delete(app);
+      return;
+    }
+    this.#asking += 1;
     const abort = new AbortController();
     const asking: Entry['state'] = { kind: 'asking', version, abort };
     entry.state = asking;
@@ -105,7 +117,15 @@ export class Ensures {
           this.#deps.log.warn({ app, version, err: error, code: error.code }, 'ensure failed');
           if (!passing.has(error.code)) this.#deps.onFailed(app, version, error);
         },
-      );
+      )
+      .finally(() => {
+        this.#asking -= 1;
+        for (const next of this.#queue) {
+          this.#queue.delete(next);
+          this.#deps.onRested(next);
+          return;
+        }
+      });
   }
 
   /** The link is up again: pauses end at once. */
@@ -124,6 +144,7 @@ export class Ensures {
       entry.state = { kind: 'idle' };
     }
     this.#entries.clear();
+    this.#queue.clear();
   }
 
   /** A pause after every answer, so that an agent that answers at once but changes nothing is not asked in a tight loop. */

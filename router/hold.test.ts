@@ -272,3 +272,26 @@ test('a route that moves while calls are held takes them to where their path now
   agent.push(routeOf('a', asleep, { path: '/elsewhere' }), routeOf('b', ready(targetOf(app)), { path: '/a' }));
   assert.equal((await held).body, 'b /x');
 });
+
+test('waking many apps at once asks for some at a time, and in the end for all', async (t) => {
+  const names = Array.from({ length: 200 }, (_, i) => `app${i}`);
+  const { agent, router, port } = await startTestRouter(t, { routes: names.map((name) => routeOf(name, asleep)) });
+  const app = await startUpstream(t, 'shared', (_, res) => res.end('ok'));
+  const finish: (() => void)[] = [];
+  agent.onEnsure = ({ app: name }) =>
+    new Promise((resolve) => {
+      finish.push(() => {
+        agent.push(routeOf(name, ready({ ...targetOf(app), id: name })));
+        resolve();
+      });
+    });
+  const calls = Promise.all(names.map((name) => call(port, `/${name}`)));
+  await until(() => router.held === 200, '200 held calls');
+  assert.equal(agent.ensures.length, 128);
+  for (let i = 0; i < 200; i++) {
+    await until(() => finish.length > i, `ensure ${i}`);
+    finish[i]?.();
+  }
+  for (const answer of await calls) assert.equal(answer.body, 'ok');
+  assert.equal(agent.ensures.length, 200);
+});
