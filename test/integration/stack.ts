@@ -6,8 +6,8 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
-import { request } from 'undici';
-import type { agentMethods, ParamsInputOf, ResultOf } from '../../shared/protocol/methods.ts';
+import { agentMethods, type ParamsInputOf, type ResultOf } from '../../shared/protocol/methods.ts';
+import { callByHttp } from '../../shared/rpc/http-call.ts';
 import { eventually } from '../support/eventually.ts';
 import { emptyDatabase } from './database.ts';
 
@@ -102,19 +102,11 @@ export class Stack {
     await exited;
   }
 
-  /** One call by HTTP POST. @throws Error with the code of the answer as `code`. */
-  async call<K extends keyof Methods>(method: K, params: ParamsInputOf<Methods[K]>): Promise<ResultOf<Methods[K]>> {
-    const { body } = await request(`${this.agentUrl}/rpc`, {
-      method: 'POST',
-      headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
-      body: JSON.stringify({ jsonrpc: '2.0', id: 1, method, params }),
+  /** @throws AppError of the answer. */
+  call<K extends keyof Methods>(method: K, params: ParamsInputOf<Methods[K]>): Promise<ResultOf<Methods[K]>> {
+    return callByHttp({ url: this.agentUrl, token: token, methods: agentMethods }, method, params, {
+      deadlineMs: 120_000,
     });
-    const answer = (await body.json()) as {
-      result?: ResultOf<Methods[K]>;
-      error?: { message: string; data?: { code?: string } };
-    };
-    if (answer.error) throw Object.assign(new Error(answer.error.message), { code: answer.error.data?.code });
-    return answer.result as ResultOf<Methods[K]>;
   }
 
   async #close(): Promise<void> {
