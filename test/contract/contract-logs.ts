@@ -72,7 +72,7 @@ export function logPromises(options: ContractOptions): void {
     const app = bench.name();
     const query = { app, tail: 10, follow: false };
     assert.deepEqual(await collect(bench.platform.logs(query, AbortSignal.timeout(deadlines.startMs))), []);
-    const followed = bench.platform.logs({ ...query, follow: true }, AbortSignal.abort());
+    const followed = bench.platform.logs({ ...query, follow: true }, AbortSignal.timeout(100));
     assert.deepEqual(await collect(followed), []);
   });
 }

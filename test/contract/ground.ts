@@ -35,6 +35,8 @@ export interface Deadlines {
 
 export interface ContractOptions {
   readonly name: string;
+  /** Why the suite cannot run here; by default it does. */
+  readonly skip?: string | false;
   /** Whether apps go on running while no agent does. */
   readonly outlivesAgent: boolean;
   /** Whether volumes can be made where it runs. */

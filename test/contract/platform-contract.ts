@@ -12,7 +12,7 @@ import { stopPromises } from './contract-stop.ts';
 import { until, type ContractOptions } from './ground.ts';
 
 export function platformContract(options: ContractOptions): void {
-  void describe(`the ${options.name} platform`, () => {
+  void describe(`the ${options.name} platform`, { skip: options.skip ?? false }, () => {
     let resourcesBefore = 0;
     before(() => {
       resourcesBefore = openResources().length;

@@ -143,6 +143,23 @@ void test('an app that goes on dying is started again and again, with pauses', a
   await fourSeen.promise;
 });
 
+void test('a start does not wait out the pause before a restart', async (t) => {
+  const { platform, write, run } = await createBench(t, { limits: { restartMinMs: 60_000, restartMaxMs: 60_000 } });
+  await write(`require('node:http').createServer(() => process.exit(1)).listen(process.env.PORT);`);
+  const v1 = await run(1);
+  for (let times = 0; times < 3; times += 1) {
+    await platform.start(v1, options());
+    const [target] = platform.targets('shop', 1);
+    const gone = Promise.withResolvers<void>();
+    const unsubscribe = platform.onTargets(() => gone.resolve());
+    await assert.rejects(fetchText(target));
+    await gone.promise;
+    unsubscribe();
+    await platform.start(v1, options());
+    assert.notEqual(platform.targets('shop', 1)[0]?.id, target?.id);
+  }
+});
+
 void test('an app that does not end at SIGTERM is killed after the grace, or when the signal of stop aborts', async (t) => {
   const { platform, write, run } = await createBench(t, { limits: { stopGraceMs: 50 } });
   await write(`process.on('SIGTERM', () => console.log('no')); ${answer('')}`);
@@ -152,6 +169,29 @@ void test('an app that does not end at SIGTERM is killed after the grace, or whe
   await platform.start(v1, options());
   await platform.stop('shop', 1, AbortSignal.abort());
   assert.deepEqual(platform.targets('shop', 1), []);
+});
+
+void test('a start that is cancelled, or whose version is stopped, ends with everything that it started', async (t) => {
+  const { platform, dataDir, write, run } = await createBench(t);
+  await write(`setInterval(() => {}, 1_000);`);
+  const v1 = await run(1);
+  const runFiles = (): Promise<string[]> => readdir(join(dataDir, 'run'));
+  const end: Record<string, (cancel: AbortController) => void | Promise<void>> = {
+    cancel: (cancel) => cancel.abort(),
+    stop: () => platform.stop('shop', 1, AbortSignal.timeout(20_000)),
+    close: () => platform.close(),
+  };
+  for (const way of Object.values(end)) {
+    const cancel = new AbortController();
+    const begun = Promise.withResolvers<void>();
+    const onPhase: StartOptions['onPhase'] = (phase) => phase === 'start' && begun.resolve();
+    const started = assert.rejects(platform.start(v1, { signal: cancel.signal, onPhase }), { code: 'cancelled' });
+    await begun.promise;
+    while ((await runFiles()).length === 0);
+    await way(cancel);
+    await started;
+    assert.deepEqual(await runFiles(), []);
+  }
 });
 
 void test('a lost snapshot is taken again while the folder is the same, and is a clear failure when it is not', async (t) => {

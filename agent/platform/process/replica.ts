@@ -62,6 +62,7 @@ const maxPortRetries = 5;
 export class Replica {
   readonly #deps: ReplicaDeps;
   readonly #done: Promise<void>;
+  #hurried = false;
   #state: ReplicaState = { kind: 'pausing', wake: () => {} };
 
   constructor(deps: ReplicaDeps) {
@@ -87,8 +88,9 @@ export class Replica {
     this.#deps.onTarget();
   }
 
-  /** Someone waits: no more pause. */
+  /** Someone waits: no more pause, nor one that is about to begin. */
   wake(): void {
+    this.#hurried = true;
     if (this.#state.kind === 'pausing') this.#state.wake();
   }
 
@@ -145,6 +147,7 @@ export class Replica {
   /** One process, until nothing of it is left. */
   async #live(): Promise<{ readonly exit: ChildExit; readonly answered: boolean; readonly portTaken: boolean }> {
     const { app, version, command, ports, runFiles } = this.#deps;
+    this.#hurried = false;
     const port = await ports.take();
     try {
       if (this.#stopping) return { exit: { kind: 'code', code: 0 }, answered: false, portTaken: false };
@@ -205,6 +208,7 @@ export class Replica {
   }
 
   async #pause(ms: number): Promise<void> {
+    if (this.#hurried) return;
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#state = { kind: 'pausing', wake: resolve };
     const timer = setTimeout(resolve, ms);
