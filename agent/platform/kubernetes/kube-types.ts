@@ -46,7 +46,6 @@ interface ContainerState {
 export interface ContainerStatus {
   readonly name: string;
   readonly restartCount: number;
-  readonly imageID?: string;
   readonly state?: ContainerState;
   readonly lastState?: ContainerState;
 }

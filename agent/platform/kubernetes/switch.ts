@@ -5,7 +5,7 @@ import type { Objects } from './apply.ts';
 import type { Desired } from './desired.ts';
 import type { EndpointSlice } from './kube-types.ts';
 import { appObjectName } from './names.ts';
-import { cancelled, watchUntil } from './wait.ts';
+import { cancelled, sleep, watchUntil } from './wait.ts';
 import type { Picture } from './watch.ts';
 import type { Workloads } from './workloads.ts';
 
@@ -19,6 +19,7 @@ interface SwitchDeps {
 
 /** A change of the slices may be missed while they are being read: look again then at the latest. */
 const lookAgainMs = 1_000;
+const paceMs = 20;
 
 export async function switchService(deps: SwitchDeps, run: VersionRun, signal: AbortSignal): Promise<void> {
   const { objects, desired, picture, workloads, clock } = deps;
@@ -32,27 +33,34 @@ export async function switchService(deps: SwitchDeps, run: VersionRun, signal: A
   }
   const versionOf = (pod: string): number | undefined => picture.pods.get(pod)?.version;
   const selector = `kubernetes.io/service-name=${appObjectName(run.app)}`;
-  for (;;) {
-    if (signal.aborted) throw cancelled(signal);
-    let changed = false;
-    const unsubscribe = picture.onChange(() => {
-      changed = true;
-    });
-    try {
+  let changed = false;
+  const unsubscribe = picture.onChange(() => {
+    changed = true;
+  });
+  try {
+    for (;;) {
+      if (signal.aborted) throw cancelled(signal);
+      changed = false;
       // Read, not taken from the watch: that may still show the slices from before the switch.
       const slices = await objects.list<EndpointSlice>('EndpointSlice', selector, signal);
       if (!leadsElsewhere(slices, run.version, versionOf)) return;
-    } finally {
-      unsubscribe();
+      // Changes of other apps wake this too: no more than so many reads a second.
+      await sleep(clock, paceMs, signal);
+      if (!changed) await nextChange(deps, signal);
     }
-    let looks = 0;
-    await watchUntil({
-      look: () => ((looks += 1) > 1 || changed ? { done: undefined } : { againMs: lookAgainMs }),
-      subscribe: (listener) => picture.onChange(listener),
-      clock,
-      signal,
-    });
+  } finally {
+    unsubscribe();
   }
+}
+
+async function nextChange({ picture, clock }: SwitchDeps, signal: AbortSignal): Promise<void> {
+  let looks = 0;
+  await watchUntil({
+    look: () => ((looks += 1) > 1 ? { done: undefined } : { againMs: lookAgainMs }),
+    subscribe: (listener) => picture.onChange(listener),
+    clock,
+    signal,
+  });
 }
 
 /** Whether any endpoint that gets traffic is not a pod of the version. @param versionOf by name of the pod. */
