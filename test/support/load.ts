@@ -8,6 +8,8 @@ export interface CallRecord {
   /** 0 when there was no answer: see `error`. */
   readonly status: number;
   readonly body: string;
+  /** The router says so in Server-Timing. */
+  readonly held: boolean;
   readonly error: string | undefined;
 }
 
@@ -66,12 +68,13 @@ async function callOnce(
 ): Promise<CallRecord> {
   const startMs = performance.now();
   try {
-    const { statusCode, body } = await request(url, { dispatcher, headers });
+    const { statusCode, headers: answered, body } = await request(url, { dispatcher, headers });
     const text = await body.text();
-    return { startMs, endMs: performance.now(), status: statusCode, body: text, error: undefined };
+    const held = /^hold;/.test(String(answered['server-timing'] ?? ''));
+    return { startMs, endMs: performance.now(), status: statusCode, body: text, held, error: undefined };
   } catch (error) {
     const { code, message } = error as { code?: string; message: string };
-    return { startMs, endMs: performance.now(), status: 0, body: '', error: code ?? message };
+    return { startMs, endMs: performance.now(), status: 0, body: '', held: false, error: code ?? message };
   }
 }
 
