@@ -1,0 +1,156 @@
+/** `helm install` as an operator does it: Postgres and registry of the chart, restricted pod security, upgrade, uninstall. */
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { callAtOnce, outcomes } from '../support/load.ts';
+import { helm, kubectl, objectsIn, pods } from './cluster.ts';
+import { mirrorOnNode, pushToRelease } from './node-mirror.ts';
+import { Release } from './release.ts';
+import { applied, urlsOf } from './scenario.ts';
+
+const release = new Release('holdfast-install');
+const nodePort = 30_555;
+const values = [`registry.service.nodePort=${nodePort}`, 'router.config.drain_delay_secs=1'];
+const registry = `holdfast-registry.${release.namespace}.svc:5000`;
+const agentAccount = `system:serviceaccount:${release.namespace}:holdfast-agent`;
+const anyOfRelease = 'app.kubernetes.io/instance=holdfast';
+
+interface Objects {
+  readonly items: readonly { readonly metadata: { readonly name: string }; readonly data?: unknown }[];
+}
+
+async function secretsOf(namespace: string): Promise<Record<string, unknown>> {
+  const { items } = JSON.parse(
+    await kubectl('get', 'secrets', '-n', namespace, '-l', anyOfRelease, '-o', 'json'),
+  ) as Objects;
+  return Object.fromEntries(items.map(({ metadata, data }) => [metadata.name, data]));
+}
+
+/** Verbs by resource, as `kubectl auth can-i --list` tells them. */
+async function rightsOf(account: string, namespace: string): Promise<string[]> {
+  const list = await kubectl('auth', 'can-i', '--list', '--no-headers', `--as=${account}`, '-n', namespace);
+  return list
+    .trim()
+    .split('\n')
+    .map((line) => line.trim().split(/\s+/)[0] ?? '')
+    .filter((resource) => !/^(\[|self\w+reviews\.)/.test(resource)); // what everyone may: ask about themselves, read the API's version
+}
+
+let forgetMirror = async (): Promise<void> => undefined;
+
+before(async () => {
+  await kubectl('delete', 'namespace', release.namespace, release.appsNamespace, '--ignore-not-found');
+  await kubectl('create', 'namespace', release.namespace);
+  await kubectl('label', 'namespace', release.namespace, 'pod-security.kubernetes.io/enforce=restricted');
+  await release.install(...values);
+});
+after(async () => {
+  await forgetMirror();
+  await helm('uninstall', 'holdfast', '--namespace', release.namespace, '--ignore-not-found');
+  await kubectl('delete', 'namespace', release.namespace, release.appsNamespace, '--ignore-not-found');
+});
+
+test('every pod is Ready under restricted pod security, and nothing exists in the apps namespace', async () => {
+  const all = await pods(release.namespace, anyOfRelease);
+  assert.deepEqual(all.map(({ metadata }) => metadata.labels['app.kubernetes.io/component'] ?? '').toSorted(), [
+    'agent',
+    'agent',
+    'postgres',
+    'registry',
+    'router',
+    'router',
+  ]);
+  for (const { metadata, status } of all) {
+    assert.equal(status.conditions?.find(({ type }) => type === 'Ready')?.status, 'True', metadata.name);
+  }
+  assert.deepEqual(await objectsIn(release.appsNamespace), []);
+});
+
+test('helm test passes', async () => {
+  assert.match(
+    await helm('test', 'holdfast', '--namespace', release.namespace, '--timeout', '2m'),
+    /Phase: +Succeeded/,
+  );
+});
+
+test('the node pulls from the registry of the chart, by the mirror of docs/registry-in-cluster.md', async () => {
+  forgetMirror = await mirrorOnNode(registry, nodePort);
+  await pushToRelease('test-app:1', { namespace: release.namespace, nodePort });
+  await applied(release, { name: 'pulled', says: '1', image: `${registry}/test-app:1` });
+  assert.deepEqual(await objectsIn(release.appsNamespace), []);
+  const [url = ''] = await urlsOf(release, 'pulled');
+  assert.deepEqual(outcomes(await callAtOnce(url, 20)), { 200: 20 });
+  const images = await kubectl(
+    'get',
+    'pods',
+    '-n',
+    release.appsNamespace,
+    '-o',
+    'jsonpath={.items[*].spec.containers[*].image}',
+  );
+  assert.match(images, new RegExp(`^${registry}/test-app@sha256:[0-9a-f]{64}$`));
+});
+
+test('a router has no service account token, and may nothing', async () => {
+  const [router] = await release.pods('router');
+  const look = "console.log(require('fs').existsSync('/var/run/secrets/kubernetes.io'))";
+  const seen = await kubectl('exec', '-n', release.namespace, router?.metadata.name ?? '', '--', 'node', '-e', look);
+  assert.equal(seen.trim(), 'false');
+  const account = `system:serviceaccount:${release.namespace}:holdfast-router`;
+  assert.deepEqual(await rightsOf(account, release.namespace), []);
+  assert.deepEqual(await rightsOf(account, release.appsNamespace), []);
+});
+
+test('the agent may nothing outside its two namespaces, and no secrets in its own', async () => {
+  for (const namespace of ['default', 'kube-system', 'kube-public']) {
+    assert.deepEqual(await rightsOf(agentAccount, namespace), [], namespace);
+  }
+  const own = await rightsOf(agentAccount, release.namespace);
+  assert.deepEqual([...new Set(own)].toSorted(), ['leases.coordination.k8s.io', 'pods']);
+  assert.ok((await rightsOf(agentAccount, release.appsNamespace)).includes('deployments.apps'));
+});
+
+test('helm upgrade keeps every secret, and restarts nothing where nothing changed', async () => {
+  const namespaces = [release.namespace, release.appsNamespace];
+  const uids = async (): Promise<string[]> =>
+    (await pods(release.namespace, anyOfRelease)).map(({ metadata }) => metadata.uid).toSorted();
+  const [secretsBefore, podsBefore] = [await Promise.all(namespaces.map(secretsOf)), await uids()];
+  await release.install(...values);
+  assert.deepEqual(await Promise.all(namespaces.map(secretsOf)), secretsBefore);
+  assert.deepEqual(await uids(), podsBefore);
+  const names = [
+    'holdfast-admin-token',
+    'holdfast-deploy-token',
+    'holdfast-postgres',
+    'holdfast-registry',
+    'holdfast-router-token',
+  ];
+  assert.deepEqual(Object.keys(secretsBefore[0] ?? {}).toSorted(), names);
+});
+
+test('helm uninstall leaves the volumes and the password of the database, and an install on them knows its apps', async () => {
+  await helm('uninstall', 'holdfast', '--namespace', release.namespace, '--wait', '--timeout', '2m');
+  const kinds =
+    'all,configmaps,secrets,persistentvolumeclaims,serviceaccounts,roles,rolebindings,networkpolicies,poddisruptionbudgets,ingresses';
+  const left = await kubectl('get', kinds, '-n', release.namespace, '-o', 'name');
+  assert.deepEqual(
+    left
+      .trim()
+      .split('\n')
+      .filter((name) => !/\/(kube-root-ca\.crt|default)$/.test(name))
+      .toSorted(),
+    [
+      'persistentvolumeclaim/data-holdfast-postgres-0',
+      'persistentvolumeclaim/holdfast-registry',
+      'secret/holdfast-postgres',
+    ],
+  );
+  await kubectl('wait', '--for=delete', `namespace/${release.appsNamespace}`, '--timeout=90s');
+  await release.install(...values);
+  const { apps } = await release.call('apps.list', {});
+  assert.deepEqual(
+    apps.map(({ name }) => name),
+    ['pulled'],
+  );
+  const [url = ''] = await urlsOf(release, 'pulled');
+  assert.deepEqual(outcomes(await callAtOnce(url, 1)), { 200: 1 });
+});
