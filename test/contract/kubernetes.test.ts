@@ -20,6 +20,13 @@ const skip = kubeconfig === undefined || registryHost === undefined;
 const namespace = `contract-${randomBytes(4).toString('hex')}`;
 const deadlines = { startMs: 60_000, failMs: 15_000, stopMs: 60_000 };
 
+const core = `/api/v1/namespaces/${namespace}`;
+const collections = [
+  `/apis/autoscaling/v2/namespaces/${namespace}/horizontalpodautoscalers`,
+  `/apis/apps/v1/namespaces/${namespace}/deployments`,
+  ...['services', 'secrets', 'configmaps', 'persistentvolumeclaims'].map((kind) => `${core}/${kind}`),
+];
+
 interface Pods {
   readonly items: readonly {
     readonly metadata: { readonly deletionTimestamp?: string };
@@ -36,8 +43,7 @@ if (!skip) {
   });
   after(async () => {
     await withApi(async (api) => {
-      const path = `/api/v1/namespaces/${namespace}`;
-      await api.request({ method: 'DELETE', path, signal: AbortSignal.timeout(20_000) });
+      await api.request({ method: 'DELETE', path: core, signal: AbortSignal.timeout(20_000) });
     });
   });
 }
@@ -71,21 +77,22 @@ platformContract({
       missing: { spec: image('no-such-tag'), code: 'image_not_found' },
       unsupported: { source: '/somewhere' },
       async running(app) {
-        const path = `/api/v1/namespaces/${namespace}/pods`;
         const query = { labelSelector: selectorOf(app) };
-        const pods = await api.request<Pods>({ method: 'GET', path, query, signal: AbortSignal.timeout(10_000) });
+        const signal = AbortSignal.timeout(10_000);
+        const pods = await api.request<Pods>({ method: 'GET', path: `${core}/pods`, query, signal });
         const isOver = (phase: string): boolean => phase === 'Succeeded' || phase === 'Failed';
         return pods.items.filter((pod) => pod.metadata.deletionTimestamp === undefined && !isOver(pod.status.phase))
           .length;
       },
       async dispose(apps) {
-        // Closed first: two that are in charge at once would repair what the other removes.
         await Promise.all(open.map((platform) => platform.close()));
-        const cleaner = await another();
+        // Not by the platform's `remove`, which waits until the pods are gone: the next test need not.
         for (const app of apps) {
-          await cleaner.remove(app, { volumes: true, signal: AbortSignal.timeout(deadlines.stopMs) });
+          for (const path of collections) {
+            const query = { labelSelector: selectorOf(app), propagationPolicy: 'Background' };
+            await api.request({ method: 'DELETE', path, query, signal: AbortSignal.timeout(20_000) });
+          }
         }
-        await cleaner.close();
         await registry.close();
         await api.close();
       },
