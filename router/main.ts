@@ -8,6 +8,8 @@ import { createLink } from '../shared/rpc/link.ts';
 import { loadRouterConfig } from './config.ts';
 import { startRouter } from './router.ts';
 
+const orphaned = 'parent gone';
+
 async function run(): Promise<void> {
   const { values } = parseArgs({ options: { config: { type: 'string' } } });
   const config = loadRouterConfig({ file: values.config ?? process.env['HOLDFAST_CONFIG'], env: process.env });
@@ -26,6 +28,9 @@ async function run(): Promise<void> {
     port: config.admin_port,
     registry,
     ready: () => router.ready(),
+  }).catch(async (error: unknown) => {
+    await router.close();
+    throw error;
   });
   log.info({ port: router.port, adminPort: admin.port, name: config.name }, 'listening');
 
@@ -38,7 +43,12 @@ async function run(): Promise<void> {
       .drain()
       .then(() => admin.close())
       .then(
-        () => process.exit(0),
+        () => {
+          // Exit soon after the start was seen to hang in the runtime's teardown (Node 24.21, under load). An orphan has
+          // nobody to read its exit code, and nobody to kill it either.
+          if (why === orphaned) process.kill(process.pid, 'SIGKILL');
+          process.exit(0);
+        },
         (error: unknown) => {
           log.error({ err: toAppError(error) }, 'the drain failed');
           process.exit(1);
@@ -48,7 +58,9 @@ async function run(): Promise<void> {
   process.on('SIGTERM', () => end('SIGTERM'));
   process.on('SIGINT', () => end('SIGINT'));
   // Embedded: the process that started this one is gone.
-  process.on('disconnect', () => end('parent gone'));
+  process.on('disconnect', () => {
+    if (!ending) end(orphaned);
+  });
 }
 
 try {
