@@ -2,7 +2,7 @@
 // Starts main.ts by the Node that Holdfast needs: this one, or the one that npm installed beside it.
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { enableCompileCache } from 'node:module';
+import module from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -12,7 +12,7 @@ const main = join(here, 'main.ts');
 process.env.NODE_COMPILE_CACHE ??= join(here, '..', 'node_modules', '.cache', 'holdfast');
 
 if (Number(process.versions.node.split('.')[0]) >= 24) {
-  enableCompileCache(process.env.NODE_COMPILE_CACHE);
+  module.enableCompileCache(process.env.NODE_COMPILE_CACHE);
   await import('./main.ts');
 } else {
   const node = pinnedNode();
