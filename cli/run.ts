@@ -1,6 +1,7 @@
 /** The command line: its commands, and what becomes of their errors. */
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { type AppError, type ErrorCode, errorTable, toAppError } from '../shared/errors.ts';
+import { release } from '../shared/release.ts';
 import { appCommand } from './commands/app.ts';
 import { appsCommand } from './commands/apps.ts';
 import { applyCommand } from './commands/apply.ts';
@@ -54,6 +55,7 @@ export async function runCli(args: readonly string[], context: CliContext): Prom
 export function buildProgram(context: CliContext): Command {
   const program = new Command('holdfast')
     .description('Declare an app, call it, and it runs.')
+    .version(release)
     .option('--agent <url>', 'agent, http://host:port (HOLDFAST_AGENT)')
     .option('--token-file <file>', 'file that holds the token (HOLDFAST_TOKEN, HOLDFAST_TOKEN_FILE)')
     .addOption(new Option('-o, --output <form>', 'form of the result').choices(['table', 'json']).default('table'))
