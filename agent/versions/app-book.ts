@@ -1,6 +1,6 @@
 /** The record of one app in memory, and what is learnt of it on the way to Postgres (written behind, never waited for). */
 import { AppError, errorTable } from '../../shared/errors.ts';
-import { resolveAppConfig, type AppConfig } from '../../shared/protocol/app-spec.ts';
+import { resolveAppConfig, type AppConfig, type AppSpec } from '../../shared/protocol/app-spec.ts';
 import type { Failure } from '../../shared/protocol/views.ts';
 import type { VersionRun } from '../platform/platform.ts';
 import type { Outbox } from '../store/outbox.ts';
@@ -21,8 +21,13 @@ interface BookDeps {
   readonly defaults: AppConfig;
 }
 
+/** Versions that stay in memory beside those that are pointed to: what is under way may still need them. */
+const recentVersions = 10;
+
 export class AppBook {
   readonly #deps: BookDeps;
+  /** Asked for on every push and every look for what is idle. */
+  readonly #configs = new WeakMap<AppSpec, AppConfig>();
   #record: AppRecord;
 
   constructor(deps: BookDeps, record: AppRecord) {
@@ -58,8 +63,15 @@ export class AppBook {
 
   /** Takes what was declared; what was learnt while it was being written stays. */
   declare({ host, path, live, pending, latest, generation, updatedAt, added }: Declared): void {
-    const versions = new Map(this.#record.versions);
-    if (added) versions.set(added.version, added);
+    const { good, kept } = this.#record;
+    const versions = new Map(
+      [...this.#record.versions].filter(
+        ([version]) =>
+          [this.#record.live, live, pending, good, kept].includes(version) || version > latest - recentVersions,
+      ),
+    );
+    // One that is known already (a rollback) may have learnt more since it was read.
+    if (added && !versions.has(added.version)) versions.set(added.version, added);
     const now = { versions, host, path, pending, latest, generation, updatedAt };
     this.#record = { ...this.#record, ...now, live: pending === null ? live : this.#record.live };
     this.point({});
@@ -107,7 +119,11 @@ export class AppBook {
   }
 
   #configOf(version: VersionRecord): AppConfig {
-    return resolveAppConfig(this.#deps.defaults, version.spec.config);
+    const known = this.#configs.get(version.spec);
+    if (known) return known;
+    const config = resolveAppConfig(this.#deps.defaults, version.spec.config);
+    this.#configs.set(version.spec, config);
+    return config;
   }
 
   #learn(

@@ -5,20 +5,21 @@
 import { AppError, toAppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
 import type { AppConfig } from '../../shared/protocol/app-spec.ts';
-import type { EnsureProgress } from '../../shared/protocol/methods.ts';
 import type { Route, StartTimings } from '../../shared/protocol/routes.ts';
 import type { AppView, Failure, VersionView } from '../../shared/protocol/views.ts';
 import type { Clock } from '../../shared/rpc/clock.ts';
-import { sleep } from '../../shared/sleep.ts';
 import type { Platform } from '../platform/platform.ts';
 import type { Settlement } from '../routes/hub.ts';
 import type { Outbox } from '../store/outbox.ts';
 import type { AppRecord, VersionRecord } from '../store/records.ts';
 import { AppBook, type Declared } from './app-book.ts';
+import { attempts } from './attempts.ts';
 import { Leftovers } from './leftovers.ts';
+import { RetryTimer } from './retry-timer.ts';
 import { appViewOf, routeOf, versionViewOf, type Phase, type Situation } from './serving.ts';
+import { StableAddress } from './stable-address.ts';
 import { StartJob, type ProgressListener } from './start-job.ts';
-import { startVersion } from './start-version.ts';
+import type { Switching } from './start-version.ts';
 
 export interface MachineDeps {
   readonly platform: Platform;
@@ -46,36 +47,37 @@ export interface EnsureResult {
 }
 
 const noTimings: StartTimings = { buildMs: null, rolloutMs: null };
-/** For a version that has answered before. A fault of the platform itself is tried through until the start deadline. */
-const maxAttempts = 3;
-const attemptPauseMs = 500;
-/** After a failure without a version to return to, the next call may try again after this, doubling up to the maximum. */
-const retryMinMs = 5_000;
-const retryMaxMs = 60_000;
 /** How long routers may take to say that an idle app is free; they know at once, this is for the way. */
 const idleReleaseMs = 1_000;
-/** How many versions back a new leader looks for remains of a cut clean-up. */
-const sweptVersions = 10;
+/** A clean-up that failed is tried again after this. */
+const clearAgainMs = 5_000;
 
 export class AppMachine {
   readonly #deps: MachineDeps;
   readonly #closing = new AbortController();
   readonly #leftovers: Leftovers;
   readonly #book: AppBook;
+  readonly #address: StableAddress;
+  readonly #retry: RetryTimer;
   #phase: Phase = { kind: 'asleep' };
   #job: StartJob | undefined;
   #pendingJob: StartJob | undefined;
-  #cancelRetry: (() => void) | undefined;
-  #retryMs = retryMinMs;
   /** The last route that was published. */
   #revision = 0;
   #sleepingSinceMs: number;
+  #clearedMs = -Infinity;
+  #draining: Promise<void> = Promise.resolve();
 
   constructor(deps: MachineDeps, record: AppRecord) {
     this.#deps = deps;
     this.#book = new AppBook(deps, record);
     this.#sleepingSinceMs = deps.clock.nowMs();
     this.#leftovers = new Leftovers({ ...deps, app: record.name, signal: this.#closing.signal });
+    this.#address = new StableAddress({ ...deps, signal: this.#closing.signal });
+    this.#retry = new RetryTimer(deps.clock, () => {
+      this.#sleep();
+      this.publish();
+    });
   }
 
   get record(): AppRecord {
@@ -88,16 +90,14 @@ export class AppMachine {
 
   /** Takes the app over as the platform has it: a version that answers is served. Publishes the route. */
   adopt(): void {
-    const { live, pending, good } = this.record;
-    const answers = this.#deps.platform.targets(this.record.name, live).length > 0;
-    if (answers && this.#book.version(live).outcome === 'good') {
-      this.#serve(noTimings);
-      this.#switchInBackground(live);
-    }
+    const { live, pending, good, kept } = this.record;
     // An earlier leader may have been cut in any step: what is not served may still run.
-    for (const version of [live, pending, good]) if (version !== null) this.#leftovers.add(version);
-    for (let version = Math.max(1, this.record.latest - sweptVersions); version <= this.record.latest; version += 1)
-      this.#leftovers.add(version);
+    for (const version of [live, pending, good, kept]) if (version !== null) this.#leftovers.add(version);
+    const { outcome, failure } = this.#book.version(live);
+    if (!this.#resume()) {
+      if (outcome === 'failed' && failure && this.#waitsForSomeone(live)) this.#phase = { kind: 'failed', failure };
+      else this.#promotePending();
+    }
     this.publish();
   }
 
@@ -122,29 +122,26 @@ export class AppMachine {
   declared(declared: Declared): number {
     const before = this.record;
     this.#book.declare(declared);
-    const { live, pending } = this.record;
-    const superseded = new AppError('superseded', `version ${pending ?? live} of ${before.name} was declared`);
-    if (this.#pendingJob && this.#pendingJob.version !== pending) {
-      this.#pendingJob.abort(superseded);
-      this.#leftovers.add(this.#pendingJob.version);
+    if (this.#pendingJob && this.#pendingJob.version !== this.record.pending) {
+      this.#cut(this.#pendingJob);
       this.#pendingJob = undefined;
     }
-    if (before.live !== live) {
-      this.#job?.abort(superseded);
+    // It fell asleep while the declaration was being written: there is nothing to wait behind.
+    const answers = this.#phase.kind === 'serving' || this.#phase.kind === 'draining';
+    if (!answers && !this.#job) this.#promotePending();
+    if (before.live !== this.record.live) {
+      this.#cut(this.#job);
       this.#job = undefined;
       this.#leftovers.add(before.live);
       this.retry();
-      // Back to a version that still runs: nothing has to be started.
-      if (this.#targets().length > 0 && this.#book.version(live).outcome === 'good') this.#serve(noTimings);
+      this.#resume();
     }
     return this.publish();
   }
 
   /** Someone acts on a failure: the next call may try again. */
   retry(): void {
-    this.#cancelRetry?.();
-    this.#cancelRetry = undefined;
-    this.#retryMs = retryMinMs;
+    this.#retry.reset();
     this.#sleep();
   }
 
@@ -154,21 +151,22 @@ export class AppMachine {
 
   /** @throws AppError of the failure, superseded, cancelled. */
   async ensure(request: EnsureRequest): Promise<EnsureResult> {
+    this.#closing.signal.throwIfAborted();
     const { live, pending, name } = this.record;
     const wanted = request.version ?? pending ?? live;
-    if (wanted !== live && wanted === pending) {
-      this.#pendingJob ??= new StartJob(name, wanted, (job) => this.#runPending(job));
-      return this.#joined(this.#pendingJob, request);
-    }
-    if (wanted !== live)
+    if (wanted !== live && wanted !== pending)
       throw new AppError('superseded', `version ${wanted} of ${name} is not the live one; version ${live} is`);
     if (this.#phase.kind === 'draining') this.#serve(this.#phase.timings); // a call takes it back
+    if (wanted !== live) {
+      this.#pendingJob ??= new StartJob(name, wanted, (job) => this.#run(job, []));
+      return this.#joined(this.#pendingJob, request);
+    }
     if (this.#phase.kind === 'serving' && this.#targets().length > 0 && request.suspects.length === 0) {
       return { version: live, targets: this.#targets().length, timings: this.#phase.timings };
     }
     if (!this.#job) {
       if (this.#phase.kind === 'failed') this.retry();
-      this.#job = new StartJob(name, live, (job) => this.#runLive(job, request.suspects));
+      this.#job = new StartJob(name, live, (job) => this.#run(job, request.suspects));
       this.publish();
     }
     return this.#joined(this.#job, request);
@@ -176,19 +174,20 @@ export class AppMachine {
 
   /** Sends the app to sleep when it has been idle for long enough. Called every so often. */
   considerIdle({ busy, lastMs }: { readonly busy: boolean; readonly lastMs: number }): void {
+    if (this.#job || this.#pendingJob) return;
     const idleMs = this.config.container.idle_shutdown_secs * 1_000;
-    if (idleMs === 0 || busy || this.#job || this.#pendingJob) return;
     const nowMs = this.#deps.clock.nowMs();
-    if (this.#phase.kind === 'serving' && this.#leftovers.any) this.#takeAway();
+    if (this.#phase.kind === 'serving' || this.#phase.kind === 'failed') this.#takeAwayAgain();
+    if (idleMs === 0 || busy) return;
     if (this.#phase.kind === 'asleep' || this.#phase.kind === 'failed') {
-      if (nowMs - Math.max(lastMs, this.#sleepingSinceMs) >= idleMs) this.#takeAway();
+      if (nowMs - Math.max(lastMs, this.#sleepingSinceMs) >= idleMs) this.#takeAwayAgain();
       return;
     }
     if (this.#phase.kind !== 'serving' || this.#book.version(this.record.live).spec.min_replicas > 0) return;
     if (nowMs - Math.max(lastMs, this.#phase.sinceMs) < idleMs) return;
     const phase: Phase = { ...this.#phase, kind: 'draining' };
     this.#phase = phase;
-    this.#drain(phase).catch((err: unknown) => {
+    this.#draining = this.#drain(phase).catch((err: unknown) => {
       if (this.#closing.signal.aborted) return;
       this.#deps.log.warn({ err, app: this.record.name }, 'going to zero failed; the app stays awake');
       if (this.#phase === phase) this.#serve(phase.timings);
@@ -199,10 +198,11 @@ export class AppMachine {
   async close(): Promise<void> {
     const error = new AppError('cancelled', 'the app is deleted or the agent stops');
     this.#closing.abort(error);
-    this.#cancelRetry?.();
+    this.#retry.reset();
     this.#job?.abort(error);
     this.#pendingJob?.abort(error);
-    await Promise.allSettled([this.#job?.result, this.#pendingJob?.result, this.#leftovers.idle()]);
+    const work = [this.#leftovers.idle(), this.#address.idle(), this.#draining];
+    await Promise.allSettled([this.#job?.result, this.#pendingJob?.result, ...work]);
   }
 
   async #joined(job: StartJob, request: EnsureRequest): Promise<EnsureResult> {
@@ -214,119 +214,115 @@ export class AppMachine {
     };
   }
 
-  async #runLive(job: StartJob, suspects: readonly string[]): Promise<StartTimings> {
+  /** The live version, or the pending one, which becomes live when it answers (or when there is no other any more). */
+  async #run(job: StartJob, suspects: readonly string[]): Promise<StartTimings> {
     try {
       await this.#leftovers.reclaim(job.version);
+      job.signal.throwIfAborted();
+      const { spec, config } = this.#book.run(job.version);
       // A volume has one writer: the old version ends before the new one starts.
-      if (this.#book.version(job.version).spec.volumes.length > 0) await this.#clearLeftovers();
-      const switching = this.config.kubernetes.strict_version_check ? 'before' : 'after';
-      const timings = await this.#attempts(job, switching, suspects);
+      if (spec.volumes.length > 0) await this.#clearLeftovers();
+      job.signal.throwIfAborted();
+      // While the app is served, its address leads to what is served.
+      const held = this.#job === job && this.#phase.kind !== 'serving';
+      const switching = held && config.kubernetes.strict_version_check ? 'before' : 'after';
+      if (switching === 'before') this.#address.letGo();
+      const timings = await attempts({ ...this.#deps, book: this.#book }, job, switching, suspects);
+      if (this.#pendingJob === job) this.#promotePending();
       this.#job = undefined;
       this.#answered(job.version, timings, switching);
       return timings;
     } catch (error) {
-      if (this.#job === job) this.#job = undefined;
-      if (job.signal.aborted) throw toAppError(job.signal.reason);
-      this.#liveFailed(job.version, toAppError(error));
-      throw error;
-    }
-  }
-
-  async #runPending(job: StartJob): Promise<StartTimings> {
-    try {
-      await this.#leftovers.reclaim(job.version);
-      const timings = await this.#attempts(job, 'after', []);
-      this.#pendingJob = undefined;
-      const before = this.record.live;
-      this.#book.point({ live: job.version, pending: null });
-      this.#leftovers.add(before);
-      this.#answered(job.version, timings, 'after');
-      return timings;
-    } catch (error) {
-      if (this.#pendingJob === job) this.#pendingJob = undefined;
-      if (job.signal.aborted) throw toAppError(job.signal.reason);
-      const failure = this.#fail(job.version, toAppError(error));
-      this.#book.point(
-        { pending: null },
-        this.#book.event('update.failed', `version ${this.record.live} stays live: ${failure.message}`, job.version),
-      );
-      this.#leftovers.add(job.version);
-      this.#takeAway();
-      this.publish();
-      throw error;
-    }
-  }
-
-  async #attempts(job: StartJob, switching: 'before' | 'after', suspects: readonly string[]): Promise<StartTimings> {
-    const onPhase = (phase: EnsureProgress['phase'], message: string): void => job.progress(phase, message);
-    const beganMs = this.#deps.clock.nowMs();
-    for (let attempt = 1; ; attempt += 1) {
-      const version = this.#book.version(job.version);
-      try {
-        const { timings, run } = await startVersion({
-          platform: this.#deps.platform,
-          run: this.#book.run(job.version),
-          switching,
-          suspects,
-          signal: job.signal,
-          now: () => this.#deps.clock.nowMs(),
-          onPhase,
-        });
-        if (run.pin.imageDigest !== null) this.#book.pinned(job.version, run.pin.imageDigest);
-        return timings;
-      } catch (error) {
-        const failed = toAppError(error);
-        const inTime = this.#deps.clock.nowMs() - beganMs < this.config.container.start_deadline_secs * 1_000;
-        const again = failed.code === 'platform_error' ? inTime : version.outcome === 'good' && attempt < maxAttempts;
-        if (job.signal.aborted || !again) throw failed;
-        this.#deps.log.warn(
-          { err: failed, app: this.record.name, version: job.version, attempt },
-          'start failed; tries again',
-        );
-        onPhase('queued', `try ${attempt} failed (${failed.code}); tries again`);
-        await sleep(this.#deps.clock, attemptPauseMs * Math.min(attempt, maxAttempts), job.signal);
+      if (job.signal.aborted) {
+        this.#leftovers.add(job.version); // whatever came of it by then
+        throw toAppError(job.signal.reason);
       }
+      if (this.#pendingJob === job) this.#pendingFailed(job.version, toAppError(error));
+      else this.#liveFailed(job.version, toAppError(error));
+      throw error;
     }
   }
 
-  #answered(version: number, timings: StartTimings, switching: 'before' | 'after'): void {
+  /** Nothing, or nothing any more, answers in place of the pending version: it is the live one from now on. */
+  #promotePending(): void {
+    const { live, pending } = this.record;
+    if (pending === null) return;
+    this.#cut(this.#job);
+    this.#job = this.#pendingJob;
+    this.#pendingJob = undefined;
+    this.#leftovers.add(live);
+    this.#book.point({ live: pending, pending: null });
+  }
+
+  #cut(job: StartJob | undefined): void {
+    if (!job) return;
+    job.abort(new AppError('superseded', `a newer version of ${this.record.name} than ${job.version} is wanted`));
+    this.#leftovers.add(job.version);
+  }
+
+  /** Back to a live version that still runs: nothing has to be started. */
+  #resume(): boolean {
+    const { live } = this.record;
+    if (this.#book.version(live).outcome !== 'good' || this.#targets().length === 0) return false;
+    if (!this.#leftovers.takeBack(live)) return false;
+    this.#serve(noTimings);
+    this.#address.pointTo(this.#book.run(live));
+    return true;
+  }
+
+  #answered(version: number, timings: StartTimings, switching: Switching): void {
     this.retry();
     const released = this.#book.answered(version, timings);
     if (released !== null) this.#leftovers.add(released);
     this.#serve(timings);
-    if (switching === 'after') this.#switchInBackground(version);
+    if (switching === 'after') this.#address.pointTo(this.#book.run(version));
     this.#takeAway();
   }
 
-  #liveFailed(version: number, error: AppError): void {
-    const failure = this.#fail(version, error);
-    const { good } = this.record;
-    const update = good !== null && good !== version;
+  #pendingFailed(version: number, error: AppError): void {
+    this.#pendingJob = undefined;
+    const { message } = this.#fail(version, error);
+    const event = this.#book.event('update.failed', `version ${this.record.live} stays live: ${message}`, version);
+    this.#book.point({ pending: null }, event);
     this.#leftovers.add(version);
-    if (update && this.config.on_failed_update === 'previous') {
-      this.#book.point(
-        { live: good, pending: null },
-        this.#book.event('update.reverted', `version ${good} is live again: ${failure.message}`, version),
-      );
-      this.#sleep();
-      if (this.#targets().length > 0) this.#serve(noTimings);
+    this.#takeAway();
+    this.publish();
+  }
+
+  /** A failed update with on_failed_update = "fail": no clock tries it again. */
+  #waitsForSomeone(version: number): boolean {
+    const { good } = this.record;
+    return good !== null && good !== version && this.config.on_failed_update === 'fail';
+  }
+
+  #liveFailed(version: number, error: AppError): void {
+    this.#job = undefined;
+    const { log, clock } = this.#deps;
+    if (this.#phase.kind === 'serving' && this.#targets().length > 0) {
+      log.warn({ err: error, app: this.record.name, version }, 'suspect targets could not be looked at; others answer');
       this.publish();
-      this.#switchInBackground(good);
-      this.#takeAway();
       return;
     }
-    this.#phase = { kind: 'failed', failure };
-    this.#sleepingSinceMs = this.#deps.clock.nowMs();
-    this.#takeAway();
-    // A failed update with on_failed_update = "fail" waits for someone to act; anything else may be tried again.
-    if (!update) {
-      this.#cancelRetry = this.#deps.clock.after(this.#retryMs, () => {
-        this.#sleep();
-        this.publish();
-      });
-      this.#retryMs = Math.min(this.#retryMs * 2, retryMaxMs);
+    const failure = this.#fail(version, error);
+    this.#leftovers.add(version);
+    const { good, pending } = this.record;
+    if (pending !== null) {
+      this.#sleep();
+      this.#promotePending();
+    } else if (this.#waitsForSomeone(version)) {
+      this.#phase = { kind: 'failed', failure };
+    } else if (good !== null && good !== version) {
+      const message = `version ${good} is live again: ${failure.message}`;
+      this.#book.point({ live: good }, this.#book.event('update.reverted', message, version));
+      this.#sleep();
+      if (!this.#resume()) this.#address.pointTo(this.#book.run(good));
+    } else {
+      this.#phase = { kind: 'failed', failure };
+      this.#retry.start();
     }
+    this.#sleepingSinceMs = clock.nowMs();
     this.publish();
+    this.#takeAway();
   }
 
   /** Asks routers to let go; only when none has a call goes the version to zero. A call meanwhile takes it back. */
@@ -362,29 +358,28 @@ export class AppMachine {
   }
 
   #takeAway(): void {
+    this.#clearedMs = this.#deps.clock.nowMs();
     this.#clearLeftovers().catch((err: unknown) =>
       this.#deps.log.error({ err, app: this.record.name }, 'clean-up failed'),
     );
   }
 
+  #takeAwayAgain(): void {
+    if (this.#leftovers.any && this.#deps.clock.nowMs() - this.#clearedMs >= clearAgainMs) this.#takeAway();
+  }
+
   /** Takes away versions that may run and are not served; what is being started is left alone. */
   #clearLeftovers(): Promise<void> {
-    const { live, kept, good } = this.record;
-    const spared = [this.#job?.version, this.#pendingJob?.version, this.#phase.kind === 'serving' ? live : undefined];
+    const { live } = this.record;
+    const { spec, outcome } = this.#book.version(live);
+    const stays = this.#phase.kind === 'serving' || (outcome === 'good' && spec.min_replicas > 0);
+    const spared = [this.#job?.version, this.#pendingJob?.version, stays ? live : undefined];
     const revision = this.#revision;
     return this.#leftovers.clear({
       spared: new Set(spared.filter((version) => version !== undefined)),
-      kept: new Set([live, kept, good].filter((version) => version !== null)),
-      settled: (signal) => this.#deps.settled(revision, false, signal),
+      isKept: (version) => [this.record.live, this.record.kept, this.record.good].includes(version),
+      settled: (countUnknown, signal) => this.#deps.settled(revision, countUnknown, signal),
       drainMs: this.config.update.drain_secs * 1_000,
-    });
-  }
-
-  #switchInBackground(version: number): void {
-    const run = this.#book.run(version);
-    this.#deps.platform.switchTo(run, this.#closing.signal).catch((err: unknown) => {
-      if (!this.#closing.signal.aborted)
-        this.#deps.log.error({ err, app: run.app, version }, 'the stable address could not be switched');
     });
   }
 

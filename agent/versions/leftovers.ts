@@ -19,17 +19,22 @@ interface LeftoversDeps {
 interface ClearPlan {
   /** Served or being started: left alone. */
   readonly spared: ReadonlySet<number>;
-  /** Stays at zero, with its objects. */
-  readonly kept: ReadonlySet<number>;
-  /** Resolves when routers send no new call to anything but what is served. */
-  readonly settled: (signal: AbortSignal) => Promise<unknown>;
+  /** Whether it stays at zero, with its objects. Asked when the time has come. */
+  readonly isKept: (version: number) => boolean;
+  /**
+   * Resolves when routers send no new call to anything but what is served. With `countUnknown` that goes for routers
+   * too that an earlier leader knew and that have not come back yet.
+   */
+  readonly settled: (countUnknown: boolean, signal: AbortSignal) => Promise<unknown>;
   /** Time for calls in flight, milliseconds. */
   readonly drainMs: number;
 }
 
 interface Task {
   readonly abort: AbortController;
-  readonly done: Promise<void>;
+  done: Promise<void>;
+  /** The platform has been told: it cannot be taken back as it is. */
+  ending: boolean;
 }
 
 export class Leftovers {
@@ -54,16 +59,14 @@ export class Leftovers {
   async clear(plan: ClearPlan): Promise<void> {
     for (const version of this.#versions) {
       if (plan.spared.has(version) || this.#tasks.has(version) || this.#deps.signal.aborted) continue;
-      const abort = new AbortController();
-      const done = this.#takeAway(version, plan, AbortSignal.any([abort.signal, this.#deps.signal])).finally(() => {
-        this.#tasks.delete(version);
-      });
-      this.#tasks.set(version, { abort, done });
+      const task: Task = { abort: new AbortController(), done: Promise.resolve(), ending: false };
+      this.#tasks.set(version, task);
+      task.done = this.#takeAway(version, plan, task).finally(() => this.#tasks.delete(version));
     }
     await this.idle();
   }
 
-  /** The version is wanted again; resolves when nothing is being done to it. */
+  /** The version is to be started; resolves when nothing is being done to it. */
   async reclaim(version: number): Promise<void> {
     const task = this.#tasks.get(version);
     task?.abort.abort(new AppError('cancelled', 'the version is wanted again'));
@@ -71,23 +74,36 @@ export class Leftovers {
     this.#versions.delete(version);
   }
 
+  /** The version is to be served as it runs. @returns false when it is being ended already: then it must be started. */
+  takeBack(version: number): boolean {
+    const task = this.#tasks.get(version);
+    if (task?.ending) return false;
+    task?.abort.abort(new AppError('cancelled', 'the version is served again'));
+    this.#versions.delete(version);
+    return true;
+  }
+
   /** Resolves when no task is under way. */
   async idle(): Promise<void> {
     await Promise.all([...this.#tasks.values()].map((task) => task.done));
   }
 
-  async #takeAway(version: number, plan: ClearPlan, signal: AbortSignal): Promise<void> {
+  async #takeAway(version: number, plan: ClearPlan, task: Task): Promise<void> {
     const { app, platform, release, log } = this.#deps;
+    const signal = AbortSignal.any([task.abort.signal, this.#deps.signal]);
     try {
-      await plan.settled(signal);
+      await plan.settled(platform.targets(app, version).length > 0, signal);
       const targets = platform.targets(app, version).map((target) => target.id);
       if (targets.length > 0) {
         const left = await release(app, targets, plan.drainMs, signal);
         if (left > 0) log.info({ app, version, left }, 'calls are still in flight at the end of update.drain_secs');
       }
       signal.throwIfAborted();
-      await (plan.kept.has(version) ? platform.stop(app, version, signal) : platform.discard(app, version, signal));
-      this.#versions.delete(version);
+      task.ending = true;
+      const kept = plan.isKept(version);
+      await (kept ? platform.stop(app, version, signal) : platform.discard(app, version, signal));
+      // No longer kept by now: it stays on the list, for the next time.
+      if (!kept || plan.isKept(version)) this.#versions.delete(version);
     } catch (error) {
       if (!signal.aborted)
         log.warn({ err: toAppError(error), app, version }, 'a version could not be taken away; tried again later');

@@ -2,20 +2,23 @@
 import { AppError, toAppError } from '../../shared/errors.ts';
 import type { EnsureProgress } from '../../shared/protocol/methods.ts';
 import type { StartTimings } from '../../shared/protocol/routes.ts';
+import type { Clock } from '../../shared/rpc/clock.ts';
 import type { Platform, VersionRun } from '../platform/platform.ts';
+
+/**
+ * before: nobody is served meanwhile, so the stable address is switched while the version starts, and the attempt ends
+ * when both are done (strict) · after: it is switched once the version has started, which nobody waits for (relaxed,
+ * and updates without a hold).
+ */
+export type Switching = 'before' | 'after';
 
 export interface StartRequest {
   readonly platform: Pick<Platform, 'pin' | 'start' | 'switchTo'>;
   readonly run: VersionRun;
-  /**
-   * before: nobody is served meanwhile, so the stable address is switched while the version starts, and the attempt ends
-   * when both are done (strict) · after: it is switched once the version has started, which nobody waits for (relaxed,
-   * and updates without a hold).
-   */
-  readonly switching: 'before' | 'after';
+  readonly switching: Switching;
   readonly suspects: readonly string[];
   readonly signal: AbortSignal;
-  readonly now: () => number;
+  readonly clock: Clock;
   readonly onPhase: (phase: EnsureProgress['phase'], message: string) => void;
 }
 
@@ -25,25 +28,39 @@ export interface StartOutcome {
   readonly run: VersionRun;
 }
 
+/** The start itself ends by the deadlines of the platform; a stable address that does not follow it is given this long. */
+const switchDeadlineMs = 30_000;
+
 /** @throws AppError as `Platform.pin` and `Platform.start` do; `cancelled` when the signal aborts. */
 export async function startVersion(request: StartRequest): Promise<StartOutcome> {
-  const { platform, signal, onPhase, suspects } = request;
-  const beganMs = request.now();
+  const { platform, signal, clock, onPhase, suspects } = request;
+  const beganMs = clock.nowMs();
   const run = await pinned(request);
   const inner = new AbortController();
   const either = AbortSignal.any([signal, inner.signal]);
-  const steps: Promise<unknown>[] = [platform.start(run, { signal: either, onPhase, suspects })];
+  let cancelDeadline: () => void = () => undefined;
+  const starting = platform.start(run, { signal: either, onPhase, suspects }).then(() => {
+    if (request.switching === 'after' || inner.signal.aborted) return;
+    cancelDeadline = clock.after(switchDeadlineMs, () => {
+      const message = `it answers, but the stable address of ${run.app} still leads to other versions`;
+      inner.abort(new AppError('platform_error', message, { phase: 'start' }));
+    });
+  });
+  const steps: Promise<unknown>[] = [starting];
   if (request.switching === 'before') steps.push(platform.switchTo(run, either));
   try {
     await Promise.all(steps);
   } catch (error) {
+    const late: unknown = inner.signal.reason;
     inner.abort(new AppError('cancelled', 'the start has failed', { cause: error }));
     // The other step ends by the signal: nothing goes on behind the failure.
     await Promise.allSettled(steps);
-    throw toAppError(error);
+    throw toAppError(late ?? error);
+  } finally {
+    cancelDeadline();
   }
   onPhase('ready', 'answers');
-  return { run, timings: { buildMs: null, rolloutMs: Math.round(request.now() - beganMs) } };
+  return { run, timings: { buildMs: null, rolloutMs: Math.round(clock.nowMs() - beganMs) } };
 }
 
 /** The digest is asked for once in the life of a version: a wake touches no registry. */

@@ -1,0 +1,131 @@
+/** What the tests of this folder stand on: records, routers that watch and acknowledge, and turns of the event loop. */
+import assert from 'node:assert/strict';
+import { appConfig, appSpec, type AppConfig, type AppSpecInput } from '../../shared/protocol/app-spec.ts';
+import type { Route } from '../../shared/protocol/routes.ts';
+import type { RouteHub } from '../routes/hub.ts';
+import type { AppRecord, VersionRecord } from '../store/records.ts';
+
+export const defaults: AppConfig = appConfig.parse({});
+
+export type SpecInput = Partial<AppSpecInput>;
+
+export function specOf(input: SpecInput = {}): VersionRecord['spec'] {
+  return appSpec.parse({ name: 'a', path: '/a', image: 'registry.example/a:1', ...input });
+}
+
+export function versionRecord(version: number, more: Partial<VersionRecord> = {}): VersionRecord {
+  return {
+    version,
+    spec: specOf(),
+    imageDigest: 'sha256:1',
+    sourceDigest: null,
+    outcome: 'declared',
+    failure: null,
+    timings: null,
+    createdAt: '2026-01-01T00:00:00.000Z',
+    createdBy: 'test',
+    ...more,
+  };
+}
+
+/** An app whose newest version is live, with all versions before it good. */
+export function appRecord(versions: readonly VersionRecord[], more: Partial<AppRecord> = {}): AppRecord {
+  const good = versions.filter(({ outcome }) => outcome === 'good').map(({ version }) => version);
+  const latest = Math.max(...versions.map(({ version }) => version));
+  return {
+    name: 'a',
+    host: '',
+    path: '/a',
+    live: latest,
+    pending: null,
+    good: good.at(-1) ?? null,
+    kept: good.at(-2) ?? null,
+    generation: 1,
+    latest,
+    createdAt: '2026-01-01T00:00:00.000Z',
+    updatedAt: '2026-01-01T00:00:00.000Z',
+    versions: new Map(versions.map((version) => [version.version, version])),
+    ...more,
+  };
+}
+
+export interface TestRouter {
+  /** Its route table now. */
+  readonly table: ReadonlyMap<string, Route>;
+  /** Every route it was ever told, as `app v1 ready`. */
+  readonly history: readonly string[];
+  /** False: items are kept back unacknowledged until it is set again. */
+  acknowledges: boolean;
+  leave(): Promise<void>;
+}
+
+/** A router on the hub, in memory. */
+export function createTestRouter(hub: RouteHub, name: string, nowMs: () => number): TestRouter {
+  const table = new Map<string, Route>();
+  const history: string[] = [];
+  const link = {};
+  const left = new AbortController();
+  let heardMs = nowMs();
+  let acknowledges = true;
+  let lastSeq = 0;
+  function acknowledge(): void {
+    heardMs = nowMs();
+    if (acknowledges) hub.acknowledge(link, lastSeq);
+  }
+  const done = hub.watch({
+    router: name,
+    link,
+    signal: left.signal,
+    lastHeardMs: () => heardMs,
+    async emit(item) {
+      const upsert = item.kind === 'snapshot' ? item.routes : item.upsert;
+      for (const route of upsert) {
+        table.set(route.app, route);
+        history.push(`${route.app} v${route.version} ${route.serving.state}`);
+      }
+      if (item.kind === 'delta') for (const app of item.remove) table.delete(app);
+      lastSeq = item.seq;
+      setImmediate(acknowledge);
+    },
+  });
+  return {
+    table,
+    history,
+    get acknowledges() {
+      return acknowledges;
+    },
+    set acknowledges(value) {
+      acknowledges = value;
+      acknowledge();
+    },
+    leave() {
+      left.abort();
+      return done;
+    },
+  };
+}
+
+/** Lets everything that is due run. */
+export async function turns(count = 20): Promise<void> {
+  for (let turn = 0; turn < count; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+}
+
+/** Waits, without a clock, until the condition holds. */
+export async function until(condition: () => boolean, what: string): Promise<void> {
+  for (let turn = 0; turn < 500; turn += 1) {
+    if (condition()) return;
+    await turns(1);
+  }
+  assert.fail(`never came: ${what}`);
+}
+
+/** Whether the promise has settled, once everything that is due has run. */
+export async function isDone(promise: Promise<unknown>): Promise<boolean> {
+  let done = false;
+  promise.then(
+    () => (done = true),
+    () => (done = true),
+  );
+  await turns();
+  return done;
+}
