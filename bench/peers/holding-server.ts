@@ -1,0 +1,15 @@
+/** A peer for bench/hold.ts: node:http that keeps every call but `/count` and `/warm` unanswered, and no more than that. */
+import { createServer, type ServerResponse } from 'node:http';
+import { announce } from '../programs/announce.ts';
+
+const held = new Set<ServerResponse>();
+
+const server = createServer((req, res) => {
+  if (req.url === '/count') res.end(String(held.size));
+  else if (req.url === '/warm') res.end();
+  else {
+    held.add(res);
+    res.once('close', () => held.delete(res));
+  }
+});
+announce(server);

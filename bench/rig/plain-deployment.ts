@@ -1,0 +1,136 @@
+/** The peer of bench/wake.ts: a plain Deployment of the test app with a Service, scaled from zero to one and back. */
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { KubeApi } from '../../agent/platform/kubernetes/api.ts';
+import { kubectl } from '../../test/e2e/cluster.ts';
+import { testImage } from '../../test/e2e/scenario.ts';
+import { callOnce } from './callers.ts';
+import type { Bench } from './question.ts';
+import { until } from './until.ts';
+
+const plainNamespace = 'holdfast-bench-plain';
+const port = 8_080;
+const zeroWithinMs = 90_000;
+const readyWithinMs = 60_000;
+/** How often the Deployment is looked at; what others that poll do is slower. */
+const lookEveryMs = 20;
+const attemptMs = 2_000;
+
+export interface PlainWake {
+  /** From the change of `replicas` to Ready. */
+  readonly readyMs: number;
+  /** From the change of `replicas` to the answer of the ClusterIP. */
+  readonly answeredMs: number;
+}
+
+/** @returns what scales the Deployment to one and back, and tells how long the first took. */
+export async function startPlain(bench: Bench, api: KubeApi): Promise<() => Promise<PlainWake>> {
+  const { signal, folder } = bench;
+  bench.after(() => removeNamespaces(plainNamespace));
+  const file = join(folder, 'plain.json');
+  await writeFile(file, JSON.stringify({ apiVersion: 'v1', kind: 'List', items: plainObjects() }));
+  await kubectl('apply', '-f', file);
+  const service = await api.request<{ spec: { clusterIP: string } }>({
+    method: 'GET',
+    path: `/api/v1/namespaces/${plainNamespace}/services/plain`,
+    signal,
+  });
+  const scale = (replicas: number): Promise<unknown> =>
+    api.request({
+      method: 'PATCH',
+      path: `/apis/apps/v1/namespaces/${plainNamespace}/deployments/plain/scale`,
+      contentType: 'application/merge-patch+json',
+      body: { spec: { replicas } },
+      signal,
+    });
+  return async () => {
+    const look = { withinMs: readyWithinMs, everyMs: lookEveryMs, signal };
+    const startMs = performance.now();
+    await scale(1);
+    await until({ ...look, what: 'the plain pod is Ready' }, async () =>
+      (await podsIn(api, plainNamespace, signal)).some(({ status }) =>
+        status.conditions?.some(({ type, status }) => type === 'Ready' && status === 'True'),
+      ),
+    );
+    const readyMs = performance.now() - startMs;
+    const answeredMs = (await firstAnswer(service.spec.clusterIP, signal)) - startMs;
+    await scale(0);
+    await zero(api, plainNamespace, signal);
+    return { readyMs, answeredMs };
+  };
+}
+
+/**
+ * A new attempt each time, whatever became of those before: one whose SYN is lost, while the Service has no endpoint, would
+ * send it again only a second later. @returns when the first one was answered.
+ */
+async function firstAnswer(host: string, signal: AbortSignal): Promise<number> {
+  const enough = new AbortController();
+  const attempts: Promise<void>[] = [];
+  let firstMs = Infinity;
+  const attempt = (): Promise<void> =>
+    callOnce({ host, port }, '/', AbortSignal.any([signal, enough.signal, AbortSignal.timeout(attemptMs)])).then(
+      () => {
+        firstMs = Math.min(firstMs, performance.now());
+      },
+      () => undefined,
+    );
+  const wait = { withinMs: readyWithinMs, everyMs: lookEveryMs, what: 'the ClusterIP answers', signal };
+  try {
+    await until(wait, async () => {
+      attempts.push(attempt());
+      return firstMs !== Infinity;
+    });
+  } finally {
+    enough.abort();
+    await Promise.all(attempts);
+  }
+  return firstMs;
+}
+
+function plainObjects(): readonly unknown[] {
+  const labels = { app: 'plain' };
+  const metadata = { name: 'plain', namespace: plainNamespace };
+  const container = {
+    name: 'app',
+    image: testImage(),
+    ports: [{ containerPort: port }],
+    readinessProbe: { httpGet: { path: '/healthz', port }, periodSeconds: 1 },
+  };
+  return [
+    { apiVersion: 'v1', kind: 'Namespace', metadata: { name: plainNamespace } },
+    { apiVersion: 'v1', kind: 'Service', metadata, spec: { selector: labels, ports: [{ port }] } },
+    {
+      apiVersion: 'apps/v1',
+      kind: 'Deployment',
+      metadata,
+      spec: {
+        replicas: 0,
+        selector: { matchLabels: labels },
+        template: {
+          metadata: { labels },
+          spec: { automountServiceAccountToken: false, containers: [container] },
+        },
+      },
+    },
+  ];
+}
+
+interface Pod {
+  readonly status: { readonly conditions?: readonly { readonly type: string; readonly status: string }[] };
+}
+
+async function podsIn(api: KubeApi, where: string, signal: AbortSignal): Promise<readonly Pod[]> {
+  const path = `/api/v1/namespaces/${where}/pods`;
+  return (await api.request<{ items: Pod[] }>({ method: 'GET', path, signal })).items;
+}
+
+/** No pod is there, not even one that ends: it would take CPU time from the next start. */
+export async function zero(api: KubeApi, where: string, signal: AbortSignal): Promise<void> {
+  const wait = { withinMs: zeroWithinMs, everyMs: 100, what: `no pod in ${where}`, signal };
+  await until(wait, async () => (await podsIn(api, where, signal)).length === 0);
+}
+
+export async function removeNamespaces(...names: string[]): Promise<void> {
+  await kubectl('delete', 'namespace', ...names, '--ignore-not-found');
+}

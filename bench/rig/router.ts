@@ -1,0 +1,38 @@
+/** The router as it is shipped: `node router/main.ts` with a configuration that says only what this machine needs. */
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { request } from 'undici';
+import type { Bench } from './question.ts';
+import type { Running } from './processes.ts';
+import { until } from './until.ts';
+
+const readyWithinMs = 30_000;
+
+/** Resolves when the router has a route table. */
+export async function startRouter(
+  { processes, folder, signal }: Pick<Bench, 'processes' | 'folder' | 'signal'>,
+  options: { readonly agentUrl: string; readonly token: string; readonly cores?: string | undefined },
+): Promise<Running> {
+  const config = join(folder, 'router.toml');
+  const text = `[router]
+listen_host = "127.0.0.1"
+listen_port = 0
+admin_port = 0
+agent_url = "${options.agentUrl}"
+token = "${options.token}"
+drain_delay_secs = 0
+drain_timeout_secs = 2
+`;
+  await writeFile(config, text, { mode: 0o600 });
+  const router = await processes.start({
+    name: 'router',
+    args: [new URL('../../router/main.ts', import.meta.url), '--config', config],
+    cores: options.cores,
+  });
+  await until({ withinMs: readyWithinMs, everyMs: 50, what: 'the router is ready', signal }, async () => {
+    const { statusCode, body } = await request(`http://127.0.0.1:${router.hello.adminPort}/readyz`, { signal });
+    await body.dump();
+    return statusCode === 200;
+  });
+  return router;
+}
