@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { request } from 'undici';
 import { systemClock } from '../shared/rpc/clock.ts';
 import { sleep } from '../shared/sleep.ts';
-import { callOnce, Callers, msBetween } from './rig/callers.ts';
+import { callOnce, Callers, msBetween, type Answers } from './rig/callers.ts';
 import { rssBytes } from './rig/machine.ts';
 import type { Bench, Question } from './rig/question.ts';
 import { Stack } from './rig/stack.ts';
@@ -53,6 +53,8 @@ interface Round {
   readonly releaseMs: number;
   /** The same calls again on the same connections, nothing held. */
   readonly burstMs: number;
+  /** And on as many connections to the app itself. */
+  readonly directMs: number;
 }
 
 async function holdInRouter(bench: Bench, stack: Stack, gate: string): Promise<Omit<Round, 'peerBytes'>> {
@@ -79,10 +81,13 @@ async function holdInRouter(bench: Bench, stack: Stack, gate: string): Promise<O
     await rm(gate);
     callers.send('/held');
     const burst = await callers.answered();
+    const app = saidBy(released);
+    const direct = await callDirectly(app.port, options.calls, signal);
     round = {
       routerBytes: bytes / options.calls,
-      releaseMs: msBetween(BigInt(released.body), released.lastAnswerNs),
+      releaseMs: msBetween(app.openedNs, released.lastAnswerNs),
       burstMs: msBetween(burst.sentNs, burst.lastAnswerNs),
+      directMs: msBetween(direct.sentNs, direct.lastAnswerNs),
     };
   } finally {
     callers.close();
@@ -90,6 +95,26 @@ async function holdInRouter(bench: Bench, stack: Stack, gate: string): Promise<O
   await stack.asleep('held');
   await router.stop();
   return round;
+}
+
+async function callDirectly(port: number, count: number, signal: AbortSignal): Promise<Answers> {
+  const callers = await Callers.connect({ port }, count, signal);
+  try {
+    callers.send('/');
+    return await callers.answered();
+  } finally {
+    callers.close();
+  }
+}
+
+/** Where the app listens, and since when. */
+function saidBy({ body }: Answers): { readonly port: number; readonly openedNs: bigint } {
+  // The router may have framed it in chunks.
+  const { port, openedNs } = JSON.parse(body.slice(body.indexOf('{'), body.indexOf('}') + 1)) as {
+    port: string;
+    openedNs: string;
+  };
+  return { port: Number(port), openedNs: BigInt(openedNs) };
 }
 
 async function holdInPeer(bench: Bench): Promise<number> {
@@ -153,7 +178,7 @@ async function wakeAgain(bench: Bench, stack: Stack): Promise<Wake[]> {
     const woken = await callOnce({ port }, '/woken', signal);
     const warm = await callOnce({ port }, '/woken', signal);
     wakes.push({
-      releaseMs: msBetween(BigInt(woken.body), woken.firstByteNs),
+      releaseMs: msBetween(saidBy(woken).openedNs, woken.firstByteNs),
       wholeMs: msBetween(woken.sentNs, woken.firstByteNs),
       warmMs: msBetween(warm.sentNs, warm.firstByteNs),
     });
@@ -178,7 +203,7 @@ function report(
       rounds.map((round) => round[key] / 1_000),
       1,
     );
-  const ms = (key: 'releaseMs' | 'burstMs'): string =>
+  const ms = (key: 'releaseMs' | 'burstMs' | 'directMs'): string =>
     spread(
       rounds.map((round) => round[key]),
       0,
@@ -201,6 +226,15 @@ function report(
         ms('burstMs'),
         spread(
           rounds.map(({ releaseMs, burstMs }) => releaseMs / burstMs),
+          2,
+        ),
+      ],
+      [
+        'the same calls at once through the router, warm, ms; peer: straight to the app',
+        ms('burstMs'),
+        ms('directMs'),
+        spread(
+          rounds.map(({ burstMs, directMs }) => burstMs / directMs),
           2,
         ),
       ],

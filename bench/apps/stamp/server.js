@@ -1,5 +1,5 @@
 /**
- * The app of bench/hold.ts: answers with the time at which its port was open, nanoseconds on the machine's monotonic clock.
+ * The app of bench/hold.ts: answers with its port and the time at which that was open, nanoseconds on the machine's monotonic clock.
  * With GATE it opens its port only when the file of that name is there.
  */
 import { existsSync } from 'node:fs';
@@ -8,7 +8,9 @@ import { createServer } from 'node:http';
 const { GATE, PORT } = process.env;
 let openedNs = 0n;
 
-const server = createServer((_request, response) => response.end(String(openedNs)));
+const server = createServer((_request, response) =>
+  response.end(JSON.stringify({ port: PORT, openedNs: String(openedNs) })),
+);
 
 function open() {
   // Without a host, Node opens the port within this call.
