@@ -70,7 +70,7 @@ async function callOnce(
   try {
     const { statusCode, headers: answered, body } = await request(url, { dispatcher, headers });
     const text = await body.text();
-    const held = /^hold;/.test(String(answered['server-timing'] ?? ''));
+    const held = String(answered['server-timing'] ?? '').startsWith('hold;');
     return { startMs, endMs: performance.now(), status: statusCode, body: text, held, error: undefined };
   } catch (error) {
     const { code, message } = error as { code?: string; message: string };
