@@ -1,5 +1,5 @@
 /** What routers speak: `routes.watch`, its acknowledgements, and `activity.report`. */
-import { AppError } from '../../shared/errors.ts';
+import { AppError, toAppError } from '../../shared/errors.ts';
 import { agentNotifications, type RouterMethods } from '../../shared/protocol/methods.ts';
 import type { NotificationHandlers } from '../../shared/rpc/types.ts';
 import type { AgentHandlers, HandlerDeps } from './handlers.ts';
@@ -10,7 +10,13 @@ export function routeHandlers({ lead }: HandlerDeps): Pick<AgentHandlers, 'route
       if (!peer) throw new AppError('invalid_request', 'routes.watch needs a WebSocket: routers acknowledge each item');
       const { hub, links } = lead();
       links.add(router, peer);
-      await hub.watch({ router, link: peer, emit, signal, lastHeardMs: () => peer.lastHeardMs });
+      try {
+        await hub.watch({ router, link: peer, emit, signal, lastHeardMs: () => peer.lastHeardMs });
+      } catch (error) {
+        // It dials anew, and begins with a snapshot.
+        if (toAppError(error).code === 'deadline_exceeded') void peer.close(1008, 'pushes are not acknowledged');
+        throw error;
+      }
       return {};
     },
     'activity.report': async ({ router, apps }) => {

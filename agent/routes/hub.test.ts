@@ -180,3 +180,39 @@ test('an acknowledgement of something never sent counts for nothing', async (t) 
   await settled;
   await router.leave();
 });
+
+test('a router that is heard but does not acknowledge is cut after a lease, and not waited for after another', async (t) => {
+  const { hub, clock } = ground(t);
+  const done = hub.watch({
+    router: 'deaf',
+    link: {},
+    signal: t.signal,
+    lastHeardMs: () => clock.nowMs(),
+    emit: async () => undefined,
+  });
+  const cut = assert.rejects(done, { code: 'deadline_exceeded' });
+  const settled = settle(hub, hub.publish(route('a')), t);
+  await isDone(Promise.resolve());
+  clock.advance(1_000);
+  await cut;
+  assert.equal(await isDone(settled), false);
+  clock.advance(1_000);
+  assert.deepEqual(await settled, { acknowledged: 0, expired: 1 });
+});
+
+test('a router that acknowledges is never cut, however long nothing changes', async (t) => {
+  const { hub, watch, clock } = ground(t);
+  const router = watch('r');
+  await isDone(Promise.resolve());
+  router.ack();
+  for (let lease = 0; lease < 5; lease += 1) {
+    clock.advance(900);
+    hub.publish(route('a', lease + 1));
+    await isDone(Promise.resolve());
+    clock.advance(90);
+    router.ack();
+    clock.advance(5_000);
+  }
+  assert.equal(hub.routers.length, 1);
+  await router.leave();
+});

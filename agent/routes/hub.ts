@@ -2,6 +2,7 @@
  * The route table as routers should have it, pushed to each and acknowledged by each. `settled` is what the strict
  * version check rests on: it resolves when no router can treat a later call by an older table.
  */
+import { AppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
 import type { Route, RoutesItem } from '../../shared/protocol/routes.ts';
 import type { Clock } from '../../shared/rpc/clock.ts';
@@ -34,7 +35,10 @@ export interface RouteHub {
   publish(route: Route): number;
   remove(app: string): number;
   readonly revision: number;
-  /** Pushes until the signal aborts; the promise ends then. */
+  /**
+   * Pushes until the signal aborts; the promise ends then.
+   * @throws AppError deadline_exceeded when the router has not acknowledged a push for a lease: the link is of no use.
+   */
   watch(options: WatchOptions): Promise<void>;
   acknowledge(link: object, seq: number): void;
   /**
@@ -62,6 +66,9 @@ interface Watch {
   ackedSeq: number;
   ackedRevision: number;
   wake: () => void;
+  /** Set while something is to be acknowledged. */
+  cancelOverdue: (() => void) | undefined;
+  readonly overdue: PromiseWithResolvers<never>;
 }
 
 interface RouterRecord {
@@ -82,12 +89,27 @@ export function createRouteHub(deps: { readonly clock: Clock; readonly leaseMs: 
   let revision = 0;
   let closed = false;
 
-  function later(callback: () => void, ms: number): void {
+  function later(callback: () => void, ms: number): () => void {
     const cancel = clock.after(Math.max(1, ms), () => {
       timers.delete(cancel);
       callback();
     });
     timers.add(cancel);
+    return () => {
+      cancel();
+      timers.delete(cancel);
+    };
+  }
+
+  /** A router that is heard and does not acknowledge would be waited for without end. */
+  function expectAck(watch: Watch, seq: number): void {
+    watch.cancelOverdue ??= later(() => {
+      watch.cancelOverdue = undefined;
+      if (watch.ackedSeq < seq) {
+        const message = `router ${watch.options.router} has not acknowledged push ${seq} for ${leaseMs} ms`;
+        watch.overdue.reject(new AppError('deadline_exceeded', message));
+      } else if (watch.ackedSeq < watch.sentSeq) expectAck(watch, watch.sentSeq);
+    }, leaseMs);
   }
 
   function changed(app: string, route: Route | null): number {
@@ -106,15 +128,15 @@ export function createRouteHub(deps: { readonly clock: Clock; readonly leaseMs: 
   function forget(router: string, record: RouterRecord): void {
     if (closed || record.watch || records.get(router) !== record) return;
     const leftMs = record.lastHeardMs + leaseMs - clock.nowMs();
-    if (leftMs > 0) return later(() => forget(router, record), leftMs);
+    if (leftMs > 0) return void later(() => forget(router, record), leftMs);
     records.delete(router);
     log.warn({ router }, 'lease of a router has run out');
     for (const listener of goneListeners) listener(router);
     recheck();
   }
 
-  async function push(watch: Watch): Promise<void> {
-    const { signal, emit } = watch.options;
+  async function push(watch: Watch, signal: AbortSignal): Promise<void> {
+    const { emit } = watch.options;
     const send = async (item: RoutesItem): Promise<void> => {
       watch.sentSeq = item.seq;
       await emit(item);
@@ -122,6 +144,7 @@ export function createRouteHub(deps: { readonly clock: Clock; readonly leaseMs: 
     // The snapshot covers the revision at its beginning; what changes while it is sent is dirty and follows as a delta.
     const covered = revision;
     const all = [...routes.values()];
+    expectAck(watch, Math.max(1, Math.ceil(all.length / snapshotChunk)));
     for (let start = 0; start === 0 || start < all.length; start += snapshotChunk) {
       const more = start + snapshotChunk < all.length;
       const seq = watch.sentSeq + 1;
@@ -144,6 +167,7 @@ export function createRouteHub(deps: { readonly clock: Clock; readonly leaseMs: 
       watch.dirty.clear();
       const seq = watch.sentSeq + 1;
       watch.unacked.set(seq, revision);
+      expectAck(watch, seq);
       await send({ kind: 'delta', seq, upsert, remove });
     }
   }
@@ -171,16 +195,23 @@ export function createRouteHub(deps: { readonly clock: Clock; readonly leaseMs: 
         ackedSeq: 0,
         ackedRevision: -1,
         wake: () => undefined,
+        cancelOverdue: undefined,
+        overdue: Promise.withResolvers<never>(),
       };
+      const ended = new AbortController();
+      const signal = AbortSignal.any([options.signal, ended.signal]);
       const record = records.get(options.router) ?? { watch: undefined, lastHeardMs: clock.nowMs() };
       record.watch = watch;
       records.set(options.router, record);
       const stop = (): void => watch.wake();
       options.signal.addEventListener('abort', stop, { once: true });
       try {
-        await push(watch);
+        await Promise.race([push(watch, signal), watch.overdue.promise]);
       } finally {
         options.signal.removeEventListener('abort', stop);
+        watch.cancelOverdue?.();
+        ended.abort(); // the push ends with its link at the latest
+        watch.wake();
         // A router that came back by a new link before the old one was known to be dead keeps the new one.
         if (record.watch === watch) {
           record.watch = undefined;
@@ -207,7 +238,7 @@ export function createRouteHub(deps: { readonly clock: Clock; readonly leaseMs: 
         const waitedFor = new Set(records.keys());
         const barrier = (): void => {
           const unknownUntilMs = countUnknown ? beganAtMs + leaseMs : 0;
-          if (clock.nowMs() < unknownUntilMs) return later(barrier, unknownUntilMs - clock.nowMs());
+          if (clock.nowMs() < unknownUntilMs) return void later(barrier, unknownUntilMs - clock.nowMs());
           for (const record of records.values()) {
             if ((record.watch?.ackedRevision ?? -1) < wanted) return;
           }
