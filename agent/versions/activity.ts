@@ -17,6 +17,8 @@ interface Last {
 
 export function createActivityLog({ now }: { readonly now: () => number }): ActivityLog {
   const routers = new Map<string, Map<string, Last>>();
+  /** Of routers that are gone: when a call last began or ended, by app. */
+  const gone = new Map<string, number>();
   return {
     report(router, apps) {
       const known = routers.get(router) ?? new Map<string, Last>();
@@ -28,11 +30,12 @@ export function createActivityLog({ now }: { readonly now: () => number }): Acti
       }
     },
     forget(router) {
-      for (const last of routers.get(router)?.values() ?? []) last.busy = false;
+      for (const [app, { lastMs }] of routers.get(router) ?? []) gone.set(app, Math.max(lastMs, gone.get(app) ?? 0));
+      routers.delete(router);
     },
     of(app) {
       let busy = false;
-      let lastMs = 0;
+      let lastMs = gone.get(app) ?? 0;
       for (const apps of routers.values()) {
         const last = apps.get(app);
         if (!last) continue;
