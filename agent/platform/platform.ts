@@ -71,7 +71,8 @@ export interface Platform {
 
   /**
    * After the agent became leader: given every version that may run (live, pending and previous of each app), looks at what
-   * does, takes charge of it (so that `targets` tells what answers) and removes objects of apps that are not named.
+   * does, takes charge of it (so that `targets` tells what answers) and removes objects of apps and versions that are not
+   * named.
    */
   adopt(runs: readonly VersionRun[], signal: AbortSignal): Promise<void>;
 

@@ -60,14 +60,11 @@ export function createAppStore({ db }: { readonly db: Database }): AppStore {
     async load() {
       const { rows } = await db.query<AppRow>(`${selectApps} order by a.name`);
       const versions = await db.query<VersionRow & { app_id: string }>(
-        `select v.* from versions v join apps a on a.id = v.app_id and v.version in (a.live_version, a.pending_version, a.good_version)`,
+        `select v.* from versions v join (${selectApps}) a on a.id = v.app_id
+         and v.version in (a.live_version, a.pending_version, a.good_version, a.kept)`,
       );
-      return rows.map((row) =>
-        toApp(
-          row,
-          versions.rows.filter((v) => v.app_id === row.id),
-        ),
-      );
+      const byApp = Map.groupBy(versions.rows, (version) => version.app_id);
+      return rows.map((row) => toApp(row, byApp.get(row.id) ?? []));
     },
     async declare(epoch, declaration) {
       await db

@@ -37,7 +37,7 @@ export interface AppRecord {
   readonly latest: number;
   readonly createdAt: string;
   readonly updatedAt: string;
-  /** At least live, pending and good. */
+  /** At least live, pending, good and kept. */
   readonly versions: ReadonlyMap<number, VersionRecord>;
 }
 
