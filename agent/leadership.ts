@@ -35,14 +35,14 @@ interface LeadershipDeps {
 
 /** @throws AppError store_unavailable, platform_error: try again. */
 export async function takeLead(deps: LeadershipDeps, signal: AbortSignal): Promise<Leadership> {
-  const { store, platform, defaults, clock, log } = deps;
+  const { store, platform, defaults, clock, log, onFenced } = deps;
   const epoch = await store.takeLead(deps.holder);
-  const outbox = createOutbox({ store, epoch, log, onFenced: deps.onFenced });
+  const outbox = createOutbox({ store, epoch, clock, log, onFenced });
   const hub = createRouteHub({ clock, leaseMs: deps.routerLeaseMs, log });
   const links = createRouterLinks({ log });
   const activity = createActivityLog({ now: () => clock.nowMs() });
   hub.onGone((router) => activity.forget(router));
-  const engine = new Engine({ platform, store, outbox, epoch, hub, links, activity, defaults, clock, log });
+  const engine = new Engine({ platform, store, outbox, epoch, hub, links, activity, defaults, clock, log, onFenced });
   const close = async (): Promise<void> => {
     await engine.close();
     hub.close();

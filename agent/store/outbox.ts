@@ -2,9 +2,9 @@
  * What the agent learns while it runs versions, written in order and behind the request path: a wake must not wait for
  * Postgres, and while Postgres is away nothing is lost up to a bound.
  */
-import type { AppError } from '../../shared/errors.ts';
-import { toAppError } from '../../shared/errors.ts';
+import { AppError, toAppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
+import type { Clock } from '../../shared/rpc/clock.ts';
 import type { AppStore, Progress } from './app-store.ts';
 
 export interface Outbox {
@@ -13,28 +13,34 @@ export interface Outbox {
   readonly size: number;
   /** Resolves when everything added so far is written; rejects when `signal` aborts first. */
   flushed(signal: AbortSignal): Promise<void>;
+  /** Takes no more, and writes what waits unless Postgres is away. */
   close(): Promise<void>;
 }
 
 interface OutboxDeps {
   readonly store: Pick<AppStore, 'record'>;
   readonly epoch: number;
+  readonly clock: Clock;
   readonly log: Log;
   /** Another agent leads: nothing more will be written. */
   readonly onFenced: (error: AppError) => void;
   readonly maxItems?: number;
   readonly retryMs?: number;
+  /** Longest time for what waits when the agent stops; the statement under way comes on top. */
+  readonly closeMs?: number;
 }
 
-export function createOutbox({ store, epoch, log, onFenced, maxItems = 10_000, retryMs = 500 }: OutboxDeps): Outbox {
+export function createOutbox(deps: OutboxDeps): Outbox {
+  const { store, epoch, clock, log, onFenced, maxItems = 10_000, retryMs = 500, closeMs = 3_000 } = deps;
   const items: Progress[] = [];
   const idleListeners = new Set<() => void>();
   let running: Promise<void> | undefined;
   let closed = false;
+  let givenUp = false;
   let wakeUp: (() => void) | undefined;
 
   async function run(): Promise<void> {
-    while (items.length > 0 && !closed) {
+    while (items.length > 0 && !givenUp) {
       const item = items[0];
       if (!item) break;
       try {
@@ -46,7 +52,8 @@ export function createOutbox({ store, epoch, log, onFenced, maxItems = 10_000, r
           items.length = 0;
           onFenced(appError);
         } else if (appError.code === 'store_unavailable') {
-          await pause();
+          if (closed) givenUp = true;
+          else await pause();
         } else {
           // Not a matter of time: trying again would block everything behind it.
           log.error({ err: error, app: item.app }, 'a record could not be written and is dropped');
@@ -60,9 +67,9 @@ export function createOutbox({ store, epoch, log, onFenced, maxItems = 10_000, r
 
   function pause(): Promise<void> {
     return new Promise((resolve) => {
-      const timer = setTimeout(resolve, retryMs);
+      const cancel = clock.after(retryMs, resolve);
       wakeUp = () => {
-        clearTimeout(timer);
+        cancel();
         resolve();
       };
     });
@@ -89,7 +96,8 @@ export function createOutbox({ store, epoch, log, onFenced, maxItems = 10_000, r
         const done = (): void => {
           idleListeners.delete(done);
           signal.removeEventListener('abort', aborted);
-          resolve();
+          if (items.length === 0) resolve();
+          else reject(new AppError('store_unavailable', 'the agent stops before everything is written'));
         };
         const aborted = (): void => {
           idleListeners.delete(done);
@@ -103,7 +111,12 @@ export function createOutbox({ store, epoch, log, onFenced, maxItems = 10_000, r
     async close() {
       closed = true;
       wakeUp?.();
+      const cancel = clock.after(closeMs, () => {
+        givenUp = true;
+      });
       await running;
+      cancel();
+      if (items.length > 0) log.warn({ records: items.length }, 'records were not written: Postgres is away or slow');
     },
   };
 }

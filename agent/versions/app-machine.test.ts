@@ -28,10 +28,14 @@ const good = (version: number, spec: SpecInput = {}): VersionRecord =>
   versionRecord(version, { outcome: 'good', spec: specOf(spec) });
 const fresh = (version: number, spec: SpecInput = {}): VersionRecord => versionRecord(version, { spec: specOf(spec) });
 
+/** Longer than any test lets pass at once. */
+const leaseMs = 3_600_000;
+
 function ground(t: TestContext, record: AppRecord) {
   const clock = createManualClock();
   const platform = createFakePlatform();
-  const hub = createRouteHub({ clock, leaseMs: 1_000, log: silentLog });
+  const hub = createRouteHub({ clock, leaseMs, log: silentLog });
+  clock.advance(leaseMs); // One has passed since the leader began.
   const written: Progress[] = [];
   /** Calls that routers still have, by version of the target. */
   const inFlight = new Map<number, Promise<number>>();
@@ -58,7 +62,6 @@ function ground(t: TestContext, record: AppRecord) {
     record,
   );
   platform.onTargets((_app, version) => machine.targetsChanged(version));
-  clock.advance(1_000); // A lease has passed since the leader began.
   machine.publish();
   const router = createTestRouter(hub, 'r', () => clock.nowMs());
   t.after(async () => {

@@ -17,6 +17,7 @@ import type { AppRecord } from '../store/records.ts';
 import type { ActivityLog } from './activity.ts';
 import { AppMachine, type MachineDeps } from './app-machine.ts';
 import { planApply, planRollback } from './plan.ts';
+import { Removals } from './removals.ts';
 
 interface EngineDeps {
   readonly platform: Platform;
@@ -29,6 +30,8 @@ interface EngineDeps {
   readonly defaults: AppConfig;
   readonly clock: Clock;
   readonly log: Log;
+  /** Another agent leads already, says Postgres. */
+  readonly onFenced: (error: AppError) => void;
 }
 
 export interface ApplyResult {
@@ -40,7 +43,7 @@ const idleCheckMs = 500;
 const commitPrepareMs = 5_000;
 /** How long a declaration that promises nothing about routers waits for them all the same. */
 const courtesyMs = 1_000;
-const removeRetryMs = 2_000;
+const reloadMs = 2_000;
 const pinTimeoutMs = 6_000;
 const maxDeclarationsWaiting = 100;
 
@@ -48,7 +51,10 @@ export class Engine {
   readonly #deps: EngineDeps;
   readonly #machines = new Map<string, AppMachine>();
   readonly #closing = new AbortController();
-  readonly #background = new Set<Promise<void>>();
+  readonly #removals: Removals;
+  /** A declaration may be in Postgres that is not here. */
+  #unsure = false;
+  #reloading: Promise<void> = Promise.resolve();
   #turn: Promise<unknown> = Promise.resolve();
   #waiting = 0;
   #unsubscribe: (() => void) | undefined;
@@ -56,6 +62,7 @@ export class Engine {
 
   constructor(deps: EngineDeps) {
     this.#deps = deps;
+    this.#removals = new Removals({ ...deps, signal: this.#closing.signal });
   }
 
   /** Loads every app, takes over what runs, publishes the routes. @throws AppError store_unavailable */
@@ -89,10 +96,10 @@ export class Engine {
     return [...this.#machines.values()].toSorted((a, b) => (a.record.name < b.record.name ? -1 : 1));
   }
 
-  apply(specs: readonly AppSpec[], dryRun: boolean, actor: string): Promise<ApplyResult> {
-    return this.#serially(async () => {
+  async apply(specs: readonly AppSpec[], dryRun: boolean, actor: string): Promise<ApplyResult> {
+    const changes = await this.#serially(async () => {
       const pins = await this.#pin(specs);
-      const { changes, declaration } = planApply({
+      const plan = planApply({
         specs,
         pins,
         records: this.#records(),
@@ -101,29 +108,39 @@ export class Engine {
         actor,
         now: new Date().toISOString(),
       });
-      if (dryRun) return { changes: [...changes], routers: { acknowledged: 0, expired: 0 } };
-      for (const { app, action } of changes) if (action === 'unchanged') this.#retryFailed(app);
-      if (changes.every(({ action }) => action === 'unchanged'))
-        return { changes: [...changes], routers: { acknowledged: 0, expired: 0 } };
-      await this.#commit(declaration);
-      return { changes: [...changes], routers: await this.#take(declaration) };
+      if (dryRun) return plan.changes;
+      for (const { app, action } of plan.changes) if (action === 'unchanged') this.#retryFailed(app);
+      if (plan.changes.some(({ action }) => action !== 'unchanged')) {
+        for (const { name } of plan.declaration.created) await this.#removals.cut(name);
+        await this.#commit(plan.declaration);
+        this.#take(plan.declaration);
+      }
+      return plan.changes;
     });
+    if (dryRun) return { changes: [...changes], routers: { acknowledged: 0, expired: 0 } };
+    // Also of what is unchanged: it may have been declared a moment ago, by a call that was cut.
+    const declared = changes.filter(({ action }) => action !== 'create').map(({ app }) => app);
+    return { changes: [...changes], routers: await this.#told(declared) };
   }
 
-  rollback(app: string, version: number | undefined, actor: string): Promise<{ version: number; from: number }> {
-    return this.#serially(async () => {
+  async rollback(app: string, version: number | undefined, actor: string): Promise<{ version: number; from: number }> {
+    const result = await this.#serially(async () => {
       const { record } = this.machine(app);
-      const number = version ?? record.kept ?? undefined;
+      const { live, pending, good, kept } = record;
+      // Before one that has not answered (yet) is the last good one.
+      const number = version ?? (good === live ? kept : good) ?? undefined;
       if (number === undefined)
         throw new AppError('version_not_found', `app ${app} has no earlier version that has answered; name one`);
-      if (number === record.live) return { version: number, from: number };
+      if (number === live && pending === null) return { version: number, from: number };
       const to = record.versions.get(number) ?? (await this.#deps.store.version(app, number));
       if (!to) throw new AppError('version_not_found', `app ${app} has no version ${number}`);
       const declaration = planRollback(record, to, { records: this.#records(), actor, now: new Date().toISOString() });
       await this.#commit(declaration);
-      await this.#take({ ...declaration, updated: declaration.updated.map((update) => ({ ...update, added: to })) });
-      return { version: number, from: record.live };
+      this.#take({ ...declaration, updated: declaration.updated.map((update) => ({ ...update, added: to })) });
+      return { version: number, from: pending ?? live };
     });
+    await this.#told([app]);
+    return result;
   }
 
   delete(app: string, volumes: boolean, actor: string): Promise<string[]> {
@@ -136,17 +153,8 @@ export class Engine {
         deleted: [app],
         events: [{ actor, app, version: null, kind: 'app.deleted', message }],
       });
-      this.#machines.delete(app);
-      await machine.close();
-      // Routers that are connected know before the pods go; one that is not finds no pod, and holds until it knows.
-      await this.#settled(this.#deps.hub.remove(app), false, this.#closing.signal);
-      try {
-        return await this.#deps.platform.remove(app, { volumes, signal: this.#closing.signal });
-      } catch (error) {
-        // The app is gone for its users and routers; its objects follow, if need be with the next leader.
-        this.#inBackground(this.#removeLater(app, volumes));
-        throw error;
-      }
+      await this.#forget(machine);
+      return await this.#removals.remove(app, volumes);
     });
   }
 
@@ -155,7 +163,8 @@ export class Engine {
     this.#unsubscribe?.();
     this.#cancelIdleCheck?.();
     await Promise.all([...this.#machines.values()].map((machine) => machine.close()));
-    await Promise.allSettled([this.#turn, ...this.#background]);
+    await Promise.allSettled([this.#turn, this.#reloading]);
+    await this.#removals.idle();
   }
 
   #add(record: AppRecord): AppMachine {
@@ -188,27 +197,42 @@ export class Engine {
     try {
       await store.declare(epoch, declaration);
     } catch (error) {
+      const failure = toAppError(error);
+      log.warn({ err: failure }, 'a declaration was not written');
+      if (failure.code === 'fenced') this.#deps.onFenced(failure);
       // The connection may have broken after the commit: what was declared is then in Postgres and not here.
-      if (toAppError(error).code === 'store_unavailable') this.#inBackground(this.#reload());
-      log.warn({ err: toAppError(error) }, 'a declaration was not written');
+      if (failure.code === 'store_unavailable' && !this.#unsure) {
+        this.#unsure = true;
+        this.#reloading = this.#reloadLater();
+      }
       throw error;
     }
   }
 
-  /** The machines take what was committed, and the routers are told. */
-  async #take(declaration: Declaration): Promise<Settlement> {
-    const { defaults } = this.#deps;
-    let revision = 0;
-    let strict = false;
-    for (const record of declaration.created) revision = this.#add(record).publish();
-    for (const { app, added } of declaration.updated) {
-      revision = this.machine(app.name).declared({ ...app, added });
-      const spec = added?.spec.config ?? {};
-      strict ||= app.pending === null && resolveAppConfig(defaults, spec).kubernetes.strict_version_check;
-    }
-    if (strict) return this.#settled(revision, true, this.#closing.signal);
+  /** The machines take what was committed, and push it. */
+  #take(declaration: Declaration): void {
+    for (const record of declaration.created) this.#add(record).publish();
+    for (const { app, added } of declaration.updated) this.machine(app.name).declared({ ...app, added });
+  }
+
+  /** Ends when routers know what these apps are now: surely, where that is promised; else as far as is quickly known. */
+  async #told(apps: readonly string[]): Promise<Settlement> {
+    const { revision } = this.#deps.hub;
+    const strict = apps.some((app) => {
+      const machine = this.#machines.get(app);
+      return machine?.record.pending === null && machine.config.kubernetes.strict_version_check;
+    });
+    if (strict) return await this.#settled(revision, true, this.#closing.signal);
     const courtesy = AbortSignal.any([this.#closing.signal, AbortSignal.timeout(courtesyMs)]);
-    return this.#settled(revision, false, courtesy).catch(() => ({ acknowledged: 0, expired: 0 }));
+    return await this.#settled(revision, false, courtesy).catch(() => ({ acknowledged: 0, expired: 0 }));
+  }
+
+  /** The app is deleted. Routers that are connected know before its pods go; one that is not holds until it knows. */
+  async #forget(machine: AppMachine): Promise<void> {
+    const { name } = machine.record;
+    this.#machines.delete(name);
+    await machine.close();
+    await this.#settled(this.#deps.hub.remove(name), false, this.#closing.signal);
   }
 
   #settled(revision: number, countUnknown: boolean, signal: AbortSignal): Promise<Settlement> {
@@ -240,35 +264,35 @@ export class Engine {
     return new Map(pins);
   }
 
-  /** After a commit of unknown outcome: takes what Postgres has, once it can be asked. */
+  /** After a commit of unknown outcome, and before anything else is declared: takes what Postgres has. */
   async #reload(): Promise<void> {
-    while (!this.#closing.signal.aborted) {
-      await sleep(this.#deps.clock, removeRetryMs, this.#closing.signal).catch(() => undefined);
-      if (this.#closing.signal.aborted) return;
-      try {
-        for (const record of await this.#deps.store.load()) {
-          const known = this.#machines.get(record.name);
-          if (!known) this.#add(record).publish();
-          else if (known.record.generation < record.generation)
-            known.declared({ ...record, added: record.versions.get(record.pending ?? record.live) });
-        }
-        return;
-      } catch (error) {
-        this.#deps.log.warn({ err: toAppError(error) }, 'apps could not be read again; tried again');
-      }
+    const records = await this.#deps.store.load();
+    const names = new Set(records.map(({ name }) => name));
+    for (const machine of this.machines()) {
+      const { name } = machine.record;
+      if (names.has(name)) continue;
+      await this.#forget(machine);
+      // Its end is waited for by `close`, its failure tried again: nobody waits here.
+      this.#removals.remove(name, false).catch(() => undefined);
     }
+    for (const record of records) {
+      const known = this.#machines.get(record.name);
+      if (!known) {
+        await this.#removals.cut(record.name);
+        this.#add(record).publish();
+      } else if (known.record.generation < record.generation)
+        known.declared({ ...record, added: record.versions.get(record.pending ?? record.live) });
+    }
+    this.#unsure = false;
   }
 
-  async #removeLater(app: string, volumes: boolean): Promise<void> {
-    while (!this.#closing.signal.aborted && !this.#machines.has(app)) {
-      await sleep(this.#deps.clock, removeRetryMs, this.#closing.signal).catch(() => undefined);
+  async #reloadLater(): Promise<void> {
+    while (this.#unsure && !this.#closing.signal.aborted) {
+      await sleep(this.#deps.clock, reloadMs, this.#closing.signal).catch(() => undefined);
       if (this.#closing.signal.aborted) return;
-      try {
-        if (!this.#machines.has(app)) await this.#deps.platform.remove(app, { volumes, signal: this.#closing.signal });
-        return;
-      } catch (error) {
-        this.#deps.log.warn({ err: toAppError(error), app }, 'objects of a deleted app are still there; tried again');
-      }
+      await this.#serially(async () => undefined).catch((error: unknown) => {
+        this.#deps.log.warn({ err: toAppError(error) }, 'apps could not be read again; tried again');
+      });
     }
   }
 
@@ -281,9 +305,10 @@ export class Engine {
       return Promise.reject(new AppError('too_many_calls', 'too many declarations wait for their turn'));
     }
     this.#waiting += 1;
-    const result = this.#turn.then(() => {
+    const result = this.#turn.then(async () => {
       this.#closing.signal.throwIfAborted();
-      return work();
+      if (this.#unsure) await this.#reload();
+      return await work();
     });
     this.#turn = result
       .catch(() => undefined)
@@ -298,10 +323,5 @@ export class Engine {
       for (const machine of this.#machines.values()) machine.considerIdle(this.#deps.activity.of(machine.record.name));
       this.#scheduleIdleCheck();
     });
-  }
-
-  #inBackground(work: Promise<void>): void {
-    const done = work.finally(() => this.#background.delete(done));
-    this.#background.add(done);
   }
 }

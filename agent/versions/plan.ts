@@ -87,7 +87,7 @@ export function planRollback(
     updatedAt: input.now,
   };
   refuseConflicts(input.records, [app]);
-  const message = `version ${to.version} instead of ${record.live}`;
+  const message = `version ${to.version} instead of ${record.pending ?? record.live}`;
   return {
     created: [],
     updated: [{ app, added: undefined }],

@@ -9,6 +9,8 @@ type Step = string;
 interface HeldStep {
   /** Resolves when the step has been begun. */
   readonly reached: Promise<void>;
+  /** Whether it was ended by its signal. */
+  readonly cut: boolean;
   open(): void;
   fail(error: AppError): void;
 }
@@ -68,14 +70,25 @@ export function createFakePlatform(): FakePlatform {
       const began = Promise.withResolvers<void>();
       const gate = Promise.withResolvers<void>();
       gate.promise.catch(() => undefined);
+      let isCut = false;
       held.set(step, async (signal) => {
         began.resolve();
-        const cut = (): void => gate.reject(new AppError('cancelled', `${step} was cancelled`));
+        const cut = (): void => {
+          isCut = true;
+          gate.reject(new AppError('cancelled', `${step} was cancelled`));
+        };
         if (!deaf && signal.aborted) cut();
         if (!deaf) signal.addEventListener('abort', cut, { once: true });
         await gate.promise;
       });
-      return { reached: began.promise, open: gate.resolve, fail: gate.reject };
+      return {
+        reached: began.promise,
+        get cut() {
+          return isCut;
+        },
+        open: gate.resolve,
+        fail: gate.reject,
+      };
     },
     fail: (step, error) => void failures.set(step, error),
     mend: (step) => void failures.delete(step),
