@@ -92,12 +92,14 @@ async function run(stop: AbortSignal): Promise<void> {
     });
     if (!taken) return;
     leadership = taken;
-    await declareConfigured(taken, config, log);
+    // Not waited for: a declaration may wait for routers, and the end of the lead must not.
+    const declaring = declareConfigured(taken, config, log, signal);
     await aborted(signal);
     log.info({ epoch: taken.epoch, reason: toAppError(signal.reason).message }, 'no longer leads');
     leadership = undefined;
     await rpc.dropLinks('not_leader');
     await taken.close();
+    await declaring;
   }
 
   await election.run(stop, lead);
@@ -117,15 +119,26 @@ async function createPlatform(config: AgentConfig, log: Log): Promise<{ platform
   return createKubernetes(config, log);
 }
 
+/** How many wait for their routers at a time. */
+const declaredAtOnce = 50;
+
 /** Apps of the configuration. One that cannot be declared does not keep the others, or the agent, from running. */
-async function declareConfigured({ engine }: Leadership, config: AgentConfig, log: Log): Promise<void> {
-  for (const app of config.app) {
+async function declareConfigured(
+  { engine }: Leadership,
+  config: AgentConfig,
+  log: Log,
+  signal: AbortSignal,
+): Promise<void> {
+  const declare = async (app: AgentConfig['app'][number]): Promise<void> => {
     try {
       await engine.apply([app], false, 'config');
     } catch (error) {
-      log.error({ err: toAppError(error), app: app.name }, 'an app of the configuration could not be declared');
+      if (!signal.aborted)
+        log.error({ err: toAppError(error), app: app.name }, 'an app of the configuration could not be declared');
     }
-  }
+  };
+  for (let next = 0; next < config.app.length && !signal.aborted; next += declaredAtOnce)
+    await Promise.all(config.app.slice(next, next + declaredAtOnce).map(declare));
 }
 
 /** Tries again until it works or the signal aborts (then undefined). What no time mends is thrown. */
