@@ -206,7 +206,8 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
   }
 
   const agent = createAgentLink({
-    name: config.name,
+    // Two processes may have one name: the agent has to know each, to wait for each.
+    name: `${config.name}/${randomUUID().slice(0, 8)}`,
     dial: deps.dial,
     onWatch: () => routes.restart(),
     onItem: applyPush,

@@ -111,6 +111,7 @@ export class AppMachine {
   }
 
   publish(): number {
+    if (this.#closing.signal.aborted) return this.#revision; // the route of a deleted app stays away
     this.#revision = this.#deps.publish(routeOf(this.#situation(), this.config));
     return this.#revision;
   }

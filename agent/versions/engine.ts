@@ -231,8 +231,10 @@ export class Engine {
   async #forget(machine: AppMachine): Promise<void> {
     const { name } = machine.record;
     this.#machines.delete(name);
-    await machine.close();
-    await this.#settled(this.#deps.hub.remove(name), false, this.#closing.signal);
+    const closed = machine.close();
+    const revision = this.#deps.hub.remove(name); // at once: a call that is held finds no app, not a failed start
+    await closed;
+    await this.#settled(revision, false, this.#closing.signal);
   }
 
   #settled(revision: number, countUnknown: boolean, signal: AbortSignal): Promise<Settlement> {

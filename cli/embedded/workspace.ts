@@ -67,6 +67,9 @@ export async function openWorkspace(root: string): Promise<Workspace> {
   };
 }
 
+/** Short, since nothing lies between the two: an apply soon after a start waits one lease for routers of an earlier agent. */
+const leaseSecs = 2;
+
 function agentKeys(ports: EmbeddedPorts, folder: string, cliToken: string, routerToken: string): object {
   return {
     system: {
@@ -75,6 +78,7 @@ function agentKeys(ports: EmbeddedPorts, folder: string, cliToken: string, route
       listen_port: ports.rpc,
       admin_port: ports.agentAdmin,
       data_dir: folder,
+      router_lease_secs: leaseSecs,
     },
     metadata: { db_connection: `postgres://postgres@127.0.0.1:${ports.postgres}/postgres` },
     token: [
@@ -96,6 +100,7 @@ function routerKeys(ports: EmbeddedPorts, routerToken: string): object {
       // No load balancer has to notice that it leaves.
       drain_delay_secs: 0,
       drain_timeout_secs: 5,
+      lease_secs: leaseSecs,
     },
   };
 }
