@@ -155,6 +155,7 @@ export class AppMachine {
     this.#closing.signal.throwIfAborted();
     const { live, pending, name } = this.record;
     const wanted = request.version ?? pending ?? live;
+    if (wanted > this.record.latest) throw new AppError('version_not_found', `app ${name} has no version ${wanted}`);
     if (wanted !== live && wanted !== pending)
       throw new AppError('superseded', `version ${wanted} of ${name} is not the live one; version ${live} is`);
     if (this.#phase.kind === 'draining') this.#serve(this.#phase.timings); // a call takes it back

@@ -127,8 +127,8 @@ export class Engine {
     const result = await this.#serially(async () => {
       const { record } = this.machine(app);
       const { live, pending, good, kept } = record;
-      // Before one that has not answered (yet) is the last good one.
-      const number = version ?? (good === live ? kept : good) ?? undefined;
+      // Before one that waits is the live one; before one that has not answered (yet), the last good one.
+      const number = version ?? (pending !== null ? live : good === live ? kept : good) ?? undefined;
       if (number === undefined)
         throw new AppError('version_not_found', `app ${app} has no earlier version that has answered; name one`);
       if (number === live && pending === null) return { version: number, from: number };
