@@ -111,6 +111,16 @@ describe('the kubernetes platform', { timeout: 300_000 }, () => {
     await platform.start(run, startOptions({ suspects: [target.id] }));
     assert.deepEqual(platform.targets('suspect', 1), [target], 'it still answers');
     await answerOf(target);
+    // It stops a moment after its answer, and until then the kernel accepts for it.
+    const url = `http://${target.host}:${String(target.port)}/`;
+    await eventually(
+      () =>
+        fetch(url).then(
+          () => false,
+          () => true,
+        ),
+      within(5_000),
+    );
     await assert.rejects(platform.start(run, startOptions({ suspects: [target.id] })), { code: 'app_not_ready' });
     assert.deepEqual(platform.targets('suspect', 1), []);
     await platform.discard('suspect', 1, within(10_000));
