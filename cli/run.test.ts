@@ -84,6 +84,7 @@ const app = {
   },
   targets: 1,
   failure: null,
+  failedVersion: null,
   createdAt: '2026-01-01T00:00:00Z',
   updatedAt: '2026-01-01T00:00:00Z',
 };
@@ -108,6 +109,29 @@ test('apps are a table, and with -o json just what the agent said', async () => 
   const asJson = await run('apps -o json', { answers });
   assert.deepEqual(JSON.parse(asJson.out), { apps: [app] });
   assert.equal(asJson.err, '');
+});
+
+test('a failure is named with its version, in the table and for one app', async () => {
+  const bad = { ...app, pendingVersion: null, failure, failedVersion: 3 };
+  assert.match((await run('apps', { answers: { 'apps.list': { apps: [bad] } } })).out, /version 3: app_crashed\n$/);
+  const { out } = await run('app hello', { answers: { 'apps.get': bad } });
+  assert.match(out, /problem +version 3: app_crashed, 2026-01-01T00:00:01Z\n {2}failed in start: app_crashed/);
+});
+
+test('one app shows what its spec sets and leaves out what it does not', async () => {
+  const spec = {
+    ...app.spec,
+    health_url: '/healthz',
+    command: ['node', 'a b.js'],
+    memory: '256Mi',
+    min_replicas: 1,
+    volumes: [{ name: 'data', path: '/data', size: '1Gi' }],
+    config: { strip_path: false, hold: { timeout_secs: 60 } },
+  };
+  const { out } = await run('app hello', { answers: { 'apps.get': { ...app, spec } } });
+  assert.match(out, /health_url +\/healthz\ncommand +\["node","a b.js"\]\nmemory +256Mi\nreplicas +1 to 1\n/);
+  assert.match(out, /volumes +data at \/data 1Gi\nconfig +strip_path = false, hold\.timeout_secs = 60\n/);
+  assert.doesNotMatch((await run('app hello', { answers: { 'apps.get': app } })).out, /cpus|config|volumes|replicas/);
 });
 
 test('every call has a deadline, and --timeout sets it', async () => {

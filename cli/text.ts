@@ -1,5 +1,5 @@
 /** Results as text for people. */
-import type { Failure } from '../shared/protocol/views.ts';
+import type { AppView, Failure } from '../shared/protocol/views.ts';
 
 /** Columns as wide as their widest cell; a row shorter than the header is filled up. */
 export function table(header: readonly string[], rows: readonly (readonly string[])[]): string {
@@ -25,6 +25,12 @@ export function pairs(entries: readonly (readonly [string, string])[]): string {
 export function failureText({ code, phase, message, logs }: Failure, maxLines = 20): string {
   const shown = logs.slice(-maxLines).map((line) => `    | ${plain(line)}`);
   return [`  failed in ${phase}: ${code}: ${plain(message)}`, ...shown].join('\n');
+}
+
+/** `version 3: app_crashed`, or nothing. */
+export function problemText({ failure, failedVersion }: Pick<AppView, 'failure' | 'failedVersion'>): string {
+  if (failure === null) return '';
+  return failedVersion === null ? failure.code : `version ${failedVersion}: ${failure.code}`;
 }
 
 /** One line without control characters, so that nothing an app wrote can steer the terminal. */

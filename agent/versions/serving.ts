@@ -70,9 +70,8 @@ export function stateOf(situation: Situation): AppView['state'] {
 }
 
 export function appViewOf(situation: Situation): AppView {
-  const { record, phase, targets } = situation;
-  const live = record.versions.get(record.live);
-  if (!live) throw new Error(`version ${record.live} of ${record.name} is not loaded`);
+  const { record, targets } = situation;
+  const live = liveOf(record);
   return {
     name: record.name,
     path: live.spec.path,
@@ -81,10 +80,27 @@ export function appViewOf(situation: Situation): AppView {
     pendingVersion: record.pending,
     spec: { ...live.spec, secrets: masked(live.spec.secrets) },
     targets: targets.length,
-    failure: phase.kind === 'failed' ? phase.failure : null,
+    ...problemOf(situation),
     createdAt: record.createdAt,
     updatedAt: record.updatedAt,
   };
+}
+
+/** A failure is told until something answers in its place, not only for as long as calls are told of it. */
+function problemOf({ record, phase }: Situation): Pick<AppView, 'failure' | 'failedVersion'> {
+  const live = liveOf(record);
+  if (phase.kind === 'failed') return { failure: phase.failure, failedVersion: live.version };
+  if (live.failure && live.outcome !== 'good') return { failure: live.failure, failedVersion: live.version };
+  const newest = record.versions.get(record.latest);
+  if (newest?.failure && newest.outcome === 'failed' && newest.version > live.version)
+    return { failure: newest.failure, failedVersion: newest.version };
+  return { failure: null, failedVersion: null };
+}
+
+function liveOf(record: AppRecord): VersionRecord {
+  const live = record.versions.get(record.live);
+  if (!live) throw new Error(`version ${record.live} of ${record.name} is not loaded`);
+  return live;
 }
 
 export function versionViewOf(version: VersionRecord, situation: Situation): VersionView {

@@ -2,7 +2,7 @@
 import { Command } from 'commander';
 import type { CliContext } from '../context.ts';
 import { openSession } from '../session.ts';
-import { table } from '../text.ts';
+import { problemText, table } from '../text.ts';
 
 export function appsCommand(context: CliContext): Command {
   return new Command('apps').description('list the apps').action(async (_options: unknown, command: Command) => {
@@ -19,7 +19,7 @@ export function appsCommand(context: CliContext): Command {
               app.pendingVersion === null ? `${app.liveVersion}` : `${app.liveVersion} (${app.pendingVersion} waits)`,
               String(app.targets),
               app.path,
-              app.failure?.code ?? '',
+              problemText(app),
             ]),
           ),
     );

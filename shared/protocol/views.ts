@@ -29,7 +29,10 @@ export const appView = z.strictObject({
   /** The spec of the live version; the values of `secrets` are replaced by `***`. */
   spec: appSpec,
   targets: z.int().nonnegative(),
+  /** Why the live version does not run, or else why the newest one is not live. */
   failure: failure.nullable(),
+  /** The version that `failure` is of. */
+  failedVersion: z.int().positive().nullable(),
   createdAt: timestamp,
   updatedAt: timestamp,
 });
