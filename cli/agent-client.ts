@@ -1,4 +1,5 @@
 /** The agent as commands see it: typed calls, each with a deadline and ended by Ctrl-C. */
+import { AppError } from '../shared/errors.ts';
 import { type AgentMethods, type ParamsInputOf, type ResultOf, agentMethods } from '../shared/protocol/methods.ts';
 import { callByHttp } from '../shared/rpc/http-call.ts';
 import type { CallOptions } from '../shared/rpc/types.ts';
@@ -16,5 +17,27 @@ export interface AgentClient {
 export type ConnectAgent = (endpoint: AgentEndpoint) => AgentClient;
 
 export const connectAgent: ConnectAgent = ({ url, token }) => ({
-  call: (method, params, options) => callByHttp({ url, token, methods: agentMethods }, method, params, options),
+  async call(method, params, options) {
+    try {
+      return await callByHttp({ url, token, methods: agentMethods }, method, params, options);
+    } catch (error) {
+      throw isOfAnotherServer(error)
+        ? new AppError(
+            'link_lost',
+            `${url} is not the agent's RPC address (a router, an admin port or another server answers there: ${error.message}); the agent's is port 7400 by default`,
+            { cause: error },
+          )
+        : error;
+    }
+  },
 });
+
+/** A router knows no such route, or leads to some app; an admin port or a web server refuses the method or the path. */
+function isOfAnotherServer(error: unknown): error is AppError {
+  if (!(error instanceof AppError)) return false;
+  if (error.code === 'route_not_found' || error.code.startsWith('upstream_')) return true;
+  return (
+    error.code === 'link_lost' &&
+    /^(refused with HTTP [234]|the other side does not speak JSON-RPC)/.test(error.message)
+  );
+}

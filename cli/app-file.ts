@@ -6,6 +6,7 @@ import { z } from 'zod';
 import { refuseRepeatedApps, withAbsoluteSource } from '../shared/config/app-list.ts';
 import { type Report, loadConfig } from '../shared/config/load.ts';
 import { type ConfigSource, type OpenSource, openSource, readSecret } from '../shared/config/sections.ts';
+import { tomlPositions } from '../shared/config/toml-positions.ts';
 import { AppError, toAppError } from '../shared/errors.ts';
 import { type AppSpec, appSpec } from '../shared/protocol/app-spec.ts';
 
@@ -50,6 +51,19 @@ export function readAppFile(source: ConfigSource & { readonly file: string }): A
       return app;
     }),
   );
+}
+
+/** @returns `file:line:column` of a key of an app as the file has it; undefined where it has no such app or key. */
+export function placeInAppFile(
+  source: ConfigSource & { readonly file: string },
+  apps: readonly Pick<AppSpec, 'name'>[],
+  { app, key }: { readonly app: unknown; readonly key: unknown },
+): string | undefined {
+  const index = apps.findIndex(({ name }) => name === app);
+  if (index < 0 || typeof key !== 'string') return undefined;
+  const { text, file } = openAppFile(source);
+  const position = tomlPositions(text).find(['app', index, key]);
+  return position === undefined ? undefined : `${file}:${position.line}:${position.column}`;
 }
 
 function openAppFile(source: ConfigSource): OpenSource {

@@ -7,7 +7,7 @@ export function positiveInteger(text: string): number {
   return value;
 }
 
-export function wholeNumber(text: string): number {
+function wholeNumber(text: string): number {
   if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError('It must be a whole number.');
   return Number(text);
 }
@@ -16,5 +16,18 @@ export function wholeNumber(text: string): number {
 export function portNumber(text: string): number {
   const value = positiveInteger(text);
   if (value > 65_535) throw new InvalidArgumentError('It must be at most 65535.');
+  return value;
+}
+
+/** As many as the agent gives at once. */
+export function listLimit(text: string): number {
+  const value = positiveInteger(text);
+  if (value > 1_000) throw new InvalidArgumentError('It must be at most 1000.');
+  return value;
+}
+
+export function tailLines(text: string): number {
+  const value = wholeNumber(text);
+  if (value > 10_000) throw new InvalidArgumentError('It must be at most 10000.');
   return value;
 }

@@ -173,8 +173,10 @@ test('apply sends the apps of the file and tells what changed', async (t) => {
     ],
     routers: { acknowledged: 1, expired: 1 },
   };
-  const ran = await run(`apply -f ${file}`, { answers: { 'apps.apply': result } });
+  const versions = [{ version: 2, imageDigest: null }];
+  const ran = await run(`apply -f ${file}`, { answers: { 'apps.apply': result, 'versions.list': { versions } } });
   assert.equal(ran.code, 0);
+  assert.match(ran.err, /^hello: the image hello:2 was not found in its registry yet/);
   assert.match(
     ran.out,
     /^hello: updated, version 2\n {2}image: "hello:1" → "hello:2"\n1 router\(s\) did not acknowledge/,
@@ -195,6 +197,15 @@ test('a wrong app file is exit code 2 with key and line, and nothing is sent', a
   assert.deepEqual(ran.calls, []);
 });
 
+test('a route that another app has is told with its line in the file', async (t) => {
+  const file = join(await folder(t), 'apps.toml');
+  await writeFile(file, '[[app]]\nname = "hello"\npath = "/hello"\nimage = "hello:2"\n');
+  const conflict = new AppError('route_conflict', 'taken', { data: { app: 'hello', key: 'path', holder: 'other' } });
+  const ran = await run(`apply -f ${file}`, { answers: { 'apps.apply': conflict } });
+  assert.equal(ran.code, 2);
+  assert.match(ran.err, /^holdfast: route_conflict: .*apps\.toml:3:1: taken\n/);
+});
+
 test('delete asks, and without anyone to ask wants --yes', async () => {
   const answers = { 'apps.delete': { app: 'hello', removed: ['Process/1'] } };
   assert.equal((await run('delete hello', { answers }, {})).code, 2);
@@ -207,13 +218,53 @@ test('delete asks, and without anyone to ask wants --yes', async () => {
 test('logs come as they are streamed, as JSON lines on demand', async () => {
   const items = [{ instance: 'hello-1', version: 2, line: 'listening' }];
   assert.equal(
-    (await run('logs hello -f --tail 5', { answers: { 'logs.follow': {} }, items })).out,
+    (await run('logs hello -f --tail 5', { answers: { 'logs.follow': {}, 'apps.get': app }, items })).out,
     'v2 hello-1 | listening\n',
   );
   assert.equal(
-    (await run('logs hello -o json', { answers: { 'logs.follow': {} }, items })).out,
+    (await run('logs hello -o json', { answers: { 'logs.follow': {}, 'apps.get': app }, items })).out,
     `${JSON.stringify(items[0])}\n`,
   );
+});
+
+test('logs of an app that does not run say so on standard error, and of no such version are exit code 3', async () => {
+  const answers = {
+    'logs.follow': {},
+    'apps.get': { ...app, state: 'asleep', targets: 0 },
+    'versions.list': { versions: [{ version: 1 }] },
+  };
+  const asleep = await run('logs hello --version 1', { answers });
+  assert.equal(asleep.code, 0);
+  assert.equal(asleep.out, '');
+  assert.match(asleep.err, /^hello is asleep, nothing of it runs/);
+  const none = await run('logs hello --version 7', { answers });
+  assert.equal(none.code, 3);
+  assert.match(none.err, /version_not_found: app hello has no version 7/);
+});
+
+test('events of an app that never was are exit code 3, of one without events an empty table', async () => {
+  const events = { 'events.list': { events: [] } };
+  const nope = await run('events nope', { answers: { ...events, 'apps.get': new AppError('app_not_found', 'no') } });
+  assert.equal(nope.code, 3);
+  assert.equal(nope.out, '');
+  assert.equal((await run('events hello', { answers: { ...events, 'apps.get': app } })).code, 0);
+  assert.equal((await run('events', { answers: events })).code, 0);
+});
+
+test('with -o json a wrong command line is told as JSON too, and as nothing else', async () => {
+  for (const line of ['-o json app', 'apps --nonsense -o json', '--output=json', 'delete hello -ojson']) {
+    const { code, out, err } = await run(line, { answers: {} });
+    assert.equal(code, 2, line);
+    assert.equal(out, '');
+    assert.equal(JSON.parse(err).error.code, 'usage', line);
+  }
+});
+
+test('limits beyond what the agent gives are refused before it is asked', async () => {
+  for (const line of ['events --limit 1001', 'versions hello --limit 0', 'logs hello --tail 10001']) {
+    const { code, calls } = await run(line);
+    assert.deepEqual([code, calls], [2, []], line);
+  }
 });
 
 test('ensure tells each phase on standard error and the result on standard output', async () => {
@@ -222,6 +273,15 @@ test('ensure tells each phase on standard error and the result on standard outpu
   const ran = await run('ensure hello', { answers: { 'versions.ensure': result }, items });
   assert.equal(ran.err, 'version 2: start: started\n');
   assert.equal(ran.out, 'hello: version 2 answers from one target (rollout 0.90 s)\n');
+});
+
+test('--version is the release at the front, and a version of the app behind a command', async () => {
+  assert.match((await run('--version')).out, /^\d+\.\d+\.\d+\n$/);
+  const { out, calls } = await run('ensure hello --version 9', {
+    answers: { 'versions.ensure': new AppError('version_not_found', 'no') },
+  });
+  assert.equal(out, '');
+  assert.deepEqual(calls[0]?.params, { app: 'hello', version: 9 });
 });
 
 test('exit codes tell what went wrong', async () => {

@@ -32,14 +32,21 @@ const commands = [
 
 /** Runs one command. @returns the exit code; never rejects. */
 export async function runCli(args: readonly string[], context: CliContext): Promise<number> {
-  const program = buildProgram(context);
+  const isJson = wantsJson(args);
+  // What commander says of a wrong command line is text: with -o json it is kept back and told as JSON instead.
+  const program = buildProgram(context, isJson ? () => undefined : undefined);
   try {
-    await program.parseAsync(args, { from: 'user' });
+    await program.parseAsync(args[0] === '--version' ? ['-V'] : args, { from: 'user' });
     return exitCodes.ok;
   } catch (error) {
-    if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.ok : exitCodes.usage;
+    if (error instanceof CommanderError) {
+      if (error.exitCode === 0) return exitCodes.ok;
+      if (isJson)
+        context.stderr.write(usageJson(error.code === 'commander.help' ? 'no command is given' : error.message));
+      return exitCodes.usage;
+    }
     if (error instanceof UsageError) {
-      context.stderr.write(`holdfast: ${error.message}\n`);
+      context.stderr.write(isJson ? usageJson(error.message) : `holdfast: ${error.message}\n`);
       return exitCodes.usage;
     }
     if (context.interrupted.aborted) {
@@ -47,15 +54,19 @@ export async function runCli(args: readonly string[], context: CliContext): Prom
       return exitCodes.interrupted;
     }
     const known = toAppError(error);
-    context.stderr.write(errorText(known, program.opts<{ output: string }>().output === 'json'));
+    context.stderr.write(errorText(known, isJson));
     return exitCodeOf(known);
   }
 }
 
-export function buildProgram(context: CliContext): Command {
+export function buildProgram(
+  context: CliContext,
+  writeErr: (text: string) => void = (text) => context.stderr.write(text),
+): Command {
   const program = new Command('holdfast')
     .description('Declare an app, call it, and it runs.')
-    .version(release)
+    // Not --version here: options of the program are taken wherever they stand, also from `ensure NAME --version 2`.
+    .version(release, '-V', 'show the release, as `holdfast --version` does')
     .option('--agent <url>', 'agent, http://host:port (HOLDFAST_AGENT)')
     .option('--token-file <file>', 'file that holds the token (HOLDFAST_TOKEN, HOLDFAST_TOKEN_FILE)')
     .addOption(new Option('-o, --output <form>', 'form of the result').choices(['table', 'json']).default('table'))
@@ -67,10 +78,26 @@ export function buildProgram(context: CliContext): Command {
       .configureHelp({ showGlobalOptions: true })
       .configureOutput({
         writeOut: (text) => context.stdout.write(text),
-        writeErr: (text) => context.stderr.write(text),
+        writeErr,
       });
   }
   return program;
+}
+
+/** Looked up before the command line is parsed: that may be what fails. */
+function wantsJson(args: readonly string[]): boolean {
+  return args.some(
+    (arg, index) =>
+      arg === '-ojson' || arg === '--output=json' || (arg === 'json' && /^(-o|--output)$/.test(args[index - 1] ?? '')),
+  );
+}
+
+/** In the form of every other error, though no agent has a hand in it. */
+function usageJson(text: string): string {
+  const message = text.replace(/^error: /, '');
+  const help = 'See `holdfast --help`, or --help of the command.';
+  const error = { code: 'usage', message, owner: 'caller', retryable: false, help };
+  return `${JSON.stringify({ error }, null, 2)}\n`;
 }
 
 function timeoutSeconds(text: string): number {

@@ -1,9 +1,11 @@
 /** `holdfast apply -f FILE`: declares the apps of a file. */
 import { Command } from 'commander';
+import { AppError } from '../../shared/errors.ts';
+import type { AppSpec } from '../../shared/protocol/app-spec.ts';
 import type { Change } from '../../shared/protocol/views.ts';
-import { readAppFile } from '../app-file.ts';
+import { placeInAppFile, readAppFile } from '../app-file.ts';
 import type { CliContext } from '../context.ts';
-import { openSession } from '../session.ts';
+import { type Session, openSession } from '../session.ts';
 import { plain } from '../text.ts';
 
 /** The agent asks the registry or reads the folder of each app, and waits for its routers. */
@@ -16,11 +18,15 @@ export function applyCommand(context: CliContext): Command {
     .option('--dry-run', 'say what would change and change nothing', false)
     .action(async (options: { file: string; dryRun: boolean }, command: Command) => {
       // Read first: a wrong file is told whether an agent can be reached or not.
-      const apps = readAppFile({ file: options.file, env: context.env });
+      const source = { file: options.file, env: context.env };
+      const apps = readAppFile(source);
       const session = openSession(context, command);
       if (context.stderr.isTTY === true)
         session.progress(`Applying ${apps.length === 1 ? 'one app' : `${apps.length} apps`} …`);
-      const result = await session.call('apps.apply', { apps, dryRun: options.dryRun }, { deadlineMs });
+      const params = { apps, dryRun: options.dryRun };
+      const result = await session.call('apps.apply', params, { deadlineMs }).catch((error: unknown) => {
+        throw placed(error, (data) => placeInAppFile(source, apps, data));
+      });
       session.show(result, ({ changes, dryRun, routers }) => {
         const lines = changes.map((change) => changeText(change, dryRun));
         if (routers.expired > 0) {
@@ -28,7 +34,38 @@ export function applyCommand(context: CliContext): Command {
         }
         return lines.join('\n');
       });
+      if (!options.dryRun) await tellUnpinned(session, apps, result.changes);
     });
+}
+
+/** The error of the agent with the place in the file that it is about, if it names one. */
+function placed(
+  error: unknown,
+  placeOf: (data: { readonly app: unknown; readonly key: unknown }) => string | undefined,
+): unknown {
+  if (!(error instanceof AppError) || error.data === undefined) return error;
+  const { app, key } = error.data;
+  const place = placeOf({ app, key });
+  if (place === undefined) return error;
+  return new AppError(error.code, `${place}: ${error.message}`, {
+    cause: error,
+    data: { ...error.data, place },
+    ...(error.phase === undefined ? {} : { phase: error.phase }),
+  });
+}
+
+/** An image that its registry does not have yet is no mistake (it may be pushed next), and else shows at the first call only. */
+async function tellUnpinned(session: Session, apps: readonly AppSpec[], changes: readonly Change[]): Promise<void> {
+  for (const { app, action, version } of changes) {
+    const image = apps.find(({ name }) => name === app)?.image;
+    if (action === 'unchanged' || image === undefined) continue;
+    // What was applied stays applied, whether this can be told or not.
+    const listed = await session.call('versions.list', { app, limit: 10 }).catch(() => undefined);
+    if (listed?.versions.find((one) => one.version === version)?.imageDigest !== null) continue;
+    session.progress(
+      `${app}: the image ${image} was not found in its registry yet (or the registry was not reached); the first call fails until it is there.`,
+    );
+  }
 }
 
 function changeText({ app, action, version, fields }: Change, dryRun: boolean): string {

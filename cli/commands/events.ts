@@ -1,7 +1,7 @@
 /** `holdfast events [NAME]`: what happened, newest last. */
 import { Command } from 'commander';
 import type { CliContext } from '../context.ts';
-import { positiveInteger } from '../options.ts';
+import { listLimit } from '../options.ts';
 import { openSession } from '../session.ts';
 import { table } from '../text.ts';
 
@@ -9,11 +9,13 @@ export function eventsCommand(context: CliContext): Command {
   return new Command('events')
     .description('show what happened, of one app or of all, the newest at the end')
     .argument('[name]', 'name of the app')
-    .option('--limit <n>', 'how many', positiveInteger, 50)
+    .option('--limit <n>', 'how many, at most 1000', listLimit, 50)
     .action(async (name: string | undefined, options: { limit: number }, command: Command) => {
       const session = openSession(context, command);
       const params = { limit: options.limit, ...(name === undefined ? {} : { app: name }) };
       const result = await session.call('events.list', params);
+      // A deleted app still has its events; a name that never was has neither.
+      if (name !== undefined && result.events.length === 0) await session.call('apps.get', { app: name });
       session.show(result, ({ events }) =>
         table(
           ['TIME', 'BY', 'APP', 'VERSION', 'EVENT', 'MESSAGE'],

@@ -2,7 +2,7 @@
 import { Command } from 'commander';
 import type { VersionView } from '../../shared/protocol/views.ts';
 import type { CliContext } from '../context.ts';
-import { positiveInteger } from '../options.ts';
+import { listLimit } from '../options.ts';
 import { openSession } from '../session.ts';
 import { failureText, seconds, table } from '../text.ts';
 
@@ -10,7 +10,7 @@ export function versionsCommand(context: CliContext): Command {
   return new Command('versions')
     .description('list the versions of an app, with the cause and last log lines of those that failed')
     .argument('<name>', 'name of the app')
-    .option('--limit <n>', 'how many, newest first', positiveInteger, 20)
+    .option('--limit <n>', 'how many, newest first, at most 1000', listLimit, 20)
     .action(async (name: string, options: { limit: number }, command: Command) => {
       const session = openSession(context, command);
       const result = await session.call('versions.list', { app: name, limit: options.limit });
