@@ -9,7 +9,8 @@ import type { Clock } from '../shared/rpc/clock.ts';
 import type { App } from './apps.ts';
 import type { Attempt, Call } from './call.ts';
 import { answerError, type ForwardDeps } from './forward.ts';
-import { stripPrefix, trailerPairs } from './headers.ts';
+import { trailerPairs } from './headers.ts';
+import { stripPrefix } from './path.ts';
 import { RequestBody } from './request-body.ts';
 import type { Target } from './targets.ts';
 

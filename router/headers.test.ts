@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
+import { STATUS_CODES } from 'node:http';
 import { connect } from 'node:net';
 import { test } from 'node:test';
-import { call, ready, routeOf, startTestRouter, startUpstream, targetOf } from './test-kit.ts';
+import { asleep, call, ready, routeOf, startTestRouter, startUpstream, targetOf } from './test-kit.ts';
 
 /** Sends bytes as they are and reads until the other side closes. */
 function raw(port: number, text: string): Promise<string> {
@@ -106,6 +107,20 @@ const ambiguous: readonly (readonly [what: string, text: string, status: number]
   ['two hosts', 'GET /a HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n', 400],
   ['no host', 'GET /a HTTP/1.1\r\n\r\n', 400],
   ['a host with a space', 'GET /a HTTP/1.1\r\nHost: x y\r\n\r\n', 400],
+  ['an unknown coding', 'POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n', 400],
+  ['a dot segment', 'GET /a/../b HTTP/1.1\r\nHost: x\r\n\r\n', 400],
+  ['a dot segment at the end', 'GET /a/.?x HTTP/1.1\r\nHost: x\r\n\r\n', 400],
+  ['an encoded dot segment', 'GET /a/%2E%2e/b HTTP/1.1\r\nHost: x\r\n\r\n', 400],
+  ['a dot segment between backslashes', 'GET /a\\..\\b HTTP/1.1\r\nHost: x\r\n\r\n', 400],
+  ['a dot segment in absolute form', 'GET http://x/a/.%2e HTTP/1.1\r\nHost: x\r\n\r\n', 400],
+  ['an authority after the prefix', 'GET /a//b HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n', 400],
+  ['TRACE', 'TRACE /a HTTP/1.1\r\nHost: x\r\n\r\n', 405],
+  ['CONNECT', 'CONNECT x:443 HTTP/1.1\r\nHost: x\r\n\r\n', 405],
+  [
+    'another request behind it',
+    'GET /a/.. HTTP/1.1\r\nHost: x\r\n\r\nGET /a HTTP/1.1\r\nHost: x\r\n\r\nGET /a HTTP/9.9\r\n\r\n',
+    400,
+  ],
   ['a bare line feed', 'GET /a HTTP/1.1\nHost: x\n\n', 400],
   ['a folded field', 'GET /a HTTP/1.1\r\nHost: x\r\nX-A: 1\r\n 2\r\n\r\n', 400],
   ['no path', 'OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n', 400],
@@ -120,10 +135,55 @@ for (const [what, text, status] of ambiguous) {
       reached += 1;
       res.end();
     });
-    const { port } = await startTestRouter(t, { routes: [routeOf('a', ready(targetOf(app)))] });
+    const { port, registry } = await startTestRouter(t, { routes: [routeOf('a', ready(targetOf(app)))] });
     const answer = await raw(port, text);
-    assert.match(answer, new RegExp(`^HTTP/1\\.1 ${status} `));
+    assert.ok(answer.startsWith(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n`), answer);
+    assert.match(answer, /\r\nConnection: close\r\n/);
+    assert.match(answer, /\r\nContent-Type: application\/problem\+json\r\n/);
+    assert.equal(answer.match(/HTTP\/1\.1 /g)?.length, 1, answer);
     assert.equal(reached, 0);
+    const counted = new RegExp(`^holdfast_router_requests_total\\{code="${status}"\\} 1$`, 'm');
+    assert.match(await registry.metrics(), counted);
+  });
+}
+
+test('dots that are no segment, and an empty segment where no prefix is taken off, go to the app as sent', async (t) => {
+  const app = await startUpstream(t, 'a-1', (req, res) => res.end(req.url));
+  const routes = [
+    routeOf('a', ready(targetOf(app))),
+    routeOf('b', ready({ ...targetOf(app), id: 'b-1' }), { stripPath: false }),
+  ];
+  const { port } = await startTestRouter(t, { routes });
+  for (const path of ['/a/...', '/a/.well-known/x', '/a/x..', '/a/x?y=/../z', '/a/%2e%2ex', '/a/?//b']) {
+    assert.equal((await call(port, path)).body, path.slice(2));
+  }
+  assert.equal((await call(port, '/b//c')).body, '/b//c');
+});
+
+test('a body that goes wrong after its answer gets no second one', async (t) => {
+  const { port } = await startTestRouter(t, {});
+  const socket = connect({ port, host: '127.0.0.1' });
+  let answer = '';
+  const closed = new Promise((resolve) => socket.on('close', resolve));
+  socket.on('error', () => undefined);
+  socket.on('data', (chunk: Buffer) => {
+    answer += chunk.toString();
+    socket.write('this is no chunk\r\n\r\n');
+  });
+  socket.write('POST /nothing HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n');
+  await closed;
+  assert.match(answer, /^HTTP\/1\.1 404 /);
+  assert.equal(answer.match(/HTTP\/1\.1 /g)?.length, 1, answer);
+});
+
+for (const [what, text] of [
+  ['an upgrade', 'GET /a HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n'],
+  ['CONNECT', 'CONNECT x:443 HTTP/1.1\r\nHost: x\r\n\r\n'],
+] as const) {
+  test(`${what} behind a request without answer closes the connection, and the router lives`, async (t) => {
+    const { port } = await startTestRouter(t, { routes: [routeOf('a', asleep)] });
+    assert.equal(await raw(port, `GET /a HTTP/1.1\r\nHost: x\r\n\r\n${text}`), '');
+    assert.equal((await call(port, '/nothing')).status, 404);
   });
 }
 

@@ -5,6 +5,7 @@
 import type { IncomingMessage } from 'node:http';
 import { BlockList, isIPv6, type Socket } from 'node:net';
 import { AppError } from '../shared/errors.ts';
+import { pathFault } from './path.ts';
 
 /** Fields of one connection only, RFC 9110 §7.6.1, with those that older proxies treat so. */
 const hopByHop: ReadonlySet<string> = new Set([
@@ -113,8 +114,10 @@ function readHead(req: IncomingMessage, client: Client, newId: () => string): Re
         host = value;
         continue;
       case 'transfer-encoding':
-        // RFC 9112 §6.1: another coding would reach the app without its name; with HTTP/1.0 the framing is in doubt.
-        if (chunked || value.trim().toLowerCase() !== 'chunked' || req.httpVersionMinor === 0) {
+        // RFC 9112 §6.1: HTTP/1.0 does not know the field, so the framing is in doubt.
+        if (req.httpVersionMinor === 0) throw invalid('Transfer-Encoding in HTTP/1.0');
+        // Another coding would reach the app without its name.
+        if (chunked || value.trim().toLowerCase() !== 'chunked') {
           throw invalid('a transfer coding other than chunked');
         }
         chunked = true;
@@ -146,7 +149,11 @@ function readHead(req: IncomingMessage, client: Client, newId: () => string): Re
     headers.push(name, value);
   }
   if (chunked && length > 0) throw invalid('both Transfer-Encoding and Content-Length');
+  // RFC 9112 §3.2.
+  if (host === undefined && req.httpVersionMinor > 0) throw invalid('no Host field');
   const target = targetOf(req.url ?? '', host ?? '');
+  const fault = pathFault(target.path);
+  if (fault !== undefined) throw invalid(fault);
   headers.unshift('Host', target.host);
   const requestId = requestIdOf(told, newId);
   addForwarded(headers, client, told, target.host, requestId);
@@ -259,19 +266,6 @@ export function trailerPairs(raw: RawFields): [string, string][] {
     pairs.push([name, typeof value === 'string' ? value : value.toString('latin1')]);
   }
   return pairs;
-}
-
-/** Path for the app, and the prefix that was taken off (`''`: none). */
-export function stripPrefix(
-  path: string,
-  route: { readonly path: string; readonly stripPath: boolean },
-): {
-  readonly path: string;
-  readonly prefix: string;
-} {
-  if (!route.stripPath || route.path === '/') return { path, prefix: '' };
-  const rest = path.slice(route.path.length);
-  return { path: rest.startsWith('/') ? rest : `/${rest}`, prefix: route.path };
 }
 
 function invalid(what: string): AppError {

@@ -4,6 +4,7 @@ import { collectDefaultMetrics, Registry } from '@prometheus-io/client';
 import { startAdminServer } from '../shared/admin-server.ts';
 import { toAppError } from '../shared/errors.ts';
 import { createLog } from '../shared/log.ts';
+import { defaultLimits } from '../shared/rpc/limits.ts';
 import { createLink } from '../shared/rpc/link.ts';
 import { loadRouterConfig } from './config.ts';
 import { startRouter } from './router.ts';
@@ -17,11 +18,13 @@ async function run(): Promise<void> {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
 
+  const leaseMs = config.lease_secs * 1_000;
+  const limits = { leaseMs, heartbeatMs: Math.min(defaultLimits.heartbeatMs, leaseMs / 4) };
   const router = await startRouter({
     config,
     log,
     registry,
-    dial: (options) => createLink({ ...options, url: config.agent_url, token: config.token }),
+    dial: (options) => createLink({ ...options, url: config.agent_url, token: config.token, limits }),
   });
   const admin = await startAdminServer({
     host: config.listen_host,

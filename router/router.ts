@@ -19,6 +19,7 @@ import { createForward } from './forward.ts';
 import { createHeadReader } from './headers.ts';
 import { Hold, refuseFailed } from './hold.ts';
 import { createMetrics } from './metrics.ts';
+import { stripsToHost } from './path.ts';
 import { Routes } from './routes.ts';
 import { startServer, type CallServer } from './server.ts';
 import { Targets, type Target } from './targets.ts';
@@ -136,6 +137,12 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
       call.app = app;
       app.calls += 1;
     }
+    if (stripsToHost(call.head.path, app.route)) {
+      call.refuse(
+        new AppError('request_invalid', 'The request is refused: an empty segment after the path of the app.'),
+      );
+      return;
+    }
     const { serving } = app.route;
     if (serving.state === 'ready') {
       if (serving.pending !== null && app.askedPending !== serving.pending) {
@@ -197,7 +204,9 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
     }
     for (const pushed of applied.upserted) {
       const before = apps.get(pushed.app)?.route;
-      const moved = before !== undefined && (before.host !== pushed.host || before.path !== pushed.path);
+      const moved =
+        before !== undefined &&
+        (before.host !== pushed.host || before.path !== pushed.path || before.stripPath !== pushed.stripPath);
       changed.push({ app: apps.upsert(pushed, nowMs), moved });
     }
     // Only now, when the whole push is in, the rooms are looked at: a call may go from one app to another.

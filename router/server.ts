@@ -2,11 +2,12 @@
 import { createServer, ServerResponse, type IncomingMessage, type Server } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { AppError, toAppError } from '../shared/errors.ts';
-import { sendProblem, toProblem } from '../shared/problem.ts';
+import { toAppError, type AppError } from '../shared/errors.ts';
+import { sendProblem, toProblem, type Problem, type ProblemOptions } from '../shared/problem.ts';
 import { Call, type CallRouting, type UpgradeRequest } from './call.ts';
 import type { RouterConfig } from './config.ts';
 import type { HeadReader } from './headers.ts';
+import { parserRefusal, rawAnswer, refusedMethod } from './refusal.ts';
 import { routeHost } from './routes.ts';
 import { wantsUpgrade, watchClient } from './upgrade.ts';
 
@@ -37,6 +38,16 @@ export interface CallServer {
   close(): Promise<void>;
 }
 
+/** What is under way on a connection. */
+interface ConnectionState {
+  /** Requests that have no whole answer yet; more than one where they are pipelined. */
+  answering: number;
+  /** The last one. */
+  request: IncomingMessage | undefined;
+  /** Nothing more is taken from it. */
+  refused: boolean;
+}
+
 /** Connections beyond those that may be held. */
 const spareConnections = 10_000;
 
@@ -50,6 +61,8 @@ export async function startServer(deps: ServerDeps): Promise<CallServer> {
     keepAliveTimeout: config.keep_alive_timeout_secs * 1_000,
     keepAlive: true,
     insecureHTTPParser: false,
+    // Refused by the router, so that it is a problem and is counted.
+    requireHostHeader: false,
     shouldUpgradeCallback: wantsUpgrade,
   });
   // Their size is bounded; a number would silently drop what is over it.
@@ -57,18 +70,31 @@ export async function startServer(deps: ServerDeps): Promise<CallServer> {
   server.maxConnections = config.hold_max_calls + spareConnections;
 
   const sockets = new Set<Socket>();
-  /** Connections on which a request is being answered. */
-  const busy = new Set<Duplex>();
+  const states = new WeakMap<Duplex, ConnectionState>();
   let accepting = true;
   server.on('connection', (socket: Socket) => {
     sockets.add(socket);
+    states.set(socket, { answering: 0, request: undefined, refused: false });
     socket.once('close', () => sockets.delete(socket));
   });
 
   function take(req: IncomingMessage, res: ServerResponse, expectsContinue: boolean, upgrade?: UpgradeRequest): void {
+    const state = states.get(req.socket);
+    // The parser goes on with what had come together with a refused request.
+    if (state === undefined || state.refused) return;
+    state.request = req;
+    state.answering += 1;
+    res.once('close', () => {
+      state.answering -= 1;
+      if (!accepting && upgrade === undefined && state.answering === 0) req.socket.destroySoon();
+    });
+    const method = refusedMethod(req.method);
+    if (method !== undefined) {
+      refuse(state, res, method.error, method.options);
+      return;
+    }
     try {
       const head = headReader.read(req);
-      busy.add(req.socket);
       const call = new Call({
         req,
         res,
@@ -78,38 +104,63 @@ export async function startServer(deps: ServerDeps): Promise<CallServer> {
         routing,
         ...(upgrade === undefined ? undefined : { upgrade }),
       });
-      res.once('close', () => {
-        busy.delete(req.socket);
-        if (!accepting && upgrade === undefined) req.socket.destroySoon();
-      });
       routing.route(call);
     } catch (error) {
-      const refusal = toAppError(error);
-      deps.onRefused(refusal.status);
-      if (res.headersSent) res.destroy();
-      else sendProblem(res, refusal, { headers: { Connection: 'close' } });
+      refuse(state, res, toAppError(error), { headers: { Connection: 'close' } });
     }
+  }
+
+  /** Node closes the connection after an answer that says so. */
+  function refuse(state: ConnectionState, res: ServerResponse, error: AppError, options: ProblemOptions): void {
+    state.refused = true;
+    deps.onRefused(options.status ?? error.status);
+    if (res.headersSent) res.destroy();
+    else sendProblem(res, error, options);
+  }
+
+  /** Whether a request that makes the connection its own may have it: no order of answers fits one that comes before its turn. */
+  function mayTakeOver(socket: Duplex): boolean {
+    const state = states.get(socket);
+    if (state?.refused === true) return false; // Its answer ends it.
+    if (state?.answering === 0) return true;
+    socket.destroy();
+    return false;
+  }
+
+  /** Where there is no response object: at once and as the last thing on the connection. */
+  function refuseRaw(state: ConnectionState, socket: Duplex, problem: Problem): void {
+    state.refused = true;
+    deps.onRefused(problem.status);
+    socket.end(rawAnswer(problem), () => socket.destroy());
   }
 
   server.on('request', (req, res) => take(req, res, false));
   server.on('checkContinue', (req, res) => take(req, res, true));
   server.on('checkExpectation', (req, res) => take(req, res, false));
   server.on('upgrade', (req: IncomingMessage, socket: Socket, head: Buffer) => {
+    if (!mayTakeOver(socket)) return;
     const res = new ServerResponse(req);
     res.assignSocket(socket);
     // An answer other than 101 ends the connection.
     res.once('finish', () => socket.destroySoon());
     take(req, res, false, watchClient(socket, head));
   });
+  server.on('connect', (req: IncomingMessage, socket: Duplex) => {
+    // Node has taken its own listener away.
+    socket.on('error', () => socket.destroy());
+    const state = states.get(socket);
+    const method = refusedMethod(req.method);
+    if (state === undefined || method === undefined || !mayTakeOver(socket)) return;
+    refuseRaw(state, socket, toProblem(method.error, method.options));
+  });
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
-    if (busy.has(socket) || !socket.writable || error.code === 'ECONNRESET') {
-      socket.destroy();
-      return;
-    }
-    const refusal = parserError(error.code);
-    const problem = toProblem(refusal, { headers: { Connection: 'close' } });
-    deps.onRefused(problem.status);
-    socket.end(rawAnswer(problem), () => socket.destroy());
+    const state = states.get(socket);
+    // Its only answer is on the way, and ends the connection.
+    if (state?.refused === true && error.code?.startsWith('HPE_') === true) return;
+    // An answer here would be a second one to a request of which the body is not right.
+    const within = state === undefined || state.answering > 0 || state.request?.complete === false;
+    if (within || state.refused || !socket.writable || error.code === 'ECONNRESET') socket.destroy();
+    else refuseRaw(state, socket, parserRefusal(error.code));
   });
 
   await listen(server, config.listen_port, config.listen_host);
@@ -159,20 +210,4 @@ function listen(server: Server, port: number, host: string): Promise<void> {
       resolve();
     });
   });
-}
-
-function parserError(code = ''): AppError {
-  switch (code) {
-    case 'HPE_HEADER_OVERFLOW':
-      return new AppError('headers_too_large', 'The header section is over the limit.');
-    case 'ERR_HTTP_REQUEST_TIMEOUT':
-      return new AppError('request_timeout', 'The request head did not arrive in time.');
-    default:
-      return new AppError('request_invalid', 'The request is not valid HTTP.');
-  }
-}
-
-function rawAnswer(problem: ReturnType<typeof toProblem>): string {
-  const fields = Object.entries(problem.headers).map(([name, value]) => `${name}: ${value}\r\n`);
-  return `HTTP/1.1 ${problem.status} Refused\r\n${fields.join('')}\r\n${problem.body}`;
 }
