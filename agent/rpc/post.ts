@@ -31,16 +31,26 @@ export function createPost<Remote extends MethodTable>(deps: PostDeps<Remote>): 
   const { dispatch, limits, log } = deps;
 
   return async (request, response, identity) => {
+    const unsupported = unsupportedMedia(request);
+    if (unsupported !== undefined) {
+      // 415 is more exact than the 400 of the code, RFC 9110 §15.5.16; §12.5.3 for the field.
+      sendProblem(response, unsupported, { status: 415, headers: { 'Accept-Encoding': 'identity' } });
+      return;
+    }
+    let body: string;
+    try {
+      body = await readBody(request, limits.maxFrameBytes);
+    } catch (thrown) {
+      // What is left of the body is not worth reading.
+      if (!response.destroyed) sendProblem(response, toAppError(thrown), { headers: { Connection: 'close' } });
+      return;
+    }
     let call: Call;
     try {
-      checkContentType(request);
-      call = readCall(await readBody(request, limits.maxFrameBytes));
+      call = readCall(body);
     } catch (thrown) {
       const error = toAppError(thrown);
-      // What is left of the body is not worth reading.
-      if (error.code === 'frame_too_large') response.setHeader('Connection', 'close');
-      if (error.code === 'parse_error') answer(response, error.status, encodeError(null, error));
-      else if (!response.destroyed) sendProblem(response, error, statusOf(error));
+      if (!response.destroyed) answer(response, error.status, encodeError(null, error));
       return;
     }
     await serve(call, request, response, identity);
@@ -87,14 +97,12 @@ export function createPost<Remote extends MethodTable>(deps: PostDeps<Remote>): 
   }
 }
 
-function checkContentType(request: IncomingMessage): void {
-  const type = (request.headers['content-type'] ?? '').split(';', 1)[0]?.trim().toLowerCase();
-  if (type !== 'application/json') throw new AppError('invalid_request', 'Content-Type must be application/json');
-}
-
-/** 415 is more exact than the 400 of the code, RFC 9110 §15.5.16. */
-function statusOf(error: AppError): { status?: number } {
-  return error.message.startsWith('Content-Type') ? { status: 415 } : {};
+function unsupportedMedia({ headers }: IncomingMessage): AppError | undefined {
+  const type = (headers['content-type'] ?? '').split(';', 1)[0]?.trim().toLowerCase();
+  if (type !== 'application/json') return new AppError('invalid_request', 'Content-Type must be application/json');
+  const encoding = (headers['content-encoding'] ?? 'identity').trim().toLowerCase();
+  if (encoding !== 'identity') return new AppError('invalid_request', 'Content-Encoding is not taken: send plain JSON');
+  return undefined;
 }
 
 async function readBody(request: IncomingMessage, maxBytes: number): Promise<string> {

@@ -42,10 +42,18 @@ test('errors of a POST call have the status of their code', async (t) => {
     ['{"jsonrpc":"2.0","id":1,"method":"fail","params":{}}', 502, -32_000],
     ['{"jsonrpc":"2.0","id":1,"method":"wait","params":{},"meta":{"deadlineMs":10}}', 504, -32_000],
     ['not json', 400, -32_700],
+    ['null', 400, -32_600],
+    [`[${add}]`, 400, -32_600],
+    ['{"jsonrpc":"1.0","id":1,"method":"add"}', 400, -32_600],
+    ['{"jsonrpc":"2.0","id":{},"method":"add"}', 400, -32_600],
+    ['{"jsonrpc":"2.0","id":9007199254740993,"method":"add"}', 400, -32_600],
+    ['{"jsonrpc":"2.0","method":"add"}', 400, -32_600],
   ];
   for (const [body, status, number] of statuses) {
     const response = await post(url, body);
-    const answer = (await response.json()) as { jsonrpc: string; error: { code: number } };
+    const answer = (await response.json()) as { jsonrpc: string; id: unknown; error: { code: number } };
+    assert.equal(response.headers.get('content-type'), 'application/json');
+    if ([-32_700, -32_600].includes(number)) assert.equal(answer.id, null);
     assert.deepEqual([response.status, answer.jsonrpc, answer.error.code], [status, '2.0', number], body);
   }
 });
@@ -73,8 +81,7 @@ test('what is no call is refused with a problem', async (t) => {
     type,
     'invalid_request',
   ]);
-  assert.deepEqual(await problem(await post(url, `[${add}]`)), [400, type, 'invalid_request']);
-  assert.deepEqual(await problem(await post(url, '{"jsonrpc":"2.0","method":"add"}')), [400, type, 'invalid_request']);
+  assert.deepEqual(await problem(await post(url, add, { 'content-encoding': 'gzip' })), [415, type, 'invalid_request']);
   assert.deepEqual(await problem(await post(url, `"${'x'.repeat(2_000)}"`)), [413, type, 'frame_too_large']);
   assert.deepEqual(await problem(await fetch(`${url}/rpc`)), [405, type, 'invalid_request']);
   assert.deepEqual(await problem(await fetch(`${url}/other`)), [404, type, 'method_not_found']);

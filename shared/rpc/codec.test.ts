@@ -31,6 +31,8 @@ test('what breaks JSON-RPC 2.0 is malformed', () => {
     { jsonrpc: 2, id: 1, method: 'm' },
     { ...version, id: null, method: 'm' },
     { ...version, id: {}, method: 'm' },
+    { ...version, id: 2 ** 53, method: 'm' },
+    { ...version, id: -(2 ** 53), method: 'm' },
     { ...version, id: 1, method: 1 },
     { ...version, id: 1, method: 'm', params: 'text' },
     { ...version, id: 1, method: 'm', meta: { deadlineMs: -1 } },

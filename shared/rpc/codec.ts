@@ -26,7 +26,8 @@ export type Message =
   /** `brokenId`: the call it was meant to answer, if that much could be read. */
   | { readonly kind: 'malformed'; readonly error: AppError; readonly brokenId?: CallId };
 
-const callId = z.union([z.number(), z.string().max(256)]);
+/** Beyond the safe integers two ids could be read as one, and the answer would name neither. */
+const callId = z.union([z.number().min(Number.MIN_SAFE_INTEGER).max(Number.MAX_SAFE_INTEGER), z.string().max(256)]);
 const versioned = { jsonrpc: z.literal('2.0') };
 const methodName = z.string().min(1).max(256);
 

@@ -59,8 +59,11 @@ function take(calls: PendingCalls, line: string): void {
   const message = decode(line);
   if (message.kind === 'item') calls.item(message.id, message.item);
   else if (message.kind === 'result') calls.result(message.id, message.result);
-  else if (message.kind === 'error' && message.id !== null) calls.fail(message.id, message.error);
-  else throw new AppError('link_lost', 'the other side does not speak JSON-RPC 2.0 here');
+  else if (message.kind === 'error') {
+    // Without an id: the request as such was not taken.
+    if (message.id === null) throw message.error;
+    calls.fail(message.id, message.error);
+  } else throw new AppError('link_lost', 'the other side does not speak JSON-RPC 2.0 here');
 }
 
 /** @throws AppError of a refusal; whatever undici throws. */
