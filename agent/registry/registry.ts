@@ -50,8 +50,9 @@ interface Place {
 
 export function createRegistry(deps: { readonly own: OwnRegistry | undefined }): Registry {
   const { own } = deps;
-  const publicAgent = new Agent({ connect: { timeout: connectTimeoutMs } });
+  const publicAgent = new Agent({ connect: { timeout: connectTimeoutMs }, allowH2: false });
   const ownAgent = new Agent({
+    allowH2: false,
     connect: {
       timeout: connectTimeoutMs,
       ...(own?.ca === undefined ? {} : { ca: own.ca }),

@@ -1,10 +1,11 @@
 /**
  * The one way to the API server: JSON requests with a deadline and a signal, and lines that stream (watches, logs).
- * One pool of connections for all; no retries here, those belong to who knows what may be repeated.
+ * Streams never take a connection from requests; no retries here, those belong to who knows what may be repeated.
  */
-import { Agent, request } from 'undici';
+import { request, type Dispatcher } from 'undici';
 import { AppError } from '../../../shared/errors.ts';
 import type { KubeAccess, TlsOptions } from './access.ts';
+import { createPools } from './pools.ts';
 
 export interface KubeRequest {
   readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
@@ -22,7 +23,7 @@ export interface KubeApi {
   request<T>(options: KubeRequest): Promise<T>;
   /**
    * Lines of a long answer, each cut at `maxLineBytes`. Ends with the answer; throws as `request` does.
-   * @param options.timeoutMs until the head of the answer; afterwards only `idleMs` without any byte ends it.
+   * @param options.timeoutMs until the head of the answer; afterwards only `idleMs` without any byte ends it, silently.
    */
   lines(options: KubeRequest & { readonly idleMs?: number; readonly maxLineBytes: number }): AsyncGenerator<string>;
   close(): Promise<void>;
@@ -50,39 +51,27 @@ const requestTimeoutMs = 10_000;
 const maxBodyBytes = 64 * 1024 * 1024;
 const userAgent = 'holdfast-agent';
 
-export function createKubeApi(deps: { readonly access: KubeAccess }): KubeApi {
-  const { access } = deps;
-  let pool: { readonly tls: TlsOptions; readonly agent: Agent } | undefined;
-  const retired = new Set<Agent>();
+/** Enough for many apps that wake at once, and few for an API server. */
+const defaultMaxRequests = 16;
 
-  function agentFor(tls: TlsOptions): Agent {
-    if (pool !== undefined && sameTls(pool.tls, tls)) return pool.agent;
-    const agent = new Agent({
-      connect: { ...tls, timeout: 5_000, keepAlive: true, keepAliveInitialDelay: 10_000 },
-      // Below the idle limit of usual load balancers before API servers.
-      keepAliveTimeout: 20_000,
-      bodyTimeout: 0,
-      headersTimeout: 0,
-    });
-    if (pool !== undefined) {
-      // New certificates: what runs on the old ones may end.
-      const old = pool.agent;
-      retired.add(old);
-      void old.close().finally(() => retired.delete(old));
-    }
-    pool = { tls, agent };
-    return agent;
-  }
+export function createKubeApi(deps: {
+  readonly access: KubeAccess;
+  /** Connections for requests; streams have their own. */
+  readonly maxRequests?: number;
+}): KubeApi {
+  const { access, maxRequests = defaultMaxRequests } = deps;
+  const pools = createPools({ maxRequests });
 
-  async function send(options: KubeRequest, headDeadline: AbortSignal) {
+  async function send(options: KubeRequest, headDeadline: AbortSignal, pool: (tls: TlsOptions) => Dispatcher) {
     const { headers, tls } = await access.credentials();
     const query = new URLSearchParams();
     for (const [name, value] of Object.entries(options.query ?? {})) {
       if (value !== undefined) query.set(name, String(value));
     }
     const search = query.size === 0 ? '' : `?${query.toString()}`;
-    return await request(`${access.server}${options.path}${search}`, {
-      dispatcher: agentFor(tls),
+    const signal = AbortSignal.any([options.signal, headDeadline]);
+    const answer = request(`${access.server}${options.path}${search}`, {
+      dispatcher: pool(tls),
       method: options.method,
       headers: {
         ...headers,
@@ -91,19 +80,22 @@ export function createKubeApi(deps: { readonly access: KubeAccess }): KubeApi {
         ...(options.body === undefined ? {} : { 'content-type': options.contentType ?? 'application/json' }),
       },
       body: options.body === undefined ? null : JSON.stringify(options.body),
-      signal: AbortSignal.any([options.signal, headDeadline]),
+      signal,
     });
+    return await orAborted(answer, signal);
   }
 
   return {
     async request<T>(options: KubeRequest): Promise<T> {
       const deadline = AbortSignal.timeout(Math.ceil(options.timeoutMs ?? requestTimeoutMs));
       try {
-        const response = await send(options, deadline);
+        const response = await send(options, deadline, (tls) => pools.requests(tls));
         const text = await readAll(response.body, maxBodyBytes);
+        pools.answered(true);
         if (response.statusCode >= 300) throw refusal(response.statusCode, text);
         return JSON.parse(text) as T;
       } catch (error) {
+        if (deadline.aborted && !options.signal.aborted) pools.answered(false);
         throw described(error, options);
       }
     },
@@ -114,21 +106,26 @@ export function createKubeApi(deps: { readonly access: KubeAccess }): KubeApi {
         head.abort(new AppError('platform_error', 'no answer in time'));
       }, options.timeoutMs ?? requestTimeoutMs);
       let idleTimer: NodeJS.Timeout | undefined;
+      let silent = false;
       try {
-        const response = await send(options, head.signal);
+        const response = await send(options, head.signal, (tls) => pools.streams(tls));
         clearTimeout(headTimer);
         if (response.statusCode >= 300) {
           throw refusal(response.statusCode, await readAll(response.body, maxBodyBytes));
         }
         const { idleMs } = options;
         if (idleMs !== undefined) {
-          idleTimer = setTimeout(() => head.abort(new AppError('platform_error', 'stream went silent')), idleMs);
+          idleTimer = setTimeout(() => {
+            silent = true;
+            head.abort();
+          }, idleMs);
         }
         for await (const line of splitLines(response.body, options.maxLineBytes)) {
           idleTimer?.refresh();
           yield line;
         }
       } catch (error) {
+        if (silent && !options.signal.aborted) return;
         throw described(error, options);
       } finally {
         clearTimeout(headTimer);
@@ -137,14 +134,22 @@ export function createKubeApi(deps: { readonly access: KubeAccess }): KubeApi {
     },
 
     async close() {
-      await Promise.all([pool?.agent.destroy(), ...[...retired].map((agent) => agent.destroy())]);
+      await pools.close();
     },
   };
 }
 
-function sameTls(a: TlsOptions, b: TlsOptions): boolean {
-  const keys = ['ca', 'cert', 'key', 'servername', 'rejectUnauthorized'] as const;
-  return keys.every((key) => String(a[key]) === String(b[key]));
+/** undici looks at the signal of a request that waits for a connection only when it gets one. */
+async function orAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  const { promise: aborted, reject } = Promise.withResolvers<never>();
+  const onAbort = (): void => reject(signal.reason as Error);
+  signal.addEventListener('abort', onAbort, { once: true });
+  if (signal.aborted) onAbort();
+  try {
+    return await Promise.race([promise, aborted]);
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+  }
 }
 
 function refusal(status: number, text: string): KubeApiError {

@@ -35,9 +35,11 @@ interface InformerDeps<K extends KubeObject, T> {
   readonly clock: Clock;
 }
 
-/** Asked of the API server; it also sends bookmarks about once a minute, so silence means a dead connection. */
-const watchSecs = 300;
-const watchIdleMs = 90_000;
+/** The API server ends a watch after that, quiet or not; varied, so that not all begin anew at once. */
+const minWatchSecs = 60;
+const maxWatchSecs = 90;
+/** Silence for longer than the watch may last: the connection is dead. */
+const watchIdleMs = (maxWatchSecs + 10) * 1_000;
 const shortWatchMs = 1_000;
 const pageSize = 500;
 /** Objects are at most 1.5 MiB in etcd; JSON of a Secret may be longer than that. */
@@ -102,7 +104,7 @@ export function startInformer<K extends KubeObject, T>(deps: InformerDeps<K, T>)
         watch: true,
         resourceVersion: from,
         allowWatchBookmarks: true,
-        timeoutSeconds: watchSecs,
+        timeoutSeconds: Math.round(minWatchSecs + Math.random() * (maxWatchSecs - minWatchSecs)),
       },
       signal: stop.signal,
       idleMs: watchIdleMs,

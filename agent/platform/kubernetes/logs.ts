@@ -1,5 +1,5 @@
 /** Log lines of an app's pods: of those that are there and, when followed, of those that come and of restarts. */
-import { toAppError } from '../../../shared/errors.ts';
+import { AppError, toAppError } from '../../../shared/errors.ts';
 import type { Log } from '../../../shared/log.ts';
 import type { LogLine } from '../../../shared/protocol/views.ts';
 import type { Clock } from '../../../shared/rpc/clock.ts';
@@ -15,6 +15,8 @@ interface LogsDeps {
   readonly api: Pick<KubeApi, 'lines'>;
   readonly namespace: string;
   readonly picture: Pick<Picture, 'podsOf' | 'onChange' | 'synced'>;
+  /** Of the whole platform: its streams at a time. */
+  readonly logSlots: LogSlots;
   readonly log: Log;
   readonly clock: Clock;
 }
@@ -29,12 +31,50 @@ interface LogsQuery {
 /** Lines that are read and not yet taken; a reader that is slower makes the pods' streams wait. */
 const maxQueuedLines = 1_000;
 const maxLineBytes = 16 * 1024;
-/** Streams at a time: an app with more pods shows the first of them. */
-const maxStreams = 100;
+/** Streams of one query: an app with more pods, or than are free, shows the first of them. */
+const maxStreams = 32;
+const maxStreamsInAll = 64;
 const retryMs = 1_000;
 
+export interface LogSlots {
+  /** @returns whether there was one; then it is to be given back. */
+  take(): boolean;
+  giveBack(): void;
+}
+
+export function createLogSlots(): LogSlots {
+  let taken = 0;
+  return {
+    take() {
+      if (taken >= maxStreamsInAll) return false;
+      taken += 1;
+      return true;
+    },
+    giveBack() {
+      taken -= 1;
+    },
+  };
+}
+
+/** @throws AppError too_many_calls where no more logs can be read now. */
 export async function* followLogs(deps: LogsDeps, query: LogsQuery, signal: AbortSignal): AsyncGenerator<LogLine> {
-  const { picture } = deps;
+  const { logSlots } = deps;
+  // Held for as long as the query, pods or not: the one of its first stream.
+  if (!logSlots.take()) {
+    throw new AppError(
+      'too_many_calls',
+      `the logs of ${String(maxStreamsInAll)} pods are being read, no more at a time`,
+    );
+  }
+  try {
+    yield* readLogs(deps, query, signal);
+  } finally {
+    logSlots.giveBack();
+  }
+}
+
+async function* readLogs(deps: LogsDeps, query: LogsQuery, signal: AbortSignal): AsyncGenerator<LogLine> {
+  const { picture, logSlots } = deps;
   await picture.synced(signal);
   const stop = new AbortController();
   const ended = AbortSignal.any([signal, stop.signal]);
@@ -49,10 +89,13 @@ export async function* followLogs(deps: LogsDeps, query: LogsQuery, signal: Abor
       const starts = pod.running ? pod.exits : pod.exits - 1;
       const instance = `${pod.uid}/${String(starts)}`;
       if (starts < 0 || seen.has(instance) || readers.size >= maxStreams) continue;
+      if (readers.size > 0 && !logSlots.take()) continue;
       seen.add(instance);
       // What came before the query is cut to its tail; what comes while it is followed is wanted whole.
       const reading = readPod(deps, { pod, query, tail: first ? query.tail : undefined }, queue, ended).finally(() => {
         readers.delete(instance);
+        // The first slot is the query's own.
+        if (readers.size > 0) logSlots.giveBack();
         if (readers.size === 0 && !query.follow) queue.end();
       });
       readers.set(instance, reading);

@@ -10,7 +10,7 @@ import { createObjects, platformError } from './apply.ts';
 import { createDesired } from './desired.ts';
 import { createDrift } from './drift.ts';
 import { discardVersion, removeApp, stopVersion } from './end.ts';
-import { followLogs } from './logs.ts';
+import { createLogSlots, followLogs } from './logs.ts';
 import { createPodReports } from './pod-reports.ts';
 import { createProber } from './probe.ts';
 import { startVersion } from './start.ts';
@@ -56,7 +56,20 @@ export function createKubernetesPlatform(deps: KubernetesPlatformDeps): Kubernet
   const workloads = createWorkloads({ objects, picture, options: { imagePullSecrets } });
   const drift = createDrift({ desired, workloads, log, clock });
   const reports = createPodReports({ api, namespace });
-  const parts = { api, namespace, objects, desired, picture, targets, workloads, drift, reports, log, clock };
+  const parts = {
+    api,
+    namespace,
+    objects,
+    desired,
+    picture,
+    targets,
+    workloads,
+    drift,
+    reports,
+    logSlots: createLogSlots(),
+    log,
+    clock,
+  };
 
   /** Ends with the platform too, and tells what the API server refused in the words of the error table. */
   async function call<T>(signal: AbortSignal, what: string, task: (either: AbortSignal) => Promise<T>): Promise<T> {
