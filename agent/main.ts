@@ -65,6 +65,7 @@ async function run(stop: AbortSignal): Promise<void> {
     host,
     port: admin_port,
     registry: createMetrics(() => leadership),
+    live: () => election.live?.() ?? { ok: true, reason: 'ok' },
     // A standby is ready too: it can take over. What leads to the leader is the label that the leader sets.
     ready: () =>
       stop.aborted ? { ok: false, reason: 'stopping' } : { ok: true, reason: leadership ? 'leader' : 'standby' },

@@ -8,13 +8,20 @@ export interface MetricsSource {
   metrics(): Promise<string>;
 }
 
+interface Health {
+  readonly ok: boolean;
+  readonly reason: string;
+}
+
 export interface AdminServerDeps {
   readonly host: string;
   /** 0 takes a free one. */
   readonly port: number;
   readonly registry: MetricsSource;
   /** Whether to send calls here; the reason is shown. Asked for each `/readyz`. */
-  readonly ready: () => { readonly ok: boolean; readonly reason: string };
+  readonly ready: () => Health;
+  /** Whether the process is of use: it is restarted where not. Without it `/livez` says that it answers, no more. */
+  readonly live?: (() => Health) | undefined;
 }
 
 export interface AdminServer {
@@ -28,11 +35,9 @@ export async function startAdminServer(deps: AdminServerDeps): Promise<AdminServ
     const path = req.url?.split('?', 1)[0];
     req.resume();
     if (req.method !== 'GET' && req.method !== 'HEAD') answer(res, 405, 'method not allowed\n');
-    else if (path === '/livez') answer(res, 200, 'ok\n');
-    else if (path === '/readyz') {
-      const { ok, reason } = deps.ready();
-      answer(res, ok ? 200 : 503, `${reason}\n`);
-    } else if (path === '/metrics') {
+    else if (path === '/livez') tell(res, deps.live?.() ?? { ok: true, reason: 'ok' });
+    else if (path === '/readyz') tell(res, deps.ready());
+    else if (path === '/metrics') {
       deps.registry.metrics().then(
         (text) => answer(res, 200, text, deps.registry.contentType),
         () => answer(res, 500, 'metrics could not be collected\n'),
@@ -55,6 +60,10 @@ export async function startAdminServer(deps: AdminServerDeps): Promise<AdminServ
         server.closeAllConnections();
       }),
   };
+}
+
+function tell(res: ServerResponse, { ok, reason }: Health): void {
+  answer(res, ok ? 200 : 503, `${reason}\n`);
 }
 
 function answer(res: ServerResponse, status: number, body: string, contentType = 'text/plain; charset=utf-8'): void {

@@ -70,6 +70,7 @@ function setUp(t: TestContext) {
       log,
       close,
       leads: () => leads,
+      live: () => election.live().ok,
       /** As a process that is killed: no goodbye. */
       kill: () => cutOff.add(connection),
       giveUp: () => giveUp?.(),
@@ -174,4 +175,19 @@ test('who finds the lease in other hands ends at once', async (t) => {
   Object.assign(found.metadata, { resourceVersion: 'other' });
   await clock.advance(2_000);
   assert.equal(one.leads(), false);
+});
+
+test('an agent that is not answered about the lease for a minute says that it is not live', async (t) => {
+  const { clock, agent, cutOff } = setUp(t);
+  const [leader, standby] = [agent('one'), agent('two')];
+  await clock.advance(120_000);
+  assert.deepEqual([leader.live(), standby.live()], [true, true]);
+  cutOff.add('one').add('two');
+  await clock.advance(50_000);
+  assert.deepEqual([leader.live(), standby.live()], [true, true]);
+  await clock.advance(15_000);
+  assert.deepEqual([leader.live(), standby.live()], [false, false]);
+  cutOff.clear();
+  await clock.advance(1_000);
+  assert.deepEqual([leader.live(), standby.live()], [true, true]);
 });

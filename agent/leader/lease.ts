@@ -5,7 +5,7 @@
 import { AppError, toAppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
 import type { Clock } from '../../shared/rpc/clock.ts';
-import { isStatus, type KubeApi } from '../platform/kubernetes/api.ts';
+import { isStatus, KubeApiError, type KubeApi, type KubeRequest } from '../platform/kubernetes/api.ts';
 import type { Lease } from '../platform/kubernetes/kube-types.ts';
 import { sleep } from '../platform/kubernetes/wait.ts';
 import type { Election } from './election.ts';
@@ -26,15 +26,30 @@ export interface LeaseElectionDeps {
 
 /** A leader that cannot renew steps down after this part of the lease, well before another may take it. */
 const stepDownAfter = 2 / 3;
+/** So long without any answer about the lease, and this process has lost its way to the API server. */
+const maxSilenceMs = 60_000;
 
-export function createLeaseElection(deps: LeaseElectionDeps): Election {
-  const { api, namespace, leaseName, identity, log, clock } = deps;
+export function createLeaseElection(deps: LeaseElectionDeps): Election & Required<Pick<Election, 'live'>> {
+  const { namespace, leaseName, identity, log, clock } = deps;
   const { leaseDurationMs = 6_000, renewMs = 2_000, retryMs = 500 } = deps;
   const collection = `/apis/coordination.k8s.io/v1/namespaces/${namespace}/leases`;
   const path = `${collection}/${leaseName}`;
   const leadMs = leaseDurationMs * stepDownAfter;
+  let answeredMs = clock.nowMs();
   /** The lease as last seen, and since when it has not changed. */
   let seen: { readonly resourceVersion: string; readonly atMs: number } | undefined;
+
+  async function ask(request: KubeRequest): Promise<Lease> {
+    try {
+      const lease = await deps.api.request<Lease>(request);
+      answeredMs = clock.nowMs();
+      return lease;
+    } catch (error) {
+      // Refused is answered too: a restart would not change it.
+      if (error instanceof KubeApiError) answeredMs = clock.nowMs();
+      throw error;
+    }
+  }
 
   function record(before: Lease | undefined, holder: string): Lease {
     const now = new Date().toISOString().replace('Z', '000Z'); // MicroTime
@@ -55,7 +70,7 @@ export function createLeaseElection(deps: LeaseElectionDeps): Election {
 
   async function read(signal: AbortSignal, timeoutMs: number): Promise<Lease | undefined> {
     try {
-      return await api.request<Lease>({ method: 'GET', path, signal, timeoutMs });
+      return await ask({ method: 'GET', path, signal, timeoutMs });
     } catch (error) {
       if (isStatus(error, 404)) return undefined;
       throw error;
@@ -65,8 +80,8 @@ export function createLeaseElection(deps: LeaseElectionDeps): Election {
   /** Fenced by resourceVersion: of two that write at once, one fails with 409. */
   async function write(lease: Lease, signal: AbortSignal, timeoutMs: number): Promise<Lease> {
     return lease.metadata.resourceVersion === undefined
-      ? await api.request<Lease>({ method: 'POST', path: collection, body: lease, signal, timeoutMs })
-      : await api.request<Lease>({ method: 'PUT', path, body: lease, signal, timeoutMs });
+      ? await ask({ method: 'POST', path: collection, body: lease, signal, timeoutMs })
+      : await ask({ method: 'PUT', path, body: lease, signal, timeoutMs });
   }
 
   /** @returns the lease where it is ours now. */
@@ -138,6 +153,13 @@ export function createLeaseElection(deps: LeaseElectionDeps): Election {
   }
 
   return {
+    live() {
+      const silentMs = clock.nowMs() - answeredMs;
+      return silentMs < maxSilenceMs
+        ? { ok: true, reason: 'ok' }
+        : { ok: false, reason: `the lease was not read or renewed for ${String(Math.round(silentMs / 1_000))} s` };
+    },
+
     async run(signal, lead) {
       while (!signal.aborted) {
         const beganMs = clock.nowMs();

@@ -21,6 +21,8 @@ export async function createKubernetes(
   const clock = systemClock;
   const access = await loadKubeAccess({ kubeconfig: kubernetes.kubeconfig, env: process.env });
   const api = createKubeApi({ access });
+  // The lease waits behind nothing else.
+  const leaseApi = createKubeApi({ access, maxRequests: 2 });
   const registry = await registryOf(config.registry);
   const platform = createKubernetesPlatform({
     api,
@@ -30,7 +32,7 @@ export async function createKubernetes(
     log,
     clock,
   });
-  const own = { api, namespace: kubernetes.namespace, log, clock };
+  const own = { api: leaseApi, namespace: kubernetes.namespace, log, clock };
   const lease = createLeaseElection({ ...own, leaseName: kubernetes.lease_name, identity: kubernetes.pod_name });
   const label = createLeaderLabel({ ...own, podName: kubernetes.pod_name });
   return {
@@ -40,9 +42,11 @@ export async function createKubernetes(
         await platform.close();
         await registry.close();
         await api.close();
+        await leaseApi.close();
       },
     },
     election: {
+      live: () => lease.live(),
       async run(signal, lead) {
         // Left by a container of this pod that led and was killed.
         await label.clear();
