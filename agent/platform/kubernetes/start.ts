@@ -10,7 +10,7 @@ import type { PodReports } from './pod-reports.ts';
 import { deploymentName } from './objects.ts';
 import { judge, type Symptom, type SymptomTimes } from './rollout.ts';
 import type { Targets } from './targets.ts';
-import { watchUntil } from './wait.ts';
+import { cancelled, watchUntil } from './wait.ts';
 import type { Picture } from './watch.ts';
 import type { Workloads } from './workloads.ts';
 
@@ -32,6 +32,8 @@ export async function startVersion(deps: StartDeps, run: VersionRun, options: St
   const { desired, picture, targets, workloads } = deps;
   const { app, version } = run;
   const { signal, onPhase, suspects = [] } = options;
+  // What nobody waits for any more is not kept up either.
+  if (signal.aborted) throw cancelled(signal);
   desired.up(run);
   if (suspects.length > 0) await targets.verify(app, version, suspects, signal);
   if (targets.of(app, version).length > 0) return;
