@@ -1,5 +1,4 @@
 /** Requests that are refused before they are calls: by the parser, for their method, or for their head. */
-import { STATUS_CODES } from 'node:http';
 import { AppError } from '../shared/errors.ts';
 import { toProblem, type Problem, type ProblemOptions } from '../shared/problem.ts';
 
@@ -32,11 +31,4 @@ function parserError(code: string): AppError {
     default:
       return new AppError('request_invalid', 'The request is not valid HTTP.');
   }
-}
-
-/** The answer in bytes, where there is no response object to write it. */
-export function rawAnswer({ status, headers, body }: Problem): string {
-  const fields = Object.entries({ Date: new Date().toUTCString(), ...headers });
-  const head = fields.map(([name, value]) => `${name}: ${value}\r\n`).join('');
-  return `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n${head}\r\n${body}`;
 }

@@ -3,11 +3,11 @@ import { createServer, ServerResponse, type IncomingMessage, type Server } from 
 import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { toAppError, type AppError } from '../shared/errors.ts';
-import { sendProblem, toProblem, type Problem, type ProblemOptions } from '../shared/problem.ts';
+import { rawAnswer, sendProblem, toProblem, type Problem, type ProblemOptions } from '../shared/problem.ts';
 import { Call, type CallRouting, type UpgradeRequest } from './call.ts';
 import type { RouterConfig } from './config.ts';
 import type { HeadReader } from './headers.ts';
-import { parserRefusal, rawAnswer, refusedMethod } from './refusal.ts';
+import { parserRefusal, refusedMethod } from './refusal.ts';
 import { routeHost } from './routes.ts';
 import { wantsUpgrade, watchClient } from './upgrade.ts';
 

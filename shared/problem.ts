@@ -2,7 +2,7 @@
  * An `AppError` as HTTP: problem+json, RFC 9457. The one mapping to HTTP, used by the router for calls to apps and by
  * the agent for its own HTTP. `data` of the error (logs, field paths) never gets here.
  */
-import type { ServerResponse } from 'node:http';
+import { STATUS_CODES, type ServerResponse } from 'node:http';
 import { errorTable, type AppError, type ErrorOwner } from './errors.ts';
 
 export interface ProblemOptions {
@@ -55,6 +55,13 @@ export function sendProblem(response: ServerResponse, error: AppError, options: 
   const problem = toProblem(error, options);
   response.writeHead(problem.status, problem.headers);
   response.end(response.req.method === 'HEAD' ? undefined : problem.body);
+}
+
+/** The whole answer, for a socket without a response object. */
+export function rawAnswer({ status, headers, body }: Problem): string {
+  const fields = Object.entries({ Date: new Date().toUTCString(), ...headers });
+  const head = fields.map(([name, value]) => `${name}: ${value}\r\n`).join('');
+  return `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n${head}\r\n${body}`;
 }
 
 function titleOf(code: string): string {

@@ -107,6 +107,21 @@ test('no token, an unknown one, another subprotocol and another path are refused
   assert.equal(await refusalOf(url, { authorization, path: '/other' }), '404 method_not_found');
 });
 
+test('a handshake that is not one of WebSocket is refused with a problem', async (t) => {
+  const { port } = await startTestServer(t);
+  const socket = connect(port, '127.0.0.1');
+  socket.on('error', () => {});
+  let answer = '';
+  socket.on('data', (chunk) => (answer += String(chunk)));
+  socket.write(
+    'GET /rpc HTTP/1.1\r\nHost: agent.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n' +
+      `Sec-WebSocket-Key: bad\r\nSec-WebSocket-Protocol: ${subprotocol}\r\nAuthorization: Bearer ${token('reader')}\r\n\r\n`,
+  );
+  await once(socket, 'close');
+  assert.match(answer, /^HTTP\/1\.1 400 Bad Request\r\n/);
+  assert.match(answer, /"code":"invalid_request"/);
+});
+
 test('a standby refuses the handshake with 503 not_leader', async (t) => {
   const { url } = await startTestServer(t, { isLeader: () => false });
   assert.equal(await refusalOf(url, { authorization: `Bearer ${token('reader')}` }), '503 not_leader');

@@ -5,7 +5,7 @@ import { WebSocketServer } from 'ws';
 import { AppError, toAppError, type ErrorCode } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
 import { rpcPath, subprotocol, type MethodTable } from '../../shared/protocol/methods.ts';
-import { toProblem, type ProblemOptions } from '../../shared/problem.ts';
+import { rawAnswer, toProblem, type ProblemOptions } from '../../shared/problem.ts';
 import type { RpcLimits } from '../../shared/rpc/limits.ts';
 import { createPeer, type PeerOptions } from '../../shared/rpc/peer.ts';
 import type { Identity, Peer } from '../../shared/rpc/types.ts';
@@ -43,10 +43,10 @@ export function createLinks<Local extends MethodTable, Remote extends MethodTabl
     perMessageDeflate: false,
     handleProtocols: () => subprotocol,
   });
-  // A handshake that ws itself refuses (bad key or version): ws has answered 400.
+  // A handshake that ws itself refuses (bad key or version): with a listener here ws does not answer.
   webSockets.on('wsClientError', (error, socket) => {
     log.info({ err: error }, 'a WebSocket handshake was refused');
-    socket.destroy();
+    refuse(socket, new AppError('invalid_request', error.message), {});
   });
 
   function upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
@@ -92,8 +92,6 @@ function checkHandshake(request: IncomingMessage): void {
 
 /** Destroyed once sent: a client that does not close its side would otherwise keep the socket. */
 function refuse(socket: Duplex, error: AppError, options: ProblemOptions): void {
-  const { status, headers, body } = toProblem(error, options);
-  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
   socket.once('finish', () => socket.destroy());
-  socket.end(`HTTP/1.1 ${status} ${error.code}\r\nConnection: close\r\n${lines.join('')}\r\n${body}`);
+  socket.end(rawAnswer(toProblem(error, { ...options, headers: { Connection: 'close' } })));
 }
