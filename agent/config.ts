@@ -66,7 +66,6 @@ const registry = z
       .transform((value) => value.replace(/^https:\/\//, '').replace(/\/$/, ''))
       .optional()
       .describe('Registry of the images, as `host` or `host:port`. Required in Kubernetes mode.'),
-    project: z.string().max(255).optional().describe('Path in the registry under which images are kept.'),
     insecure: z.boolean().default(false).describe('Speak plain HTTP with the registry.'),
     username: z.string().min(1).max(255).optional().describe('User of the registry.'),
     password: z.string().min(1).optional().describe('Password of the registry; better by password_file.'),

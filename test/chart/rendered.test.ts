@@ -51,6 +51,12 @@ for (const scenario of scenarios) {
       assert.equal(JSON.stringify(spec.containers[0].env).includes('secretKeyRef'), false);
     });
 
+    it('one late answer does not take a router out, and a drain is seen within its delay', () => {
+      const { readinessProbe } = router['spec'].template.spec.containers[0];
+      assert.ok(readinessProbe.failureThreshold >= 2);
+      assert.ok(readinessProbe.periodSeconds * readinessProbe.failureThreshold <= 5);
+    });
+
     it('only the agent has a service account token', () => {
       const withToken = podsOf(objects).filter(({ spec }) => spec['automountServiceAccountToken'] !== false);
       assert.deepEqual(
