@@ -16,6 +16,13 @@ export interface Drift {
   close(): Promise<void>;
 }
 
+interface Repair {
+  readonly what: string;
+  /** Somebody changed what we had applied; not so where we have not applied it yet, as after a failover. */
+  readonly isDrift: boolean;
+  readonly run: () => Promise<unknown>;
+}
+
 /** Lets the answer of our own request come before the event it caused is taken for somebody else's. */
 const settleMs = 50;
 /** Repairs of one app that follow each other sooner than this are slowed down: somebody edits against us. */
@@ -37,22 +44,33 @@ export function createDrift(deps: {
   const paces = new Map<string, { readonly pause: Backoff; repairedAtMs: number }>();
   const free = createSlots(maxConcurrent);
 
-  /** Repairs, each named for the log. */
-  function repairsOf(app: string, signal: AbortSignal): (readonly [what: string, repair: () => Promise<unknown>])[] {
+  function repairsOf(app: string, signal: AbortSignal): Repair[] {
     const known = desired.get(app);
     if (known === undefined) return [];
-    const found: (readonly [string, () => Promise<unknown>])[] = [];
+    const found: Repair[] = [];
     const { service } = known;
     if (service !== undefined && !workloads.isServiceIntact(service)) {
-      found.push(['Service', () => workloads.applyService(service, signal)]);
+      found.push({
+        what: 'Service',
+        isDrift: workloads.wasServiceApplied(service),
+        run: () => workloads.applyService(service, signal),
+      });
     }
     for (const { run, wanted } of known.versions.values()) {
       if (wanted === 'down') {
         if (!workloads.isAtZero(run)) {
-          found.push([`scale of v${String(run.version)}`, () => workloads.lower(deploymentName(run), signal)]);
+          found.push({
+            what: `scale of v${String(run.version)}`,
+            isDrift: workloads.wasLowered(run),
+            run: () => workloads.lower(deploymentName(run), signal),
+          });
         }
       } else if (!workloads.isIntact(run) || !workloads.hasReplicas(run)) {
-        found.push([`v${String(run.version)}`, () => workloads.raise(run, signal)]);
+        found.push({
+          what: `v${String(run.version)}`,
+          isDrift: workloads.wasRaised(run),
+          run: () => workloads.raise(run, signal),
+        });
       }
     }
     return found;
@@ -64,8 +82,9 @@ export function createDrift(deps: {
     if (repairsOf(app, signal).length === 0) return false;
     return await desired.exclusive(app, signal, async () => {
       const repairs = repairsOf(app, signal);
-      for (const [what, run] of repairs) {
-        log.warn({ app }, `${what} is not as it was applied last: applied again`);
+      for (const { what, isDrift, run } of repairs) {
+        if (isDrift) log.warn({ app }, `${what} is not as it was applied last: applied again`);
+        else log.debug({ app }, `${what} is applied`);
         await run();
       }
       return repairs.length > 0;

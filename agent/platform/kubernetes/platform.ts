@@ -47,13 +47,15 @@ export function createKubernetesPlatform(deps: KubernetesPlatformDeps): Kubernet
     api,
     namespace,
     onPod: (change) => targets.take(change),
-    onApplied(_kind, { value: { app } }) {
+    onApplied(kind, change) {
+      workloads.told(kind, change);
+      const { app } = change.value;
       if (app !== undefined) drift.look(app);
     },
     log,
     clock,
   });
-  const workloads = createWorkloads({ objects, picture, options: { imagePullSecrets } });
+  const workloads = createWorkloads({ objects, picture, options: { imagePullSecrets }, clock });
   const drift = createDrift({ desired, workloads, log, clock });
   const reports = createPodReports({ api, namespace });
   const parts = {
@@ -106,6 +108,7 @@ export function createKubernetesPlatform(deps: KubernetesPlatformDeps): Kubernet
     letGo() {
       desired.forgetAll();
       drift.cut();
+      workloads.forgetAll();
     },
     async close() {
       stop.abort(new AppError('cancelled', 'the platform is closed'));

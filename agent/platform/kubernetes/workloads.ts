@@ -1,7 +1,9 @@
 /** Brings the objects of versions into the cluster, and remembers what should be there so that drift can be seen. */
+import type { Clock } from '../../../shared/rpc/clock.ts';
 import type { VersionRun } from '../platform.ts';
 import { platformError, type Objects } from './apply.ts';
 import { appliedFacts, type AppliedFacts } from './facts.ts';
+import type { Change } from './informer.ts';
 import type { Deployment } from './kube-types.ts';
 import { appObjectName, labels, versionObjectName } from './names.ts';
 import {
@@ -14,7 +16,17 @@ import {
   type Manifest,
   type ObjectsOptions,
 } from './objects.ts';
-import type { Picture } from './watch.ts';
+import type { Picture, WatchedKind } from './watch.ts';
+
+/** The watch tells of an apply within milliseconds; later than this it is believed whatever it shows. */
+const untoldMs = 5_000;
+
+/** What was last applied, as the API server gave it back. */
+interface Applied {
+  readonly facts: AppliedFacts;
+  /** While the watch has not told of it: the moment of the answer. */
+  untoldSinceMs: number | undefined;
+}
 
 export interface Workloads {
   /**
@@ -28,6 +40,12 @@ export interface Workloads {
   applyService(run: VersionRun, signal: AbortSignal): Promise<void>;
   /** As last told by the API server, to a request of ours or to the watch. */
   hasReplicas(run: VersionRun): boolean;
+  /** What the watch tells: from then on it is what counts, and not the answer to our own apply. */
+  told(kind: WatchedKind, change: Change<AppliedFacts>): void;
+  /** Whether this process has made it so: what differs then was changed by somebody else. */
+  wasRaised(run: VersionRun): boolean;
+  wasLowered(run: VersionRun): boolean;
+  wasServiceApplied(run: VersionRun): boolean;
   isAtZero(run: VersionRun): boolean;
   /** Whether everything but the replicas is as it was last applied, as far as the watches know. */
   isIntact(run: VersionRun): boolean;
@@ -35,16 +53,19 @@ export interface Workloads {
   /** Its objects are being deleted. */
   forgetVersion(app: string, version: number): void;
   forget(app: string): void;
+  /** Somebody else may apply from now on. */
+  forgetAll(): void;
 }
 
 export function createWorkloads(deps: {
   readonly objects: Objects;
   readonly picture: Pick<Picture, 'applied'>;
   readonly options: ObjectsOptions;
+  readonly clock: Clock;
 }): Workloads {
-  const { objects, picture, options } = deps;
-  /** Fingerprints of what was last applied, as the API server gave it back, by app and `Kind/name`. */
-  const expectations = new Map<string, Map<string, string>>();
+  const { objects, picture, options, clock } = deps;
+  /** By app and `Kind/name`. */
+  const expectations = new Map<string, Map<string, Applied>>();
 
   /** What requests were answered about Deployments, by name. */
   const answered = new Map<string, Pick<AppliedFacts, 'uid' | 'generation' | 'version' | 'replicas'>>();
@@ -53,8 +74,12 @@ export function createWorkloads(deps: {
     const key = `${manifest.kind}/${manifest.metadata.name}`;
     try {
       const now = await objects.apply(manifest, signal);
-      const own = expectations.get(app) ?? new Map<string, string>();
-      expectations.set(app, own.set(key, appliedFacts(now).fingerprint));
+      const own = expectations.get(app) ?? new Map<string, Applied>();
+      const facts = appliedFacts(now);
+      const { kind } = manifest;
+      const seen = kind === 'PersistentVolumeClaim' ? facts : picture.applied[kind].get(facts.name);
+      const isTold = seen?.uid === facts.uid && seen?.fingerprint === facts.fingerprint;
+      expectations.set(app, own.set(key, { facts, untoldSinceMs: isTold ? undefined : clock.nowMs() }));
       return now;
     } catch (error) {
       throw platformError(error, key);
@@ -76,10 +101,18 @@ export function createWorkloads(deps: {
     answered.set(name, { uid, generation, version, replicas });
   }
 
+  /** As the watch tells, or as our own apply was answered where the watch has not come to that yet. */
+  function factsNow(app: string, kind: WatchedKind, name: string): AppliedFacts | undefined {
+    const seen = picture.applied[kind].get(name);
+    const own = expectations.get(app)?.get(`${kind}/${name}`);
+    if (own?.untoldSinceMs === undefined || clock.nowMs() - own.untoldSinceMs > untoldMs) return seen;
+    return seen?.deleting === true ? seen : own.facts;
+  }
+
   /** The watch comes later than the answer to a request: whichever is of the newer generation tells. */
   function scaleNow(run: VersionRun): { readonly replicas: number; readonly generation: number } {
     const name = deploymentName(run);
-    const seen = picture.applied.Deployment.get(name);
+    const seen = factsNow(run.app, 'Deployment', name);
     if (seen === undefined) return { replicas: 0, generation: 0 };
     const told = answered.get(name);
     const newest = told !== undefined && told.uid === seen.uid && told.generation > seen.generation ? told : seen;
@@ -107,24 +140,40 @@ export function createWorkloads(deps: {
   function isAsApplied(app: string, { kind, metadata }: Manifest): boolean {
     if (kind === 'PersistentVolumeClaim') return true;
     const { name } = metadata;
-    const seen = picture.applied[kind].get(name);
+    const now = factsNow(app, kind, name);
+    const own = expectations.get(app)?.get(`${kind}/${name}`);
     // Nothing expected: not applied by this process, and somebody may have changed it while no agent looked.
-    const intact =
-      seen !== undefined && !seen.deleting && seen.fingerprint === expectations.get(app)?.get(`${kind}/${name}`);
+    const intact = now !== undefined && !now.deleting && now.fingerprint === own?.facts.fingerprint;
     // Under one name there may be what was applied for another version: the Service, the Deployment with volumes.
-    return intact && String(seen.version) === metadata.labels?.[labels.version];
+    return intact && String(now.version) === metadata.labels?.[labels.version];
   }
 
   function isIntact(run: VersionRun): boolean {
     const { inputs, deployment, autoscaler } = versionObjects(run, options);
-    const seen = picture.applied.Deployment.get(deployment.metadata.name);
-    if (seen?.content !== deployment.metadata.annotations?.[contentAnnotation]) return false;
+    const now = factsNow(run.app, 'Deployment', deployment.metadata.name);
+    if (now?.content !== deployment.metadata.annotations?.[contentAnnotation]) return false;
     return [deployment, ...inputs, ...(autoscaler === undefined ? [] : [autoscaler])].every((manifest) =>
       isAsApplied(run.app, manifest),
     );
   }
 
   return {
+    told(kind, { type, name, value }) {
+      const own = value.app === undefined ? undefined : expectations.get(value.app)?.get(`${kind}/${name}`);
+      if (own === undefined) return;
+      const { uid, fingerprint, generation } = own.facts;
+      const isSame = value.fingerprint === fingerprint || value.generation > generation;
+      if (value.uid === uid && (type === 'gone' || isSame)) own.untoldSinceMs = undefined;
+    },
+    wasRaised(run) {
+      const name = deploymentName(run);
+      const own = expectations.get(run.app)?.get(`Deployment/${name}`);
+      const last = answered.get(name);
+      return own?.facts.version === run.version && isRight(run, last?.replicas ?? 0);
+    },
+    wasLowered: (run) => answered.get(deploymentName(run))?.replicas === 0,
+    wasServiceApplied: (run) =>
+      expectations.get(run.app)?.get(`Service/${appObjectName(run.app)}`)?.facts.version === run.version,
     async raise(run, signal) {
       if (!isIntact(run)) return await applyAll(run, signal);
       const name = deploymentName(run);
@@ -156,6 +205,10 @@ export function createWorkloads(deps: {
     forget(app) {
       for (const key of expectations.get(app)?.keys() ?? []) answered.delete(key.split('/')[1] ?? '');
       expectations.delete(app);
+    },
+    forgetAll() {
+      expectations.clear();
+      answered.clear();
     },
   };
 }
