@@ -61,7 +61,7 @@ export function createAppStore({ db }: { readonly db: Database }): AppStore {
       const { rows } = await db.query<AppRow>(`${selectApps} order by a.name`);
       const versions = await db.query<VersionRow & { app_id: string }>(
         `select v.* from versions v join (${selectApps}) a on a.id = v.app_id
-         and v.version in (a.live_version, a.pending_version, a.good_version, a.kept)`,
+         and v.version in (a.live_version, a.pending_version, a.good_version, a.kept, a.latest)`,
       );
       const byApp = Map.groupBy(versions.rows, (version) => version.app_id);
       return rows.map((row) => toApp(row, byApp.get(row.id) ?? []));

@@ -70,14 +70,17 @@ export class Engine {
     const { platform, store, defaults } = this.#deps;
     const records = await store.load();
     await platform.adopt(
-      records.flatMap((record) =>
-        [...record.versions.values()].map(({ version, spec, imageDigest, sourceDigest }) => ({
-          app: record.name,
-          version,
-          spec,
-          config: resolveAppConfig(defaults, spec.config),
-          pin: { imageDigest, sourceDigest },
-        })),
+      records.flatMap(({ name, versions, live, pending, good, kept }) =>
+        [...versions.values()]
+          // The newest is loaded for its failure too; it may not run.
+          .filter(({ version }) => [live, pending, good, kept].includes(version))
+          .map(({ version, spec, imageDigest, sourceDigest }) => ({
+            app: name,
+            version,
+            spec,
+            config: resolveAppConfig(defaults, spec.config),
+            pin: { imageDigest, sourceDigest },
+          })),
       ),
       signal,
     );

@@ -96,6 +96,15 @@ test('two apps change routes with each other in one declaration', async (t) => {
   );
 });
 
+test('the newest version is loaded though it is neither live nor good, since its failure is shown', async (t) => {
+  const { store, epoch } = await storeOf(t);
+  await store.declare(epoch, { ...nothing, created: [app('a', '/a')] });
+  const next = { ...app('a', '/a'), live: 2, good: 1, latest: 2, generation: 2 };
+  await store.declare(epoch, { ...nothing, updated: [{ app: next, added: version(2) }] });
+  await store.record(epoch, { app: 'a', pointers: { live: 1, pending: null, good: 1, generation: 2 }, events: [] });
+  assert.deepEqual([...((await store.load())[0]?.versions.keys() ?? [])].toSorted(), [1, 2]);
+});
+
 test('an earlier leader is fenced', async (t) => {
   const { store, epoch } = await storeOf(t);
   await store.takeLead('two');
