@@ -1,6 +1,7 @@
 /** `helm install` as an operator does it: Postgres and registry of the chart, restricted pod security, upgrade, uninstall. */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { eventually } from '../support/eventually.ts';
 import { callAtOnce, outcomes } from '../support/load.ts';
 import { helm, kubectl, objectsIn, pods } from './cluster.ts';
 import { mirrorOnNode, pushToRelease } from './node-mirror.ts';
@@ -131,19 +132,21 @@ test('helm uninstall leaves the apps, the volumes and the password of the databa
   await helm('uninstall', 'holdfast', '--namespace', release.namespace, '--wait', '--timeout', '2m');
   const kinds =
     'all,configmaps,secrets,persistentvolumeclaims,serviceaccounts,roles,rolebindings,networkpolicies,poddisruptionbudgets,ingresses';
-  const left = await kubectl('get', kinds, '-n', release.namespace, '-o', 'name');
-  assert.deepEqual(
-    left
-      .trim()
-      .split('\n')
-      .filter((name) => !/\/(kube-root-ca\.crt|default)$/.test(name))
-      .toSorted(),
-    [
-      'persistentvolumeclaim/data-holdfast-postgres-0',
-      'persistentvolumeclaim/holdfast-registry',
-      'secret/holdfast-postgres',
-    ],
-  );
+  await eventually(60_000, async () => {
+    const left = await kubectl('get', kinds, '-n', release.namespace, '-o', 'name');
+    assert.deepEqual(
+      left
+        .trim()
+        .split('\n')
+        .filter((name) => !/\/(kube-root-ca\.crt|default)$/.test(name))
+        .toSorted(),
+      [
+        'persistentvolumeclaim/data-holdfast-postgres-0',
+        'persistentvolumeclaim/holdfast-registry',
+        'secret/holdfast-postgres',
+      ],
+    );
+  });
   assert.ok((await objectsIn(release.appsNamespace)).includes('Deployment/hf-pulled-v1'));
   await release.install(...values);
   const { apps } = await release.call('apps.list', {});
