@@ -102,7 +102,8 @@ test('the newest version is loaded though it is neither live nor good, since its
   const next = { ...app('a', '/a'), live: 2, good: 1, latest: 2, generation: 2 };
   await store.declare(epoch, { ...nothing, updated: [{ app: next, added: version(2) }] });
   await store.record(epoch, { app: 'a', pointers: { live: 1, pending: null, good: 1, generation: 2 }, events: [] });
-  assert.deepEqual([...((await store.load())[0]?.versions.keys() ?? [])].toSorted(), [1, 2]);
+  const versions = (await store.load())[0]?.versions;
+  assert.deepEqual([versions?.size, versions?.has(1), versions?.has(2)], [2, true, true]);
 });
 
 test('an earlier leader is fenced', async (t) => {
