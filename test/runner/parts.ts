@@ -38,5 +38,4 @@ export const parts: readonly Part[] = [
     timeoutSecs: 900,
   },
   { name: 'e2e', files: ['test/e2e/**/*.test.ts'], needs: ['cluster'], concurrency: 1, timeoutSecs: 1_800 },
-  { name: 'chaos', files: ['test/chaos/**/*.test.ts'], needs: ['cluster'], concurrency: 1, timeoutSecs: 1_800 },
 ];
