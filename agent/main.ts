@@ -6,7 +6,7 @@ import { createLog, type Log } from '../shared/log.ts';
 import { agentMethods, routerMethods } from '../shared/protocol/methods.ts';
 import { release } from '../shared/release.ts';
 import { sleep } from '../shared/sleep.ts';
-import { systemClock, type Clock } from '../shared/rpc/clock.ts';
+import { systemClock, type Clock } from '../shared/clock.ts';
 import { loadAgentConfig, type AgentConfig } from './config.ts';
 import { alwaysElected, type Election } from './leader/election.ts';
 import { createHandlers, type HandlerDeps } from './handlers/handlers.ts';
@@ -159,7 +159,7 @@ async function untilItWorks<T>(
       if (failure.code === 'config_invalid') throw failure;
       log.warn({ err: failure }, `${what} failed; tries again`);
     }
-    await sleep(clock, retryMs, signal).catch(() => undefined); // the loop looks at the signal
+    await sleep(clock, retryMs, signal); // the loop looks at the signal
   }
   return undefined;
 }

@@ -3,7 +3,7 @@ import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { request } from 'undici';
-import { systemClock } from '../shared/rpc/clock.ts';
+import { systemClock } from '../shared/clock.ts';
 import { sleep } from '../shared/sleep.ts';
 import { callOnce, Callers, msBetween, type Answers } from './rig/callers.ts';
 import { rssBytes } from './rig/machine.ts';
@@ -152,6 +152,7 @@ async function holdCalls(one: {
     const what = `${options.calls} calls are held`;
     await until({ withinMs: heldWithinMs, everyMs: 100, what, signal }, async () => (await count()) === options.calls);
     await sleep(systemClock, settleMs, signal);
+    signal.throwIfAborted();
     return { callers, bytes: rssBytes(pid) - before };
   } catch (error) {
     callers.close();

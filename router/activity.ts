@@ -1,6 +1,6 @@
 /** What each app did since the last report that the agent has taken; apps that did nothing are left out. */
 import type { AppActivity } from '../shared/protocol/methods.ts';
-import type { Clock } from '../shared/rpc/clock.ts';
+import type { Clock } from '../shared/clock.ts';
 import type { App } from './apps.ts';
 
 export interface ActivityDeps {

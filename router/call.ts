@@ -4,7 +4,7 @@ import type { Socket } from 'node:net';
 import type { AppError, ErrorOwner } from '../shared/errors.ts';
 import { sendProblem } from '../shared/problem.ts';
 import type { Route, StartTimings } from '../shared/protocol/routes.ts';
-import type { Clock } from '../shared/rpc/clock.ts';
+import type { Clock } from '../shared/clock.ts';
 import type { App } from './apps.ts';
 import { answerHeaders, trailerPairs, type RawFields, type RequestHead } from './headers.ts';
 import type { Waiter } from './hold.ts';

@@ -5,7 +5,7 @@
 import { request, type ClientRequest, type IncomingMessage } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { AppError } from '../shared/errors.ts';
-import type { Clock } from '../shared/rpc/clock.ts';
+import type { Clock } from '../shared/clock.ts';
 import type { App } from './apps.ts';
 import type { Attempt, Call } from './call.ts';
 import { answerError, type ForwardDeps } from './forward.ts';

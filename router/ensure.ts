@@ -6,7 +6,7 @@ import { backoff, type Backoff } from '../shared/backoff.ts';
 import { toAppError, type AppError, type ErrorCode } from '../shared/errors.ts';
 import type { Log } from '../shared/log.ts';
 import type { AgentMethods } from '../shared/protocol/methods.ts';
-import type { Clock } from '../shared/rpc/clock.ts';
+import type { Clock } from '../shared/clock.ts';
 import type { Peer } from '../shared/rpc/types.ts';
 
 export interface EnsureDeps {

@@ -8,7 +8,7 @@
  */
 import type { Dispatcher } from 'undici';
 import { AppError } from '../shared/errors.ts';
-import type { Clock } from '../shared/rpc/clock.ts';
+import type { Clock } from '../shared/clock.ts';
 import type { App } from './apps.ts';
 import type { Attempt, Call } from './call.ts';
 import type { RawFields } from './headers.ts';

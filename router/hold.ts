@@ -8,7 +8,7 @@
  */
 import { AppError, errorTable, isErrorCode, type ErrorOwner, type FailurePhase } from '../shared/errors.ts';
 import type { PublicFailure } from '../shared/protocol/routes.ts';
-import type { Clock } from '../shared/rpc/clock.ts';
+import type { Clock } from '../shared/clock.ts';
 import type { App } from './apps.ts';
 import type { Target } from './targets.ts';
 

@@ -5,7 +5,7 @@
  */
 import type { IncomingMessage } from 'node:http';
 import { Readable } from 'node:stream';
-import type { Clock } from '../shared/rpc/clock.ts';
+import type { Clock } from '../shared/clock.ts';
 
 export interface RequestBodyOptions {
   readonly clock: Clock;

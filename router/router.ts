@@ -7,7 +7,7 @@ import type { Registry } from '@prometheus-io/client';
 import { AppError } from '../shared/errors.ts';
 import type { Log } from '../shared/log.ts';
 import type { RoutesItem } from '../shared/protocol/routes.ts';
-import { systemClock, type Clock } from '../shared/rpc/clock.ts';
+import { systemClock, type Clock } from '../shared/clock.ts';
 import { createActivity } from './activity.ts';
 import { createAgentLink, type AgentDial } from './agent-link.ts';
 import { Apps, type App } from './apps.ts';

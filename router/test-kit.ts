@@ -14,7 +14,7 @@ import { AppError } from '../shared/errors.ts';
 import { silentLog } from '../shared/log.ts';
 import type { AgentMethods, RouterMethods } from '../shared/protocol/methods.ts';
 import type { Route, RoutesItem, Target } from '../shared/protocol/routes.ts';
-import { systemClock, type Clock } from '../shared/rpc/clock.ts';
+import { systemClock, type Clock } from '../shared/clock.ts';
 import type { Handlers, Peer } from '../shared/rpc/types.ts';
 import type { AgentDial } from './agent-link.ts';
 import { startRouter, type Router, type RouterDeps } from './router.ts';

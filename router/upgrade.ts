@@ -4,7 +4,7 @@
  */
 import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
-import type { Clock } from '../shared/rpc/clock.ts';
+import type { Clock } from '../shared/clock.ts';
 import type { App } from './apps.ts';
 import type { Call, UpgradeRequest } from './call.ts';
 import { sendDirect, type DirectDeps } from './direct.ts';

@@ -1,18 +1,17 @@
 /** A pause that its owner can end. */
-import type { Clock } from './rpc/clock.ts';
+import type { Clock } from './clock.ts';
 
-/** Resolves after `ms`; rejects with the reason of the signal as soon as that aborts. */
-export function sleep(clock: Clock, ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    if (signal.aborted) return reject(signal.reason as Error);
-    const cancel = clock.after(ms, () => {
-      signal.removeEventListener('abort', aborted);
-      resolve();
-    });
-    function aborted(): void {
-      cancel();
-      reject(signal.reason as Error);
-    }
-    signal.addEventListener('abort', aborted, { once: true });
-  });
+/** Resolves after `ms`, or at once when the signal aborts: the caller looks at the signal. */
+export async function sleep(clock: Clock, ms: number, signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return;
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const takeBack = clock.after(ms, resolve);
+  const onAbort = (): void => resolve();
+  signal.addEventListener('abort', onAbort, { once: true });
+  try {
+    await promise;
+  } finally {
+    takeBack();
+    signal.removeEventListener('abort', onAbort);
+  }
 }

@@ -1,10 +1,10 @@
 /** The label by which the Service finds the leader: on the pod that leads and on no other. */
 import { toAppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
-import type { Clock } from '../../shared/rpc/clock.ts';
+import type { Clock } from '../../shared/clock.ts';
+import { sleep } from '../../shared/sleep.ts';
 import { isStatus, type KubeApi } from '../platform/kubernetes/api.ts';
 import type { KubeList, Pod } from '../platform/kubernetes/kube-types.ts';
-import { sleep } from '../platform/kubernetes/wait.ts';
 
 export interface LeaderLabel {
   /** Puts it on our pod and takes it off the others; tries until that worked or the signal aborts. Never throws. */

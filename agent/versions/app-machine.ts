@@ -7,7 +7,7 @@ import type { Log } from '../../shared/log.ts';
 import type { AppConfig } from '../../shared/protocol/app-spec.ts';
 import type { Route, StartTimings } from '../../shared/protocol/routes.ts';
 import type { AppView, Failure, VersionView } from '../../shared/protocol/views.ts';
-import type { Clock } from '../../shared/rpc/clock.ts';
+import type { Clock } from '../../shared/clock.ts';
 import type { Platform } from '../platform/platform.ts';
 import type { Settlement } from '../routes/hub.ts';
 import type { Outbox } from '../store/outbox.ts';

@@ -2,7 +2,7 @@
 import { toAppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
 import type { StartTimings } from '../../shared/protocol/routes.ts';
-import type { Clock } from '../../shared/rpc/clock.ts';
+import type { Clock } from '../../shared/clock.ts';
 import { sleep } from '../../shared/sleep.ts';
 import type { Platform } from '../platform/platform.ts';
 import type { AppBook } from './app-book.ts';
@@ -52,6 +52,7 @@ export async function attempts(
       log.warn({ err: failed, app: run.app, version: run.version, attempt }, 'start failed; tries again');
       job.progress('queued', `try ${attempt} failed (${failed.code}); tries again`);
       await sleep(clock, attemptPauseMs * Math.min(attempt, maxAttempts), job.signal);
+      job.signal.throwIfAborted();
     }
   }
 }

@@ -6,7 +6,7 @@ import { AppError, toAppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
 import { resolveAppConfig, type AppConfig, type AppSpec } from '../../shared/protocol/app-spec.ts';
 import type { Change } from '../../shared/protocol/views.ts';
-import type { Clock } from '../../shared/rpc/clock.ts';
+import type { Clock } from '../../shared/clock.ts';
 import { sleep } from '../../shared/sleep.ts';
 import type { Pin, Platform } from '../platform/platform.ts';
 import type { RouteHub, Settlement } from '../routes/hub.ts';
@@ -293,7 +293,7 @@ export class Engine {
 
   async #reloadLater(): Promise<void> {
     while (this.#unsure && !this.#closing.signal.aborted) {
-      await sleep(this.#deps.clock, reloadMs, this.#closing.signal).catch(() => undefined);
+      await sleep(this.#deps.clock, reloadMs, this.#closing.signal);
       if (this.#closing.signal.aborted) return;
       await this.#serially(async () => undefined).catch((error: unknown) => {
         this.#deps.log.warn({ err: toAppError(error) }, 'apps could not be read again; tried again');

@@ -1,7 +1,7 @@
 /** The removal of what deleted apps leave on the platform: waited for up to a deadline, then gone on with behind. */
 import { AppError, toAppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
-import type { Clock } from '../../shared/rpc/clock.ts';
+import type { Clock } from '../../shared/clock.ts';
 import { sleep } from '../../shared/sleep.ts';
 import type { Platform } from '../platform/platform.ts';
 
@@ -72,7 +72,7 @@ export class Removals {
         first.reject(toAppError(error));
         if (!signal.aborted) log.warn({ err: toAppError(error), app }, 'objects of a deleted app are still there');
       }
-      await sleep(clock, againMs, signal).catch(() => undefined); // the loop looks at the signal
+      await sleep(clock, againMs, signal); // the loop looks at the signal
     }
     first.reject(toAppError(signal.reason));
   }

@@ -2,7 +2,7 @@
 import { backoff } from '../../shared/backoff.ts';
 import { AppError, toAppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
-import type { Clock } from '../../shared/rpc/clock.ts';
+import type { Clock } from '../../shared/clock.ts';
 import { sleep } from '../../shared/sleep.ts';
 import type { Platform, VersionRun } from '../platform/platform.ts';
 
@@ -52,7 +52,7 @@ export class StableAddress {
         const { app, version } = run;
         log.warn({ err: toAppError(error), app, version }, 'the stable address could not be switched; tried again');
       }
-      await sleep(clock, pause.next(), signal).catch(() => undefined); // the loop looks at the signal
+      await sleep(clock, pause.next(), signal); // the loop looks at the signal
     }
   }
 }

@@ -2,7 +2,7 @@
 import { AppError, toAppError } from '../../shared/errors.ts';
 import type { EnsureProgress } from '../../shared/protocol/methods.ts';
 import type { StartTimings } from '../../shared/protocol/routes.ts';
-import type { Clock } from '../../shared/rpc/clock.ts';
+import type { Clock } from '../../shared/clock.ts';
 import type { Platform, VersionRun } from '../platform/platform.ts';
 
 /**

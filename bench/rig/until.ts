@@ -1,5 +1,5 @@
 /** Waits for a condition by looking at it, up to a deadline and no longer than the bench is wanted. */
-import { systemClock } from '../../shared/rpc/clock.ts';
+import { systemClock } from '../../shared/clock.ts';
 import { sleep } from '../../shared/sleep.ts';
 
 interface Wait {
@@ -16,5 +16,6 @@ export async function until({ withinMs, everyMs, what, signal }: Wait, look: () 
   while (!(await look())) {
     if (performance.now() > deadlineMs) throw new Error(`never came: ${what}`);
     await sleep(systemClock, everyMs, signal);
+    signal.throwIfAborted();
   }
 }

@@ -3,7 +3,7 @@ import { backoff } from '../backoff.ts';
 import { AppError, toAppError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import type { MethodTable } from '../protocol/methods.ts';
-import { systemClock, type Clock } from './clock.ts';
+import { systemClock, type Clock } from '../clock.ts';
 import { dial } from './dial.ts';
 import { endpointUrl } from './endpoint-url.ts';
 import { defaultLimits, type RpcLimits } from './limits.ts';

@@ -1,7 +1,7 @@
 /** Joins configuration, API server, platform and election: what the agent needs where its apps run on Kubernetes. */
 import { readFile } from 'node:fs/promises';
 import type { Log } from '../../../shared/log.ts';
-import { systemClock } from '../../../shared/rpc/clock.ts';
+import { systemClock } from '../../../shared/clock.ts';
 import type { AgentConfig } from '../../config.ts';
 import type { Election } from '../../leader/election.ts';
 import { createLeaderLabel } from '../../leader/leader-label.ts';

@@ -2,10 +2,10 @@
 import { backoff, type Backoff } from '../../../shared/backoff.ts';
 import { toAppError } from '../../../shared/errors.ts';
 import type { Log } from '../../../shared/log.ts';
-import type { Clock } from '../../../shared/rpc/clock.ts';
+import type { Clock } from '../../../shared/clock.ts';
+import { sleep } from '../../../shared/sleep.ts';
 import type { Desired } from './desired.ts';
 import { deploymentName } from './objects.ts';
-import { sleep } from './wait.ts';
 import type { Workloads } from './workloads.ts';
 
 export interface Drift {

@@ -1,13 +1,14 @@
 /** Stops, discards and removes: what ends versions and apps. */
 import { AppError } from '../../../shared/errors.ts';
-import type { Clock } from '../../../shared/rpc/clock.ts';
+import type { Clock } from '../../../shared/clock.ts';
+import { sleep } from '../../../shared/sleep.ts';
 import { platformError, type Objects, type ObjectKind } from './apply.ts';
 import type { Desired } from './desired.ts';
 import type { Deployment, KubeObject, Pod } from './kube-types.ts';
 import { appObjectName, labels, selectorOf, versionObjectName } from './names.ts';
 import type { Targets } from './targets.ts';
-import { cancelled, sleep } from './wait.ts';
 import type { Workloads } from './workloads.ts';
+import { cancelled } from './wait.ts';
 
 export interface EndDeps {
   readonly objects: Objects;

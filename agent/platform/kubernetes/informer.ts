@@ -5,10 +5,11 @@
 import { backoff } from '../../../shared/backoff.ts';
 import { toAppError } from '../../../shared/errors.ts';
 import type { Log } from '../../../shared/log.ts';
-import type { Clock } from '../../../shared/rpc/clock.ts';
+import type { Clock } from '../../../shared/clock.ts';
+import { sleep } from '../../../shared/sleep.ts';
 import { isStatus, KubeApiError, type KubeApi } from './api.ts';
 import type { KubeList, KubeObject } from './kube-types.ts';
-import { sleep, until } from './wait.ts';
+import { until } from './wait.ts';
 
 export interface Informer<T> {
   get(name: string): T | undefined;

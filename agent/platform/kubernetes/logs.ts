@@ -2,13 +2,13 @@
 import { AppError, toAppError } from '../../../shared/errors.ts';
 import type { Log } from '../../../shared/log.ts';
 import type { LogLine } from '../../../shared/protocol/views.ts';
-import type { Clock } from '../../../shared/rpc/clock.ts';
+import type { Clock } from '../../../shared/clock.ts';
+import { sleep } from '../../../shared/sleep.ts';
 import type { KubeApi } from './api.ts';
 import { pathOf } from './apply.ts';
 import type { PodFacts } from './facts.ts';
 import { createLineQueue, type LineQueue } from './line-queue.ts';
 import { containerName } from './objects.ts';
-import { sleep } from './wait.ts';
 import type { Picture } from './watch.ts';
 
 interface LogsDeps {

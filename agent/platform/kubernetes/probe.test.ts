@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { createServer } from 'node:http';
 import { createServer as createTcpServer, type AddressInfo, type Server } from 'node:net';
 import { test, type TestContext } from 'node:test';
-import { systemClock } from '../../../shared/rpc/clock.ts';
+import { systemClock } from '../../../shared/clock.ts';
 import { createProber } from './probe.ts';
 
 async function listen(t: TestContext, server: Server, port = 0): Promise<number> {

@@ -4,8 +4,8 @@
  */
 import { request } from 'node:http';
 import { connect } from 'node:net';
-import type { Clock } from '../../../shared/rpc/clock.ts';
-import { sleep } from './wait.ts';
+import type { Clock } from '../../../shared/clock.ts';
+import { sleep } from '../../../shared/sleep.ts';
 
 export interface ProbeAddress {
   readonly host: string;

@@ -1,13 +1,14 @@
 /** Moves the Service to a version, and waits until it leads nowhere else. */
-import type { Clock } from '../../../shared/rpc/clock.ts';
+import type { Clock } from '../../../shared/clock.ts';
+import { sleep } from '../../../shared/sleep.ts';
 import type { VersionRun } from '../platform.ts';
 import type { Objects } from './apply.ts';
 import type { Desired } from './desired.ts';
 import type { EndpointSlice } from './kube-types.ts';
 import { appObjectName } from './names.ts';
-import { cancelled, sleep, watchUntil } from './wait.ts';
 import type { Picture } from './watch.ts';
 import type { Workloads } from './workloads.ts';
+import { cancelled, watchUntil } from './wait.ts';
 
 interface SwitchDeps {
   readonly objects: Pick<Objects, 'list'>;

@@ -1,25 +1,10 @@
 /** Waits that end by their signal and leave nothing behind. */
 import { AppError } from '../../../shared/errors.ts';
-import type { Clock } from '../../../shared/rpc/clock.ts';
+import type { Clock } from '../../../shared/clock.ts';
 
 export function cancelled(signal: AbortSignal): AppError {
   const { reason } = signal as { readonly reason: unknown };
   return reason instanceof AppError ? reason : new AppError('cancelled', 'cancelled', { cause: reason });
-}
-
-/** Resolves after `ms`, or at once when the signal aborts: the caller looks at the signal. */
-export async function sleep(clock: Clock, ms: number, signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return;
-  const { promise, resolve } = Promise.withResolvers<void>();
-  const takeBack = clock.after(ms, resolve);
-  const onAbort = (): void => resolve();
-  signal.addEventListener('abort', onAbort, { once: true });
-  try {
-    await promise;
-  } finally {
-    takeBack();
-    signal.removeEventListener('abort', onAbort);
-  }
 }
 
 /** The value of a promise that somebody else owns. @throws AppError cancelled when the signal aborts before. */
