@@ -7,11 +7,12 @@ import { agentMethods, routerMethods } from '../shared/protocol/methods.ts';
 import { release } from '../shared/release.ts';
 import { sleep } from '../shared/sleep.ts';
 import { systemClock, type Clock } from '../shared/clock.ts';
-import { loadAgentConfig, type AgentConfig } from './config.ts';
+import { loadAgentConfig, type AgentConfig } from './config/config.ts';
 import { alwaysElected, type Election } from './leader/election.ts';
 import { createHandlers, type HandlerDeps } from './handlers/handlers.ts';
 import { routeNotifications } from './handlers/routes.ts';
 import { takeLead, type Leadership } from './leadership.ts';
+import { createNoImages } from './build/no-images.ts';
 import { createMetrics } from './metrics.ts';
 import type { Platform } from './platform/platform.ts';
 import { createProcessPlatform } from './platform/process/platform.ts';
@@ -47,6 +48,7 @@ async function run(stop: AbortSignal): Promise<void> {
     platform,
     store,
     events: createEventStore({ db }),
+    images: createNoImages(),
     holder,
     release,
   };

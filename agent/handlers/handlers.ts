@@ -5,9 +5,12 @@ import type { Leadership } from '../leadership.ts';
 import type { Platform } from '../platform/platform.ts';
 import type { AppStore } from '../store/app-store.ts';
 import type { EventStore } from '../store/event-store.ts';
+import type { Images } from '../build/images.ts';
 import { appHandlers } from './apps.ts';
+import { buildHandlers } from './builds.ts';
 import { historyHandlers } from './history.ts';
 import { routeHandlers } from './routes.ts';
+import { sourceHandlers } from './sources.ts';
 import { systemHandlers } from './system.ts';
 import { versionHandlers } from './versions.ts';
 
@@ -19,6 +22,7 @@ export interface HandlerDeps {
   readonly platform: Platform;
   readonly store: AppStore;
   readonly events: EventStore;
+  readonly images: Images;
   /** Name of this agent. */
   readonly holder: string;
   readonly release: string;
@@ -29,6 +33,8 @@ export function createHandlers(deps: HandlerDeps): AgentHandlers {
     ...appHandlers(deps),
     ...versionHandlers(deps),
     ...routeHandlers(deps),
+    ...buildHandlers(deps),
+    ...sourceHandlers(),
     ...historyHandlers(deps),
     ...systemHandlers(deps),
   };

@@ -10,8 +10,13 @@ import type { LogLine } from '../../shared/protocol/views.ts';
 /** What exactly a version runs; null where not known (yet). */
 export interface Pin {
   readonly imageDigest: string | null;
+  /** `git:<commit>`, or `sha256:<hex>` of an upload or a folder. */
   readonly sourceDigest: string | null;
+  /** Tag of the image that was built of the source. */
+  readonly imageTag: string | null;
 }
+
+export const noPin: Pin = { imageDigest: null, sourceDigest: null, imageTag: null };
 
 /** One version, ready to run. */
 export interface VersionRun {
@@ -24,9 +29,20 @@ export interface VersionRun {
   readonly pin: Pin;
 }
 
+export type OnPhase = (phase: EnsureProgress['phase'], message: string) => void;
+
+export interface PrepareOptions {
+  /**
+   * Nobody wants it any more (superseded, deleted): a build that no other version wants is cancelled. A caller that leaves
+   * does not abort it, and neither does an agent that stops or loses the lead (the platform has let go by then).
+   */
+  readonly signal: AbortSignal;
+  readonly onPhase: OnPhase;
+}
+
 export interface StartOptions {
   readonly signal: AbortSignal;
-  readonly onPhase: (phase: EnsureProgress['phase'], message: string) => void;
+  readonly onPhase: OnPhase;
   /** Targets said to refuse connections: not trusted until probed again. */
   readonly suspects?: readonly string[];
 }
@@ -35,10 +51,20 @@ export interface Platform {
   readonly name: 'kubernetes' | 'process';
 
   /**
-   * Finds what the spec names: the digest of the image by asking the registry; a folder by taking a snapshot of it.
-   * @throws AppError image_not_found, image_denied, image_invalid, registry_unavailable, source_invalid, source_unsupported.
+   * Finds what the spec names, when it is declared: the digest of the image by asking the registry; the commit of a git ref;
+   * a folder by taking a snapshot of it. Builds nothing.
+   * @throws AppError image_not_found, image_denied, image_invalid, registry_unavailable, source_*.
    */
   pin(spec: AppSpec, signal: AbortSignal): Promise<Pin>;
+
+  /**
+   * Before a start of a version without an image digest: makes what it runs. On Kubernetes the image is built, unless the
+   * registry has it. Never called for a version whose digest is known: a wake touches neither registry nor source.
+   * @returns the pin with what was found out; `imageDigest` may stay null where nodes shall try by tag.
+   * @throws AppError image_*, registry_unavailable, source_*, dockerfile_invalid, base_image_not_found, build_*, push_denied,
+   *   builder_unavailable, each with phase and, in `data.logs`, the last lines; the signal's reason.
+   */
+  prepare(run: VersionRun, options: PrepareOptions): Promise<Pin>;
 
   /**
    * Makes the version run and resolves as soon as one target answers (`health_url` 2xx–3xx, else an open port).

@@ -12,6 +12,7 @@ import { createDispatch } from '../../shared/rpc/dispatch.ts';
 import { defaultLimits, type RpcLimits } from '../../shared/rpc/limits.ts';
 import type { Handlers, Identity, NotificationHandlers, Peer } from '../../shared/rpc/types.ts';
 import { createAdmission } from './admission.ts';
+import type { HttpEndpoint } from './endpoint.ts';
 import { createPost } from './post.ts';
 import { createTokenCheck, type RpcToken } from './tokens.ts';
 import { createLinks } from './upgrade.ts';
@@ -23,6 +24,8 @@ export interface RpcServerOptions<Local extends MethodTable, Remote extends Meth
   readonly handlers: Handlers<Local, Remote>;
   readonly notifications?: NotificationHandlers<Remote>;
   readonly limits?: Partial<RpcLimits & ServerLimits>;
+  /** What else the port serves. */
+  readonly endpoints?: readonly HttpEndpoint[];
   /** False: every link and call is refused with not_leader. */
   readonly isLeader: () => boolean;
   readonly log: Log;
@@ -94,12 +97,37 @@ export function createRpcServer<Local extends MethodTable, Remote extends Method
     if (path === '/' && request.method === 'GET') {
       response.end(`Holdfast agent. RPC: POST ${rpcPath}, or WebSocket ${rpcPath} with subprotocol ${subprotocol}.\n`);
     } else if (path !== rpcPath) {
+      const endpoint = options.endpoints?.find((one) => path?.startsWith(`${one.path}/`));
+      if (endpoint !== undefined) return await serveEndpoint(endpoint, request, response);
       sendProblem(response, new AppError('method_not_found', `the RPC endpoint is ${rpcPath}`));
     } else if (request.method === 'POST') {
       await postCall(request, response);
     } else {
       const error = new AppError('invalid_request', `${rpcPath} takes POST, or a WebSocket`);
       sendProblem(response, error, { status: 405, headers: { Allow: 'POST' } });
+    }
+  }
+
+  async function serveEndpoint(
+    endpoint: HttpEndpoint,
+    request: IncomingMessage,
+    response: ServerResponse,
+  ): Promise<void> {
+    let leave: (() => void) | undefined;
+    try {
+      if (!isLeader()) throw new AppError('not_leader', 'this agent is a standby', { retryAfterMs: 1_000 });
+      await endpoint.handle(request, response, () => {
+        const admission = admit(request);
+        ({ leave } = admission);
+        return admission.identity;
+      });
+    } catch (thrown) {
+      const error = toAppError(thrown);
+      if (error.code === 'internal') log.error({ err: thrown, path: endpoint.path }, 'an HTTP request failed');
+      if (response.headersSent || response.destroyed) response.destroy();
+      else sendProblem(response, error, request.readableEnded ? {} : { headers: { Connection: 'close' } });
+    } finally {
+      leave?.();
     }
   }
 

@@ -31,6 +31,7 @@ export interface Progress {
     readonly failure?: Failure | null;
     readonly timings?: StartTimings;
     readonly imageDigest?: string;
+    readonly imageTag?: string;
   };
   readonly events: readonly NewEvent[];
 }
@@ -139,8 +140,10 @@ interface VersionRow {
   readonly version: number;
   readonly spec: AppSpec;
   readonly secrets: Record<string, string>;
+  readonly build_secrets: Record<string, string>;
   readonly image_digest: string | null;
   readonly source_digest: string | null;
+  readonly image_tag: string | null;
   readonly outcome: Outcome;
   readonly failure: Failure | null;
   readonly timings: StartTimings | null;
@@ -168,9 +171,11 @@ function toApp(row: AppRow, versions: readonly VersionRow[]): AppRecord {
 function toVersion(row: VersionRow): VersionRecord {
   return {
     version: row.version,
-    spec: { ...row.spec, secrets: row.secrets },
+    // Keys that came with a later release have their defaults.
+    spec: { ...row.spec, secrets: row.secrets, build_secrets: row.build_secrets },
     imageDigest: row.image_digest,
     sourceDigest: row.source_digest,
+    imageTag: row.image_tag,
     outcome: row.outcome,
     failure: row.failure,
     timings: row.timings,
@@ -211,17 +216,19 @@ async function updateApp(tx: Queryable, app: AppRecord, added: VersionRecord | u
 }
 
 async function insertVersion(tx: Queryable, app: string, version: VersionRecord): Promise<void> {
-  const { secrets, ...spec } = version.spec;
+  const { secrets, build_secrets, ...spec } = version.spec;
   await tx.query(
-    `insert into versions (app_id, version, spec, secrets, image_digest, source_digest, outcome, created_at, created_by)
-     select id, $2, $3, $4, $5, $6, $7, $8, $9 from apps where name = $1`,
+    `insert into versions (app_id, version, spec, secrets, build_secrets, image_digest, source_digest, image_tag, outcome, created_at, created_by)
+     select id, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11 from apps where name = $1`,
     [
       app,
       version.version,
       JSON.stringify(spec),
       JSON.stringify(secrets),
+      JSON.stringify(build_secrets),
       version.imageDigest,
       version.sourceDigest,
+      version.imageTag,
       version.outcome,
       version.createdAt,
       version.createdBy,
@@ -235,7 +242,8 @@ async function updateVersion(tx: Queryable, app: string, version: NonNullable<Pr
        outcome = coalesce($3, v.outcome),
        failure = case when $4 then $5::jsonb else v.failure end,
        timings = coalesce($6::jsonb, v.timings),
-       image_digest = coalesce($7, v.image_digest)
+       image_digest = coalesce($7, v.image_digest),
+       image_tag = coalesce($8, v.image_tag)
      from apps a where a.id = v.app_id and a.name = $1 and v.version = $2`,
     [
       app,
@@ -245,6 +253,7 @@ async function updateVersion(tx: Queryable, app: string, version: NonNullable<Pr
       version.failure ? JSON.stringify(version.failure) : null,
       version.timings ? JSON.stringify(version.timings) : null,
       version.imageDigest ?? null,
+      version.imageTag ?? null,
     ],
   );
 }

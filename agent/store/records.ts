@@ -12,6 +12,8 @@ export interface VersionRecord {
   readonly spec: AppSpec;
   readonly imageDigest: string | null;
   readonly sourceDigest: string | null;
+  /** Tag of the image that was built of the source, once it was. */
+  readonly imageTag: string | null;
   readonly outcome: Outcome;
   readonly failure: Failure | null;
   readonly timings: StartTimings | null;

@@ -2,7 +2,7 @@
 import { AppError, errorTable } from '../../shared/errors.ts';
 import { resolveAppConfig, type AppConfig, type AppSpec } from '../../shared/protocol/app-spec.ts';
 import type { Failure } from '../../shared/protocol/views.ts';
-import type { VersionRun } from '../platform/platform.ts';
+import type { Pin, VersionRun } from '../platform/platform.ts';
 import type { Outbox } from '../store/outbox.ts';
 import type { AppRecord, NewEvent, VersionRecord } from '../store/records.ts';
 
@@ -57,7 +57,7 @@ export class AppBook {
       version: number,
       spec: version.spec,
       config: this.#configOf(version),
-      pin: { imageDigest: version.imageDigest, sourceDigest: version.sourceDigest },
+      pin: { imageDigest: version.imageDigest, sourceDigest: version.sourceDigest, imageTag: version.imageTag },
     };
   }
 
@@ -110,8 +110,10 @@ export class AppBook {
     return failure;
   }
 
-  pinned(version: number, imageDigest: string): void {
-    if (this.version(version).imageDigest !== imageDigest) this.#learn(version, { imageDigest });
+  pinned(number: number, { imageDigest, imageTag }: Pick<Pin, 'imageDigest' | 'imageTag'>): void {
+    const known = this.version(number);
+    if (imageDigest === null || (known.imageDigest === imageDigest && known.imageTag === imageTag)) return;
+    this.#learn(number, { imageDigest, imageTag });
   }
 
   event(kind: string, message: string, version: number): NewEvent {
@@ -128,12 +130,12 @@ export class AppBook {
 
   #learn(
     number: number,
-    learnt: Partial<Pick<VersionRecord, 'outcome' | 'failure' | 'timings' | 'imageDigest'>>,
+    learnt: Partial<Pick<VersionRecord, 'outcome' | 'failure' | 'timings' | 'imageDigest' | 'imageTag'>>,
   ): void {
     const versions = new Map(this.#record.versions);
     versions.set(number, { ...this.version(number), ...learnt });
     this.#record = { ...this.#record, versions };
-    const { outcome, failure, timings, imageDigest } = learnt;
+    const { outcome, failure, timings, imageDigest, imageTag } = learnt;
     this.#deps.outbox.add({
       app: this.#record.name,
       version: {
@@ -142,6 +144,7 @@ export class AppBook {
         ...(failure === undefined ? {} : { failure }),
         ...(timings === undefined || timings === null ? {} : { timings }),
         ...(imageDigest === undefined || imageDigest === null ? {} : { imageDigest }),
+        ...(imageTag === undefined || imageTag === null ? {} : { imageTag }),
       },
       events: [],
     });

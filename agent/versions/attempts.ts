@@ -1,16 +1,16 @@
 /** How often a start is tried: a fault of the platform until the start deadline, a version that has answered before three times. */
-import { toAppError } from '../../shared/errors.ts';
+import { type AppError, toAppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
 import type { StartTimings } from '../../shared/protocol/routes.ts';
 import type { Clock } from '../../shared/clock.ts';
 import { sleep } from '../../shared/sleep.ts';
-import type { Platform } from '../platform/platform.ts';
+import type { Platform, VersionRun } from '../platform/platform.ts';
 import type { AppBook } from './app-book.ts';
 import type { StartJob } from './start-job.ts';
 import { startVersion, type Switching } from './start-version.ts';
 
 interface AttemptsDeps {
-  readonly platform: Pick<Platform, 'pin' | 'start' | 'switchTo'>;
+  readonly platform: Pick<Platform, 'prepare' | 'start' | 'switchTo'>;
   readonly book: Pick<AppBook, 'version' | 'run' | 'pinned'>;
   readonly clock: Clock;
   readonly log: Log;
@@ -26,9 +26,11 @@ export async function attempts(
   switching: Switching,
   suspects: readonly string[],
 ): Promise<StartTimings> {
-  const beganMs = clock.nowMs();
+  let beganMs = clock.nowMs();
+  let rebuilds = 0;
   for (let attempt = 1; ; attempt += 1) {
-    const run = book.run(job.version);
+    const stored = book.run(job.version);
+    const run = rebuilds === 0 ? stored : { ...stored, pin: { ...stored.pin, imageDigest: null } };
     try {
       const outcome = await startVersion({
         platform,
@@ -38,14 +40,28 @@ export async function attempts(
         signal: job.signal,
         clock,
         onPhase: (phase, message) => job.progress(phase, message),
+        onPrepared: (pin) => {
+          beganMs = clock.nowMs();
+          // A built image is kept whether the app starts or not; the digest of a tag only once it has answered.
+          if (run.spec.source !== undefined) book.pinned(job.version, pin);
+        },
       });
       // Another version may have been declared in the very moment this one answered.
       job.signal.throwIfAborted();
-      if (outcome.run.pin.imageDigest !== null) book.pinned(job.version, outcome.run.pin.imageDigest);
+      book.pinned(job.version, outcome.run.pin);
       return outcome.timings;
     } catch (error) {
       job.signal.throwIfAborted();
       const failed = toAppError(error);
+      if (isLost(failed, run) && rebuilds === 0) {
+        rebuilds = 1;
+        log.warn(
+          { err: failed, app: run.app, version: run.version },
+          'the registry has lost the image; it is built anew',
+        );
+        job.progress('queued', 'the registry has lost the image; it is built anew');
+        continue;
+      }
       const inTime = clock.nowMs() - beganMs < run.config.container.start_deadline_secs * 1_000;
       const known = book.version(job.version).outcome === 'good' && attempt < maxAttempts;
       if (failed.code === 'platform_error' ? !inTime : !known) throw failed;
@@ -55,4 +71,9 @@ export async function attempts(
       job.signal.throwIfAborted();
     }
   }
+}
+
+/** Images of sources can be made again. */
+function isLost(error: AppError, { spec, pin }: VersionRun): boolean {
+  return error.code === 'image_not_found' && spec.source !== undefined && pin.imageDigest !== null;
 }

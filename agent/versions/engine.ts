@@ -8,7 +8,7 @@ import { resolveAppConfig, type AppConfig, type AppSpec } from '../../shared/pro
 import type { Change } from '../../shared/protocol/views.ts';
 import type { Clock } from '../../shared/clock.ts';
 import { sleep } from '../../shared/sleep.ts';
-import type { Pin, Platform } from '../platform/platform.ts';
+import { noPin, type Pin, type Platform } from '../platform/platform.ts';
 import type { RouteHub, Settlement } from '../routes/hub.ts';
 import type { RouterLinks } from '../routes/router-links.ts';
 import type { AppStore, Declaration } from '../store/app-store.ts';
@@ -74,12 +74,12 @@ export class Engine {
         [...versions.values()]
           // The newest is loaded for its failure too; it may not run.
           .filter(({ version }) => [live, pending, good, kept].includes(version))
-          .map(({ version, spec, imageDigest, sourceDigest }) => ({
+          .map(({ version, spec, imageDigest, sourceDigest, imageTag }) => ({
             app: name,
             version,
             spec,
             config: resolveAppConfig(defaults, spec.config),
-            pin: { imageDigest, sourceDigest },
+            pin: { imageDigest, sourceDigest, imageTag },
           })),
       ),
       signal,
@@ -260,8 +260,7 @@ export class Engine {
           return [spec.name, await this.#deps.platform.pin(spec, signal)];
         } catch (error) {
           const { code, message } = toAppError(error);
-          if (spec.image !== undefined && code !== 'source_unsupported')
-            return [spec.name, { imageDigest: null, sourceDigest: null }];
+          if (spec.image !== undefined && code !== 'source_unsupported') return [spec.name, noPin];
           throw new AppError(code, `app ${spec.name}: ${message}`, { cause: error, data: { app: spec.name } });
         }
       }),

@@ -5,7 +5,11 @@ import type { Pin } from '../platform/platform.ts';
 import type { AppRecord } from '../store/records.ts';
 import { planApply, planRollback, type Plan } from './plan.ts';
 
-const digest = (digit: string): Pin => ({ imageDigest: `sha256:${digit.repeat(64)}`, sourceDigest: null });
+const digest = (digit: string): Pin => ({
+  imageDigest: `sha256:${digit.repeat(64)}`,
+  sourceDigest: null,
+  imageTag: null,
+});
 
 function spec(more: Partial<AppSpecInput> = {}) {
   return appSpec.parse({ name: 'a', path: '/a', image: 'app:1', ...more });

@@ -3,7 +3,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { AppError } from '../../shared/errors.ts';
 import { parseRoute, resolveAppConfig, type AppConfig, type AppSpec } from '../../shared/protocol/app-spec.ts';
 import type { Change } from '../../shared/protocol/views.ts';
-import type { Pin } from '../platform/platform.ts';
+import { noPin, type Pin } from '../platform/platform.ts';
 import type { Declaration } from '../store/app-store.ts';
 import type { AppRecord, NewEvent, VersionRecord } from '../store/records.ts';
 
@@ -143,7 +143,7 @@ function versionRecord(version: number, spec: AppSpec, input: PlanInput): Versio
 }
 
 function pinOf(input: PlanInput, spec: AppSpec): Pin {
-  return input.pins.get(spec.name) ?? { imageDigest: null, sourceDigest: null };
+  return input.pins.get(spec.name) ?? noPin;
 }
 
 function routeOfSpec(spec: AppSpec): { host: string; path: string } {
@@ -167,7 +167,8 @@ function differences(from: VersionRecord, spec: AppSpec, pin: Pin): Change['fiel
   const keys = new Set([...Object.keys(from.spec), ...Object.keys(spec)]) as Set<keyof AppSpec>;
   for (const key of keys) {
     if (isDeepStrictEqual(from.spec[key], spec[key])) continue;
-    if (key === 'secrets') fields.push({ key, from: Object.keys(from.spec.secrets), to: Object.keys(spec.secrets) });
+    if (key === 'secrets' || key === 'build_secrets')
+      fields.push({ key, from: Object.keys(from.spec[key]), to: Object.keys(spec[key]) });
     else fields.push({ key, from: from.spec[key] ?? null, to: spec[key] ?? null });
   }
   for (const key of ['imageDigest', 'sourceDigest'] as const) {

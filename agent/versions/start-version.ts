@@ -1,9 +1,9 @@
-/** One attempt to make one version run: pin, switch, start. Owned by the app's machine, never by a caller. */
+/** One attempt to make one version run: prepare (build), switch, start. Owned by the app's machine, never by a caller. */
 import { AppError, toAppError } from '../../shared/errors.ts';
 import type { EnsureProgress } from '../../shared/protocol/methods.ts';
 import type { StartTimings } from '../../shared/protocol/routes.ts';
 import type { Clock } from '../../shared/clock.ts';
-import type { Platform, VersionRun } from '../platform/platform.ts';
+import type { Pin, Platform, VersionRun } from '../platform/platform.ts';
 
 /**
  * before: nobody is served meanwhile, so the stable address is switched while the version starts, and the attempt ends
@@ -13,13 +13,15 @@ import type { Platform, VersionRun } from '../platform/platform.ts';
 export type Switching = 'before' | 'after';
 
 export interface StartRequest {
-  readonly platform: Pick<Platform, 'pin' | 'start' | 'switchTo'>;
+  readonly platform: Pick<Platform, 'prepare' | 'start' | 'switchTo'>;
   readonly run: VersionRun;
   readonly switching: Switching;
   readonly suspects: readonly string[];
   readonly signal: AbortSignal;
   readonly clock: Clock;
   readonly onPhase: (phase: EnsureProgress['phase'], message: string) => void;
+  /** What the version runs is there; its own start begins now. */
+  readonly onPrepared: (pin: Pin) => void;
 }
 
 export interface StartOutcome {
@@ -31,11 +33,14 @@ export interface StartOutcome {
 /** The start itself ends by the deadlines of the platform; a stable address that does not follow it is given this long. */
 const switchDeadlineMs = 30_000;
 
-/** @throws AppError as `Platform.pin` and `Platform.start` do; `cancelled` when the signal aborts. */
+/** @throws AppError as `Platform.prepare` and `Platform.start` do; `cancelled` when the signal aborts. */
 export async function startVersion(request: StartRequest): Promise<StartOutcome> {
   const { platform, signal, clock, onPhase, suspects } = request;
+  const preparedAtMs = clock.nowMs();
+  const run = await prepared(request);
   const beganMs = clock.nowMs();
-  const run = await pinned(request);
+  request.onPrepared(run.pin);
+  const built = run.pin.imageTag !== null && run !== request.run;
   const inner = new AbortController();
   const either = AbortSignal.any([signal, inner.signal]);
   let cancelDeadline: () => void = () => undefined;
@@ -60,18 +65,17 @@ export async function startVersion(request: StartRequest): Promise<StartOutcome>
     cancelDeadline();
   }
   onPhase('ready', 'answers');
-  return { run, timings: { buildMs: null, rolloutMs: Math.round(clock.nowMs() - beganMs) } };
+  return {
+    run,
+    timings: {
+      buildMs: built ? Math.round(beganMs - preparedAtMs) : null,
+      rolloutMs: Math.round(clock.nowMs() - beganMs),
+    },
+  };
 }
 
-/** The digest is asked for once in the life of a version: a wake touches no registry. */
-async function pinned({ platform, run, signal, onPhase }: StartRequest): Promise<VersionRun> {
-  if (run.spec.image === undefined || run.pin.imageDigest !== null) return run;
-  onPhase('source', 'asks the registry for the digest of the image');
-  try {
-    return { ...run, pin: await platform.pin(run.spec, signal) };
-  } catch (error) {
-    // The nodes may know a way to the registry that the agent does not (a mirror): let them try by tag.
-    if (toAppError(error).code === 'registry_unavailable') return run;
-    throw error;
-  }
+/** What the version runs is found or built once in its life: a wake touches no registry. */
+async function prepared({ platform, run, signal, onPhase }: StartRequest): Promise<VersionRun> {
+  if (run.pin.imageDigest !== null) return run;
+  return { ...run, pin: await platform.prepare(run, { signal, onPhase }) };
 }

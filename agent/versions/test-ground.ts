@@ -19,6 +19,7 @@ export function versionRecord(version: number, more: Partial<VersionRecord> = {}
     spec: specOf(),
     imageDigest: 'sha256:1',
     sourceDigest: null,
+    imageTag: null,
     outcome: 'declared',
     failure: null,
     timings: null,

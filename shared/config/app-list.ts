@@ -1,5 +1,5 @@
 /** What holds for a list of `[[app]]` as a whole, in the app file as in the agent's own configuration. */
-import { type AppSpec, parseRoute } from '../protocol/app-spec.ts';
+import { type AppSpec, parseRoute, sourceKind } from '../protocol/app-spec.ts';
 
 /** Calls `refuse` for each app whose name or route an earlier one has. */
 export function refuseRepeatedApps(
@@ -30,12 +30,12 @@ export function refuseRepeated(values: readonly string[], refuse: (index: number
   }
 }
 
-/** The app with the folder it names as `source` made absolute; a source that is a URL stays. */
+/** The app with the folder it names as `source` made absolute; git URLs and uploads stay. */
 export function withAbsoluteSource<A extends Pick<AppSpec, 'source'>>(
   app: A,
   resolvePath: (path: string) => string,
 ): A {
-  const isFolder = app.source !== undefined && !/^[a-z][a-z0-9+.-]*:\/\//i.test(app.source);
+  const isFolder = app.source !== undefined && sourceKind(app.source) === 'folder';
   return isFolder ? { ...app, source: resolvePath(app.source ?? '') } : app;
 }
 

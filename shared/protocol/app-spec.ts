@@ -155,6 +155,38 @@ const volume = z.strictObject({
   size: quantity.optional().describe('Its size, by default `kubernetes.default_volume_size`.'),
 });
 
+/** Path inside a source: no `..`, not absolute. */
+const innerPath = z
+  .string()
+  .min(1)
+  .max(512)
+  .regex(/^(?!\/)(?!.*(^|\/)\.\.?(\/|$))[^\0\\\n\r]+$/, 'must be a relative path without . and .. segments');
+
+export const presets = ['node', 'python', 'go', 'static'] as const;
+export const presetName = z.enum(presets);
+export type PresetName = z.output<typeof presetName>;
+
+/** How an image is made of a source. */
+const build = z.strictObject({
+  dockerfile: innerPath.default('Dockerfile').describe('Dockerfile, relative to `dir`.'),
+  preset: presetName
+    .optional()
+    .describe('Preset to use instead of a Dockerfile; without it one is chosen where there is no Dockerfile.'),
+  args: envTable.default({}).describe('Build arguments.'),
+  target: z
+    .string()
+    .regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/, 'must be the name of a build stage')
+    .optional()
+    .describe('Stage of the Dockerfile to build, by default the last one.'),
+});
+
+/** What a `source` is, by its form: a git URL, an upload of `holdfast deploy`, or a folder. */
+export type SourceKind = 'git' | 'upload' | 'folder';
+export function sourceKind(source: string): SourceKind {
+  if (/^upload:/.test(source)) return 'upload';
+  return /^[a-z][a-z0-9+.-]*:\/\//i.test(source) || /^[\w.-]+@[\w.-]+:(?!\/\/)/.test(source) ? 'git' : 'folder';
+}
+
 /** One `[[app]]`. */
 export const appSpec = z
   .strictObject({
@@ -164,8 +196,43 @@ export const appSpec = z
       .string()
       .regex(/^[A-Za-z0-9][A-Za-z0-9._\-/:@]{0,511}$/, 'must be an image reference')
       .optional()
-      .describe('Image to run (Kubernetes).'),
-    source: z.string().min(1).max(2_048).optional().describe('Folder to run (embedded default).'),
+      .describe('Image to run (Kubernetes), instead of a source.'),
+    source: z
+      .string()
+      .min(1)
+      .max(2_048)
+      .regex(/^[^\0\n\r]+$/, 'must be one line')
+      .refine(
+        (value) => sourceKind(value) !== 'git' || /^(https|ssh|file|http):\/\/|^[\w.-]+@/i.test(value),
+        'a git URL begins with https://, ssh:// or file://, or is user@host:path',
+      )
+      .refine(
+        (value) => sourceKind(value) !== 'upload' || /^upload:sha256:[0-9a-f]{64}$/.test(value),
+        'an upload is upload:sha256:<digest>, as `holdfast deploy` writes it',
+      )
+      .optional()
+      .describe(
+        'What to build and run: a git URL, an upload made by `holdfast deploy`, or (embedded default) a folder.',
+      ),
+    ref: z
+      .string()
+      .regex(/^(?!-)(?!.*\.\.)[^\s~^:?*[\\\0]{1,255}$/, 'must be a branch, tag or commit')
+      .optional()
+      .describe('Branch, tag or commit of a git source, by default its HEAD.'),
+    dir: innerPath.optional().describe('Sub-folder of the source that holds the app.'),
+    git_auth: z
+      .string()
+      .regex(/^[A-Za-z0-9._-]{1,63}$/, 'must be the name of a [[git_auth]]')
+      .optional()
+      .describe('Name of the `[[git_auth]]` of the agent that a git source is fetched with.'),
+    auto_sync: z
+      .boolean()
+      .default(false)
+      .describe('Look for new commits of a git source by itself, and make a new version when its ref has moved.'),
+    build: build.prefault({}).describe('How the image of a source is made.'),
+    build_secrets: envTable
+      .default({})
+      .describe('Build arguments that are kept secret: in no log, command line or API object that others read.'),
     port: z.int().min(1).max(65_535).default(8080).describe('Port the app listens on; told to it as PORT.'),
     command: z
       .array(z.string().max(4_096))
@@ -203,6 +270,23 @@ export const appSpec = z
     message: 'exactly one of image and source must be given',
     path: ['image'],
   })
+  .refine((spec) => !spec.auto_sync || isGit(spec), {
+    message: 'only a git source can be synced',
+    path: ['auto_sync'],
+  })
+  .refine((spec) => spec.ref === undefined || isGit(spec), { message: 'only a git source has refs', path: ['ref'] })
+  .refine((spec) => spec.git_auth === undefined || isGit(spec), {
+    message: 'only a git source is fetched with credentials',
+    path: ['git_auth'],
+  })
+  .refine((spec) => spec.dir === undefined || spec.source !== undefined, {
+    message: 'only a source has sub-folders',
+    path: ['dir'],
+  })
+  .refine((spec) => Object.keys(spec.build_secrets).every((key) => !Object.hasOwn(spec.build.args, key)), {
+    message: 'a key is both in build.args and in build_secrets',
+    path: ['build_secrets'],
+  })
   .refine((spec) => (spec.max_replicas ?? 1_000) >= spec.min_replicas, {
     message: 'must not be below min_replicas',
     path: ['max_replicas'],
@@ -220,6 +304,10 @@ export const appSpec = z
     path: ['secrets'],
   });
 export type AppSpec = z.output<typeof appSpec>;
+
+function isGit(spec: { readonly source?: string | undefined }): boolean {
+  return spec.source !== undefined && sourceKind(spec.source) === 'git';
+}
 export type AppSpecInput = z.input<typeof appSpec>;
 
 /** `[app_config]` with the app's own overrides laid over it, two levels deep. */

@@ -5,7 +5,7 @@
 import { z } from 'zod';
 import { appName, appSpec } from './app-spec.ts';
 import { routesItem, startTimings } from './routes.ts';
-import { appView, change, eventView, logLine, versionView } from './views.ts';
+import { appView, buildLogLine, buildView, change, eventView, imageView, logLine, versionView } from './views.ts';
 
 /** WebSocket subprotocol. */
 export const subprotocol = 'holdfast.v1';
@@ -29,6 +29,7 @@ export interface Method {
 
 const none = z.strictObject({});
 const version = z.int().positive();
+const sha256 = z.string().regex(/^[0-9a-f]{64}$/, 'must be a SHA-256 in hex');
 
 const ensureProgress = z.strictObject({
   app: appName,
@@ -80,6 +81,64 @@ export const agentMethods = {
     scopes: ['deploy'],
     params: z.strictObject({ app: appName, volumes: z.boolean().default(false) }),
     result: z.strictObject({ app: appName, removed: z.array(z.string()) }),
+  },
+  'apps.sync': {
+    summary: 'Resolves the ref of a git source now, and makes a new version where it has moved.',
+    scopes: ['deploy'],
+    params: z.strictObject({ app: appName }),
+    result: z.strictObject({ change, sourceDigest: z.string() }),
+  },
+  'sources.begin': {
+    summary:
+      'Begins or resumes an upload: which parts of the archive are missing. Parts go to PUT /sources/<archive>/<part> with the same token; then sources.complete.',
+    scopes: ['deploy'],
+    params: z.strictObject({ archive: sha256, bytes: z.int().positive() }),
+    result: z.strictObject({
+      partBytes: z.int().positive(),
+      missing: z.array(z.int().nonnegative()),
+      /** The source, where it is complete already. */
+      source: z.string().nullable(),
+    }),
+  },
+  'sources.complete': {
+    summary: 'Checks the archive (tar.gz) and keeps it. The result is what `source` of an app names.',
+    scopes: ['deploy'],
+    params: z.strictObject({ archive: sha256 }),
+    result: z.strictObject({
+      source: z.string(),
+      files: z.int().nonnegative(),
+      bytes: z.int().nonnegative(),
+    }),
+  },
+  'builds.list': {
+    summary: 'Builds, newest first.',
+    scopes: ['read'],
+    params: z.strictObject({ app: appName.optional(), limit: z.int().min(1).max(1_000).default(50) }),
+    result: z.strictObject({ builds: z.array(buildView) }),
+  },
+  'builds.logs': {
+    summary: "Log lines of the build of an app's version, by default the newest one; with follow until it ends.",
+    scopes: ['read'],
+    params: z.strictObject({
+      app: appName,
+      version: version.optional(),
+      tail: z.int().min(0).max(1_000).default(200),
+      follow: z.boolean().default(false),
+    }),
+    item: buildLogLine,
+    result: z.strictObject({ build: buildView }),
+  },
+  'images.list': {
+    summary: 'Images that were built and are in the registry, newest first.',
+    scopes: ['read'],
+    params: z.strictObject({ app: appName.optional() }),
+    result: z.strictObject({ images: z.array(imageView) }),
+  },
+  'images.prune': {
+    summary: 'Deletes images that no version within the newest `keep` of any app has; never one in use.',
+    scopes: ['deploy'],
+    params: z.strictObject({ keep: z.int().min(1).max(1_000).optional(), dryRun: z.boolean().default(false) }),
+    result: z.strictObject({ dryRun: z.boolean(), pruned: z.array(imageView) }),
   },
   'versions.list': {
     summary: 'The versions of an app, newest first.',

@@ -26,7 +26,7 @@ export const appView = z.strictObject({
   liveVersion: z.int().positive(),
   /** A newer version that waits for the next call, or is being started, while `liveVersion` answers. */
   pendingVersion: z.int().positive().nullable(),
-  /** The spec of the live version; the values of `secrets` are replaced by `***`. */
+  /** The spec of the live version; the values of `secrets` and `build_secrets` are replaced by `***`. */
   spec: appSpec,
   targets: z.int().nonnegative(),
   /** Why the live version does not run, or else why the newest one is not live. */
@@ -47,7 +47,10 @@ export const versionView = z.strictObject({
   image: z.string().nullable(),
   imageDigest: z.string().nullable(),
   source: z.string().nullable(),
+  /** `git:<commit>`, or `sha256:<digest>` of an upload or a folder. */
   sourceDigest: z.string().nullable(),
+  /** Tag of the image that was built of the source; equal inputs have equal tags, whichever app. */
+  imageTag: z.string().nullable(),
   timings: startTimings.nullable(),
   failure: failure.nullable(),
   createdAt: timestamp,
@@ -74,6 +77,39 @@ export const logLine = z.strictObject({
   line: z.string(),
 });
 export type LogLine = z.output<typeof logLine>;
+
+/**
+ * A build of an image, one per tag: queued · running · succeeded · failed (see `failure`) · cancelled (nobody wanted it any
+ * more).
+ */
+export const buildView = z.strictObject({
+  tag: z.string(),
+  /** The app and version that first asked for it. */
+  app: appName,
+  version: z.int().positive(),
+  state: z.enum(['queued', 'running', 'succeeded', 'failed', 'cancelled']),
+  builder: z.string(),
+  imageDigest: z.string().nullable(),
+  failure: failure.nullable(),
+  queuedAt: timestamp,
+  startedAt: timestamp.nullable(),
+  endedAt: timestamp.nullable(),
+});
+export type BuildView = z.output<typeof buildView>;
+
+export const buildLogLine = z.strictObject({ tag: z.string(), line: z.string() });
+export type BuildLogLine = z.output<typeof buildLogLine>;
+
+/** An image that was built, and which versions it is of. */
+export const imageView = z.strictObject({
+  tag: z.string(),
+  digest: z.string().nullable(),
+  builtAt: timestamp.nullable(),
+  versions: z.array(z.strictObject({ app: appName, version: z.int().positive() })),
+  /** A version that is live, pending or kept for a rollback runs it: never pruned. */
+  inUse: z.boolean(),
+});
+export type ImageView = z.output<typeof imageView>;
 
 export const change = z.strictObject({
   app: appName,

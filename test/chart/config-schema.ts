@@ -6,7 +6,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { format } from 'prettier';
 import { z } from 'zod';
-import { agentConfig } from '../../agent/config.ts';
+import { agentConfig } from '../../agent/config/config.ts';
 import { routerConfig } from '../../router/config.ts';
 
 type JsonSchema = Record<string, unknown>;

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { basename } from 'node:path';
 import { describe, it } from 'node:test';
-import { loadAgentConfig } from '../../agent/config.ts';
+import { loadAgentConfig } from '../../agent/config/config.ts';
 import { loadRouterConfig } from '../../router/config.ts';
 import { currentSchema, storedSchema } from './config-schema.ts';
 import { chart, find, helm, render, scenarios } from './helm.ts';

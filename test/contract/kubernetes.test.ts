@@ -11,6 +11,7 @@ import { createKubernetesPlatform } from '../../agent/platform/kubernetes/platfo
 import type { Platform } from '../../agent/platform/platform.ts';
 import { createRegistry } from '../../agent/registry/registry.ts';
 import { silentLog } from '../../shared/log.ts';
+import { noBuilds } from '../support/no-builds.ts';
 import { platformContract } from './platform-contract.ts';
 
 const { env } = process;
@@ -64,6 +65,7 @@ platformContract({
         appsNamespace: namespace,
         imagePullSecrets: [],
         registry,
+        ...noBuilds,
         log: silentLog,
       });
       open.push(platform);

@@ -2,7 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { format } from 'prettier';
 import type { z } from 'zod';
-import { agentConfig } from '../../agent/config.ts';
+import { agentConfig } from '../../agent/config/config.ts';
 import { appFile } from '../../cli/app-file.ts';
 import { buildProgram } from '../../cli/run.ts';
 import { routerConfig } from '../../router/config.ts';

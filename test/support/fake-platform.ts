@@ -1,9 +1,9 @@
 /** A platform that a test scripts: every step succeeds at once unless it is held or told to fail. */
 import { AppError } from '../../shared/errors.ts';
 import type { Target } from '../../shared/protocol/routes.ts';
-import type { Platform, VersionRun } from '../../agent/platform/platform.ts';
+import { noPin, type Platform, type VersionRun } from '../../agent/platform/platform.ts';
 
-/** `start a v1`, `switch a v1`, `stop a v1`, `discard a v1`, `remove a`, `pin a`. */
+/** `start a v1`, `switch a v1`, `stop a v1`, `discard a v1`, `remove a`, `pin a`, `prepare a v1`. */
 type Step = string;
 
 interface HeldStep {
@@ -102,7 +102,11 @@ export function createFakePlatform(): FakePlatform {
 
     async pin(spec, signal) {
       await make(`pin ${spec.name}`, signal);
-      return { imageDigest: null, sourceDigest: null };
+      return noPin;
+    },
+    async prepare(run, { signal }) {
+      await make(`prepare ${run.app} v${run.version}`, signal);
+      return run.pin;
     },
     async start(run, options) {
       suspects.push(options.suspects ?? []);

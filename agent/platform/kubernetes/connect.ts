@@ -1,11 +1,13 @@
 /** Joins configuration, API server, platform and election: what the agent needs where its apps run on Kubernetes. */
 import { readFile } from 'node:fs/promises';
+import { AppError } from '../../../shared/errors.ts';
 import type { Log } from '../../../shared/log.ts';
 import { systemClock } from '../../../shared/clock.ts';
-import type { AgentConfig } from '../../config.ts';
+import type { AgentConfig } from '../../config/config.ts';
 import type { Election } from '../../leader/election.ts';
 import { createLeaderLabel } from '../../leader/leader-label.ts';
 import { createLeaseElection } from '../../leader/lease.ts';
+import { createNoImages } from '../../build/no-images.ts';
 import { createRegistry, type Registry } from '../../registry/registry.ts';
 import type { Platform } from '../platform.ts';
 import { loadKubeAccess } from './access.ts';
@@ -29,6 +31,8 @@ export async function createKubernetes(
     appsNamespace: kubernetes.apps_namespace,
     imagePullSecrets: kubernetes.image_pull_secrets,
     registry,
+    sources: { resolve: () => Promise.reject(new AppError('source_unsupported', 'not built yet')) },
+    images: createNoImages(),
     log,
     clock,
   });

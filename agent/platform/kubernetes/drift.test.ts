@@ -46,7 +46,7 @@ function setUp(t: TestContext) {
         HorizontalPodAutoscaler: informer,
       },
     },
-    options: { imagePullSecrets: [] },
+    options: { builtRepository: '', imagePullSecrets: [] },
     clock,
   });
   const drift = createDrift({ desired, workloads, log, clock });

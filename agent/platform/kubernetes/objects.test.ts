@@ -4,7 +4,7 @@ import { appObjectName, claimName, versionObjectName } from './names.ts';
 import { contentAnnotation, isAutoscaled, serviceOf, versionObjects, type Manifest } from './objects.ts';
 import { testRun } from './test-run.ts';
 
-const options = { imagePullSecrets: [] };
+const options = { builtRepository: 'registry.example/holdfast/app', imagePullSecrets: [] };
 const digest = `sha256:${'a'.repeat(64)}`;
 
 function podOf(
@@ -30,7 +30,10 @@ test('names differ for things that differ, and are never longer than 63 characte
 
 test('a pod gets no token, no privileges, its identity as environment and its secrets by reference', () => {
   const run = testRun({ env: { A: 'b' }, secrets: { KEY: 's3cret' }, memory: '128Mi', cpus: '0.5' });
-  const { deployment, inputs } = versionObjects(run, { imagePullSecrets: ['pull'] });
+  const { deployment, inputs } = versionObjects(run, {
+    builtRepository: 'registry.example/holdfast/app',
+    imagePullSecrets: ['pull'],
+  });
   const pod = podOf(deployment);
   const [container] = pod.containers;
   assert.equal(pod['automountServiceAccountToken'], false);
@@ -87,7 +90,7 @@ test('a pinned image is run by its digest, an unpinned one by its tag', () => {
     [`hello@${digest}`, digest, `hello@${digest}`, 'IfNotPresent'],
   ];
   for (const [image, imageDigest, expected, policy] of cases) {
-    const run = { ...testRun({ image }), pin: { imageDigest, sourceDigest: null } };
+    const run = { ...testRun({ image }), pin: { imageDigest, sourceDigest: null, imageTag: null } };
     const [container] = podOf(versionObjects(run, options).deployment).containers;
     assert.deepEqual([container['image'], container['imagePullPolicy']], [expected, policy], image);
   }

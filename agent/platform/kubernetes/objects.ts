@@ -23,6 +23,8 @@ export interface VersionObjects {
 }
 
 export interface ObjectsOptions {
+  /** Where images of sources are: `host[:port]/project/app`. */
+  readonly builtRepository: string;
   readonly imagePullSecrets: readonly string[];
 }
 
@@ -128,7 +130,7 @@ function deploymentOf(run: VersionRun, options: ObjectsOptions): Manifest {
           ...(options.imagePullSecrets.length === 0
             ? {}
             : { imagePullSecrets: options.imagePullSecrets.map((secret) => ({ name: secret })) }),
-          containers: [containerOf(run)],
+          containers: [containerOf(run, options)],
           ...(stateful
             ? {
                 volumes: spec.volumes.map((volume) => ({
@@ -143,7 +145,7 @@ function deploymentOf(run: VersionRun, options: ObjectsOptions): Manifest {
   };
 }
 
-function containerOf(run: VersionRun): Record<string, unknown> {
+function containerOf(run: VersionRun, options: ObjectsOptions): Record<string, unknown> {
   const { spec } = run;
   const inputsName = versionObjectName(run.app, run.version);
   const from = [
@@ -152,7 +154,7 @@ function containerOf(run: VersionRun): Record<string, unknown> {
   ];
   return {
     name: containerName,
-    ...imageOf(run),
+    ...imageOf(run, options),
     // Kubernetes would expand $(NAME); the app gets what was declared.
     ...(spec.command === undefined ? {} : { command: spec.command.map((part) => part.replaceAll('$(', '$$$(')) }),
     ports: [{ name: 'http', containerPort: spec.port, protocol: 'TCP' }],
@@ -191,8 +193,12 @@ function containerOf(run: VersionRun): Record<string, unknown> {
  * A pinned image never changes, so a node that has it need not ask. By tag (no registry could be asked when the version
  * was made) the usual rule holds: `latest` is asked for each time, any other tag is taken as it is on the node.
  */
-function imageOf(run: VersionRun): { readonly image: string; readonly imagePullPolicy: 'Always' | 'IfNotPresent' } {
-  const image = run.spec.image ?? '';
+function imageOf(
+  run: VersionRun,
+  { builtRepository }: ObjectsOptions,
+): { readonly image: string; readonly imagePullPolicy: 'Always' | 'IfNotPresent' } {
+  // Of a source: what was built of it, by digest.
+  const image = run.spec.image ?? `${builtRepository}:${run.pin.imageTag ?? 'none'}`;
   const digestAt = image.indexOf('@');
   if (digestAt >= 0) return { image, imagePullPolicy: 'IfNotPresent' };
   const slash = image.lastIndexOf('/');

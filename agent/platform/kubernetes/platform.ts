@@ -1,9 +1,11 @@
 /** The `kubernetes` platform: joins the parts of this folder to the interface that the version engine knows. */
-import { AppError } from '../../../shared/errors.ts';
+import { AppError, toAppError } from '../../../shared/errors.ts';
 import type { Log } from '../../../shared/log.ts';
 import { systemClock, type Clock } from '../../../shared/clock.ts';
 import type { Registry } from '../../registry/registry.ts';
-import type { Platform } from '../platform.ts';
+import type { Images } from '../../build/images.ts';
+import type { Sources } from '../../source/sources.ts';
+import { noPin, type Platform } from '../platform.ts';
 import { adoptVersions } from './adopt.ts';
 import type { KubeApi } from './api.ts';
 import { createObjects, platformError } from './apply.ts';
@@ -26,6 +28,8 @@ export interface KubernetesPlatformDeps {
   /** Names of Secrets in the apps namespace. */
   readonly imagePullSecrets: readonly string[];
   readonly registry: Pick<Registry, 'digest'>;
+  readonly sources: Pick<Sources, 'resolve'>;
+  readonly images: Pick<Images, 'ensure' | 'adopt' | 'letGo' | 'repository'>;
   readonly log: Log;
   readonly clock?: Clock;
 }
@@ -37,7 +41,7 @@ export interface KubernetesPlatform extends Platform {
 
 /** Begins to watch the apps namespace. Changes nothing in the cluster before it is told to. */
 export function createKubernetesPlatform(deps: KubernetesPlatformDeps): KubernetesPlatform {
-  const { api, appsNamespace: namespace, imagePullSecrets, registry, log, clock = systemClock } = deps;
+  const { api, appsNamespace: namespace, imagePullSecrets, registry, sources, images, log, clock = systemClock } = deps;
   const stop = new AbortController();
   const prober = createProber({ clock });
   const targets = createTargets({ prober });
@@ -55,7 +59,12 @@ export function createKubernetesPlatform(deps: KubernetesPlatformDeps): Kubernet
     log,
     clock,
   });
-  const workloads = createWorkloads({ objects, picture, options: { imagePullSecrets }, clock });
+  const workloads = createWorkloads({
+    objects,
+    picture,
+    options: { imagePullSecrets, builtRepository: images.repository },
+    clock,
+  });
   const drift = createDrift({ desired, workloads, log, clock });
   const reports = createPodReports({ api, namespace });
   const parts = {
@@ -85,12 +94,19 @@ export function createKubernetesPlatform(deps: KubernetesPlatformDeps): Kubernet
   return {
     name: 'kubernetes',
     async pin(spec, signal) {
-      if (spec.image === undefined) {
-        throw new AppError('source_unsupported', 'an app on Kubernetes names an image, not a source', {
-          phase: 'source',
-        });
+      if (spec.image !== undefined) return { ...noPin, imageDigest: await registry.digest(spec.image, signal) };
+      return { ...noPin, sourceDigest: await sources.resolve(spec, signal) };
+    },
+    async prepare(run, options) {
+      if (run.spec.image === undefined) return { ...run.pin, ...(await images.ensure(run, options)) };
+      options.onPhase('source', 'asks the registry for the digest of the image');
+      try {
+        return { ...noPin, imageDigest: await registry.digest(run.spec.image, options.signal) };
+      } catch (error) {
+        // The nodes may know a way to the registry that the agent does not (a mirror): let them try by tag.
+        if (toAppError(error).code === 'registry_unavailable') return run.pin;
+        throw error;
       }
-      return { imageDigest: await registry.digest(spec.image, signal), sourceDigest: null };
     },
     start: (run, options) =>
       call(options.signal, `start of ${run.app}`, (signal) => startVersion(parts, run, { ...options, signal })),
@@ -103,9 +119,14 @@ export function createKubernetesPlatform(deps: KubernetesPlatformDeps): Kubernet
       call(signal, `discard of ${app}`, (either) => discardVersion(parts, app, version, either)),
     remove: (app, { volumes, signal }) =>
       call(signal, `removal of ${app}`, (either) => removeApp(parts, app, { volumes, signal: either })),
-    adopt: (runs, signal) => call(signal, 'adoption', (either) => adoptVersions(parts, runs, either)),
+    adopt: (runs, signal) =>
+      call(signal, 'adoption', async (either) => {
+        await adoptVersions(parts, runs, either);
+        await images.adopt(runs, either);
+      }),
     logs: (query, signal) => followLogs(parts, query, AbortSignal.any([signal, stop.signal])),
     letGo() {
+      images.letGo();
       desired.forgetAll();
       drift.cut();
       workloads.forgetAll();

@@ -10,7 +10,7 @@ export function testRun(app: Partial<AppSpecInput> = {}, version = 1): VersionRu
     version,
     spec,
     config: resolveAppConfig(appConfig.parse({}), spec.config),
-    pin: { imageDigest: null, sourceDigest: null },
+    pin: { imageDigest: null, sourceDigest: null, imageTag: null },
   };
 }
 

@@ -9,7 +9,7 @@ import { join, resolve } from 'node:path';
 import { AppError } from '../../../shared/errors.ts';
 import type { Log } from '../../../shared/log.ts';
 import type { Target } from '../../../shared/protocol/routes.ts';
-import type { Platform } from '../platform.ts';
+import { noPin, type Platform } from '../platform.ts';
 import { LogRing } from './log-ring.ts';
 import { createPorts } from './ports.ts';
 import { createPrepare, sourceUnsupported } from './prepare.ts';
@@ -130,8 +130,11 @@ export async function createProcessPlatform(deps: ProcessPlatformDeps): Promise<
 
     async pin(spec, signal) {
       if (spec.source === undefined) throw sourceUnsupported();
-      return { imageDigest: null, sourceDigest: await snapshots.take(spec.source, signal) };
+      return { ...noPin, sourceDigest: await snapshots.take(spec.source, signal) };
     },
+
+    // Nothing is built: what its folder needs is done when it starts.
+    prepare: (run) => Promise.resolve(run.pin),
 
     async start(run, options) {
       if (closed) throw new AppError('platform_error', 'the agent is shutting down', { phase: 'start' });

@@ -7,6 +7,7 @@ import { createKubernetesPlatform, type KubernetesPlatform } from '../../../agen
 import type { StartOptions, VersionRun } from '../../../agent/platform/platform.ts';
 import { AppError } from '../../../shared/errors.ts';
 import { silentLog } from '../../../shared/log.ts';
+import { noBuilds } from '../../support/no-builds.ts';
 import { appConfig, appSpec, resolveAppConfig, type AppSpecInput } from '../../../shared/protocol/app-spec.ts';
 
 export interface Cluster {
@@ -56,6 +57,7 @@ export async function openCluster(scope: Scope): Promise<Cluster> {
         appsNamespace: namespace,
         imagePullSecrets: [],
         registry: { digest: () => Promise.reject(new AppError('registry_unavailable', 'not asked in these tests')) },
+        ...noBuilds,
         log: silentLog,
       });
       opened.push(platform);
@@ -93,7 +95,7 @@ export function runOf(app: Partial<AppSpecInput> & { readonly name: string }, ve
     version,
     spec,
     config: resolveAppConfig(appConfig.parse({}), spec.config),
-    pin: { imageDigest: null, sourceDigest: null },
+    pin: { imageDigest: null, sourceDigest: null, imageTag: null },
   };
 }
 

@@ -6,6 +6,7 @@ import { createKubeApi } from '../../../agent/platform/kubernetes/api.ts';
 import { createKubernetesPlatform } from '../../../agent/platform/kubernetes/platform.ts';
 import { AppError } from '../../../shared/errors.ts';
 import { silentLog } from '../../../shared/log.ts';
+import { noBuilds } from '../../support/no-builds.ts';
 import { openCluster, programs, runOf, startOptions, within } from './cluster.ts';
 
 const all = ['get', 'list', 'watch', 'create', 'update', 'patch', 'delete'];
@@ -55,6 +56,7 @@ test('the rights of the chart are enough, from the first start to the removal', 
     appsNamespace: namespace,
     imagePullSecrets: [],
     registry: { digest: () => Promise.reject(new AppError('registry_unavailable', 'not asked')) },
+    ...noBuilds,
     log: silentLog,
   });
   t.after(async () => {

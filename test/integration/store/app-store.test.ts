@@ -20,6 +20,7 @@ function version(number: number, overrides: Partial<VersionRecord> = {}): Versio
     spec: appSpec.parse({ name: 'a', path: '/a', image: `app:${number}`, secrets: { KEY: 'value' } }),
     imageDigest: null,
     sourceDigest: null,
+    imageTag: null,
     outcome: 'declared',
     failure: null,
     timings: null,

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { AppError } from '../shared/errors.ts';
-import { environmentKeys, variableOf } from '../shared/config/environment.ts';
-import { schemaKeys } from '../shared/config/schema-keys.ts';
+import { AppError } from '../../shared/errors.ts';
+import { environmentKeys, variableOf } from '../../shared/config/environment.ts';
+import { schemaKeys } from '../../shared/config/schema-keys.ts';
 import { type AgentConfig, agentConfig, loadAgentConfig } from './config.ts';
 
 const base = `[metadata]

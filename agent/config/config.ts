@@ -1,8 +1,8 @@
 /** The agent's configuration: its keys, what is refused at start, and the values that come from files. */
 import { hostname } from 'node:os';
 import { z } from 'zod';
-import { refuseRepeated, refuseRepeatedApps, withAbsoluteSource } from '../shared/config/app-list.ts';
-import { type Report, loadConfig } from '../shared/config/load.ts';
+import { refuseRepeated, refuseRepeatedApps, withAbsoluteSource } from '../../shared/config/app-list.ts';
+import { type Report, loadConfig } from '../../shared/config/load.ts';
 import {
   type ConfigSource,
   type OpenSource,
@@ -13,13 +13,13 @@ import {
   readSecret,
   readToken,
   tokenValue,
-} from '../shared/config/sections.ts';
-import { type AppSpec, appConfig, appSpec } from '../shared/protocol/app-spec.ts';
-import { type Scope, scope } from '../shared/protocol/methods.ts';
-
-const kubernetesName = z
-  .string()
-  .regex(/^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/, 'must be a Kubernetes name: a-z, 0-9, - and .');
+} from '../../shared/config/sections.ts';
+import { type AppSpec, appConfig, appSpec } from '../../shared/protocol/app-spec.ts';
+import { type Scope, scope } from '../../shared/protocol/methods.ts';
+import { builder } from './builder-section.ts';
+import { kubernetesName } from './kubernetes-name.ts';
+import { registry } from './registry-section.ts';
+import { gitAuth, source } from './source-sections.ts';
 
 const system = z
   .strictObject({
@@ -54,34 +54,6 @@ const metadata = z
       .describe('Postgres, as `postgres://user:password@host:port/database`. Give it by file where it has a password.'),
   })
   .describe('Where apps, versions and events are kept.');
-
-const registry = z
-  .strictObject({
-    url: z
-      .string()
-      .regex(
-        /^(https:\/\/)?[A-Za-z0-9.-]+(:\d{1,5})?\/?$/,
-        'must be host, host:port or https://host; for plain http set insecure = true',
-      )
-      .transform((value) => value.replace(/^https:\/\//, '').replace(/\/$/, ''))
-      .optional()
-      .describe('Registry of the images, as `host` or `host:port`. Required in Kubernetes mode.'),
-    insecure: z.boolean().default(false).describe('Speak plain HTTP with the registry.'),
-    username: z.string().min(1).max(255).optional().describe('User of the registry.'),
-    password: z.string().min(1).optional().describe('Password of the registry; better by password_file.'),
-    password_file: z.string().min(1).optional().describe('File that holds the password.'),
-    ca_file: z
-      .string()
-      .min(1)
-      .optional()
-      .describe('PEM file of the authority that signed the certificate of the registry.'),
-  })
-  .refine((value) => value.password === undefined || value.password_file === undefined, {
-    message: 'is given too; give one of password and password_file',
-    path: ['password_file'],
-  })
-  .prefault({})
-  .describe('The container registry.');
 
 const kubernetes = z
   .strictObject({
@@ -134,6 +106,9 @@ export const agentConfig = z
     metadata,
     registry,
     kubernetes,
+    builder,
+    source,
+    git_auth: z.array(gitAuth).max(64).default([]).describe('Credentials for git servers, by name.'),
     token: z.array(token).max(256).default([]).describe('Who may call the RPC; at least one.'),
     app_config: appConfig
       .prefault({})
@@ -151,6 +126,16 @@ export const agentConfig = z
     if (isKubernetes && config.registry.url === undefined) {
       refuse(['registry', 'url'], 'is required with container_command = "kubernetes": name the registry of the images');
     }
+    if (isKubernetes && config.builder.mode === 'kaniko')
+      for (const key of ['fetch_image', 'agent_url'] as const)
+        if (config.builder[key] === undefined)
+          refuse(['builder', key], 'is required with mode = "kaniko"; or set mode = "none" where nothing is built');
+    refuseRepeated(
+      config.git_auth.map((one) => one.name),
+      (index, first) => {
+        refuse(['git_auth', index, 'name'], `git_auth[${first}] has this name already`);
+      },
+    );
     if (config.token.length === 0)
       refuse(['token'], 'at least one [[token]] is required, or nobody can call the agent');
     refuseRepeated(
@@ -170,35 +155,72 @@ interface AgentToken {
   readonly value: string;
 }
 
-/** The file with `*_file` values read and paths absolute. */
-export interface AgentConfig extends Omit<AgentFile, 'token' | 'registry' | 'kubernetes' | 'app'> {
+/** The file with the secrets of `*_file` keys read and paths absolute. */
+export interface AgentConfig extends Omit<
+  AgentFile,
+  'token' | 'registry' | 'kubernetes' | 'builder' | 'source' | 'git_auth' | 'app'
+> {
   readonly registry: Omit<AgentFile['registry'], 'password_file'>;
   readonly kubernetes: AgentFile['kubernetes'] & { readonly pod_name: string };
+  readonly builder: Omit<AgentFile['builder'], 'builder_auth_token_file'>;
+  readonly source: Omit<AgentFile['source'], 'webhook_secret_file'>;
+  readonly git_auth: readonly Omit<AgentFile['git_auth'][number], 'password_file'>[];
   readonly token: readonly AgentToken[];
   readonly app: readonly AppSpec[];
 }
 
 /** @throws AppError config_invalid, naming for each problem the key, its line and what to do. */
-export function loadAgentConfig(source: ConfigSource): AgentConfig {
-  const open = openSource(source);
+export function loadAgentConfig(given: ConfigSource): AgentConfig {
+  const open = openSource(given);
   return loadConfig({ ...open, schema: agentConfig }, (file, report) => {
-    const { password_file, ...registry } = file.registry;
-    const fail = (message: string): void => {
-      report(['registry', 'password_file'], message);
+    /** The value itself, or the content of its file. */
+    const secret = <K extends string>(
+      key: K,
+      value: string | undefined,
+      path: string | undefined,
+      ...section: (string | number)[]
+    ): { readonly [P in K]?: string } => {
+      const fail = (message: string): void => {
+        report([...section, `${key}_file`], message);
+      };
+      const found = path === undefined ? value : readSecret(open, path, fail);
+      return (found === undefined ? {} : { [key]: found }) as { readonly [P in K]?: string };
     };
-    const password = password_file === undefined ? registry.password : readSecret(open, password_file, fail);
+    const { password_file, ...registryFile } = file.registry;
+    const { builder_auth_token_file, ...builderFile } = file.builder;
+    const { webhook_secret_file, ...sourceFile } = file.source;
     return {
       ...file,
       registry: {
-        ...registry,
-        ...(password === undefined ? {} : { password }),
-        ...(registry.ca_file === undefined ? {} : { ca_file: open.resolvePath(registry.ca_file) }),
+        ...absolutePaths(registryFile, open, ['ca_file', 'client_cert_file', 'client_key_file', 'docker_config_file']),
+        ...secret('password', registryFile.password, password_file, 'registry'),
       },
       kubernetes: { ...file.kubernetes, pod_name: file.kubernetes.pod_name ?? hostname() },
+      builder: {
+        ...absolutePaths(builderFile, open, ['ca_file']),
+        ...secret('builder_auth_token', builderFile.builder_auth_token, builder_auth_token_file, 'builder'),
+      },
+      source: {
+        ...sourceFile,
+        ...secret('webhook_secret', sourceFile.webhook_secret, webhook_secret_file, 'source'),
+      },
+      git_auth: file.git_auth.map(({ password_file: path, ...auth }, index) => ({
+        ...absolutePaths(auth, open, ['ssh_key_file', 'known_hosts_file', 'ca_file']),
+        ...secret('password', auth.password, path, 'git_auth', index),
+      })),
       token: readTokens(file.token, open, report),
       app: file.app.map((app) => withAbsoluteSource(app, open.resolvePath)),
     };
   });
+}
+
+function absolutePaths<S extends object>(section: S, { resolvePath }: OpenSource, keys: readonly (keyof S)[]): S {
+  const resolved = { ...section };
+  for (const key of keys) {
+    const path = section[key];
+    if (typeof path === 'string') resolved[key] = resolvePath(path) as S[typeof key];
+  }
+  return resolved;
 }
 
 function readTokens(tokens: AgentFile['token'], source: OpenSource, report: Report): AgentToken[] {

@@ -1,0 +1,41 @@
+/** Images of sources: found in the registry, or built, once for all who want the same. */
+import type { BuildLogLine, BuildView, ImageView } from '../../shared/protocol/views.ts';
+import type { PrepareOptions, VersionRun } from '../platform/platform.ts';
+
+export interface BuiltImage {
+  readonly imageTag: string;
+  readonly imageDigest: string;
+}
+
+export interface Images {
+  /**
+   * The image of the version's source. Calls for the same image share one build; it is cancelled when the signal of each of them has aborted,
+   * unless `letGo` was called before. Failures that pass (registry, builder, git server away) are tried again for a while.
+   * @throws AppError as Platform.prepare does.
+   */
+  ensure(run: VersionRun, options: PrepareOptions): Promise<BuiltImage>;
+  /** `host[:port]/project/app`, what digests of built images are appended to. */
+  readonly repository: string;
+  /** This agent leads: builds that an agent before it began and that none of these versions wants are cancelled. */
+  adopt(runs: readonly VersionRun[], signal: AbortSignal): Promise<void>;
+  /** The lead is lost or the agent stops: nothing is cancelled or begun any more. */
+  letGo(): void;
+  builds(query: { readonly app?: string | undefined; readonly limit: number }): Promise<BuildView[]>;
+  /** Lines of the newest build of the app's version, then, with follow, further ones until it ends. @returns its state then. @throws AppError build_not_found */
+  logs(
+    query: {
+      readonly app: string;
+      readonly version?: number | undefined;
+      readonly tail: number;
+      readonly follow: boolean;
+    },
+    emit: (line: BuildLogLine) => Promise<void>,
+    signal: AbortSignal,
+  ): Promise<BuildView>;
+  list(query: { readonly app?: string | undefined }, signal: AbortSignal): Promise<ImageView[]>;
+  prune(
+    options: { readonly keep?: number | undefined; readonly dryRun: boolean },
+    signal: AbortSignal,
+  ): Promise<ImageView[]>;
+  close(): Promise<void>;
+}

@@ -1,0 +1,93 @@
+/** `[builder]`: what makes images of sources. */
+import { z } from 'zod';
+import { tokenValue } from '../../shared/config/sections.ts';
+import { kubernetesName } from './kubernetes-name.ts';
+
+export const builder = z
+  .strictObject({
+    mode: z
+      .union([z.enum(['kaniko', 'none']), z.string().regex(/^delegate:https?:\/\/[^\s/]+(\/\S*)?$/)], {
+        error: 'must be kaniko, delegate:<url> or none',
+      })
+      .default('kaniko')
+      .describe(
+        'What builds images on Kubernetes: `kaniko` (Jobs), `delegate:<url>` (a `holdfast builder serve`) or `none`.',
+      ),
+    kaniko_image: z
+      .string()
+      .min(1)
+      .max(512)
+      .default('ghcr.io/osscontainertools/kaniko:v1.27.5')
+      .describe('Image of the Kaniko executor.'),
+    fetch_image: z
+      .string()
+      .min(1)
+      .max(512)
+      .optional()
+      .describe('Image of Holdfast, whose init container fetches the build context. Required with mode = "kaniko".'),
+    agent_url: z
+      .string()
+      .regex(/^https?:\/\/[^\s/]+$/, 'must be a URL without path, such as http://holdfast-agent:7400')
+      .optional()
+      .describe('Where build pods reach the leading agent. Required with mode = "kaniko".'),
+    builder_auth_token: tokenValue.optional().describe('Bearer token of a delegated builder; better by file.'),
+    builder_auth_token_file: z.string().min(1).optional().describe('File that holds the token of a delegated builder.'),
+    ca_file: z.string().min(1).optional().describe('PEM file of the authority of a delegated builder.'),
+    max_concurrent_builds: z.int().min(1).max(100).default(2).describe('Builds at a time; others wait for their turn.'),
+    max_queued_builds: z.int().min(1).max(10_000).default(200).describe('Builds that may wait for their turn.'),
+    timeout_secs: z.number().min(10).max(86_400).default(1_800).describe('Longest time of one build, seconds.'),
+    retry_secs: z
+      .number()
+      .min(0)
+      .max(3_600)
+      .default(60)
+      .describe('How long a build is tried again while registry, builder or git server are away, seconds.'),
+    unschedulable_grace_secs: z
+      .number()
+      .min(0)
+      .max(3_600)
+      .default(60)
+      .describe('How long a build pod may be unschedulable before the build has failed, seconds.'),
+    ttl_secs: z.int().min(0).max(604_800).default(600).describe('How long the Job of a failed build is kept, seconds.'),
+    cache: z.boolean().default(true).describe('Keep layers in `<project>/cache` of the registry.'),
+    registry_mirrors: z
+      .array(z.string().regex(/^[A-Za-z0-9.-]+(:\d{1,5})?(\/[a-z0-9._/-]+)?$/, 'must be host, host:port or host/path'))
+      .max(16)
+      .default([])
+      .describe('Mirrors of Docker Hub that base images are pulled from.'),
+    insecure_registries: z
+      .array(z.string().regex(/^[A-Za-z0-9.-]+(:\d{1,5})?$/, 'must be host or host:port'))
+      .max(16)
+      .default([])
+      .describe('Further registries that speak plain HTTP, for base images.'),
+    args: z
+      .record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]{0,252}$/), z.string().max(4_096))
+      .default({})
+      .describe('Build arguments of every build, such as HTTPS_PROXY; no part of the identity of images.'),
+    cpus: z.string().max(32).default('500m').describe('CPU request of a build.'),
+    memory: z.string().max(32).default('2Gi').describe('Memory limit of a build; the request is a quarter of it.'),
+    node_selector: z.record(z.string().max(317), z.string().max(63)).default({}).describe('Nodes that builds run on.'),
+    tolerations: z
+      .array(
+        z.strictObject({
+          key: z.string().max(317).optional(),
+          operator: z.enum(['Exists', 'Equal']).optional(),
+          value: z.string().max(63).optional(),
+          effect: z.enum(['NoSchedule', 'PreferNoSchedule', 'NoExecute']).optional(),
+        }),
+      )
+      .max(32)
+      .default([])
+      .describe('Tolerations of build pods.'),
+    image_pull_secrets: z
+      .array(kubernetesName)
+      .max(16)
+      .default([])
+      .describe("Secrets in the agent's namespace that build pods pull their own images with."),
+  })
+  .refine((value) => value.builder_auth_token === undefined || value.builder_auth_token_file === undefined, {
+    message: 'is given too; give one of builder_auth_token and builder_auth_token_file',
+    path: ['builder_auth_token_file'],
+  })
+  .prefault({})
+  .describe('What builds images of sources, read with `container_command = "kubernetes"`.');

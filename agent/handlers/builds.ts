@@ -1,0 +1,20 @@
+/** `builds.*` and `images.*`: what was built of sources. */
+import type { AgentHandlers, HandlerDeps } from './handlers.ts';
+
+export function buildHandlers({
+  lead,
+  images,
+}: HandlerDeps): Pick<AgentHandlers, 'builds.list' | 'builds.logs' | 'images.list' | 'images.prune'> {
+  return {
+    'builds.list': async (query) => ({ builds: await images.builds(query) }),
+    'builds.logs': async (query, { emit, signal }) => {
+      lead().engine.machine(query.app);
+      return { build: await images.logs(query, emit, signal) };
+    },
+    'images.list': async (query, { signal }) => ({ images: await images.list(query, signal) }),
+    'images.prune': async ({ keep, dryRun }, { signal }) => ({
+      dryRun,
+      pruned: await images.prune({ keep, dryRun }, signal),
+    }),
+  };
+}
