@@ -24,12 +24,12 @@ export const builder = z
       .min(1)
       .max(512)
       .optional()
-      .describe('Image of Holdfast, whose init container fetches the build context. Required with mode = "kaniko".'),
+      .describe('Image of Holdfast, whose init container fetches the build context; without it Kaniko builds nothing.'),
     agent_url: z
       .string()
       .regex(/^https?:\/\/[^\s/]+$/, 'must be a URL without path, such as http://holdfast-agent:7400')
       .optional()
-      .describe('Where build pods reach the leading agent. Required with mode = "kaniko".'),
+      .describe('Where build pods reach the leading agent; without it Kaniko builds nothing.'),
     builder_auth_token: tokenValue.optional().describe('Bearer token of a delegated builder; better by file.'),
     builder_auth_token_file: z.string().min(1).optional().describe('File that holds the token of a delegated builder.'),
     ca_file: z.string().min(1).optional().describe('PEM file of the authority of a delegated builder.'),

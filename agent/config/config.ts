@@ -126,10 +126,6 @@ export const agentConfig = z
     if (isKubernetes && config.registry.url === undefined) {
       refuse(['registry', 'url'], 'is required with container_command = "kubernetes": name the registry of the images');
     }
-    if (isKubernetes && config.builder.mode === 'kaniko')
-      for (const key of ['fetch_image', 'agent_url'] as const)
-        if (config.builder[key] === undefined)
-          refuse(['builder', key], 'is required with mode = "kaniko"; or set mode = "none" where nothing is built');
     refuseRepeated(
       config.git_auth.map((one) => one.name),
       (index, first) => {

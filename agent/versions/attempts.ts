@@ -26,7 +26,9 @@ export async function attempts(
   switching: Switching,
   suspects: readonly string[],
 ): Promise<StartTimings> {
-  let beganMs = clock.nowMs();
+  const askedMs = clock.nowMs();
+  /** From when on the start deadline runs: a build has its own. */
+  let startedMs: number | undefined;
   let rebuilds = 0;
   for (let attempt = 1; ; attempt += 1) {
     const stored = book.run(job.version);
@@ -41,7 +43,7 @@ export async function attempts(
         clock,
         onPhase: (phase, message) => job.progress(phase, message),
         onPrepared: (pin) => {
-          beganMs = clock.nowMs();
+          startedMs ??= clock.nowMs();
           // A built image is kept whether the app starts or not; the digest of a tag only once it has answered.
           if (run.spec.source !== undefined) book.pinned(job.version, pin);
         },
@@ -55,6 +57,7 @@ export async function attempts(
       const failed = toAppError(error);
       if (isLost(failed, run) && rebuilds === 0) {
         rebuilds = 1;
+        startedMs = undefined;
         log.warn(
           { err: failed, app: run.app, version: run.version },
           'the registry has lost the image; it is built anew',
@@ -62,7 +65,7 @@ export async function attempts(
         job.progress('queued', 'the registry has lost the image; it is built anew');
         continue;
       }
-      const inTime = clock.nowMs() - beganMs < run.config.container.start_deadline_secs * 1_000;
+      const inTime = clock.nowMs() - (startedMs ?? askedMs) < run.config.container.start_deadline_secs * 1_000;
       const known = book.version(job.version).outcome === 'good' && attempt < maxAttempts;
       if (failed.code === 'platform_error' ? !inTime : !known) throw failed;
       log.warn({ err: failed, app: run.app, version: run.version, attempt }, 'start failed; tries again');

@@ -44,7 +44,7 @@ const commitPrepareMs = 5_000;
 /** How long a declaration that promises nothing about routers waits for them all the same. */
 const courtesyMs = 1_000;
 const reloadMs = 2_000;
-const pinTimeoutMs = 6_000;
+const pinTimeoutMs = 10_000;
 const maxDeclarationsWaiting = 100;
 
 export class Engine {

@@ -121,3 +121,34 @@ test('a rollback moves the pointer and the route, and takes back what waits behi
   const [{ app, added } = assert.fail()] = declaration.updated;
   assert.deepEqual([app.live, app.pending, app.path, app.latest, added], [1, null, '/a', 2, undefined]);
 });
+
+test('a secret declared as it is shown keeps its value', () => {
+  const records = applied([spec({ secrets: { KEY: 'one' } })]);
+  assert.equal(plan([spec({ secrets: { KEY: '***' } })], { records }).changes[0]?.action, 'unchanged');
+  const { declaration } = plan([spec({ secrets: { KEY: '***', NEW: 'two' } })], { records });
+  assert.deepEqual(declaration.updated[0]?.added?.spec.secrets, { KEY: 'one', NEW: 'two' });
+  assert.throws(() => plan([spec({ secrets: { OTHER: '***' } })], { records }), {
+    code: 'app_invalid',
+    message: 'app a: secrets.OTHER is *** and has no earlier value to keep',
+  });
+});
+
+test('a version that changes nothing of the image has the image of the one before, without asking anyone', () => {
+  const source = (more: Partial<AppSpecInput> = {}) =>
+    appSpec.parse({ name: 'a', path: '/a', source: 'https://git.example/a.git', ...more });
+  const pins = { a: { imageDigest: null, sourceDigest: 'git:1', imageTag: null } };
+  const [record] = applied([source()], { pins });
+  assert.ok(record);
+  const first = record.versions.get(1);
+  assert.ok(first);
+  const built = { ...first, imageDigest: 'sha256:1', imageTag: 'tag' };
+  const records = [{ ...record, versions: new Map([[1, built]]) }];
+  const next = (specs: AppSpecInput, pin: Pin) =>
+    plan([specs], { records, pins: { a: pin } }).declaration.updated[0]?.added;
+  const same = next(source({ env: { A: '1' } }), pins.a);
+  assert.deepEqual([same?.imageDigest, same?.imageTag], ['sha256:1', 'tag']);
+  const moved = next(source(), { ...pins.a, sourceDigest: 'git:2' });
+  assert.deepEqual([moved?.imageDigest, moved?.imageTag], [null, null]);
+  const other = next(source({ build: { args: { A: '1' } } }), pins.a);
+  assert.deepEqual([other?.imageDigest, other?.imageTag], [null, null]);
+});

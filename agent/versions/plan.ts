@@ -1,7 +1,13 @@
 /** What a declaration changes, before anything is written: pure, so that `dryRun` and the real thing cannot differ. */
 import { isDeepStrictEqual } from 'node:util';
 import { AppError } from '../../shared/errors.ts';
-import { parseRoute, resolveAppConfig, type AppConfig, type AppSpec } from '../../shared/protocol/app-spec.ts';
+import {
+  maskedSecret,
+  parseRoute,
+  resolveAppConfig,
+  type AppConfig,
+  type AppSpec,
+} from '../../shared/protocol/app-spec.ts';
 import type { Change } from '../../shared/protocol/views.ts';
 import { noPin, type Pin } from '../platform/platform.ts';
 import type { Declaration } from '../store/app-store.ts';
@@ -31,13 +37,14 @@ export function planApply(input: PlanInput): Plan {
   const updated: { app: AppRecord; added: VersionRecord | undefined }[] = [];
   const events: NewEvent[] = [];
   const seen = new Set<string>();
-  for (const spec of input.specs) {
-    if (seen.has(spec.name))
-      throw new AppError('app_invalid', `app ${spec.name} is declared twice`, {
-        data: { app: spec.name, key: 'name' },
+  for (const declared of input.specs) {
+    if (seen.has(declared.name))
+      throw new AppError('app_invalid', `app ${declared.name} is declared twice`, {
+        data: { app: declared.name, key: 'name' },
       });
-    seen.add(spec.name);
-    const record = input.records.get(spec.name);
+    seen.add(declared.name);
+    const record = input.records.get(declared.name);
+    const spec = withKeptSecrets(declared, record && versionOf(record, record.pending ?? record.live).spec);
     if (!record) {
       const app = newApp(spec, input);
       created.push(app);
@@ -96,6 +103,27 @@ export function planRollback(
   };
 }
 
+/** A secret that is declared as it is shown, `***`, stays what it is: what was read with `apps.get` can be declared again. */
+function withKeptSecrets(spec: AppSpec, before: AppSpec | undefined): AppSpec {
+  const kept = (key: 'secrets' | 'build_secrets'): Record<string, string> =>
+    Object.fromEntries(
+      Object.entries(spec[key]).map(([name, value]) => {
+        if (value !== maskedSecret) return [name, value];
+        const old = before?.[key][name];
+        if (old === undefined)
+          throw new AppError(
+            'app_invalid',
+            `app ${spec.name}: ${key}.${name} is ${maskedSecret} and has no earlier value to keep`,
+            {
+              data: { app: spec.name, key },
+            },
+          );
+        return [name, old];
+      }),
+    );
+  return { ...spec, secrets: kept('secrets'), build_secrets: kept('build_secrets') };
+}
+
 function newApp(spec: AppSpec, input: PlanInput): AppRecord {
   return {
     name: spec.name,
@@ -113,7 +141,7 @@ function newApp(spec: AppSpec, input: PlanInput): AppRecord {
 }
 
 function newVersion(record: AppRecord, spec: AppSpec, input: PlanInput): { app: AppRecord; added: VersionRecord } {
-  const added = versionRecord(record.latest + 1, spec, input);
+  const added = versionRecord(record.latest + 1, spec, input, versionOf(record, record.pending ?? record.live));
   const { update } = resolveAppConfig(input.defaults, spec.config);
   // A volume has one writer, so the old version cannot answer while the new one starts.
   const behind = !update.hold && spec.volumes.length === 0 && input.isServing(spec.name);
@@ -129,17 +157,33 @@ function newVersion(record: AppRecord, spec: AppSpec, input: PlanInput): { app: 
   return { app, added };
 }
 
-function versionRecord(version: number, spec: AppSpec, input: PlanInput): VersionRecord {
+function versionRecord(version: number, spec: AppSpec, input: PlanInput, before?: VersionRecord): VersionRecord {
+  const pin = pinOf(input, spec);
   return {
     version,
     spec,
-    ...pinOf(input, spec),
+    ...pin,
+    ...(before !== undefined && hasSameImage(before, spec, pin)
+      ? { imageDigest: before.imageDigest, imageTag: before.imageTag }
+      : {}),
     outcome: 'declared',
     failure: null,
     timings: null,
     createdAt: input.now,
     createdBy: input.actor,
   };
+}
+
+/** What goes into the image of a source; a version that changes nothing of it has the image of the one before. */
+const imageKeys = ['source', 'dir', 'build', 'build_secrets'] as const satisfies readonly (keyof AppSpec)[];
+
+function hasSameImage(before: VersionRecord, spec: AppSpec, pin: Pin): boolean {
+  return (
+    spec.source !== undefined &&
+    pin.sourceDigest !== null &&
+    pin.sourceDigest === before.sourceDigest &&
+    imageKeys.every((key) => isDeepStrictEqual(before.spec[key], spec[key]))
+  );
 }
 
 function pinOf(input: PlanInput, spec: AppSpec): Pin {

@@ -1,5 +1,5 @@
 /** What routers and people are told of an app: pure functions of its record and of what its machine is doing. */
-import type { AppConfig } from '../../shared/protocol/app-spec.ts';
+import { maskedSecret, type AppConfig } from '../../shared/protocol/app-spec.ts';
 import type { Route, Serving, StartTimings, Target } from '../../shared/protocol/routes.ts';
 import type { AppView, Failure, VersionView } from '../../shared/protocol/views.ts';
 import type { AppRecord, VersionRecord } from '../store/records.ts';
@@ -134,5 +134,5 @@ function versionState(version: VersionRecord, situation: Situation): VersionView
 }
 
 function masked(secrets: Readonly<Record<string, string>>): Record<string, string> {
-  return Object.fromEntries(Object.keys(secrets).map((key) => [key, '***']));
+  return Object.fromEntries(Object.keys(secrets).map((key) => [key, maskedSecret]));
 }

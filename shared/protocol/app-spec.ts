@@ -180,6 +180,9 @@ const build = z.strictObject({
     .describe('Stage of the Dockerfile to build, by default the last one.'),
 });
 
+/** What is shown in place of a secret's value; declared again, it keeps the value. */
+export const maskedSecret = '***';
+
 /** What a `source` is, by its form: a git URL, an upload of `holdfast deploy`, or a folder. */
 export type SourceKind = 'git' | 'upload' | 'folder';
 export function sourceKind(source: string): SourceKind {
