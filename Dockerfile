@@ -19,6 +19,12 @@ COPY cli cli
 RUN chmod -R a+rX,go-w .
 
 FROM node:24-slim
+# What git sources need. A mirror's node:24-slim may have some of it already, and no way to Debian's packages.
+RUN missing=; \
+  command -v git >/dev/null || missing="$missing git"; \
+  command -v ssh >/dev/null || missing="$missing openssh-client"; \
+  [ -s /etc/ssl/certs/ca-certificates.crt ] || missing="$missing ca-certificates"; \
+  [ -z "$missing" ] || { apt-get update && apt-get install -y --no-install-recommends $missing && rm -rf /var/lib/apt/lists/*; }
 ENV NODE_ENV=production
 WORKDIR /app
 COPY --from=dependencies /app/node_modules node_modules

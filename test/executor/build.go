@@ -79,8 +79,10 @@ func build(o *options, r *registries) (v1.Image, error) {
 	return mutate.CreatedAt(last, v1.Time{Time: time.Now()})
 }
 
-func stageFolder(index int) string    { return filepath.Join(home, "stages", strconv.Itoa(index)) }
-func imageFolder(image string) string { return filepath.Join(home, "images", strings.ReplaceAll(image, "/", "_")) }
+func stageFolder(index int) string { return filepath.Join(home, "stages", strconv.Itoa(index)) }
+func imageFolder(image string) string {
+	return filepath.Join(home, "images", strings.ReplaceAll(image, "/", "_"))
+}
 
 func unpack(to *rootfs, image v1.Image) error {
 	layers, err := image.Layers()

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
@@ -26,6 +27,7 @@ type registries struct {
 	o          *options
 	pulled     map[string]v1.Image
 	transports map[string]http.RoundTripper
+	mu         sync.Mutex // of transports: layers are stored in the cache beside the steps
 }
 
 func newRegistries(o *options) *registries {
@@ -42,6 +44,8 @@ func valueOf(pairs []string, key string) string {
 }
 
 func (r *registries) transport(registry string, skipVerify bool) (http.RoundTripper, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	key := fmt.Sprint(registry, skipVerify)
 	if found := r.transports[key]; found != nil {
 		return found, nil
