@@ -108,10 +108,11 @@ func (k cacheKey) with(parts ...string) cacheKey {
 }
 
 // hashFiles is over names, modes and contents; not over times, which differ between two checkouts of one tree.
-func hashFiles(root string, paths []string, excluded func(string) bool) (string, error) {
+func hashFiles(root string, sources []source, excluded func(string) bool) (string, error) {
 	h := sha256.New()
-	for _, path := range paths {
-		err := filepath.WalkDir(path, func(full string, entry fs.DirEntry, err error) error {
+	for _, source := range sources {
+		fmt.Fprintf(h, "%d:%s", len(source.name), source.name)
+		err := filepath.WalkDir(source.path, func(full string, entry fs.DirEntry, err error) error {
 			if err != nil {
 				return err
 			}

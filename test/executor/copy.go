@@ -63,23 +63,27 @@ type copyStep struct {
 	extracts     bool // ADD: fetches URLs, extracts archives
 }
 
-// sources are the full paths of what is copied, wildcards resolved.
-func (c *copyStep) sources(s *state) ([]string, error) {
-	var all []string
-	for _, source := range c.paths.SourcePaths {
-		source, err := s.word(source)
+// source is one of what is copied: where it lies, its links followed, and the name that it has at the destination.
+type source struct{ path, name string }
+
+// sources are what is copied, wildcards resolved.
+func (c *copyStep) sources(s *state) ([]source, error) {
+	var all []source
+	for _, word := range c.paths.SourcePaths {
+		word, err := s.word(word)
 		if err != nil {
 			return nil, err
 		}
-		if c.extracts && isURL(source) {
+		if c.extracts && isURL(word) {
 			continue
 		}
-		full := filepath.Join(c.from.root, filepath.Clean("/"+source))
-		if !strings.ContainsAny(source, "*?[") {
-			if full, err = resolveBelow(c.from.root, full); err != nil {
+		full := filepath.Join(c.from.root, filepath.Clean("/"+word))
+		if !strings.ContainsAny(word, "*?[") {
+			path, err := resolveBelow(c.from.root, full)
+			if err != nil {
 				return nil, fmt.Errorf("failed to get fileinfo for %s: %w", full, err)
 			}
-			all = append(all, full)
+			all = append(all, source{path, filepath.Base(full)})
 			continue
 		}
 		matches, err := filepath.Glob(full)
@@ -94,7 +98,7 @@ func (c *copyStep) sources(s *state) ([]string, error) {
 			if err != nil {
 				return nil, err
 			}
-			all = append(all, resolved)
+			all = append(all, source{resolved, filepath.Base(match)})
 		}
 	}
 	return all, nil
@@ -184,22 +188,22 @@ func (c *copyStep) run(s *state, r *rootfs) ([]string, error) {
 		}
 		p.mode = &mode
 	}
-	at := func(source string) string {
+	at := func(name string) string {
 		if isFolder {
-			return filepath.Join(dest, filepath.Base(source))
+			return filepath.Join(dest, name)
 		}
 		return dest
 	}
-	for _, source := range c.paths.SourcePaths {
-		if source, err = s.word(source); err == nil && c.extracts && isURL(source) {
-			err = p.fetch(source, at(source))
+	for _, word := range c.paths.SourcePaths {
+		if word, err = s.word(word); err == nil && c.extracts && isURL(word) {
+			err = p.fetch(word, at(filepath.Base(word)))
 		}
 		if err != nil {
 			return nil, err
 		}
 	}
 	for _, source := range sources {
-		if err := c.place(p, source, dest, at(source)); err != nil {
+		if err := c.place(p, source.path, dest, at(source.name)); err != nil {
 			return nil, err
 		}
 	}
@@ -210,7 +214,7 @@ func (c *copyStep) run(s *state, r *rootfs) ([]string, error) {
 				return nil, err
 			}
 		}
-		if err := p.write(at(inline.Path), strings.NewReader(data), 0o644, nil); err != nil {
+		if err := p.write(at(filepath.Base(inline.Path)), strings.NewReader(data), 0o644, nil); err != nil {
 			return nil, err
 		}
 	}

@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
-	"syscall"
 
 	"github.com/spf13/cobra"
 )
@@ -47,7 +46,6 @@ func run(o *options) error {
 	if err := os.Chdir("/"); err != nil {
 		return fmt.Errorf("error changing to root dir: %w", err)
 	}
-	syscall.Umask(0)
 	image, err := build(o, r)
 	if err != nil {
 		return fmt.Errorf("error building image: %w", err)
