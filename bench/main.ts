@@ -1,11 +1,12 @@
 /**
- * `npm run bench`: measures, and writes the tables of docs/benchmarks.md. `node bench/main.ts [forward|hold|wake …]
+ * `npm run bench`: measures, and writes the tables of docs/benchmarks.md. `node bench/main.ts [forward|hold|wake|build …]
  * [--rounds N] [--seconds S] [--calls N] [--wakes N] [--print]`; `--print` leaves the file alone.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { build } from './build.ts';
 import { forward } from './forward.ts';
 import { hold } from './hold.ts';
 import { describeMachine } from './rig/machine.ts';
@@ -14,7 +15,7 @@ import type { Options, Question } from './rig/question.ts';
 import { writeBlock } from './rig/table.ts';
 import { wake } from './wake.ts';
 
-const questions: Readonly<Record<string, Question>> = { forward, hold, wake };
+const questions: Readonly<Record<string, Question>> = { forward, hold, wake, build };
 
 async function ask(
   name: string,

@@ -6,14 +6,17 @@ import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { kubectl, registryHost } from './cluster.ts';
 
-/** @returns what takes it back. */
-export async function mirrorOnNode(host: string, nodePort: number): Promise<() => Promise<void>> {
+/** @param ca of a registry that speaks TLS. @returns what takes it back. */
+export async function mirrorOnNode(host: string, nodePort: number, ca?: string): Promise<() => Promise<void>> {
   const folders = join(dirname(process.env['KUBECONFIG'] ?? ''), 'certs.d');
   if (!existsSync(folders))
     throw new Error(`${folders} is not there: the nodes must learn of the registry another way`);
   const folder = join(folders, host);
   await mkdir(folder, { recursive: true });
-  const hosts = `[host."http://localhost:${nodePort}"]\n  capabilities = ["pull", "resolve"]\n`;
+  if (ca !== undefined) await writeFile(join(folder, 'ca.crt'), ca);
+  const hosts = `[host."${ca === undefined ? 'http' : 'https'}://localhost:${nodePort}"]\n  capabilities = ["pull", "resolve"]\n${
+    ca === undefined ? '' : `  ca = "${join(folder, 'ca.crt')}"\n`
+  }`;
   await writeFile(join(folder, 'hosts.toml'), hosts);
   return () => rm(folder, { recursive: true });
 }

@@ -4,12 +4,13 @@
  */
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer } from 'node:https';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
+import { certificates } from './certificates.ts';
 
 const run = promisify(execFile);
 
@@ -17,6 +18,8 @@ export interface GitRepository {
   readonly url: string;
   /** Replaces everything in the branch by these files. @returns the commit. */
   commit(files: Readonly<Record<string, string>>): Promise<string>;
+  /** The same with a symbolic link beside them. */
+  link(path: string, target: string, files: Readonly<Record<string, string>>): Promise<string>;
 }
 
 export interface GitServer {
@@ -71,18 +74,29 @@ export async function startGitServer({ address, login }: GitServerOptions): Prom
         return stdout.trim();
       };
       await git('init', '--quiet', '--initial-branch=main');
+      const write = async (files: Readonly<Record<string, string>>): Promise<void> => {
+        await git('rm', '-r', '--quiet', '--force', '--ignore-unmatch', '.');
+        for (const [path, text] of Object.entries(files)) {
+          await mkdir(dirname(join(work, path)), { recursive: true });
+          await writeFile(join(work, path), text);
+        }
+      };
+      const publish = async (): Promise<string> => {
+        await git('add', '--all');
+        await git('commit', '--quiet', '--message=test');
+        await git('push', '--quiet', '--force', bare, 'main');
+        return await git('rev-parse', 'HEAD');
+      };
       return {
         url: `https://${host}/${name}.git`,
         async commit(files) {
-          await git('rm', '-r', '--quiet', '--force', '--ignore-unmatch', '.');
-          for (const [path, text] of Object.entries(files)) {
-            await mkdir(dirname(join(work, path)), { recursive: true });
-            await writeFile(join(work, path), text);
-          }
-          await git('add', '--all');
-          await git('commit', '--quiet', '--message=test');
-          await git('push', '--quiet', '--force', bare, 'main');
-          return await git('rev-parse', 'HEAD');
+          await write(files);
+          return await publish();
+        },
+        async link(path, target, files) {
+          await write(files);
+          await symlink(target, join(work, path));
+          return await publish();
         },
       };
     },
@@ -137,47 +151,4 @@ function backend(root: string, request: IncomingMessage, response: ServerRespons
     child.stdout.pipe(response);
   };
   child.stdout.on('data', takeHead);
-}
-
-/** An authority, and a server's certificate by it. */
-export async function certificates(
-  folder: string,
-  address: string,
-): Promise<{ readonly ca: string; readonly cert: string; readonly key: string }> {
-  await mkdir(folder, { recursive: true });
-  const at = (name: string): string => join(folder, name);
-  const openssl = (...args: string[]): Promise<unknown> => run('openssl', args);
-  const kind = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes'];
-  await openssl(
-    'req',
-    '-x509',
-    ...kind,
-    '-keyout',
-    at('ca.key'),
-    '-out',
-    at('ca.crt'),
-    '-days',
-    '2',
-    '-subj',
-    '/CN=test',
-  );
-  await openssl('req', ...kind, '-keyout', at('tls.key'), '-out', at('tls.csr'), '-subj', '/CN=test server');
-  const isAddress = /^[0-9.]+$/.test(address);
-  await writeFile(at('names'), `subjectAltName=${isAddress ? 'IP' : 'DNS'}:${address}\n`);
-  const by = ['-CA', at('ca.crt'), '-CAkey', at('ca.key'), '-CAcreateserial'];
-  await openssl(
-    'x509',
-    '-req',
-    '-in',
-    at('tls.csr'),
-    ...by,
-    '-days',
-    '2',
-    '-extfile',
-    at('names'),
-    '-out',
-    at('tls.crt'),
-  );
-  const read = (name: string): Promise<string> => readFile(at(name), 'utf8');
-  return { ca: await read('ca.crt'), cert: await read('tls.crt'), key: await read('tls.key') };
 }
