@@ -77,7 +77,7 @@ async function startHoldfast(
   const { signal } = bench;
   const release = new Release(namespace);
   const git = await startGitServer({ address: await hostAddress() });
-  bench.after(git.close);
+  bench.after(() => git.close());
   await kubectl('create', 'namespace', namespace);
   bench.after(() => release.uninstall().catch(() => removeNamespaces(namespace, release.appsNamespace)));
   const ca = join(bench.folder, 'ca.crt');

@@ -52,9 +52,10 @@ before(async () => {
   const address = await hostAddress();
   const login = { username: 'builder', password: 'git-password-of-the-test' };
   git = await startGitServer({ address, login });
-  closing.push(git.close);
+  const server = git;
+  closing.push(() => server.close());
   const proxy = await startBuildProxy(address);
-  closing.push(proxy.close);
+  closing.push(() => proxy.close());
 
   const folder = await mkdtemp(join(tmpdir(), 'holdfast-pki-'));
   closing.push(() => rm(folder, { recursive: true }));
