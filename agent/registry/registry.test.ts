@@ -3,9 +3,19 @@ import { createHash } from 'node:crypto';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { test, type TestContext } from 'node:test';
-import { createRegistry, type OwnRegistry, type Registry } from './registry.ts';
+import type { Clock } from '../../shared/clock.ts';
+import type { OwnRegistry } from './conversation.ts';
+import { createRegistry, type Registry } from './registry.ts';
 
 const digest = `sha256:${'1'.repeat(64)}`;
+/** Pauses between attempts are over at once. */
+const hasty: Clock = {
+  nowMs: () => 0,
+  after(_delayMs, task) {
+    const immediate = setImmediate(task);
+    return () => clearImmediate(immediate);
+  },
+};
 const patient = (): AbortSignal => AbortSignal.timeout(10_000);
 
 /** A registry on port 0, and a client for which it is its own. */
@@ -22,7 +32,7 @@ async function setUp(
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const host = `127.0.0.1:${String((server.address() as AddressInfo).port)}`;
-  const registry = createRegistry({ own: { host, insecure: true, ...credentials } });
+  const registry = createRegistry({ own: { host, insecure: true, ...credentials }, clock: hasty });
   t.after(async () => {
     await registry.close();
     server.closeAllConnections();
@@ -111,6 +121,7 @@ test('credentials go to the own registry only', async (t) => {
   // The same server, but another name is the own one; TLS is spoken to all others, so nothing is heard at all.
   const registry = createRegistry({
     own: { host: 'registry.example', insecure: true, username: 'me', password: 'x' },
+    clock: hasty,
   });
   t.after(() => registry.close());
   await assert.rejects(registry.digest(`${host}/hello`, patient()), { code: 'registry_unavailable' });
@@ -140,7 +151,7 @@ test('a registry that refuses connections, or gives nonsense, cannot be asked', 
     response.setHeader('docker-content-digest', 'sha256:short').end();
   });
   await assert.rejects(registry.digest(`${host}/hello`, patient()), { code: 'registry_unavailable' });
-  const nobody = createRegistry({ own: { host: '127.0.0.1:1', insecure: true } });
+  const nobody = createRegistry({ own: { host: '127.0.0.1:1', insecure: true }, clock: hasty });
   t.after(() => nobody.close());
   await assert.rejects(nobody.digest('127.0.0.1:1/hello', patient()), { code: 'registry_unavailable' });
 });

@@ -1,9 +1,12 @@
-/** Asks image registries which digest a name has now. https://distribution.github.io/distribution/spec/api/ */
+/** Asks image registries what they have, and deletes from them. https://distribution.github.io/distribution/spec/api/ */
 import { createHash } from 'node:crypto';
-import { Agent, request, type Dispatcher } from 'undici';
-import { AppError } from '../../shared/errors.ts';
-import { parseChallenge } from './challenge.ts';
-import { parseImage, type ImageReference } from './reference.ts';
+import { systemClock, type Clock } from '../../shared/clock.ts';
+import { AppError, type FailurePhase } from '../../shared/errors.ts';
+import { reasonOf } from './connection-error.ts';
+import { createConversations, type Conversation, type OwnRegistry, type RegistryAnswer } from './conversation.ts';
+import { createCredentials, type RegistryCredentials } from './credentials.ts';
+import { parseImage } from './reference.ts';
+import { nextPage, tagsIn } from './tag-page.ts';
 
 export interface Registry {
   /**
@@ -11,25 +14,34 @@ export interface Registry {
    * @throws AppError image_not_found, image_denied, image_invalid, registry_unavailable; cancelled by the signal.
    */
   digest(image: string, signal: AbortSignal): Promise<string>;
+  /**
+   * The digest of the image's tag now, undefined when the registry has no such image.
+   * @throws AppError as `digest`, without image_not_found.
+   */
+  exists(image: string, signal: AbortSignal): Promise<string | undefined>;
+  /**
+   * The tags of `host[:port]/path`, sorted; none where there is no such repository.
+   * @throws AppError as `exists`.
+   */
+  tags(repository: string, signal: AbortSignal): Promise<string[]>;
+  /**
+   * Deletes a manifest of `host[:port]/path` by its digest, with every tag of it. Gone already is no error.
+   * @throws AppError as `exists`; image_denied also where the registry does not delete.
+   */
+  deleteManifest(repository: string, digest: string, signal: AbortSignal): Promise<void>;
   close(): Promise<void>;
 }
 
-/** `[registry]`: the one registry that has credentials and may be insecure. */
-export interface OwnRegistry {
-  /** With port where it has one. */
-  readonly host: string;
-  /** It speaks plain HTTP. */
-  readonly insecure: boolean;
-  readonly username?: string | undefined;
-  readonly password?: string | undefined;
-  /** Content of ca_file, PEM. */
-  readonly ca?: string | undefined;
+export interface RegistryDeps {
+  readonly own: OwnRegistry | undefined;
+  /** Default: the user of `own`. */
+  readonly credentials?: RegistryCredentials | undefined;
+  readonly clock?: Clock;
 }
 
-const connectTimeoutMs = 3_000;
-const totalTimeoutMs = 5_000;
-const maxManifestBytes = 4 * 1024 * 1024;
-const maxTokenBytes = 256 * 1024;
+const questionBudgetMs = 5_000;
+const listBudgetMs = 30_000;
+const maxTags = 100_000;
 
 /** Indexes first: the digest of a multi-platform image is the one of its index. */
 const manifestTypes = [
@@ -39,172 +51,138 @@ const manifestTypes = [
   'application/vnd.docker.distribution.manifest.v2+json',
 ].join(', ');
 
-interface Place {
-  readonly origin: string;
+/** What is asked about, for messages. */
+interface Subject {
+  readonly image: string;
   readonly host: string;
-  readonly own: boolean;
-  readonly agent: Agent;
-  /** `Basic …`, for the own registry only. */
-  readonly basic: string | undefined;
+  readonly repository: string;
+  readonly phase: FailurePhase;
+  readonly action: 'pull' | 'delete';
+  readonly budgetMs: number;
 }
 
-export function createRegistry(deps: { readonly own: OwnRegistry | undefined }): Registry {
-  const { own } = deps;
-  const publicAgent = new Agent({ connect: { timeout: connectTimeoutMs }, allowH2: false });
-  const ownAgent = new Agent({
-    allowH2: false,
-    connect: {
-      timeout: connectTimeoutMs,
-      ...(own?.ca === undefined ? {} : { ca: own.ca }),
-    },
-  });
+export function createRegistry({ own, credentials, clock = systemClock }: RegistryDeps): Registry {
+  const conversations = createConversations({ own, credentials: credentials ?? fixedCredentials(own), clock });
 
-  function placeOf(host: string): Place {
-    if (own !== undefined && host === own.host.toLowerCase()) {
-      const { username, password = '' } = own;
-      return {
-        origin: `${own.insecure ? 'http' : 'https'}://${host}`,
-        host,
-        own: true,
-        agent: ownAgent,
-        basic:
-          username === undefined
-            ? undefined
-            : `Basic ${Buffer.from(`${username}:${password}`, 'utf8').toString('base64')}`,
-      };
+  /** Gives the task its conversation and time, and its errors their code. */
+  async function converse<T>(
+    subject: Subject,
+    signal: AbortSignal,
+    task: (conversation: Conversation) => Promise<T>,
+  ): Promise<T> {
+    const { host, repository, action, budgetMs } = subject;
+    const either = AbortSignal.any([signal, AbortSignal.timeout(budgetMs)]);
+    try {
+      return await task(conversations.open({ host, repository, action, budgetMs, signal: either }));
+    } catch (error) {
+      if (error instanceof AppError) throw error;
+      if (signal.aborted) throw new AppError('cancelled', 'the registry was not waited for', { cause: error });
+      throw unavailable(subject, reasonOf(error, budgetMs), error);
     }
-    // The name of Docker Hub is not the host that serves its API.
-    const served = host === 'docker.io' ? 'registry-1.docker.io' : host;
-    return { origin: `https://${served}`, host, own: false, agent: publicAgent, basic: undefined };
+  }
+
+  async function ask(image: string, phase: FailurePhase, signal: AbortSignal): Promise<string | undefined> {
+    const reference = parseImage(image);
+    const subject: Subject = { ...reference, image, phase, action: 'pull', budgetMs: questionBudgetMs };
+    const path = `/v2/${reference.repository}/manifests/${reference.digest ?? reference.tag}`;
+    return await converse(subject, signal, (conversation) => digestOf(conversation, path, subject));
   }
 
   return {
     async digest(image, signal) {
-      const reference = parseImage(image);
-      if (reference.digest !== undefined) return reference.digest;
-      const place = placeOf(reference.host);
-      const either = AbortSignal.any([signal, AbortSignal.timeout(totalTimeoutMs)]);
-      try {
-        return await ask(place, reference, image, either);
-      } catch (error) {
-        if (error instanceof AppError) throw error;
-        if (signal.aborted) throw new AppError('cancelled', 'the registry was not waited for', { cause: error });
-        throw unavailable(image, reference.host, reasonOf(error), error);
+      const { digest, host } = parseImage(image);
+      if (digest !== undefined) return digest;
+      const found = await ask(image, 'pull', signal);
+      if (found === undefined) {
+        throw new AppError('image_not_found', `${host} has no image ${image}`, { phase: 'pull' });
       }
+      return found;
     },
-    async close() {
-      await Promise.all([publicAgent.destroy(), ownAgent.destroy()]);
+    exists: (image, signal) => ask(image, 'build', signal),
+    async tags(repository, signal) {
+      const subject = aboutRepository(repository, 'pull', listBudgetMs);
+      return await converse(subject, signal, (conversation) => allTags(conversation, subject));
     },
+    async deleteManifest(repository, digest, signal) {
+      const subject = aboutRepository(`${repository}@${digest}`, 'delete', questionBudgetMs);
+      const path = `/v2/${subject.repository}/manifests/${digest}`;
+      await converse(subject, signal, async (conversation) => {
+        const answer = await conversation.send({ method: 'DELETE', path, accept: 'application/json' });
+        if (answer.status === 202 || answer.status === 200 || answer.status === 404) return;
+        throw isUnsupported(answer) ? undeletable(subject) : refusal(subject, conversation, answer.status);
+      });
+    },
+    close: () => conversations.close(),
   };
 }
 
-async function ask(place: Place, reference: ImageReference, image: string, signal: AbortSignal): Promise<string> {
-  const path = `/v2/${reference.repository}/manifests/${reference.tag}`;
-  const send = async (method: 'HEAD' | 'GET', authorization: string | undefined): Promise<Dispatcher.ResponseData> =>
-    await request(`${place.origin}${path}`, {
-      dispatcher: place.agent,
-      method,
-      headers: { accept: manifestTypes, ...(authorization === undefined ? {} : { authorization }) },
-      signal,
-    });
+function fixedCredentials(own: OwnRegistry | undefined): RegistryCredentials {
+  const login = own?.username === undefined ? undefined : { username: own.username, password: own.password ?? '' };
+  return createCredentials({ own: own && { host: own.host, login }, file: undefined, tokens: undefined });
+}
 
-  let authorization: string | undefined;
-  let response = await send('HEAD', undefined);
-  if (response.statusCode === 401) {
-    await response.body.dump();
-    authorization = await authorize(place, reference, textOf(response.headers['www-authenticate']), signal);
-    if (authorization !== undefined) response = await send('HEAD', authorization);
-  }
-  await response.body.dump();
-  const told = textOf(response.headers['docker-content-digest']);
-  if (response.statusCode === 200 && told !== '') return checked(told, image, place.host);
+function aboutRepository(name: string, action: Subject['action'], budgetMs: number): Subject {
+  const { host, repository } = parseImage(name);
+  return { image: name, host, repository, phase: 'build', action, budgetMs };
+}
+
+async function digestOf(conversation: Conversation, path: string, subject: Subject): Promise<string | undefined> {
+  const head = await conversation.send({ method: 'HEAD', path, accept: manifestTypes });
+  const told = head.header('docker-content-digest');
+  if (head.status === 200 && told !== '') return checked(told, subject);
+  if (head.status === 404) return undefined;
   // Some registries refuse HEAD, or leave the digest out of its answer.
-  if (response.statusCode === 200 || response.statusCode === 405) {
-    response = await send('GET', authorization);
-    const body = await readBounded(response.body, maxManifestBytes);
-    if (response.statusCode === 200) {
-      const header = textOf(response.headers['docker-content-digest']);
-      return header === ''
-        ? `sha256:${createHash('sha256').update(body).digest('hex')}`
-        : checked(header, image, place.host);
-    }
+  if (head.status !== 200 && head.status !== 405) throw refusal(subject, conversation, head.status);
+  const answer = await conversation.send({ method: 'GET', path, accept: manifestTypes });
+  if (answer.status === 404) return undefined;
+  if (answer.status !== 200) throw refusal(subject, conversation, answer.status);
+  const header = answer.header('docker-content-digest');
+  return header === '' ? `sha256:${createHash('sha256').update(answer.body).digest('hex')}` : checked(header, subject);
+}
+
+async function allTags(conversation: Conversation, subject: Subject): Promise<string[]> {
+  const tags = new Set<string>();
+  let path: string | undefined = `/v2/${subject.repository}/tags/list?n=1000`;
+  while (path !== undefined) {
+    const answer = await conversation.send({ method: 'GET', path, accept: 'application/json' });
+    if (answer.status === 404) break;
+    if (answer.status !== 200) throw refusal(subject, conversation, answer.status);
+    const before = tags.size;
+    for (const tag of tagsIn(answer.body)) tags.add(tag);
+    if (tags.size > maxTags) throw unavailable(subject, `it has more than ${String(maxTags)} tags`);
+    path = nextPage(answer.header('link'), path);
+    if (path !== undefined && tags.size === before) throw unavailable(subject, 'its list of tags does not end');
   }
-  throw refusal(place, image, response.statusCode);
+  return [...tags].sort();
 }
 
-/** @returns the header that answers the challenge, or undefined where none can be made. */
-async function authorize(
-  place: Place,
-  reference: ImageReference,
-  header: string,
-  signal: AbortSignal,
-): Promise<string | undefined> {
-  const challenge = parseChallenge(header);
-  if (challenge === undefined) return undefined;
-  if (challenge.scheme === 'basic') return place.basic;
-  const realm = URL.parse(challenge.realm);
-  // A token service elsewhere gets our password only over TLS, or where the registry is insecure by choice.
-  const plain = realm?.protocol === 'http:' && place.origin.startsWith('http:');
-  if (realm === null || !(realm.protocol === 'https:' || plain)) return undefined;
-  if (challenge.service !== undefined) realm.searchParams.set('service', challenge.service);
-  realm.searchParams.set('scope', challenge.scope ?? `repository:${reference.repository}:pull`);
-  const response = await request(realm, {
-    dispatcher: place.agent,
-    headers: { accept: 'application/json', ...(place.basic === undefined ? {} : { authorization: place.basic }) },
-    signal,
-  });
-  const body = await readBounded(response.body, maxTokenBytes);
-  if (response.statusCode === 401 || response.statusCode === 403) return undefined;
-  if (response.statusCode !== 200) throw new Error(`its token service answered ${String(response.statusCode)}`);
-  const { token, access_token: accessToken } = JSON.parse(body.toString('utf8')) as {
-    readonly token?: string;
-    readonly access_token?: string;
-  };
-  const bearer = token ?? accessToken;
-  if (bearer === undefined) throw new Error('its token service gave no token');
-  return `Bearer ${bearer}`;
+/** Registries say in one of two ways that they do not delete: by the status, or by a code of the specification. */
+function isUnsupported({ status, body }: RegistryAnswer): boolean {
+  return status === 405 || (status === 400 && body.includes('"UNSUPPORTED"'));
 }
 
-function refusal(place: Place, image: string, status: number): AppError {
-  const options = { phase: 'pull' } as const;
-  if (status === 404) return new AppError('image_not_found', `${place.host} has no image ${image}`, options);
+function undeletable({ host, phase }: Subject): AppError {
+  const how = 'where it is distribution, set REGISTRY_STORAGE_DELETE_ENABLED=true';
+  return new AppError('image_denied', `${host} does not allow images to be deleted: ${how}`, { phase });
+}
+
+function refusal(subject: Subject, { own, authorized }: Conversation, status: number): AppError {
+  const { host, image, phase } = subject;
   if (status === 401 || status === 403) {
-    // Of another registry the agent has no credentials, while the nodes may have some: they shall try.
-    if (!place.own) return unavailable(image, place.host, 'it asks for credentials that the agent does not have');
-    return new AppError('image_denied', `${place.host} refuses the agent's credentials for image ${image}`, options);
+    // Of another registry the agent may have no credentials, while the nodes have some: they shall try.
+    if (!own && !authorized) return unavailable(subject, 'it asks for credentials that the agent does not have');
+    const whose = authorized ? "the agent's credentials" : 'the agent, which has no credentials for it,';
+    return new AppError('image_denied', `${host} refuses ${whose} for ${image}`, { phase });
   }
-  if (status === 400) return new AppError('image_invalid', `${place.host} does not take the name ${image}`, options);
-  return unavailable(image, place.host, `it answered ${String(status)}`);
+  if (status === 400) return new AppError('image_invalid', `${host} does not take the name ${image}`, { phase });
+  return unavailable(subject, `it answered ${String(status)}`);
 }
 
-function unavailable(image: string, host: string, why: string, cause?: unknown): AppError {
-  return new AppError('registry_unavailable', `${host} could not be asked for image ${image}: ${why}`, {
-    phase: 'pull',
-    cause,
-  });
+function unavailable({ host, image, phase }: Subject, why: string, cause?: unknown): AppError {
+  return new AppError('registry_unavailable', `${host} could not be asked for ${image}: ${why}`, { phase, cause });
 }
 
-function checked(digest: string, image: string, host: string): string {
+function checked(digest: string, subject: Subject): string {
   if (/^sha256:[0-9a-f]{64}$/.test(digest)) return digest;
-  throw unavailable(image, host, 'its digest is not a SHA-256');
-}
-
-function textOf(header: string | string[] | undefined): string {
-  return Array.isArray(header) ? header.join(', ') : (header ?? '');
-}
-
-function reasonOf(error: unknown): string {
-  if (!(error instanceof Error)) return String(error);
-  return error.name === 'TimeoutError' ? `no answer within ${String(totalTimeoutMs / 1_000)} s` : error.message;
-}
-
-async function readBounded(body: AsyncIterable<Buffer>, maxBytes: number): Promise<Buffer> {
-  const chunks: Buffer[] = [];
-  let bytes = 0;
-  for await (const chunk of body) {
-    bytes += chunk.length;
-    if (bytes > maxBytes) throw new Error('its answer is too large');
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks);
+  throw unavailable(subject, 'its digest is not a SHA-256');
 }

@@ -1,0 +1,72 @@
+/** From `[registry]` of the configuration to the registry and the credentials that everything shares. */
+import { readFile } from 'node:fs/promises';
+import type { Clock } from '../../shared/clock.ts';
+import type { Environment } from '../../shared/config/environment.ts';
+import { AppError } from '../../shared/errors.ts';
+import type { Log } from '../../shared/log.ts';
+import type { AgentConfig } from '../config/config.ts';
+import type { OwnRegistry } from './conversation.ts';
+import { createCredentials, type RegistryCredentials } from './credentials.ts';
+import { openDockerConfig } from './docker-config.ts';
+import { createEcrLogins } from './ecr/ecr.ts';
+import { createRegistry, type Registry } from './registry.ts';
+
+export interface ConnectedRegistry {
+  /** With the contents of the files; undefined where `[registry]` has no url. */
+  readonly own: OwnRegistry | undefined;
+  readonly registry: Registry;
+  readonly credentials: RegistryCredentials;
+  close(): Promise<void>;
+}
+
+export interface ConnectRegistryDeps {
+  readonly config: AgentConfig['registry'];
+  readonly env: Environment;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/** @throws AppError config_invalid naming the key whose file cannot be read or used. */
+export async function connectRegistry({ config, env, clock, log }: ConnectRegistryDeps): Promise<ConnectedRegistry> {
+  const { url: host, insecure, username, password } = config;
+  const [ca, clientCert, clientKey] = await Promise.all(
+    (['ca_file', 'client_cert_file', 'client_key_file'] as const).map((key) => pem(key, config[key])),
+  );
+  const own: OwnRegistry | undefined = host === undefined ? undefined : { host, insecure, ca, clientCert, clientKey };
+  const login = username === undefined ? undefined : { username, password: password ?? '' };
+  const path = config.docker_config_file;
+  const file = path === undefined ? undefined : await openDockerConfig(path, log);
+  const ecr = config.auth === 'ecr' && host !== undefined ? createEcrLogins({ ownHost: host, env, clock }) : undefined;
+  const credentials = createCredentials({ own: own && { host: own.host, login }, file, tokens: ecr });
+  const registry = openRegistry(own, credentials, clock);
+  return {
+    own,
+    registry,
+    credentials,
+    async close() {
+      await registry.close();
+      await ecr?.close();
+    },
+  };
+}
+
+function openRegistry(own: OwnRegistry | undefined, credentials: RegistryCredentials, clock: Clock): Registry {
+  try {
+    return createRegistry({ own, credentials, clock });
+  } catch (error) {
+    // OpenSSL's words: a file that is no PEM, or a key that is not the certificate's.
+    const why = error instanceof Error ? error.message : String(error);
+    const keys = 'registry.ca_file, client_cert_file or client_key_file';
+    throw new AppError('config_invalid', `${keys} cannot be used: ${why}`, { cause: error });
+  }
+}
+
+async function pem(key: string, path: string | undefined): Promise<string | undefined> {
+  if (path === undefined) return undefined;
+  try {
+    return await readFile(path, 'utf8');
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    throw new AppError('config_invalid', `registry.${key} cannot be read: ${why}`, { cause: error });
+  }
+}

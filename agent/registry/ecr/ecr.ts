@@ -1,0 +1,93 @@
+/** Logins of Amazon ECR: tokens for half a day, by its API. https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_GetAuthorizationToken.html */
+import { Agent } from 'undici';
+import { z } from 'zod';
+import type { Clock } from '../../../shared/clock.ts';
+import type { Environment } from '../../../shared/config/environment.ts';
+import { AppError } from '../../../shared/errors.ts';
+import type { LoginSource, RegistryLogin } from '../credentials.ts';
+import { callAws } from './aws-http.ts';
+import { awsCredentialsOf, awsEndpoint, jsonOf } from './aws-credentials.ts';
+import { signed } from './signature.ts';
+
+export interface EcrDeps {
+  /** Of `[registry]`; may be an alias of an ECR registry, which then needs AWS_REGION. */
+  readonly ownHost: string;
+  readonly env: Environment;
+  readonly clock: Clock;
+  /** Time of day; signatures need it. */
+  readonly now?: () => Date;
+}
+
+export interface EcrLogins extends LoginSource {
+  close(): Promise<void>;
+}
+
+interface Kept {
+  readonly login: RegistryLogin;
+  readonly freshUntilMs: number;
+}
+
+const hostPattern = /^\d{12}\.dkr[.-]ecr(?:-fips)?\.([a-z0-9-]+)\.(?:amazonaws\.com(?:\.cn)?|on\.aws)$/;
+/** A build may hold a token this long before it pushes with it. */
+const wantedLifeMs = 2 * 3_600_000;
+
+const answerSchema = z.object({
+  authorizationData: z.array(z.object({ authorizationToken: z.string(), expiresAt: z.number() })).min(1),
+});
+
+/** @throws AppError config_invalid where the environment has no credentials, or no region is known for `ownHost`. */
+export function createEcrLogins({ ownHost, env, clock, now = () => new Date() }: EcrDeps): EcrLogins {
+  const dispatcher = new Agent({ connect: { timeout: 3_000 }, allowH2: false });
+  const http = { clock, dispatcher };
+  const credentials = awsCredentialsOf({ ...http, env });
+  const kept = new Map<string, Kept>();
+  const own = ownHost.toLowerCase();
+  const ownRegion = hostPattern.exec(own)?.[1] ?? env['AWS_REGION'] ?? env['AWS_DEFAULT_REGION'];
+  if (ownRegion === undefined || ownRegion === '') {
+    throw new AppError('config_invalid', `registry.auth = "ecr": ${own} names no region; set AWS_REGION`);
+  }
+  const regionOf = (host: string): string => hostPattern.exec(host)?.[1] ?? ownRegion;
+
+  async function fetchLogin(region: string, signal: AbortSignal): Promise<Kept> {
+    const url = awsEndpoint(env, 'ecr', region);
+    const body = '{}';
+    const headers = signed(
+      {
+        method: 'POST',
+        url,
+        headers: {
+          'content-type': 'application/x-amz-json-1.1',
+          'x-amz-target': 'AmazonEC2ContainerRegistry_V20150921.GetAuthorizationToken',
+        },
+        body,
+      },
+      { credentials: await credentials(region, signal), region, service: 'ecr', now: now() },
+    );
+    const text = await callAws(http, { service: 'Amazon ECR', url, method: 'POST', headers, body }, signal);
+    const [data] = answerSchema.safeParse(jsonOf(text)).data?.authorizationData ?? [];
+    const decoded = Buffer.from(data?.authorizationToken ?? '', 'base64').toString('utf8');
+    const colon = decoded.indexOf(':');
+    if (data === undefined || colon < 1) {
+      throw new AppError('registry_unavailable', 'Amazon ECR gave no token in its answer', { phase: 'pull' });
+    }
+    const lifeMs = data.expiresAt * 1_000 - now().getTime();
+    return {
+      login: { username: decoded.slice(0, colon), password: decoded.slice(colon + 1) },
+      freshUntilMs: clock.nowMs() + lifeMs - Math.min(wantedLifeMs, lifeMs / 2),
+    };
+  }
+
+  return {
+    serves: (host) => host === own || hostPattern.test(host),
+    async login(host, signal) {
+      const region = regionOf(host);
+      let known = kept.get(region);
+      if (known === undefined || clock.nowMs() >= known.freshUntilMs) {
+        known = await fetchLogin(region, signal);
+        kept.set(region, known);
+      }
+      return known.login;
+    },
+    close: () => dispatcher.destroy(),
+  };
+}
