@@ -1,0 +1,43 @@
+/** Which preset fits a folder, and what it makes of it. */
+import { AppError } from '../errors.ts';
+import type { PresetName } from '../protocol/app-spec.ts';
+import { go } from './go.ts';
+import { node, startsWithNode } from './node.ts';
+import type { Preset, PresetCommand, PresetFiles, PresetTree } from './preset.ts';
+import { python } from './python.ts';
+import { findSite, staticFiles } from './static.ts';
+
+const presets: Readonly<Record<PresetName, Preset>> = { node, python, go, static: staticFiles };
+const pythonFiles = ['requirements.txt', 'pyproject.toml', 'app.py', 'main.py'];
+
+/**
+ * The first that fits: node where there is something to start, go, python, static. A package.json is often there for tools
+ * only, so it decides last.
+ * @throws AppError source_invalid for a manifest that cannot be read.
+ */
+export async function detectPreset(tree: PresetTree): Promise<PresetName | undefined> {
+  if (await startsWithNode(tree)) return 'node';
+  if (await tree.has('go.mod')) return 'go';
+  for (const file of pythonFiles) if (await tree.has(file)) return 'python';
+  if ((await findSite(tree)) !== undefined) return 'static';
+  return (await tree.has('package.json')) ? 'node' : undefined;
+}
+
+/** @throws AppError dockerfile_invalid: the tree lacks what the preset needs; the message says what to add. */
+export function presetFiles(name: PresetName, tree: PresetTree): Promise<PresetFiles> {
+  return presets[name].files(tree);
+}
+
+/** How the process platform runs it. @throws AppError dockerfile_invalid */
+export function presetCommand(name: PresetName, tree: PresetTree): Promise<PresetCommand> {
+  return presets[name].command(tree);
+}
+
+/** For a folder that none fits. */
+export function noPreset(): AppError {
+  return new AppError(
+    'dockerfile_invalid',
+    'the source has no Dockerfile, and no preset fits it: add a Dockerfile, or a package.json with a start script, a go.mod, a requirements.txt with an app.py, or an index.html',
+    { phase: 'build', data: { logs: [] } },
+  );
+}

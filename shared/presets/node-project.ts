@@ -1,0 +1,190 @@
+/** What package.json, lock file and workspaces of a folder say. */
+import { z } from 'zod';
+import { AppError } from '../errors.ts';
+import { type PackageManager, findManager } from './node-manager.ts';
+import { type PresetTree, misfit } from './preset.ts';
+import { type Scripts, startWords } from './node-start.ts';
+
+const table = z.record(z.string(), z.string());
+const packageJson = z.object({
+  main: z.string().optional(),
+  scripts: table.optional(),
+  dependencies: table.optional(),
+  devDependencies: table.optional(),
+  optionalDependencies: table.optional(),
+  packageManager: z.string().optional(),
+  workspaces: z.union([z.array(z.string()), z.object({ packages: z.array(z.string()).optional() })]).optional(),
+});
+export type Manifest = z.output<typeof packageJson>;
+
+export interface NodeProject {
+  readonly manager: PackageManager;
+  /** Whether anything is to be installed. */
+  readonly hasDependencies: boolean;
+  /** Whether they are there already, as in a folder in which somebody works. */
+  readonly isInstalled: boolean;
+  /** Files that say what is installed, by their folder (`''` is the root): copied before the rest, so that their layer is kept. */
+  readonly manifests: ReadonlyMap<string, readonly string[]>;
+  /** Installing reads more of the tree than its manifests. */
+  readonly installNeedsTree: boolean;
+  /** Scripts to run before the app is what it is. */
+  readonly build: readonly string[];
+  /** Installing, building or starting needs what production leaves out. */
+  readonly needsDevelopment: 'no' | 'build' | 'start';
+  /** Sub-folder of the workspace that is the app; `''` is the root. */
+  readonly cwd: string;
+  /** Undefined where nothing is started, as in a site that is only built. */
+  readonly start: readonly string[] | undefined;
+}
+
+const serverFiles = ['server.js', 'server.mjs', 'server.ts'];
+const indexFiles = ['index.js', 'index.mjs', 'index.ts'];
+const treeScripts = ['preinstall', 'install', 'postinstall', 'prepare'];
+/** Folders that a package manager reads while it installs. */
+const treeFolders = ['patches', '.yarn', 'prisma'];
+
+/** @throws AppError source_invalid for a package.json that is none. */
+export async function readNodeProject(tree: PresetTree): Promise<NodeProject> {
+  const root = (await readManifest(tree, '')) ?? {};
+  const manager = await findManager(tree, root.packageManager);
+  const workspaces = await findWorkspaces(tree, root);
+  const app = await findApp(tree, root, workspaces);
+  const all = [root, ...workspaces.values()];
+  const specs = all.flatMap((one) => Object.values({ ...one.dependencies, ...one.optionalDependencies }));
+  const scripts = app.manifest.scripts ?? {};
+  const build = ['build', 'prestart'].filter((name) => scripts[name] !== undefined);
+  const folders = new Set((await tree.list('')).filter(({ kind }) => kind === 'folder').map(({ name }) => name));
+  const developed = all.flatMap((one) => Object.values(one.devDependencies ?? {}));
+  const hasDependencies = specs.length > 0 || (developed.length > 0 && build.length > 0) || workspaces.size > 0;
+  const hasTreeScript = all.some((one) => treeScripts.some((name) => one.scripts?.[name] !== undefined));
+  const startsWithDevelopment = app.start !== undefined && namesOf(app.manifest, root).has(binaryOf(app.start));
+  return {
+    manager,
+    hasDependencies: hasDependencies || startsWithDevelopment,
+    isInstalled: folders.has('node_modules'),
+    manifests: await manifestsOf(tree, manager, [...workspaces.keys()]),
+    installNeedsTree:
+      hasTreeScript ||
+      [...specs, ...developed].some((spec) => /^(file:|link:|portal:|patch:|\.{0,2}\/)/.test(spec)) ||
+      treeFolders.some((name) => folders.has(name)),
+    build,
+    needsDevelopment: startsWithDevelopment
+      ? 'start'
+      : build.length > 0 || all.some((one) => one.scripts?.['prepare'] !== undefined)
+        ? 'build'
+        : 'no',
+    cwd: app.cwd,
+    start: app.start,
+  };
+}
+
+export function noStart(): AppError {
+  return misfit(
+    'package.json does not say what to start: add a "start" script, a "main" that exists, or a server.js; or give the app a Dockerfile',
+  );
+}
+
+interface NodeApp {
+  readonly cwd: string;
+  readonly manifest: Manifest;
+  readonly start: readonly string[] | undefined;
+}
+
+/** The root, or else the only workspace that can be started. @throws AppError dockerfile_invalid where several can. */
+async function findApp(tree: PresetTree, root: Manifest, workspaces: ReadonlyMap<string, Manifest>): Promise<NodeApp> {
+  const own = { cwd: '', manifest: root, start: await findStart(tree, '', root) };
+  if (own.start !== undefined) return own;
+  const startable: NodeApp[] = [];
+  for (const [cwd, manifest] of workspaces) {
+    const start = manifest.scripts?.['start'] === undefined ? undefined : await findStart(tree, cwd, manifest);
+    if (start !== undefined) startable.push({ cwd, manifest, start });
+  }
+  if (startable.length > 1) {
+    const names = startable.map(({ cwd }) => cwd).join(', ');
+    throw misfit(
+      `several workspaces have a start script (${names}): give the root package.json one that starts the app`,
+    );
+  }
+  return startable[0] ?? own;
+}
+
+async function findStart(tree: PresetTree, cwd: string, manifest: Manifest): Promise<readonly string[] | undefined> {
+  const at = (file: string): string => (cwd === '' ? file : `${cwd}/${file}`);
+  const scripts: Scripts = manifest.scripts ?? {};
+  if (scripts['start'] !== undefined) return startWords(scripts, 'start');
+  const main = manifest.main === undefined ? [] : [manifest.main];
+  // A script beside an index.html is for browsers.
+  const index = (await tree.has(at('index.html'))) && !(await tree.has(at('package.json'))) ? [] : indexFiles;
+  for (const file of [...main, ...serverFiles, ...index]) if (await tree.has(at(file))) return ['node', file];
+  return undefined;
+}
+
+/** The program that a start begins with, without what stands before it. */
+function binaryOf(start: readonly string[]): string {
+  const words = start[0] === 'sh' ? (start[2] ?? '').split(' ') : start;
+  return words.find((word) => !/^(env|exec|npx|cross-env|[A-Za-z_]\w*=.*)$/.test(word)) ?? '';
+}
+
+/** Programs that development dependencies bring, as far as their names tell. */
+function namesOf(...manifests: readonly Manifest[]): Set<string> {
+  const names = manifests.flatMap((one) => Object.keys(one.devDependencies ?? {}));
+  const known: Readonly<Record<string, string>> = {
+    typescript: 'tsc',
+    '@nestjs/cli': 'nest',
+    '@babel/node': 'babel-node',
+  };
+  return new Set(names.flatMap((name) => [name, known[name] ?? name]));
+}
+
+async function manifestsOf(
+  tree: PresetTree,
+  manager: PackageManager,
+  workspaces: readonly string[],
+): Promise<ReadonlyMap<string, readonly string[]>> {
+  const manifests = new Map<string, readonly string[]>();
+  const atRoot: string[] = [];
+  for (const file of ['package.json', ...manager.files]) if (await tree.has(file)) atRoot.push(file);
+  manifests.set('', atRoot);
+  for (const folder of workspaces) manifests.set(folder, [`${folder}/package.json`]);
+  return manifests;
+}
+
+/** By folder. Patterns as `packages/*`; the rarer forms of globs are left to the package manager, which then needs the tree. */
+async function findWorkspaces(tree: PresetTree, root: Manifest): Promise<ReadonlyMap<string, Manifest>> {
+  const own = Array.isArray(root.workspaces) ? root.workspaces : (root.workspaces?.packages ?? []);
+  const found = new Map<string, Manifest>();
+  for (const pattern of [...own, ...(await pnpmPatterns(tree))]) {
+    for (const folder of await foldersOf(tree, pattern.replace(/^\.\//, '').replace(/\/$/, ''))) {
+      const manifest = await readManifest(tree, folder);
+      if (manifest !== undefined) found.set(folder, manifest);
+    }
+  }
+  return new Map([...found].toSorted(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+async function foldersOf(tree: PresetTree, pattern: string): Promise<string[]> {
+  const star = /^([\w@.-]+(?:\/[\w@.-]+)*)\/\*{1,2}$/.exec(pattern);
+  if (star?.[1] === undefined)
+    return /^[\w@.-]+(\/[\w@.-]+)*$/.test(pattern) && !pattern.includes('..') ? [pattern] : [];
+  const folder = star[1];
+  const entries = folder.includes('..') ? [] : await tree.list(folder);
+  return entries.filter(({ kind }) => kind === 'folder').map(({ name }) => `${folder}/${name}`);
+}
+
+/** The list `packages:` of pnpm-workspace.yaml. */
+async function pnpmPatterns(tree: PresetTree): Promise<string[]> {
+  const yaml = await tree.read('pnpm-workspace.yaml');
+  const block = /^packages:[ \t]*\r?\n((?:[ \t]*(?:-[^\n]*|#[^\n]*)?\r?\n?)*)/m.exec(yaml ?? '')?.[1] ?? '';
+  return [...block.matchAll(/^[ \t]*-[ \t]*['"]?([^'"\s#]+)['"]?/gm)].flatMap((match) => match[1] ?? []);
+}
+
+async function readManifest(tree: PresetTree, folder: string): Promise<Manifest | undefined> {
+  const path = folder === '' ? 'package.json' : `${folder}/package.json`;
+  const source = await tree.read(path);
+  if (source === undefined) return undefined;
+  try {
+    return packageJson.parse(JSON.parse(source));
+  } catch (error) {
+    throw new AppError('source_invalid', `${path} is not valid`, { phase: 'source', cause: error });
+  }
+}

@@ -1,0 +1,186 @@
+/** What a folder with Python in it says: how its dependencies are installed, and what is started. */
+import { parse } from 'smol-toml';
+import { z } from 'zod';
+import { AppError } from '../errors.ts';
+import { type PresetTree, misfit } from './preset.ts';
+
+export interface PythonProject {
+  /** For people. */
+  readonly found: string;
+  /** With the venv's own programs first on PATH; empty where nothing is required. */
+  readonly install: readonly (readonly string[])[];
+  /** What installing reads. */
+  readonly manifests: readonly string[];
+  /** It reads more of the tree than that. */
+  readonly installNeedsTree: boolean;
+  /** File to run where no server does. */
+  readonly entry: string;
+  readonly server: PythonServer | undefined;
+  /** Folders that modules are found in, relative to the tree. */
+  readonly pythonPath: readonly string[];
+}
+
+type PythonServer =
+  { readonly kind: 'flask' | 'fastapi'; readonly app: string } | { readonly kind: 'streamlit'; readonly file: string };
+
+const entryFiles = ['app.py', 'main.py', 'server.py', 'wsgi.py', 'asgi.py', 'streamlit_app.py'];
+const entryFolders = ['', 'src', 'app'];
+/** Programs that serve what they are required with, added where the app does not require them. */
+const servers = { flask: 'gunicorn', fastapi: 'uvicorn', streamlit: undefined } as const;
+const maxRequirementFiles = 32;
+
+const pyproject = z.object({
+  project: z.object({ dependencies: z.array(z.string()).optional() }).optional(),
+  tool: z
+    .object({ poetry: z.object({ dependencies: z.record(z.string(), z.unknown()).optional() }).optional() })
+    .optional(),
+});
+
+/** @throws AppError dockerfile_invalid, source_invalid */
+export async function readPythonProject(tree: PresetTree): Promise<PythonProject> {
+  const required = await readRequired(tree);
+  const { entry, server } = await findEntry(tree, required.names);
+  const program = server === undefined ? undefined : servers[server.kind];
+  const extra = program === undefined || required.names.has(program) ? [] : [program];
+  const folders = (await tree.list('')).filter(({ kind }) => kind === 'folder').map(({ name }) => name);
+  return {
+    found: [required.from, server?.kind, entry].filter((part) => part !== undefined).join(', '),
+    install: required.install(extra),
+    manifests: required.manifests,
+    installNeedsTree: required.needsTree,
+    entry,
+    server,
+    pythonPath: folders.includes('src') ? ['.', 'src'] : ['.'],
+  };
+}
+
+interface Required {
+  readonly from: string;
+  /** Lower case, `-` for `_` and `.`. */
+  readonly names: ReadonlySet<string>;
+  readonly manifests: readonly string[];
+  readonly needsTree: boolean;
+  readonly install: (extra: readonly string[]) => readonly (readonly string[])[];
+}
+
+const pip = (...words: readonly string[]): readonly string[] => ['pip', 'install', ...words];
+const exported = '.holdfast-requirements.txt';
+
+async function readRequired(tree: PresetTree): Promise<Required> {
+  if (await tree.has('requirements.txt')) return fromRequirements(tree);
+  const source = await tree.read('pyproject.toml');
+  if (source === undefined)
+    return { from: 'no requirements', names: new Set(), manifests: [], needsTree: false, install: () => [] };
+  const { project, tool } = parsePyproject(source);
+  const poetry = Object.keys(tool?.poetry?.dependencies ?? {}).filter((name) => name !== 'python');
+  const listed = project?.dependencies ?? [];
+  const names = new Set([...listed, ...poetry].map(nameOf));
+  if (await tree.has('uv.lock')) {
+    const requirements = ['uv', 'export', '--frozen', '--no-dev', '--no-emit-project', '--no-hashes', '--output-file'];
+    return locked('uv.lock', names, [pip('uv'), [...requirements, exported]]);
+  }
+  if (await tree.has('poetry.lock')) {
+    const requirements = ['poetry', 'export', '--without-hashes', '--output', exported];
+    return locked('poetry.lock', names, [pip('poetry', 'poetry-plugin-export'), requirements]);
+  }
+  if (poetry.length > 0)
+    throw misfit('pyproject.toml has its dependencies in tool.poetry and there is no poetry.lock: run `poetry lock`');
+  // As words of their own, not by building the project: many an app is no package.
+  return {
+    from: 'pyproject.toml',
+    names,
+    manifests: ['pyproject.toml'],
+    needsTree: listed.some((one) => /@ *(file:|\.)/.test(one)),
+    install: (extra) => (listed.length + extra.length === 0 ? [] : [pip(...listed, ...extra)]),
+  };
+}
+
+function locked(lock: string, names: ReadonlySet<string>, before: readonly (readonly string[])[]): Required {
+  return {
+    from: lock,
+    names,
+    manifests: ['pyproject.toml', lock],
+    needsTree: false,
+    install: (extra) => [...before, pip('-r', exported, ...extra)],
+  };
+}
+
+async function fromRequirements(tree: PresetTree): Promise<Required> {
+  const manifests: string[] = [];
+  const names = new Set<string>();
+  let needsTree = false;
+  const waiting = ['requirements.txt'];
+  for (
+    let path = waiting.shift();
+    path !== undefined && manifests.length < maxRequirementFiles;
+    path = waiting.shift()
+  ) {
+    const source = manifests.includes(path) ? undefined : await tree.read(path);
+    if (source === undefined) continue;
+    manifests.push(path);
+    const folder = path.slice(0, path.lastIndexOf('/') + 1);
+    for (const line of source.split(/\r?\n/).map((one) => one.replace(/(^|\s)#.*$/, '').trim())) {
+      const file = /^(?:-r|-c|--requirement|--constraint)[ =]*(\S+)$/.exec(line)?.[1];
+      if (file !== undefined && !/^(https?:|\/)|\.\./.test(file)) waiting.push(folder + file.replace(/^\.\//, ''));
+      else if (file !== undefined || /^(-e|--editable)\b|^\.{0,2}\/|^\.$|file:/.test(line)) needsTree = true;
+      else if (/^[A-Za-z0-9]/.test(line)) names.add(nameOf(line));
+    }
+  }
+  return {
+    from: 'requirements.txt',
+    names,
+    manifests,
+    needsTree,
+    install: (extra) =>
+      names.size === 0 && !needsTree && extra.length === 0 ? [] : [pip('-r', 'requirements.txt', ...extra)],
+  };
+}
+
+function parsePyproject(source: string): z.output<typeof pyproject> {
+  try {
+    return pyproject.parse(parse(source));
+  } catch (error) {
+    throw new AppError('source_invalid', 'pyproject.toml is not valid', { phase: 'source', cause: error });
+  }
+}
+
+/** PEP 503. */
+function nameOf(requirement: string): string {
+  return (/^[A-Za-z0-9._-]+/.exec(requirement)?.[0] ?? '').toLowerCase().replaceAll(/[-_.]+/g, '-');
+}
+
+async function findEntry(
+  tree: PresetTree,
+  names: ReadonlySet<string>,
+): Promise<{ entry: string; server: PythonServer | undefined }> {
+  let first: string | undefined;
+  for (const folder of entryFolders) {
+    for (const file of entryFiles) {
+      const path = folder === '' ? file : `${folder}/${file}`;
+      const source = await tree.read(path);
+      if (source === undefined) continue;
+      first ??= path;
+      const server = serverOf(source, path, names);
+      if (server !== undefined) return { entry: path, server };
+    }
+  }
+  if (first !== undefined) return { entry: first, server: undefined };
+  throw misfit('no app.py or main.py is there to start: add one, or give the app a `command` or a Dockerfile');
+}
+
+function serverOf(source: string, path: string, names: ReadonlySet<string>): PythonServer | undefined {
+  // `src` is on PYTHONPATH, and `app` is a package of its own.
+  const module = path
+    .replace(/^src\//, '')
+    .replace(/\.py$/, '')
+    .replaceAll('/', '.');
+  if (names.has('streamlit') && /^\s*(import|from) streamlit\b/m.test(source)) return { kind: 'streamlit', file: path };
+  const asgi = /^(\w+)(?:\s*:[^=\n]+)?\s*=\s*(?:[\w.]+\.)?(?:FastAPI|Starlette)\(/m.exec(source)?.[1];
+  if (asgi !== undefined && (names.has('fastapi') || names.has('starlette')))
+    return { kind: 'fastapi', app: `${module}:${asgi}` };
+  if (!names.has('flask')) return undefined;
+  const wsgi = /^(\w+)(?:\s*:[^=\n]+)?\s*=\s*(?:[\w.]+\.)?(?:Flask|create_app|make_app)\(/m.exec(source)?.[1];
+  if (wsgi !== undefined) return { kind: 'flask', app: `${module}:${wsgi}` };
+  const factory = /^def (create_app|make_app)\(/m.exec(source)?.[1];
+  return factory === undefined ? undefined : { kind: 'flask', app: `${module}:${factory}()` };
+}

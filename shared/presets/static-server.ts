@@ -1,0 +1,149 @@
+/**
+ * Serves the first of the folders given that has an index.html, on PORT of this machine's loopback: what nginx does in the
+ * image of the preset `static`, for the process platform. Run as a program: `node static-server.ts FOLDER…`.
+ */
+import { existsSync, realpathSync } from 'node:fs';
+import { open, realpath } from 'node:fs/promises';
+import { type IncomingMessage, type Server, type ServerResponse, createServer } from 'node:http';
+import { basename, extname, join, resolve, sep } from 'node:path';
+import { pipeline } from 'node:stream/promises';
+
+const types: Readonly<Record<string, string>> = {
+  '.avif': 'image/avif',
+  '.css': 'text/css; charset=utf-8',
+  '.gif': 'image/gif',
+  '.htm': 'text/html; charset=utf-8',
+  '.html': 'text/html; charset=utf-8',
+  '.ico': 'image/x-icon',
+  '.jpeg': 'image/jpeg',
+  '.jpg': 'image/jpeg',
+  '.js': 'text/javascript; charset=utf-8',
+  '.json': 'application/json; charset=utf-8',
+  '.map': 'application/json; charset=utf-8',
+  '.md': 'text/markdown; charset=utf-8',
+  '.mjs': 'text/javascript; charset=utf-8',
+  '.mp4': 'video/mp4',
+  '.pdf': 'application/pdf',
+  '.png': 'image/png',
+  '.svg': 'image/svg+xml; charset=utf-8',
+  '.txt': 'text/plain; charset=utf-8',
+  '.wasm': 'application/wasm',
+  '.webmanifest': 'application/manifest+json',
+  '.webp': 'image/webp',
+  '.woff': 'font/woff',
+  '.woff2': 'font/woff2',
+  '.xml': 'text/xml; charset=utf-8',
+};
+
+/** @param folder absolute. */
+export function createStaticServer(folder: string): Server {
+  const root = realpathSync(folder);
+  return createServer((request, response) => {
+    answer(root, request, response).catch(() => {
+      if (response.headersSent) response.destroy();
+      else response.writeHead(500).end();
+    });
+  });
+}
+
+async function answer(root: string, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  response.setHeader('cache-control', 'no-cache');
+  response.setHeader('x-content-type-options', 'nosniff');
+  if (request.method !== 'GET' && request.method !== 'HEAD') {
+    response.writeHead(405, { allow: 'GET, HEAD' }).end();
+    return;
+  }
+  const path = pathOf(request.url ?? '/');
+  const found = path === undefined ? undefined : await find(root, path);
+  if (found?.kind === 'folder') {
+    // Relative: the path that callers use may have a prefix that does not come here.
+    const query = /\?.*$/.exec(request.url ?? '')?.[0] ?? '';
+    response.writeHead(301, { location: `./${encodeURIComponent(basename(path ?? ''))}/${query}` }).end();
+    return;
+  }
+  if (found !== undefined) return send(found.path, 200, request, response);
+  const page = join(root, '404.html');
+  if ((await kindOf(root, page)) === 'file') return send(page, 404, request, response);
+  response.writeHead(404, { 'content-type': 'text/plain; charset=utf-8' }).end('not found\n');
+}
+
+/** Decoded, without dot files (but for .well-known, RFC 8615) and without ways up; undefined for what is refused. */
+function pathOf(url: string): string | undefined {
+  let path: string;
+  try {
+    path = decodeURIComponent(url.split('?', 1)[0] ?? '/');
+  } catch {
+    return undefined;
+  }
+  const segments = path.split('/');
+  const isHidden = segments.some((segment) => segment.startsWith('.') && segment !== '.well-known');
+  return isHidden || path.includes('\0') || path.includes('\\') ? undefined : path;
+}
+
+type Found = { readonly kind: 'file'; readonly path: string } | { readonly kind: 'folder' };
+
+async function find(root: string, path: string): Promise<Found | undefined> {
+  const file = join(root, path);
+  const kind = await kindOf(root, file);
+  if (kind === 'folder' && !path.endsWith('/')) return { kind: 'folder' };
+  const candidates = kind === 'folder' ? [join(file, 'index.html')] : path.endsWith('/') ? [] : [file, `${file}.html`];
+  for (const candidate of candidates)
+    if ((await kindOf(root, candidate)) === 'file') return { kind: 'file', path: candidate };
+  return undefined;
+}
+
+/** Undefined for what is not there, and for what a link leads to outside the folder. */
+async function kindOf(root: string, path: string): Promise<'file' | 'folder' | undefined> {
+  const real = await realpath(path).catch(() => undefined);
+  if (real === undefined || (real !== root && !real.startsWith(root + sep))) return undefined;
+  const handle = await open(real, 'r').catch(() => undefined);
+  if (handle === undefined) return undefined;
+  try {
+    const found = await handle.stat();
+    if (found.isDirectory()) return 'folder';
+    return found.isFile() ? 'file' : undefined;
+  } finally {
+    await handle.close();
+  }
+}
+
+async function send(path: string, status: number, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  const handle = await open(path, 'r');
+  const { size, mtimeMs } = await handle.stat();
+  const tag = `"${Math.round(mtimeMs).toString(36)}-${size.toString(36)}"`;
+  response.setHeader('etag', tag);
+  response.setHeader('content-type', types[extname(path).toLowerCase()] ?? 'application/octet-stream');
+  if (status === 200 && matches(request.headers['if-none-match'], tag)) {
+    await handle.close();
+    response.writeHead(304).end();
+    return;
+  }
+  response.writeHead(status, { 'content-length': size });
+  if (request.method === 'HEAD') {
+    await handle.close();
+    response.end();
+    return;
+  }
+  await pipeline(handle.createReadStream({ end: Math.max(0, size - 1) }), response).catch(() => response.destroy());
+}
+
+function matches(header: string | undefined, tag: string): boolean {
+  return header?.split(',').some((one) => one.trim().replace(/^W\//, '') === tag) ?? false;
+}
+
+if (import.meta.main) {
+  const folders = process.argv.slice(2).map((folder) => resolve(folder));
+  const site = folders.find((folder) => existsSync(join(folder, 'index.html')));
+  if (site === undefined) {
+    process.stderr.write(`no index.html is in ${folders.join(', ')}\n`);
+    process.exit(1);
+  }
+  const server = createStaticServer(site);
+  server.listen(Number(process.env['PORT'] ?? 8080), '127.0.0.1', () => {
+    process.stdout.write(`serving ${site}\n`);
+  });
+  process.once('SIGTERM', () => {
+    server.close();
+    server.closeIdleConnections();
+  });
+}
