@@ -34,7 +34,12 @@ export interface Images {
   ): Promise<BuildView>;
   list(query: { readonly app?: string | undefined }, signal: AbortSignal): Promise<ImageView[]>;
   prune(
-    options: { readonly keep?: number | undefined; readonly dryRun: boolean },
+    options: {
+      readonly keep?: number | undefined;
+      readonly dryRun: boolean;
+      /** Whom the events name. */
+      readonly actor?: string | undefined;
+    },
     signal: AbortSignal,
   ): Promise<ImageView[]>;
   close(): Promise<void>;

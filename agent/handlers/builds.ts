@@ -12,9 +12,9 @@ export function buildHandlers({
       return { build: await images.logs(query, emit, signal) };
     },
     'images.list': async (query, { signal }) => ({ images: await images.list(query, signal) }),
-    'images.prune': async ({ keep, dryRun }, { signal }) => ({
+    'images.prune': async ({ keep, dryRun }, { signal, identity }) => ({
       dryRun,
-      pruned: await images.prune({ keep, dryRun }, signal),
+      pruned: await images.prune({ keep, dryRun, actor: identity.name }, signal),
     }),
   };
 }

@@ -1,0 +1,84 @@
+/** The last lines of one build, bounded in number and bytes; who follows holds a position, never a copy. */
+
+const maxLines = 200;
+const maxLineBytes = 4_096;
+const maxBytes = 256 * 1_024;
+
+export class BuildLog {
+  readonly #lines: string[] = [];
+  /** Position of the first line that is still there. */
+  #first = 0;
+  #bytes = 0;
+  #ended = false;
+  readonly #waiting = new Set<() => void>();
+
+  push(text: string): void {
+    if (this.#ended) return;
+    const line = bounded(text);
+    this.#lines.push(line);
+    this.#bytes += Buffer.byteLength(line);
+    while (this.#lines.length > maxLines || this.#bytes > maxBytes) {
+      this.#bytes -= Buffer.byteLength(this.#lines.shift() ?? '');
+      this.#first += 1;
+    }
+    this.#wake();
+  }
+
+  /** Grows with each line: whether something came is seen by it. */
+  get position(): number {
+    return this.#first + this.#lines.length;
+  }
+
+  /** Oldest first. */
+  last(count: number): string[] {
+    return count === 0 ? [] : this.#lines.slice(-count);
+  }
+
+  /** No more lines; followers end. */
+  end(): void {
+    this.#ended = true;
+    this.#wake();
+  }
+
+  /** The last `tail` lines and those that come, until `end` or the signal. Who reads too slowly misses lines, and is told how many. */
+  async *follow(tail: number, signal: AbortSignal): AsyncGenerator<string, void, undefined> {
+    let position = Math.max(this.#first, this.position - tail);
+    while (!signal.aborted) {
+      if (position < this.#first) {
+        const missed = this.#first - position;
+        position = this.#first;
+        yield `… ${missed} lines left out: they came faster than they were read`;
+      } else if (position < this.position) {
+        const line = this.#lines[position - this.#first] ?? '';
+        position += 1;
+        yield line;
+      } else if (this.#ended) {
+        return;
+      } else {
+        await this.#changed(signal);
+      }
+    }
+  }
+
+  async #changed(signal: AbortSignal): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const wake = (): void => resolve();
+    this.#waiting.add(wake);
+    signal.addEventListener('abort', wake, { once: true });
+    await promise;
+    this.#waiting.delete(wake);
+    signal.removeEventListener('abort', wake);
+  }
+
+  #wake(): void {
+    for (const wake of this.#waiting) wake();
+  }
+}
+
+/** Postgres takes no NUL in JSON; a character that the cut would halve goes as a whole. */
+function bounded(text: string): string {
+  const line = text.replaceAll('\0', '');
+  if (Buffer.byteLength(line) <= maxLineBytes) return line;
+  const cut = Buffer.from(line).subarray(0, maxLineBytes).toString('utf8');
+  return cut.endsWith('\ufffd') ? cut.slice(0, -1) : cut;
+}

@@ -1,0 +1,138 @@
+/** The images in the registry: listed, and pruned so that none in use goes. */
+import { toAppError } from '../../shared/errors.ts';
+import type { Log } from '../../shared/log.ts';
+import type { ImageView } from '../../shared/protocol/views.ts';
+import type { BuildStore } from '../store/build-store.ts';
+import { knownImages, pinnedDigests, prunable, type ImageFacts } from './image-list.ts';
+import type { RegistryGate } from './registry-gate.ts';
+
+export interface ImageRegistry {
+  exists(image: string, signal: AbortSignal): Promise<string | undefined>;
+  /** Every tag; none where the repository is not there. */
+  tags(repository: string, signal: AbortSignal): Promise<readonly string[]>;
+  deleteManifest(repository: string, digest: string, signal: AbortSignal): Promise<void>;
+}
+
+export interface PruneOptions {
+  /** Newest versions of each app whose images are kept. */
+  readonly keep: number;
+  readonly dryRun: boolean;
+  /** Who is told of in the events. */
+  readonly actor: string;
+  readonly maxImages: number;
+}
+
+export interface ImageStore {
+  list(app: string | undefined, signal: AbortSignal): Promise<ImageView[]>;
+  /** @returns what is (with dryRun: would be) deleted. @throws AppError registry_unavailable, image_denied, store_unavailable */
+  prune(options: PruneOptions, signal: AbortSignal): Promise<ImageView[]>;
+}
+
+interface ImageStoreDeps {
+  readonly repository: string;
+  readonly registry: ImageRegistry;
+  readonly store: Pick<BuildStore, 'built' | 'uses' | 'pruned'>;
+  readonly gate: Pick<RegistryGate, 'deletion' | 'handedOut'>;
+  /** Tags of builds that are under way, now. */
+  readonly busy: () => ReadonlySet<string>;
+  readonly log: Log;
+}
+
+const looksAtOnce = 8;
+
+export function createImageStore(deps: ImageStoreDeps): ImageStore {
+  const { repository, registry, store, gate, busy, log } = deps;
+
+  async function facts(signal: AbortSignal): Promise<ImageFacts> {
+    const tags = await registry.tags(repository, signal);
+    const [built, uses] = await Promise.all([store.built(), store.uses()]);
+    return { tags, built, uses, handedOut: gate.handedOut, busy: busy() };
+  }
+
+  /** What each tag leads to now; tags that are gone are left out. */
+  async function digestsOf(tags: readonly string[], signal: AbortSignal): Promise<Map<string, string>> {
+    const digests = new Map<string, string>();
+    const left = [...tags];
+    const look = async (): Promise<void> => {
+      for (let tag = left.pop(); tag !== undefined; tag = left.pop()) {
+        const digest = await registry.exists(`${repository}:${tag}`, signal);
+        if (digest !== undefined) digests.set(tag, digest);
+      }
+    };
+    await Promise.all(Array.from({ length: looksAtOnce }, look));
+    return digests;
+  }
+
+  /** @returns whether it was deleted: somebody may want it by now. */
+  async function remove(tag: string, digest: string, keep: number, signal: AbortSignal): Promise<boolean> {
+    let removed = false;
+    const [built, uses] = await Promise.all([store.built(), store.uses()]);
+    await gate.deletion(async () => {
+      // Who became a user of it since the records were read was handed it, and nobody can be while this goes on.
+      const fresh: ImageFacts = { tags: [tag], built, uses, handedOut: gate.handedOut, busy: busy() };
+      if (prunable(knownImages(fresh), keep).length === 0 || pinnedDigests(fresh, keep).has(digest)) return;
+      await registry.deleteManifest(repository, digest, signal);
+      removed = true;
+    }, signal);
+    return removed;
+  }
+
+  return {
+    async list(app, signal) {
+      const all = knownImages(await facts(signal)).map(({ view }) => view);
+      const views = app === undefined ? all : all.filter(({ versions }) => versions.some((one) => one.app === app));
+      const unknown = views.filter(({ digest }) => digest === null).map(({ tag }) => tag);
+      const digests = await digestsOf(unknown, signal);
+      return views.map((view) => ({ ...view, digest: view.digest ?? digests.get(view.tag) ?? null }));
+    },
+
+    async prune({ keep, dryRun, actor, maxImages }, signal) {
+      const known = await facts(signal);
+      const chosen = prunable(knownImages(known), keep);
+      if (chosen.length === 0) return [];
+      const digests = await digestsOf(known.tags, signal);
+      const going = new Set(chosen.map(({ view }) => view.tag));
+      // A manifest goes with every tag that leads to it.
+      const staying = pinnedDigests(known, keep);
+      for (const [tag, digest] of digests) if (!going.has(tag)) staying.add(digest);
+      const pruned: ImageView[] = [];
+      const gone = new Set<string>();
+      for (const { view } of chosen.toReversed().slice(0, maxImages)) {
+        const digest = digests.get(view.tag);
+        if (digest === undefined || staying.has(digest)) continue;
+        const image = { ...view, digest };
+        if (!dryRun) {
+          if (!gone.has(digest) && !(await remove(view.tag, digest, keep, signal))) {
+            staying.add(digest);
+            continue;
+          }
+          gone.add(digest);
+          await recordPruned(image, actor);
+        }
+        pruned.push(image);
+      }
+      return pruned;
+    },
+  };
+
+  async function recordPruned({ tag, digest, versions }: ImageView, actor: string): Promise<void> {
+    const [newest] = versions;
+    const of =
+      versions.length === 0
+        ? 'no version has it'
+        : `of ${versions.map((one) => `${one.app} v${one.version}`).join(', ')}`;
+    log.info({ tag, digest, actor }, 'an image is pruned');
+    try {
+      await store.pruned(tag, {
+        actor,
+        app: newest?.app ?? null,
+        version: newest?.version ?? null,
+        kind: 'image.pruned',
+        message: `${tag} (${digest ?? ''}), ${of}`,
+      });
+    } catch (error) {
+      // The registry is what counts; the list is made from it.
+      log.warn({ err: toAppError(error), tag }, 'the record of a pruned image could not be written');
+    }
+  }
+}

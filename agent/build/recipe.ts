@@ -1,0 +1,61 @@
+/** By what the image of a tree is made: the Dockerfile that is there, or the one of a preset. */
+import { stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { AppError } from '../../shared/errors.ts';
+import type { AppSpec, PresetName } from '../../shared/protocol/app-spec.ts';
+
+/** What this folder needs of shared/presets. */
+export interface Presets {
+  detect(folder: string): Promise<PresetName | undefined>;
+  /** @throws AppError dockerfile_invalid, where the preset does not fit what is there. */
+  files(
+    name: PresetName,
+    folder: string,
+  ): Promise<{ readonly dockerfile: string; readonly files: Readonly<Record<string, string>> }>;
+}
+
+export interface Recipe {
+  readonly dockerfile: string;
+  readonly extraFiles: Readonly<Record<string, string>>;
+  /** For people. */
+  readonly title: string;
+}
+
+/** Beside a Dockerfile that is there: the app asked for the preset all the same. */
+const presetDockerfile = 'Dockerfile.holdfast';
+const usualDockerfile = 'Dockerfile';
+
+/** @throws AppError dockerfile_invalid. */
+export async function recipeOf(
+  folder: string,
+  build: Pick<AppSpec['build'], 'dockerfile' | 'preset'>,
+  presets: Presets,
+): Promise<Recipe> {
+  const { dockerfile, preset } = build;
+  if (preset !== undefined) return await presetRecipe(folder, preset, presets);
+  const found = await stat(join(folder, dockerfile)).catch(() => undefined);
+  if (found?.isFile() === true) return { dockerfile, extraFiles: {}, title: dockerfile };
+  if (found !== undefined) throw invalid(`${dockerfile} is not a file`);
+  // Whoever names one means that one.
+  if (dockerfile !== usualDockerfile) throw invalid(`the source has no ${dockerfile}`);
+  const detected = await presets.detect(folder);
+  if (detected === undefined) {
+    throw invalid(
+      'the source has no Dockerfile and no preset fits it (node: package.json · python: requirements.txt or pyproject.toml · go: go.mod · static: index.html)',
+    );
+  }
+  return await presetRecipe(folder, detected, presets);
+}
+
+async function presetRecipe(folder: string, preset: PresetName, presets: Presets): Promise<Recipe> {
+  const { dockerfile, files } = await presets.files(preset, folder);
+  return {
+    dockerfile: presetDockerfile,
+    extraFiles: { ...files, [presetDockerfile]: dockerfile },
+    title: `preset ${preset}`,
+  };
+}
+
+function invalid(message: string): AppError {
+  return new AppError('dockerfile_invalid', message, { phase: 'build' });
+}

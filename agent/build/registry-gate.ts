@@ -1,0 +1,85 @@
+/**
+ * Between looking for an image and telling that it is there it must not be deleted: lookups and deletions take turns. What was
+ * told to be there lately is remembered, until the records of versions say so too.
+ */
+import { AppError } from '../../shared/errors.ts';
+import type { Clock } from '../../shared/clock.ts';
+
+/** An image that a version was told to run. */
+export interface HandedOut {
+  readonly app: string;
+  readonly version: number;
+  readonly tag: string;
+  readonly digest: string;
+}
+
+/** Records are written behind; longer than Postgres is usually away. */
+const rememberMs = 15 * 60_000;
+const maxRemembered = 10_000;
+
+export class RegistryGate {
+  readonly #clock: Clock;
+  readonly #handedOut = new Map<string, HandedOut & { readonly atMs: number }>();
+  #lookups = 0;
+  #deletion: Promise<void> | undefined;
+  #free = new Set<() => void>();
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /** Many at a time; never during a deletion. */
+  async lookup<T>(look: () => Promise<T>): Promise<T> {
+    while (this.#deletion) await this.#deletion;
+    this.#lookups += 1;
+    try {
+      return await look();
+    } finally {
+      this.#lookups -= 1;
+      if (this.#lookups === 0) for (const free of this.#free) free();
+    }
+  }
+
+  /** One at a time; never during a lookup. @throws the signal's reason while it waits. */
+  async deletion(work: () => Promise<void>, signal: AbortSignal): Promise<void> {
+    while (this.#lookups > 0 || this.#deletion) await (this.#deletion ?? this.#noLookup(signal));
+    signal.throwIfAborted();
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#deletion = promise;
+    try {
+      await work();
+    } finally {
+      this.#deletion = undefined;
+      resolve();
+    }
+  }
+
+  /** Call it within the lookup that found the image. */
+  handOut(image: HandedOut): void {
+    const key = `${image.app} v${image.version}`;
+    this.#handedOut.delete(key);
+    this.#handedOut.set(key, { ...image, atMs: this.#clock.nowMs() });
+    const [oldest] = this.#handedOut.keys();
+    if (this.#handedOut.size > maxRemembered && oldest !== undefined) this.#handedOut.delete(oldest);
+  }
+
+  get handedOut(): readonly HandedOut[] {
+    const sinceMs = this.#clock.nowMs() - rememberMs;
+    for (const [key, { atMs }] of this.#handedOut) if (atMs < sinceMs) this.#handedOut.delete(key);
+    return [...this.#handedOut.values()];
+  }
+
+  async #noLookup(signal: AbortSignal): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const cut = (): void => reject(new AppError('cancelled', 'the deletion was not waited for'));
+    this.#free.add(resolve);
+    signal.addEventListener('abort', cut, { once: true });
+    if (signal.aborted) cut();
+    try {
+      await promise;
+    } finally {
+      this.#free.delete(resolve);
+      signal.removeEventListener('abort', cut);
+    }
+  }
+}

@@ -1,0 +1,165 @@
+/** Builds: one row for each tag, and which versions want or have its image. */
+import type { BuildView, Failure } from '../../shared/protocol/views.ts';
+import type { Database } from './database.ts';
+import { insertEvents } from './event-store.ts';
+import type { NewEvent } from './records.ts';
+
+/** A build with its last lines, oldest first. */
+export interface BuildRecord extends BuildView {
+  readonly logs: readonly string[];
+}
+
+/** A version that has an image, as pruning sees it. */
+export interface ImageUse {
+  readonly app: string;
+  readonly version: number;
+  readonly tag: string | null;
+  readonly digest: string | null;
+  /** Live, pending, the last good one, or the one before it. */
+  readonly inUse: boolean;
+  /** 1 is the newest version of the app. */
+  readonly rank: number;
+}
+
+export interface BuildStore {
+  /** Writes the row unless it is already further, or of a later build of the same tag. */
+  save(record: BuildRecord): Promise<void>;
+  /** The version is to run the image of this tag: known before it is built, so that a later leader finds the build. */
+  want(app: string, version: number, tag: string): Promise<void>;
+  /** Newest first; of an app also those that others began and its versions have. */
+  list(query: { readonly app?: string | undefined; readonly limit: number }): Promise<BuildView[]>;
+  /** The newest build of the app, or of one of its versions. */
+  find(app: string, version: number | undefined): Promise<BuildRecord | undefined>;
+  /** Queued or running, as far as the rows know. */
+  unfinished(): Promise<BuildRecord[]>;
+  /** Builds whose image is there as far as the rows know. */
+  built(): Promise<BuildView[]>;
+  /** Every version that has an image of ours, and what runs whatever image. */
+  uses(): Promise<ImageUse[]>;
+  /** Its image is deleted. */
+  pruned(tag: string, event: NewEvent): Promise<void>;
+  /** Forgets builds that ended so long ago and that no version and no image is of. @returns how many. */
+  forget(olderThanDays: number): Promise<number>;
+}
+
+const columns = 'tag, app, version, builder, state, image_digest, failure, queued_at, started_at, ended_at';
+const ofApp = `(b.app = $1 and ($2::integer is null or b.version = $2) or b.tag in (
+  select v.image_tag from versions v join apps a on a.id = v.app_id
+  where a.name = $1 and ($2::integer is null or v.version = $2)))`;
+
+export function createBuildStore({ db }: { readonly db: Database }): BuildStore {
+  return {
+    async save(record) {
+      await db.query(
+        `insert into builds as b (${columns}, logs) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+         on conflict (tag) do update set
+           app = excluded.app, version = excluded.version, builder = excluded.builder, state = excluded.state,
+           image_digest = excluded.image_digest, failure = excluded.failure, logs = excluded.logs,
+           queued_at = excluded.queued_at, started_at = excluded.started_at, ended_at = excluded.ended_at
+         where b.queued_at < excluded.queued_at
+            or (b.queued_at = excluded.queued_at and (b.ended_at is null or excluded.ended_at is not null))`,
+        [
+          record.tag,
+          record.app,
+          record.version,
+          record.builder,
+          record.state,
+          record.imageDigest,
+          record.failure && JSON.stringify(record.failure),
+          record.queuedAt,
+          record.startedAt,
+          record.endedAt,
+          JSON.stringify(record.logs),
+        ],
+      );
+    },
+    async want(app, version, tag) {
+      await db.query(
+        `update versions v set image_tag = $3 from apps a
+         where a.id = v.app_id and a.name = $1 and v.version = $2 and v.image_digest is null and v.image_tag is distinct from $3`,
+        [app, version, tag],
+      );
+    },
+    async list({ app, limit }) {
+      const { rows } = await db.query<BuildRow>(
+        `select ${columns} from builds b where $1::text is null or ${ofApp} order by queued_at desc, tag limit $3`,
+        [app ?? null, null, limit],
+      );
+      return rows.map(toView);
+    },
+    async find(app, version) {
+      const { rows } = await db.query<BuildRow & { logs: string[] }>(
+        `select ${columns}, logs from builds b where ${ofApp} order by queued_at desc, tag limit 1`,
+        [app, version ?? null],
+      );
+      return rows[0] && { ...toView(rows[0]), logs: rows[0].logs };
+    },
+    async unfinished() {
+      const { rows } = await db.query<BuildRow & { logs: string[] }>(
+        `select ${columns}, logs from builds b where state in ('queued', 'running')`,
+      );
+      return rows.map((row) => ({ ...toView(row), logs: row.logs }));
+    },
+    async built() {
+      const { rows } = await db.query<BuildRow>(
+        `select ${columns} from builds b where state = 'succeeded' and image_digest is not null`,
+      );
+      return rows.map(toView);
+    },
+    async uses() {
+      const { rows } = await db.query<Omit<ImageUse, 'rank'> & { rank: string }>(
+        `select * from (
+           select a.name as app, v.version, v.image_tag as tag, v.image_digest as digest,
+             coalesce(v.version in (a.live_version, a.pending_version, a.good_version,
+               (select max(k.version) from versions k
+                where k.app_id = a.id and k.outcome = 'good' and k.version <> a.good_version)), false) as "inUse",
+             row_number() over (partition by a.id order by v.version desc) as rank
+           from versions v join apps a on a.id = v.app_id
+         ) u where u.tag is not null or (u."inUse" and u.digest is not null)`,
+      );
+      return rows.map((row) => ({ ...row, rank: Number(row.rank) }));
+    },
+    async pruned(tag, event) {
+      await db.transaction(async (tx) => {
+        await tx.query(`update builds set image_digest = null where tag = $1 and state = 'succeeded'`, [tag]);
+        await insertEvents(tx, [event]);
+      });
+    },
+    async forget(olderThanDays) {
+      const { rowCount } = await db.query(
+        `delete from builds b where b.ended_at < now() - make_interval(days => $1) and b.image_digest is null
+         and not exists (select from versions v where v.image_tag = b.tag)`,
+        [olderThanDays],
+      );
+      return rowCount ?? 0;
+    },
+  };
+}
+
+interface BuildRow {
+  readonly tag: string;
+  readonly app: string;
+  readonly version: number;
+  readonly builder: string;
+  readonly state: BuildView['state'];
+  readonly image_digest: string | null;
+  readonly failure: Failure | null;
+  readonly queued_at: Date;
+  readonly started_at: Date | null;
+  readonly ended_at: Date | null;
+}
+
+function toView(row: BuildRow): BuildView {
+  return {
+    tag: row.tag,
+    app: row.app,
+    version: row.version,
+    state: row.state,
+    builder: row.builder,
+    imageDigest: row.image_digest,
+    failure: row.failure,
+    queuedAt: row.queued_at.toISOString(),
+    startedAt: row.started_at?.toISOString() ?? null,
+    endedAt: row.ended_at?.toISOString() ?? null,
+  };
+}
