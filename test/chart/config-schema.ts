@@ -15,8 +15,27 @@ const file = fileURLToPath(new URL('../../charts/holdfast/values.schema.json', i
 
 /** What the chart itself sets, from other values. */
 const ofTheChart = {
-  agent: ['metadata', 'registry', 'kubernetes', 'token'],
+  agent: ['metadata', 'registry', 'kubernetes', 'git_auth', 'token'],
   system: ['container_command', 'listen_host', 'listen_port', 'admin_port', 'data_dir'],
+  builder: [
+    'mode',
+    'kaniko_image',
+    'fetch_image',
+    'agent_url',
+    'builder_auth_token',
+    'builder_auth_token_file',
+    'ca_file',
+    'cpus',
+    'memory',
+    'cache',
+    'args',
+    'registry_mirrors',
+    'insecure_registries',
+    'node_selector',
+    'tolerations',
+    'image_pull_secrets',
+  ],
+  source: ['webhook_secret', 'webhook_secret_file'],
   router: ['listen_host', 'listen_port', 'admin_port', 'agent_url', 'name', 'token', 'token_file'],
 };
 
@@ -25,7 +44,8 @@ export async function currentSchema(): Promise<string> {
   const schema = JSON.parse(readFileSync(file, 'utf8')) as { definitions: JsonSchema };
   const agent = without(toJsonSchema(agentConfig), ofTheChart.agent);
   const properties = agent['properties'] as Record<string, JsonSchema>;
-  properties['system'] = without(properties['system'] ?? {}, ofTheChart.system);
+  for (const section of ['system', 'builder', 'source'] as const)
+    properties[section] = without(properties[section] ?? {}, ofTheChart[section]);
   const router = toJsonSchema(routerConfig)['properties'] as Record<string, JsonSchema>;
   Object.assign(schema.definitions, {
     agentConfig: agent,

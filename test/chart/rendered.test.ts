@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { basename } from 'node:path';
 import { describe, it } from 'node:test';
+import { labelsOfBuild } from '../../agent/build/kaniko/build-names.ts';
 import { find, podsOf, render, scenarios, type Rendered } from './helm.ts';
 
 const namespaced = (objects: readonly Rendered[], kind: string): Rendered[] =>
@@ -22,7 +23,7 @@ for (const scenario of scenarios) {
       assert.equal(apps.size, 1, [...apps].join());
     });
 
-    it('the agent alone has a Role, in both namespaces, without wildcards, secrets of Holdfast or pods to create', () => {
+    it('the agent alone has a Role, in both namespaces, without wildcards, pods to create or secrets of Holdfast to read', () => {
       const bindings = namespaced(objects, 'RoleBinding');
       assert.equal(bindings.length, 2);
       for (const binding of bindings) {
@@ -34,7 +35,9 @@ for (const scenario of scenarios) {
         for (const rule of role['rules']) {
           assert.ok(![...rule.verbs, ...rule.resources, ...rule.apiGroups].includes('*'));
           if (rule.resources.includes('pods')) assert.ok(!rule.verbs.includes('create'));
-          if (role.metadata.namespace === 'holdfast') assert.ok(!rule.resources.includes('secrets'));
+          if (role.metadata.namespace !== 'holdfast') continue;
+          // A Secret of a build is made, and goes with the Job that owns it.
+          if (rule.resources.includes('secrets')) assert.deepEqual(rule.verbs, ['create']);
         }
       }
     });
@@ -117,6 +120,80 @@ for (const scenario of scenarios) {
   });
 }
 
+describe('what builds need', async () => {
+  const agentToml = (objects: readonly Rendered[]): string =>
+    find(objects, 'ConfigMap', 'holdfast-agent')['data']['agent.toml'];
+  const ownRules = (objects: readonly Rendered[]): string[] =>
+    objects
+      .filter((object) => object.kind === 'Role' && object.metadata.namespace === 'holdfast')
+      .flatMap((role) => role['rules'].map((rule: Rendered) => `${rule['resources'].join()}: ${rule['verbs'].join()}`));
+
+  it('is told to the agent: its own image, where it is reached, and the keys of [builder]', async () => {
+    const toml = agentToml(await render('image.digest="sha256:' + 'a'.repeat(64) + '"', 'agent.service={"port":7444}'));
+    assert.match(toml, /fetch_image = "registry.example\/holdfast@sha256:a{64}"/);
+    assert.match(toml, /agent_url = "http:\/\/holdfast-agent\.holdfast\.svc:7444"/);
+    const exposed = agentToml(await render(...scenarios.filter((file) => file.endsWith('exposed-values.yaml'))));
+    for (const line of [
+      /kaniko_image = "registry.example\/kaniko:v1"/,
+      /cpus = "2"/,
+      /cache = false/,
+      /image_pull_secrets = \["pull", "kaniko-pull"\]/,
+      /project = "team\/apps"/,
+      /keep_versions = 3/,
+      /docker_config_file = "\/etc\/holdfast\/registry\/config.json"/,
+    ])
+      assert.match(exposed, line);
+  });
+
+  it('are Jobs and their logs, given only where Kaniko builds', async () => {
+    const kaniko = ownRules(await render());
+    for (const rule of [
+      'jobs: get,list,watch,create,delete',
+      'pods/log: get',
+      'secrets: create',
+      'events: list',
+      'pods: get,list,watch,patch',
+    ])
+      assert.ok(kaniko.includes(rule), rule);
+    for (const values of [
+      'builder={"mode":"none"}',
+      'builder={"mode":"delegate","delegate":{"url":"https://b.example"}}',
+    ])
+      assert.deepEqual(
+        ownRules(await render(values)).filter((rule) => /jobs|secrets|events|log|watch/.test(rule)),
+        [],
+      );
+  });
+
+  it('are the files that the configuration names', async () => {
+    for (const scenario of scenarios) {
+      const objects = await render(scenario);
+      const { spec } = find(objects, 'Deployment', 'holdfast-agent')['spec'].template;
+      const mounted = spec.containers[0].volumeMounts.flatMap(({ name, mountPath }: Record<string, string>) => {
+        const { projected } = spec.volumes.find((volume: Rendered) => volume['name'] === name);
+        return (projected?.sources ?? []).flatMap(({ secret }: Rendered) =>
+          secret.items.map(({ path }: Record<string, string>) => `${mountPath}/${path}`),
+        );
+      });
+      const named = [...agentToml(objects).matchAll(/_file = "([^"]+)"/g)].map((match) => match[1]);
+      assert.deepEqual(
+        named.filter((path) => !mounted.includes(path)),
+        [],
+        scenario,
+      );
+    }
+  });
+
+  it('is a place for sources, as large as is said', async () => {
+    const sizeOf = async (...values: string[]): Promise<string> =>
+      find(await render(...values), 'Deployment', 'holdfast-agent')['spec'].template.spec.volumes.find(
+        (volume: Rendered) => volume['name'] === 'tmp',
+      ).emptyDir.sizeLimit;
+    assert.equal(await sizeOf(), '5Gi');
+    assert.equal(await sizeOf('agent.sourceCacheSize="9Gi"'), '9Gi');
+  });
+});
+
 describe('network policies', async () => {
   const objects = await render();
   const policy = (name: string): Rendered => find(objects, 'NetworkPolicy', name)['spec'];
@@ -153,6 +230,44 @@ describe('network policies', async () => {
         rule['from'].map((peer: Rendered) => peer['podSelector'].matchLabels['app.kubernetes.io/component']),
       ),
       [['agent']],
+    );
+  });
+
+  it('let build pods reach names, agents, the registry and the outside but not the metadata of clouds, and nobody reach them', () => {
+    const { podSelector, policyTypes, ingress, egress } = policy('holdfast-builds') as unknown as {
+      podSelector: Rendered;
+      policyTypes: string[];
+      ingress?: unknown;
+      egress: Rendered[];
+    };
+    const labels = labelsOfBuild({ tag: 'abc', app: 'shop', agents: 'holdfast-agent' });
+    for (const [key, value] of Object.entries(podSelector['matchLabels'])) assert.equal(labels[key], value, key);
+    assert.deepEqual(policyTypes, ['Ingress', 'Egress']);
+    assert.equal(ingress, undefined);
+    const [, agent, registry, outside, ...more] = egress;
+    assert.deepEqual(more, []);
+    const componentOf = (rule?: Rendered): string =>
+      rule?.['to'][0].podSelector.matchLabels['app.kubernetes.io/component'];
+    assert.deepEqual([componentOf(agent), componentOf(registry)], ['agent', 'registry']);
+    assert.deepEqual(outside?.['to'][0].ipBlock, { cidr: '0.0.0.0/0', except: ['169.254.0.0/16'] });
+    const callers = policy('holdfast-agent')['ingress'][0].from.map(
+      (peer: Rendered) => peer['podSelector'].matchLabels,
+    );
+    assert.ok(callers.some((own: Record<string, string>) => own['app.kubernetes.io/component'] === 'build'));
+  });
+
+  it('let the agent reach git servers, and a delegated builder where there is one', async () => {
+    const portsOf = (policies: readonly Rendered[]): unknown[] =>
+      find(policies, 'NetworkPolicy', 'holdfast-agent')['spec'].egress.flatMap((rule: Rendered) =>
+        (rule['ports'] ?? []).map(({ port }: { port: unknown }) => port),
+      );
+    assert.ok(portsOf(objects).includes(22));
+    assert.ok(!portsOf(objects).includes(7480));
+    const delegated = await render('builder={"mode":"delegate","delegate":{"url":"https://builder.example:7480/x"}}');
+    assert.ok(portsOf(delegated).includes(7480));
+    assert.equal(
+      delegated.some((object) => object.metadata.name === 'holdfast-builds'),
+      false,
     );
   });
 

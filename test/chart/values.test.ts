@@ -78,6 +78,9 @@ describe('values.schema.json', () => {
     ['a key of the configuration that the chart sets', 'agent.config={"registry":{"url":"x"}}', /registry/],
     ['a value out of range', 'router.config={"lease_secs":0}', /lease_secs/],
     ['a service type that does not exist', 'router.service.type="External"', /service\/type/],
+    ['a key of [builder] that the chart sets', 'agent.config={"builder":{"fetch_image":"x"}}', /fetch_image/],
+    ['a builder that does not exist', 'builder={"mode":"buildkit"}', /builder\/mode/],
+    ['credentials for git without hosts', 'git={"credentials":[{"name":"a","existingSecret":"b"}]}', /hosts/],
     ['a malformed digest', 'image.digest="sha256:1"', /digest/],
   ];
   for (const [what, value, key] of refused) {
@@ -91,6 +94,7 @@ describe('the templates', () => {
   const refused: readonly (readonly [what: string, values: string[], key: RegExp])[] = [
     ['no database', ['postgres.enabled=false'], /externalDatabase\.url/],
     ['no registry', ['registry.enabled=false'], /externalRegistry\.url/],
+    ['a delegated builder without URL', ['builder={"mode":"delegate"}'], /builder\.delegate\.url/],
     ['apps in the namespace of Holdfast', ['apps.namespace="holdfast"'], /apps\.namespace/],
     ['an ingress without hosts', ['router.ingress.enabled=true'], /router\.ingress\.hosts/],
   ];

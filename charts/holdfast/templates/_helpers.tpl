@@ -151,6 +151,13 @@ annotations:
 {{- printf "%s-registry-pull" (include "holdfast.fullname" .) -}}
 {{- end -}}
 
+{{/* Labels of the pods of build Jobs: agent/build/kaniko/build-names.ts */}}
+{{- define "holdfast.buildLabels" -}}
+app.kubernetes.io/managed-by: holdfast
+app.kubernetes.io/component: build
+holdfast.dev/agents: {{ include "holdfast.fullname" . }}-agent
+{{- end -}}
+
 {{/* What cannot work is refused here, with the key to set. */}}
 {{- define "holdfast.validate" -}}
 {{- if not .Values.postgres.enabled -}}
@@ -160,6 +167,9 @@ annotations:
 {{- end -}}
 {{- if and (not .Values.registry.enabled) (not .Values.externalRegistry.url) -}}
 {{- fail "registry.enabled is false: set externalRegistry.url; Holdfast needs a registry" -}}
+{{- end -}}
+{{- if and (eq .Values.builder.mode "delegate") (not .Values.builder.delegate.url) -}}
+{{- fail "builder.mode is delegate: set builder.delegate.url" -}}
 {{- end -}}
 {{- if eq (include "holdfast.appsNamespace" .) .Release.Namespace -}}
 {{- fail "apps.namespace must not be the namespace of the release: apps run with fewer protections than Holdfast itself" -}}

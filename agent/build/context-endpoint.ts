@@ -1,0 +1,119 @@
+/**
+ * Build contexts for build pods: `GET /contexts/<token>` streams the tree of one build as tar.gz. A token is for one build, is
+ * used up by one complete transfer and ends with the build; here are only hashes of tokens.
+ */
+import { createHash, randomBytes } from 'node:crypto';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { AppError, toAppError } from '../../shared/errors.ts';
+import type { Log } from '../../shared/log.ts';
+import { sendProblem } from '../../shared/problem.ts';
+import type { HttpEndpoint } from '../rpc/endpoint.ts';
+
+export const contextsPath = '/contexts';
+
+export interface BuildContext {
+  readonly folder: string;
+  /** Contents by path that are added to the folder. */
+  readonly extraFiles: Readonly<Record<string, string>>;
+}
+
+export interface Contexts {
+  readonly endpoint: HttpEndpoint;
+  /** From now on the token of this hash leads to the context; `close` ends that, and transfers that are under way. */
+  open(tokenHash: string, context: BuildContext): { close(): Promise<void> };
+}
+
+/** @returns a token and what may be told of it. */
+export function createContextToken(): { readonly token: string; readonly tokenHash: string } {
+  const token = randomBytes(32).toString('base64url');
+  return { token, tokenHash: hashOf(token) };
+}
+
+function hashOf(token: string): string {
+  return createHash('sha256').update(token).digest('hex');
+}
+
+interface Entry {
+  readonly context: BuildContext;
+  used: boolean;
+  transfer: { readonly stop: AbortController; readonly done: Promise<void> } | undefined;
+}
+
+/** A reader that takes nothing for so long is gone. */
+const stallMs = 60_000;
+/** For a token that is not known: its build may be one that this agent has yet to find again. */
+const retryAfterMs = 1_000;
+
+export function createContexts(deps: {
+  /** As tar.gz. */
+  readonly pack: (context: BuildContext, signal: AbortSignal) => Promise<Readable>;
+  readonly log: Log;
+}): Contexts {
+  const { pack, log } = deps;
+  const entries = new Map<string, Entry>();
+
+  async function send(entry: Entry, response: ServerResponse, signal: AbortSignal): Promise<void> {
+    response.setTimeout(stallMs, () => response.destroy());
+    try {
+      const archive = await pack(entry.context, signal);
+      response.writeHead(200, { 'Content-Type': 'application/gzip', 'Cache-Control': 'no-store' });
+      await pipeline(archive, response, { signal });
+      entry.used = true;
+    } catch (error) {
+      // The reader sees a cut transfer, and tries again.
+      response.destroy();
+      if (!signal.aborted) log.warn({ err: toAppError(error) }, 'a build context was not transferred to its end');
+    }
+  }
+
+  async function handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    if (request.method !== 'GET') {
+      const error = new AppError('invalid_request', `${contextsPath} takes GET`);
+      sendProblem(response, error, { status: 405, headers: { Allow: 'GET' } });
+      return;
+    }
+    const token = /^\/contexts\/([A-Za-z0-9_-]{43})$/.exec(request.url ?? '')?.[1];
+    if (token === undefined) throw new AppError('build_not_found', 'this is no token of a build context');
+    const entry = entries.get(hashOf(token));
+    if (entry === undefined) {
+      const error = new AppError('build_not_found', 'no build with this token is under way here (yet)', {
+        retryAfterMs,
+      });
+      sendProblem(response, error, { status: 503 });
+      return;
+    }
+    // The newest reader gets it: an older one of this token may be a connection that broke unnoticed.
+    while (entry.transfer !== undefined) {
+      entry.transfer.stop.abort();
+      await entry.transfer.done;
+    }
+    if (entry.used) {
+      sendProblem(response, new AppError('build_not_found', 'this context was fetched already'), { status: 410 });
+      return;
+    }
+    if (response.destroyed) return;
+    const stop = new AbortController();
+    const done = send(entry, response, stop.signal).finally(() => {
+      entry.transfer = undefined;
+    });
+    entry.transfer = { stop, done };
+    await done;
+  }
+
+  return {
+    endpoint: { path: contextsPath, handle },
+    open(tokenHash, context) {
+      const entry: Entry = { context, used: false, transfer: undefined };
+      entries.set(tokenHash, entry);
+      return {
+        async close() {
+          if (entries.get(tokenHash) === entry) entries.delete(tokenHash);
+          entry.transfer?.stop.abort();
+          await entry.transfer?.done;
+        },
+      };
+    },
+  };
+}
