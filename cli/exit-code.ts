@@ -25,6 +25,7 @@ const byCode: Partial<Record<ErrorCode, number>> = {
   source_unsupported: exitCodes.usage,
   app_not_found: exitCodes.notFound,
   version_not_found: exitCodes.notFound,
+  build_not_found: exitCodes.notFound,
   unauthenticated: exitCodes.unauthorised,
   forbidden: exitCodes.unauthorised,
   link_lost: exitCodes.unreachable,

@@ -5,9 +5,11 @@ import { release } from '../shared/release.ts';
 import { appCommand } from './commands/app.ts';
 import { appsCommand } from './commands/apps.ts';
 import { applyCommand } from './commands/apply.ts';
+import { buildsCommand } from './commands/builds.ts';
 import { deleteCommand } from './commands/delete.ts';
 import { ensureCommand } from './commands/ensure.ts';
 import { eventsCommand } from './commands/events.ts';
+import { imagesCommand } from './commands/images.ts';
 import { logsCommand } from './commands/logs.ts';
 import { rollbackCommand } from './commands/rollback.ts';
 import { startCommand } from './commands/start.ts';
@@ -24,6 +26,8 @@ const commands = [
   rollbackCommand,
   deleteCommand,
   logsCommand,
+  buildsCommand,
+  imagesCommand,
   eventsCommand,
   ensureCommand,
   statusCommand,

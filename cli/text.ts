@@ -42,3 +42,8 @@ export function plain(text: string): string {
 export function seconds(ms: number | null | undefined): string {
   return ms === null || ms === undefined ? '' : `${(ms / 1_000).toFixed(ms < 10_000 ? 2 : 1)} s`;
 }
+
+/** Enough of a tag to tell images apart. */
+export function shortTag(tag: string): string {
+  return tag.slice(0, 12);
+}

@@ -1,0 +1,40 @@
+/** `holdfast builds [NAME]`: what was built of sources, and why something was not. */
+import { Command } from 'commander';
+import type { BuildView } from '../../shared/protocol/views.ts';
+import type { CliContext } from '../context.ts';
+import { listLimit } from '../options.ts';
+import { openSession } from '../session.ts';
+import { failureText, seconds, shortTag, table } from '../text.ts';
+
+export function buildsCommand(context: CliContext): Command {
+  return new Command('builds')
+    .description('list builds of images, newest first, with the cause and last log lines of those that failed')
+    .argument('[name]', 'name of the app; without it those of all apps')
+    .option('--limit <n>', 'how many, at most 1000', listLimit, 20)
+    .action(async (name: string | undefined, options: { limit: number }, command: Command) => {
+      const session = openSession(context, command);
+      const params = { limit: options.limit, ...(name === undefined ? {} : { app: name }) };
+      const result = await session.call('builds.list', params);
+      // A deleted app still has its builds; a name that never was has neither.
+      if (name !== undefined && result.builds.length === 0) await session.call('apps.get', { app: name });
+      session.show(result, ({ builds }) => {
+        const failures = builds.flatMap(({ tag, app, version, failure }) =>
+          failure === null
+            ? []
+            : [`${app} version ${version}, ${shortTag(tag)}, ${failure.at}\n${failureText(failure)}`],
+        );
+        const header = ['IMAGE', 'APP', 'VERSION', 'STATE', 'TOOK', 'BUILDER', 'QUEUED'];
+        return [table(header, builds.map(row)), ...failures].join('\n\n');
+      });
+    });
+}
+
+function row(build: BuildView): string[] {
+  const { tag, app, version, state, builder, queuedAt } = build;
+  return [shortTag(tag), app, String(version), state, seconds(tookMs(build)), builder, queuedAt];
+}
+
+/** From the turn of the build to its end. */
+function tookMs({ startedAt, endedAt }: BuildView): number | null {
+  return startedAt === null || endedAt === null ? null : Date.parse(endedAt) - Date.parse(startedAt);
+}

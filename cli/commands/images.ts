@@ -1,0 +1,69 @@
+/** `holdfast images [NAME]`: images that were built; `--prune` deletes those that nobody needs. */
+import { Command } from 'commander';
+import type { ImageView } from '../../shared/protocol/views.ts';
+import type { CliContext } from '../context.ts';
+import { UsageError } from '../exit-code.ts';
+import { listLimit } from '../options.ts';
+import { openSession } from '../session.ts';
+import { shortTag, table } from '../text.ts';
+
+interface ImagesOptions {
+  readonly prune: boolean;
+  readonly keep?: number;
+  readonly dryRun: boolean;
+}
+
+/** The registry is asked for each image. */
+const deadlineMs = 10 * 60_000;
+
+export function imagesCommand(context: CliContext): Command {
+  return new Command('images')
+    .description('list the images that were built and are in the registry, or delete those that nobody needs')
+    .argument('[name]', 'name of the app; without it those of all apps')
+    .option('--prune', 'delete images of old versions; never one in use', false)
+    .option(
+      '--keep <n>',
+      'with --prune: newest versions of each app to keep; default: registry.keep_versions',
+      listLimit,
+    )
+    .option('--dry-run', 'with --prune: say what would be deleted and delete nothing', false)
+    .action(async (name: string | undefined, options: ImagesOptions, command: Command) => {
+      const { prune, keep, dryRun } = options;
+      if (!prune && (keep !== undefined || dryRun)) throw new UsageError('--keep and --dry-run go with --prune');
+      if (prune && name !== undefined) throw new UsageError('--prune looks at all apps: leave the name out');
+      const session = openSession(context, command);
+      if (!prune) {
+        const params = name === undefined ? {} : { app: name };
+        const result = await session.call('images.list', params, { deadlineMs });
+        if (name !== undefined && result.images.length === 0) await session.call('apps.get', { app: name });
+        session.show(result, ({ images }) => imageTable(images));
+        return;
+      }
+      const params = { dryRun, ...(keep === undefined ? {} : { keep }) };
+      const result = await session.call('images.prune', params, { deadlineMs });
+      session.show(result, ({ pruned }) => {
+        const count = pruned.length === 1 ? 'one image' : `${pruned.length} images`;
+        const said = dryRun ? `would delete ${count}` : `deleted ${count}`;
+        return pruned.length === 0 ? 'nothing to delete' : `${imageTable(pruned)}\n\n${said}`;
+      });
+    });
+}
+
+const shownVersions = 5;
+
+function imageTable(images: readonly ImageView[]): string {
+  const rows = images.map(({ tag, digest, builtAt, versions, inUse }) => [
+    shortTag(tag),
+    (digest ?? '').replace(/^sha256:/, '').slice(0, 12),
+    inUse ? 'yes' : 'no',
+    builtAt ?? '',
+    versionsText(versions),
+  ]);
+  return table(['IMAGE', 'DIGEST', 'IN USE', 'BUILT', 'VERSIONS'], rows);
+}
+
+function versionsText(versions: ImageView['versions']): string {
+  const shown = versions.slice(0, shownVersions).map(({ app, version }) => `${app} v${version}`);
+  const more = versions.length - shown.length;
+  return [...shown, ...(more > 0 ? [`${more} more`] : [])].join(', ');
+}
