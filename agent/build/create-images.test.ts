@@ -44,6 +44,7 @@ test('one who leaves cancels nothing while another waits; the last who leaves ca
   const g = await ground(t);
   const [first, second] = [g.ask(runOf('a', 1, 'c1')), g.ask(runOf('b', 1, 'c1'))];
   const build = await g.builder.begun(1);
+  await until(() => second.phases.length > 1, 'the second waits too');
   first.leave();
   await assert.rejects(first.result, { code: 'superseded' });
   await turns();
@@ -98,9 +99,10 @@ test('one who leaves in the moment the lead is lost cancels nothing', async (t) 
 test('a new leader joins a build that is wanted and cancels the others', async (t) => {
   const old = await ground(t);
   old.ask(runOf('a', 1, 'c1'));
+  const one = await old.builder.begun(1);
   old.ask(runOf('b', 1, 'c2'));
-  const [one, two] = [await old.builder.begun(1), await old.builder.begun(2)];
-  await turns();
+  const two = await old.builder.begun(2);
+  await until(() => old.store.rows.size === 2, 'two rows');
   old.images.letGo();
 
   const g = await ground(t, { leads: false, maxRunning: 1 });
@@ -123,9 +125,10 @@ test('a new leader joins a build that is wanted and cancels the others', async (
 test('rows of builds that ended while nobody led are corrected', async (t) => {
   const old = await ground(t);
   old.ask(runOf('a', 1, 'c1'));
+  const done = await old.builder.begun(1);
   old.ask(runOf('b', 1, 'c2'));
+  const lost = await old.builder.begun(2);
   old.ask(runOf('c', 1, 'c3'));
-  const [done, lost] = [await old.builder.begun(1), await old.builder.begun(2)];
   await until(() => old.store.rows.size === 3, 'three rows');
   old.images.letGo();
 
@@ -192,7 +195,9 @@ test('a git server that is away is waited for, and a source that is refused is t
 test('a broken Dockerfile fails all who wait at once', async (t) => {
   const g = await ground(t);
   const asked = [g.ask(runOf('a', 1, 'c1')), g.ask(runOf('b', 1, 'c1'))];
-  (await g.builder.begun(1)).fail(broken);
+  const build = await g.builder.begun(1);
+  await until(() => asked.every(({ phases }) => phases.length > 1), 'both wait');
+  build.fail(broken);
   for (const { result } of asked) await assert.rejects(result, { code: 'build_failed', phase: 'build' });
   const [view] = await g.images.builds({ app: 'a', limit: 10 });
   assert.equal(view?.state, 'failed');
@@ -216,13 +221,17 @@ test('an image that the registry does not have after all is built again, another
 
 test('a build that many more want than may run waits in a fair queue and is told its place', async (t) => {
   const g = await ground(t, { maxRunning: 1 });
-  const busy = ['c1', 'c2', 'c3'].map((commit, i) => g.ask(runOf('busy', i + 1, commit)));
+  const asked = [g.ask(runOf('busy', 1, 'c1'))];
   await g.builder.begun(1);
-  await until(() => busy[2]!.phases.includes('queued: build 2 of 2 in the queue'), 'the queue');
+  for (const [i, commit] of ['c2', 'c3'].entries()) {
+    const next = g.ask(runOf('busy', i + 2, commit));
+    asked.push(next);
+    await until(() => next.phases.includes(`queued: build ${i + 1} of ${i + 1} in the queue`), 'its place');
+  }
   const late = g.ask(runOf('late', 1, 'c4'));
   await until(() => late.phases.includes('queued: build 2 of 3 in the queue'), 'the place of another app');
   for (let i = 1; i <= 4; i += 1) (await g.builder.begun(i)).finish();
-  await Promise.all([...busy, late].map(({ result }) => result));
+  await Promise.all([...asked, late].map(({ result }) => result));
   assert.deepEqual(
     g.builder.builds.map(({ request }) => `${request.app} v${request.version}`),
     ['busy v1', 'busy v2', 'late v1', 'busy v3'],
@@ -267,7 +276,7 @@ test('lines are followed to the end of the build, by every version that wants it
   const joined = g.ask(runOf('b', 3, 'c1'));
   const build = await g.builder.begun(1);
   build.options.onLine('one');
-  await until(() => joined.phases.length > 1, 'the second has joined');
+  await until(() => joined.phases.length > 1, 'the second is there');
   const lines: string[] = [];
   const query = { app: 'b', version: 3, tail: 1, follow: true };
   const followed = g.images.logs(query, async ({ line }) => void lines.push(line), never);
