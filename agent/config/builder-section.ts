@@ -17,7 +17,7 @@ export const builder = z
       .string()
       .min(1)
       .max(512)
-      .default('ghcr.io/osscontainertools/kaniko:v1.28.5')
+      .default('ghcr.io/osscontainertools/kaniko:v1.28.2')
       .describe('Image of the Kaniko executor.'),
     fetch_image: z
       .string()
