@@ -23,9 +23,16 @@ export async function detectPreset(tree: PresetTree): Promise<PresetName | undef
   return (await tree.has('package.json')) ? 'node' : undefined;
 }
 
-/** @throws AppError dockerfile_invalid: the tree lacks what the preset needs; the message says what to add. */
-export function presetFiles(name: PresetName, tree: PresetTree): Promise<PresetFiles> {
-  return presets[name].files(tree);
+/**
+ * @param start `optional` where the app has a `command` of its own: the image may then have none.
+ * @throws AppError dockerfile_invalid: the tree lacks what the preset needs; the message says what to add.
+ */
+export function presetFiles(
+  name: PresetName,
+  tree: PresetTree,
+  start: 'required' | 'optional' = 'required',
+): Promise<PresetFiles> {
+  return presets[name].files(tree, start);
 }
 
 /** How the process platform runs it. @throws AppError dockerfile_invalid */

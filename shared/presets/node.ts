@@ -7,20 +7,19 @@ const base = 'node:24-slim';
 export const nodeIgnored = ['**/node_modules', '**/npm-debug.log*', '**/yarn-error.log', '.next/cache', 'coverage'];
 
 export const node: Preset = {
-  async files(tree) {
+  async files(tree, needed) {
     const project = await readNodeProject(tree);
     const { start } = project;
-    if (start === undefined) throw noStart();
+    if (start === undefined && needed === 'required') throw noStart();
     return {
-      dockerfile: dockerfile({ ...project, start }),
+      dockerfile: dockerfile(project),
       files: await ignoreFile(tree, nodeIgnored),
-      found: [...foundIn(project), `starts ${start.join(' ')}`],
+      found: [...foundIn(project), ...(start === undefined ? [] : [`starts ${start.join(' ')}`])],
     };
   },
 
   async command(tree) {
     const project = await readNodeProject(tree);
-    if (project.start === undefined) throw noStart();
     return {
       install: installCommands(project),
       run: project.start,
@@ -77,7 +76,7 @@ export function installStage(project: NodeProject, name: string): string[] {
   ];
 }
 
-function dockerfile(project: NodeProject & { readonly start: readonly string[] }): string {
+function dockerfile(project: NodeProject): string {
   const { hasDependencies, build, cwd, installNeedsTree, start } = project;
   const hasStage = hasDependencies || build.length > 0;
   const copiesTree = !hasStage || (build.length === 0 && !installNeedsTree);
@@ -96,7 +95,7 @@ function dockerfile(project: NodeProject & { readonly start: readonly string[] }
     '# A number, so that run_as_non_root can be checked; it may write to /tmp only.',
     `USER ${appUser}`,
     `EXPOSE ${defaultPort}`,
-    `CMD ${exec(start)}`,
+    start === undefined ? undefined : `CMD ${exec(start)}`,
   ]);
 }
 

@@ -29,7 +29,8 @@ export interface PresetFiles {
 export interface PresetCommand {
   /** Run in this order, in a copy of the tree, once; nothing to do where empty. */
   readonly install: readonly (readonly string[])[];
-  readonly run: readonly string[];
+  /** Undefined where the tree does not say; whoever runs it needs a command of their own then. */
+  readonly run: readonly string[] | undefined;
   /** Sub-folder in which `run` runs; `''` is the tree itself. */
   readonly cwd: string;
   /** Folders of programs, relative to the tree, looked at before those of PATH. */
@@ -39,8 +40,11 @@ export interface PresetCommand {
 }
 
 export interface Preset {
-  /** @throws AppError dockerfile_invalid, source_invalid */
-  files(tree: PresetTree): Promise<PresetFiles>;
+  /**
+   * @param start `required`, or `optional` where the app has a `command` of its own.
+   * @throws AppError dockerfile_invalid, source_invalid
+   */
+  files(tree: PresetTree, start: 'required' | 'optional'): Promise<PresetFiles>;
   /** @throws AppError dockerfile_invalid, source_invalid */
   command(tree: PresetTree): Promise<PresetCommand>;
 }

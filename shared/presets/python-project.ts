@@ -13,8 +13,8 @@ export interface PythonProject {
   readonly manifests: readonly string[];
   /** It reads more of the tree than that. */
   readonly installNeedsTree: boolean;
-  /** File to run where no server does. */
-  readonly entry: string;
+  /** File to run where no server does; undefined where none is there. */
+  readonly entry: string | undefined;
   readonly server: PythonServer | undefined;
   /** Folders that modules are found in, relative to the tree. */
   readonly pythonPath: readonly string[];
@@ -52,6 +52,10 @@ export async function readPythonProject(tree: PresetTree): Promise<PythonProject
     server,
     pythonPath: folders.includes('src') ? ['.', 'src'] : ['.'],
   };
+}
+
+export function noEntry(): AppError {
+  return misfit('no app.py or main.py is there to start: add one, or a Dockerfile');
 }
 
 interface Required {
@@ -152,7 +156,7 @@ function nameOf(requirement: string): string {
 async function findEntry(
   tree: PresetTree,
   names: ReadonlySet<string>,
-): Promise<{ entry: string; server: PythonServer | undefined }> {
+): Promise<{ entry: string | undefined; server: PythonServer | undefined }> {
   let first: string | undefined;
   for (const folder of entryFolders) {
     for (const file of entryFiles) {
@@ -165,7 +169,8 @@ async function findEntry(
     }
   }
   if (first !== undefined) return { entry: first, server: undefined };
-  throw misfit('no app.py or main.py is there to start: add one, or give the app a `command` or a Dockerfile');
+  const files = (await tree.list('')).filter(({ name, kind }) => kind === 'file' && name.endsWith('.py'));
+  return { entry: files.length === 1 ? files[0]?.name : undefined, server: undefined };
 }
 
 function serverOf(source: string, path: string, names: ReadonlySet<string>): PythonServer | undefined {

@@ -1,7 +1,7 @@
 /** The preset `python`: requirements.txt or pyproject.toml; flask, fastapi and streamlit are found by what is required. */
 import { copy, exec, generatedBy, ignoreFile, run, text } from './dockerfile.ts';
 import { type Preset, appUser, defaultPort } from './preset.ts';
-import { type PythonProject, readPythonProject } from './python-project.ts';
+import { type PythonProject, noEntry, readPythonProject } from './python-project.ts';
 
 const base = 'python:3.13-slim';
 const ignored = [
@@ -15,12 +15,14 @@ const ignored = [
 ];
 
 export const python: Preset = {
-  async files(tree) {
+  async files(tree, needed) {
     const project = await readPythonProject(tree);
+    const start = startWords(project, '0.0.0.0');
+    if (start === undefined && needed === 'required') throw noEntry();
     return {
       dockerfile: dockerfile(project),
       files: await ignoreFile(tree, ignored),
-      found: [project.found, `starts ${startWords(project, '0.0.0.0').join(' ')}`],
+      found: [project.found, ...(start === undefined ? [] : [`starts ${start.join(' ')}`])],
     };
   },
 
@@ -48,8 +50,8 @@ function environment(project: PythonProject): Record<string, string> {
 }
 
 /** `exec`, so that SIGTERM reaches the server and not a shell in front of it. */
-function startWords({ server, entry }: PythonProject, host: string): readonly string[] {
-  if (server === undefined) return ['python3', entry];
+function startWords({ server, entry }: PythonProject, host: string): readonly string[] | undefined {
+  if (server === undefined) return entry === undefined ? undefined : ['python3', entry];
   return ['sh', '-c', `exec ${commandOf(server, host)}`];
 }
 
@@ -66,6 +68,7 @@ function commandOf(server: NonNullable<PythonProject['server']>, host: string): 
 }
 
 function dockerfile(project: PythonProject): string {
+  const start = startWords(project, '0.0.0.0');
   const { install, manifests, installNeedsTree, pythonPath } = project;
   const hasStage = install.length > 0;
   const stage = [
@@ -92,7 +95,7 @@ function dockerfile(project: PythonProject): string {
     '# A number, so that run_as_non_root can be checked; it may write to /tmp only.',
     `USER ${appUser}`,
     `EXPOSE ${defaultPort}`,
-    `CMD ${exec(startWords(project, '0.0.0.0'))}`,
+    start === undefined ? undefined : `CMD ${exec(start)}`,
   ]);
 }
 

@@ -38,7 +38,7 @@ void test('a package.json with a build and no start is a site that is built firs
     ['npm', 'ci', '--no-audit', '--no-fund'],
     ['npm', 'run', 'build'],
   ]);
-  assert.deepEqual(command.run.slice(2), ['dist', 'build', 'out', '_site', 'public']);
+  assert.deepEqual(command.run?.slice(2), ['dist', 'build', 'out', '_site', 'public']);
 });
 
 interface Answer {

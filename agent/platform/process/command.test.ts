@@ -4,7 +4,8 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { appSpec, type AppSpecInput } from '../../../shared/protocol/app-spec.ts';
-import { resolveCommand, type Command } from './command.ts';
+import { installEnvironment, resolveCommand, type Command } from './command.ts';
+import { planFolder } from './plan.ts';
 
 async function resolveIn(
   t: TestContext,
@@ -23,6 +24,7 @@ async function resolveIn(
     spec,
     version: 3,
     folder,
+    plan: await planFolder(spec, folder),
     volumes: options.volumes ?? new Map(),
     nodePath: process.execPath,
     env: { PATH: process.env['PATH'], ...options.env },
@@ -88,4 +90,53 @@ void test('the environment is small: a few of the agent, those of the spec, and 
     HOLDFAST_VOLUME_MY_DATA: '/somewhere',
   });
   assert.deepEqual(PATH?.split(':').slice(0, 2), [dirname(process.execPath), join(folder, 'node_modules/.bin')]);
+});
+
+void test('installing gets what reaches registries and the build arguments, and nothing of the app or the agent', async () => {
+  const spec = appSpec.parse({
+    name: 'shop',
+    path: '/shop',
+    source: '/x',
+    env: { A: '1' },
+    secrets: { B: '2' },
+    build: { args: { MODE: 'x' } },
+    build_secrets: { KEY: 'y' },
+  });
+  const plan = { run: undefined, cwd: '', binaries: ['bin'], env: { CI: 'true' } };
+  const env = {
+    PATH: '/usr/bin',
+    HTTPS_PROXY: 'p',
+    npm_config_registry: 'r',
+    npm_config_prefix: 'not this',
+    PIP_INDEX_URL: 'i',
+    GOPROXY: 'g',
+    HOLDFAST_TOKEN: 'secret',
+  };
+  const { PATH, ...rest } = installEnvironment({ spec, folder: '/f', plan, nodePath: '/n/node', env });
+  assert.equal(PATH, '/n:/f/bin:/usr/bin');
+  assert.deepEqual(rest, {
+    HTTPS_PROXY: 'p',
+    npm_config_registry: 'r',
+    PIP_INDEX_URL: 'i',
+    GOPROXY: 'g',
+    npm_config_update_notifier: 'false',
+    CI: 'true',
+    MODE: 'x',
+    KEY: 'y',
+  });
+});
+
+void test('a command of the app runs in place of what the preset starts, with what the preset installs', async (t) => {
+  const worker = { ...packageOf({ dependencies: { a: '1' } }), 'worker.js': '' };
+  assert.deepEqual((await resolveIn(t, worker, { spec: { command: ['node', 'worker.js'] } })).argv, [
+    'node',
+    'worker.js',
+  ]);
+  const tree = await resolveIn(t, worker, { spec: { command: ['node', 'worker.js'] } });
+  const spec = appSpec.parse({ name: 'shop', path: '/shop', source: '/x', command: ['node', 'worker.js'] });
+  assert.equal((await planFolder(spec, tree.folder)).install.length, 1);
+  await assert.rejects(resolveIn(t, worker), { code: 'source_invalid' });
+  const misfit = await resolveIn(t, { 'go.mod': 'module x' }, { spec: { command: ['sh', '-c', 'true'] } });
+  assert.deepEqual(misfit.argv, ['sh', '-c', 'true']);
+  await assert.rejects(resolveIn(t, { 'go.mod': 'module x' }), { code: 'dockerfile_invalid' });
 });

@@ -1,8 +1,8 @@
 /** What to run for a folder, and with which environment. */
-import { access, constants, readFile, stat } from 'node:fs/promises';
+import { access, constants, stat } from 'node:fs/promises';
 import { delimiter, dirname, join, resolve } from 'node:path';
-import { z } from 'zod';
 import { AppError } from '../../../shared/errors.ts';
+import type { PresetCommand } from '../../../shared/presets/preset.ts';
 import type { AppSpec } from '../../../shared/protocol/app-spec.ts';
 
 export interface Command {
@@ -14,89 +14,91 @@ export interface Command {
 
 /** Taken over from the agent; nothing else is, so that its own secrets stay its own. */
 const inherited = ['PATH', 'HOME', 'LANG', 'LC_ALL', 'TZ', 'TMPDIR', 'USER', 'SHELL'];
-const nodeFiles = ['server.js', 'server.mjs', 'server.ts', 'index.js', 'index.mjs', 'index.ts'];
-const pythonFiles = ['app.py', 'main.py'];
-/** Words without anything that a shell would treat in its own way. */
-const plainCommand = /^ *[\w@%+:,./-]+( +[\w@%+:,./=-]+)* *$/;
-const packageJson = z.object({
-  main: z.string().optional(),
-  scripts: z.object({ start: z.string().optional() }).optional(),
-});
+/** What installing and building may need besides, to reach registries as their user has set them up on this machine. */
+const inheritedByInstall = [
+  /^(https?_proxy|no_proxy|all_proxy)$/i,
+  /^npm_config_(registry|cafile|ca|proxy|https?_proxy|noproxy|strict_ssl|userconfig|cache|fetch_\w+|[@/].*)$/i,
+  /^(PIP|UV|POETRY|YARN|COREPACK)_/,
+  /^GO(PROXY|FLAGS|PRIVATE|NOPROXY|SUMDB|NOSUMDB|CACHE|MODCACHE|PATH|ROOT|TOOLCHAIN)$/,
+  /^(NODE_EXTRA_CA_CERTS|SSL_CERT_FILE|SSL_CERT_DIR|REQUESTS_CA_BUNDLE|XDG_CACHE_HOME|XDG_CONFIG_HOME)$/,
+];
 
-/** @throws AppError source_invalid where the folder does not say what to run; app_config_invalid where that is not there. */
+type Environment = Readonly<Record<string, string | undefined>>;
+type Plan = Pick<PresetCommand, 'run' | 'cwd' | 'binaries' | 'env'>;
+
+/** @throws AppError app_config_invalid where what is to run is not there. */
 export async function resolveCommand(options: {
   readonly spec: AppSpec;
   readonly version: number;
+  /** Where it runs: the snapshot, or the copy with what was installed. */
   readonly folder: string;
+  readonly plan: Plan & { readonly run: readonly string[] };
   /** Folder of each volume, by name. */
   readonly volumes: ReadonlyMap<string, string>;
   /** The agent's own node: apps run with the same. */
   readonly nodePath: string;
   /** The agent's environment. */
-  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly env: Environment;
 }): Promise<Command> {
-  const { spec, folder } = options;
+  const { spec, folder, plan } = options;
+  const env: Record<string, string> = {
+    ...baseEnvironment(options),
+    ...spec.env,
+    ...spec.secrets,
+    HOLDFAST_APP: spec.name,
+    HOLDFAST_VERSION: String(options.version),
+    HOLDFAST_PATH: spec.path,
+  };
+  for (const [name, path] of options.volumes) env[volumeVariable(name)] = path;
+  const cwd = join(folder, plan.cwd);
+  const [program = ''] = plan.run;
+  if (!(await isExecutable(program, cwd, env['PATH'] ?? ''))) {
+    throw new AppError('app_config_invalid', `the command ${JSON.stringify(program)} is not there or not executable`, {
+      phase: 'start',
+      data: { logs: [] },
+    });
+  }
+  return { argv: plan.run, cwd, env };
+}
+
+/** For installing and building: build arguments instead of the environment of the app. */
+export function installEnvironment(options: {
+  readonly spec: AppSpec;
+  readonly folder: string;
+  readonly plan: Plan;
+  readonly nodePath: string;
+  readonly env: Environment;
+}): Record<string, string> {
+  const tools = Object.entries(options.env).filter(([key]) => inheritedByInstall.some((pattern) => pattern.test(key)));
+  return {
+    ...Object.fromEntries(tools.flatMap(([key, value]) => (value === undefined ? [] : [[key, value]]))),
+    npm_config_update_notifier: 'false',
+    ...baseEnvironment(options),
+    ...options.spec.build.args,
+    ...options.spec.build_secrets,
+  };
+}
+
+function baseEnvironment(options: {
+  readonly folder: string;
+  readonly plan: Plan;
+  readonly nodePath: string;
+  readonly env: Environment;
+}): Record<string, string> {
+  const { folder, plan } = options;
   const env: Record<string, string> = {};
   for (const key of inherited) {
     const value = options.env[key];
     if (value !== undefined) env[key] = value;
   }
-  const searchPath = [dirname(options.nodePath), join(folder, 'node_modules', '.bin'), env['PATH'] ?? '/usr/bin:/bin'];
-  env['PATH'] = searchPath.join(delimiter);
-  Object.assign(env, spec.env, spec.secrets, {
-    HOLDFAST_APP: spec.name,
-    HOLDFAST_VERSION: String(options.version),
-    HOLDFAST_PATH: spec.path,
-  });
-  for (const [name, path] of options.volumes) env[volumeVariable(name)] = path;
-  const find = (file: string): Promise<boolean> => isExecutable(file, folder, env['PATH'] ?? '');
-  const argv = spec.command ?? (await detect(folder, find));
-  if (!(await find(argv[0] ?? ''))) {
-    throw new AppError('app_config_invalid', `the command ${JSON.stringify(argv[0])} is not there or not executable`, {
-      phase: 'start',
-      data: { logs: [] },
-    });
-  }
-  return { argv, cwd: folder, env };
+  const binaries = plan.binaries.map((path) => join(folder, path));
+  env['PATH'] = [dirname(options.nodePath), ...binaries, env['PATH'] ?? '/usr/bin:/bin'].join(delimiter);
+  return { ...env, ...plan.env };
 }
 
 /** A folder cannot be mounted into a child process: its app is told where it is instead. */
 export function volumeVariable(name: string): string {
   return `HOLDFAST_VOLUME_${name.toUpperCase().replaceAll('-', '_')}`;
-}
-
-type Find = (file: string) => Promise<boolean>;
-
-async function detect(folder: string, find: Find): Promise<readonly string[]> {
-  const manifest = await readManifest(folder);
-  const start = manifest?.scripts?.start;
-  // Not through npm: that would add its own start time and a process that does not hand signals on. A plain command, such
-  // as `node server.js`, needs no shell either.
-  if (start !== undefined) {
-    const words = start.trim().split(/ +/);
-    return plainCommand.test(start) && (await find(words[0] ?? '')) ? words : ['sh', '-c', start];
-  }
-  for (const file of [...(manifest?.main === undefined ? [] : [manifest.main]), ...nodeFiles]) {
-    if (await isFile(join(folder, file))) return ['node', file];
-  }
-  for (const file of pythonFiles) {
-    if (await isFile(join(folder, file))) return ['python3', file];
-  }
-  throw new AppError(
-    'source_invalid',
-    'the folder does not say what to run: give the app a `command`, or add a package.json with a start script, a server.js or an app.py',
-    { phase: 'source' },
-  );
-}
-
-async function readManifest(folder: string): Promise<z.output<typeof packageJson> | undefined> {
-  const text = await readFile(join(folder, 'package.json'), 'utf8').catch(() => undefined);
-  if (text === undefined) return undefined;
-  try {
-    return packageJson.parse(JSON.parse(text));
-  } catch (error) {
-    throw new AppError('source_invalid', 'package.json is not valid', { phase: 'source', cause: error });
-  }
 }
 
 /** Looks for it as execvp(3) does, so that an error can say what is missing. */

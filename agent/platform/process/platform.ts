@@ -11,6 +11,7 @@ import type { Log } from '../../../shared/log.ts';
 import type { Target } from '../../../shared/protocol/routes.ts';
 import { noPin, type Platform } from '../platform.ts';
 import { LogRing } from './log-ring.ts';
+import { createInstalled } from './installed.ts';
 import { createPorts } from './ports.ts';
 import { createPrepare, sourceUnsupported } from './prepare.ts';
 import { createRunFiles } from './run-files.ts';
@@ -27,6 +28,8 @@ export interface ProcessPlatformDeps {
   /** Environment of the agent, of which apps get PATH, HOME and the like; by default the real one. */
   readonly env?: Readonly<Record<string, string | undefined>>;
   readonly limits?: Partial<VersionLimits>;
+  /** How long installing what a source needs may take. */
+  readonly installTimeoutMs?: number;
 }
 
 const defaultLimits: VersionLimits = {
@@ -37,6 +40,7 @@ const defaultLimits: VersionLimits = {
   stopGraceMs: 10_000,
   cancelGraceMs: 2_000,
 };
+const defaultInstallTimeoutMs = 10 * 60_000;
 /** Of all that still runs when the agent closes. */
 const closeGraceMs = 5_000;
 
@@ -56,6 +60,11 @@ export async function createProcessPlatform(deps: ProcessPlatformDeps): Promise<
     onTaken: (digest) => use.claim(digest),
   });
   const runFiles = createRunFiles({ folder: join(dataDir, 'run') });
+  const installed = createInstalled({
+    folder: join(dataDir, 'installed'),
+    runFiles,
+    timeoutMs: deps.installTimeoutMs ?? defaultInstallTimeoutMs,
+  });
   const ports = createPorts();
   const apps = new Map<string, Map<number, VersionProcesses>>();
   const rings = new Map<string, LogRing>();
@@ -92,9 +101,11 @@ export async function createProcessPlatform(deps: ProcessPlatformDeps): Promise<
   const prepare = createPrepare({
     snapshots,
     use,
+    installed,
     volumesDir,
     nodePath,
     env,
+    onLine: ({ app, version }, line) => ringOf(app).push({ instance: 'install', version, line }),
     async endOthers(run, signal) {
       for (const [version, other] of apps.get(run.app) ?? []) {
         if (version === run.version) await other.settled();
@@ -122,6 +133,7 @@ export async function createProcessPlatform(deps: ProcessPlatformDeps): Promise<
   }
 
   async function prune(): Promise<string[]> {
+    await installed.prune((digest) => use.needs(digest));
     return snapshots.prune((digest) => use.needs(digest));
   }
 
@@ -133,8 +145,12 @@ export async function createProcessPlatform(deps: ProcessPlatformDeps): Promise<
       return { ...noPin, sourceDigest: await snapshots.take(spec.source, signal) };
     },
 
-    // Nothing is built: what its folder needs is done when it starts.
-    prepare: (run) => Promise.resolve(run.pin),
+    // There is no image: what is built stays in this agent's data folder, and is looked for at each start.
+    async prepare(run, options) {
+      if (closed) throw new AppError('platform_error', 'the agent is shutting down', { phase: 'build' });
+      await prepare.install(run, options);
+      return run.pin;
+    },
 
     async start(run, options) {
       if (closed) throw new AppError('platform_error', 'the agent is shutting down', { phase: 'start' });
@@ -206,6 +222,7 @@ export async function createProcessPlatform(deps: ProcessPlatformDeps): Promise<
 
     async close() {
       closed = true;
+      await installed.close();
       const all = [...apps.values()].flatMap((versions) => [...versions.values()]);
       await Promise.all(all.map((processes) => processes.stop({ graceMs: closeGraceMs })));
       for (const ring of rings.values()) ring.close();

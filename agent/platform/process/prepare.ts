@@ -1,9 +1,11 @@
-/** What has to be there before the first process of a version starts: its snapshot, its volumes, its command. */
+/** What has to be there before the first process of a version starts: its snapshot, what is installed, its volumes, its command. */
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AppError } from '../../../shared/errors.ts';
 import type { StartOptions, VersionRun } from '../platform.ts';
-import { resolveCommand, type Command } from './command.ts';
+import { installEnvironment, resolveCommand, type Command } from './command.ts';
+import type { Installed } from './installed.ts';
+import { planFolder, type RunnablePlan } from './plan.ts';
 import type { Snapshots } from './snapshot.ts';
 import type { SourceUse } from './source-use.ts';
 
@@ -12,18 +14,26 @@ export interface PrepareOptions {
   readonly onPhase: StartOptions['onPhase'];
 }
 
-export type Prepare = (run: VersionRun, options: PrepareOptions) => Promise<Command>;
+export interface Prepare {
+  /** Installs what the source needs, unless it is there. */
+  install(run: VersionRun, options: PrepareOptions): Promise<void>;
+  /** Everything; resolves with what to run. */
+  command(run: VersionRun, options: PrepareOptions): Promise<Command>;
+}
 
 export function createPrepare(deps: {
   readonly snapshots: Pick<Snapshots, 'find' | 'take'>;
   readonly use: Pick<SourceUse, 'use'>;
+  readonly installed: Pick<Installed, 'ready'>;
   readonly volumesDir: string;
   readonly nodePath: string;
   readonly env: Readonly<Record<string, string | undefined>>;
+  /** A line of what installs. */
+  readonly onLine: (run: VersionRun, line: string) => void;
   /** Ends what runs of the app, whichever version. */
   readonly endOthers: (run: VersionRun, signal: AbortSignal) => Promise<void>;
 }): Prepare {
-  const { snapshots, use, volumesDir, nodePath, env, endOthers } = deps;
+  const { snapshots, use, installed, volumesDir, nodePath, env, endOthers } = deps;
 
   /** The snapshot; taken again where it is lost and the source is still the same. */
   async function folderOf(run: VersionRun, options: PrepareOptions): Promise<string> {
@@ -45,14 +55,41 @@ export function createPrepare(deps: {
     return folder;
   }
 
-  return async (run, options) => {
-    const folder = await folderOf(run, options);
+  /** The snapshot, or its copy where something had to be installed. */
+  async function ready(run: VersionRun, options: PrepareOptions): Promise<{ folder: string; plan: RunnablePlan }> {
+    const snapshot = await folderOf(run, options);
+    const { spec } = run;
+    const plan = await planFolder(spec, snapshot);
+    if (plan.install.length === 0 || run.pin.sourceDigest === null) return { folder: snapshot, plan };
+    const folder = await installed.ready(
+      {
+        digest: run.pin.sourceDigest,
+        snapshot,
+        commands: plan.install,
+        inputs: { ...spec.build.args, ...spec.build_secrets },
+        env: (tree) => installEnvironment({ spec, folder: tree, plan, nodePath, env }),
+      },
+      { onStep: (title) => options.onPhase('build', title), onLine: (line) => deps.onLine(run, line) },
+      options.signal,
+    );
+    return { folder, plan };
+  }
+
+  async function command(run: VersionRun, options: PrepareOptions): Promise<Command> {
+    const { folder, plan } = await ready(run, options);
     const volumes = new Map<string, string>();
     for (const { name } of run.spec.volumes) volumes.set(name, join(volumesDir, run.app, name));
     for (const path of volumes.values()) await mkdir(path, { recursive: true });
     // Two writers on one volume: never, as with a Deployment that recreates.
     if (volumes.size > 0) await endOthers(run, options.signal);
-    return resolveCommand({ spec: run.spec, version: run.version, folder, volumes, nodePath, env });
+    return resolveCommand({ spec: run.spec, version: run.version, folder, plan, volumes, nodePath, env });
+  }
+
+  return {
+    command,
+    async install(run, options) {
+      await ready(run, options);
+    },
   };
 }
 

@@ -22,7 +22,7 @@ export interface VersionDeps extends Pick<ReplicaDeps, 'ports' | 'runFiles'> {
   readonly ring: LogRing;
   readonly limits: VersionLimits;
   /** What has to be there before the first process starts. */
-  readonly prepare: Prepare;
+  readonly prepare: Pick<Prepare, 'command'>;
   readonly onTargets: () => void;
   readonly onError: (error: AppError) => void;
 }
@@ -98,7 +98,7 @@ export class VersionProcesses {
       // Deferred, so that `#task` is set before anything is told.
       await Promise.resolve();
       if (fresh) {
-        const command = await prepare(run, { signal, onPhase: (phase, message) => this.#tell(phase, message) });
+        const command = await prepare.command(run, { signal, onPhase: (phase, message) => this.#tell(phase, message) });
         signal.throwIfAborted();
         this.#logsSince = ring.position;
         this.#tell('start', 'starting the process');

@@ -1,0 +1,156 @@
+import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test, type TestContext } from 'node:test';
+import { createInstalled, type Installed, type InstallListener, type InstallRequest } from './installed.ts';
+
+interface Bench {
+  readonly installed: Installed;
+  readonly folder: string;
+  readonly running: Set<string>;
+  readonly request: (script: string, more?: Partial<InstallRequest>) => InstallRequest;
+}
+
+const digest = (letter: string): string => `sha256:${letter.repeat(64)}`;
+
+async function createBench(t: TestContext, timeoutMs = 20_000): Promise<Bench> {
+  const root = await mkdtemp(join(tmpdir(), 'holdfast-installed-'));
+  const [snapshot, folder] = [join(root, 'snapshot'), join(root, 'installed')];
+  await mkdir(snapshot);
+  await writeFile(join(snapshot, 'file'), 'content');
+  const running = new Set<string>();
+  const runFiles = { add: (id: string) => void running.add(id), remove: (id: string) => void running.delete(id) };
+  const installed = createInstalled({ folder, runFiles, timeoutMs });
+  t.after(async () => {
+    await installed.close();
+    assert.equal(running.size, 0, 'no command is left');
+    assert.deepEqual(await readdir(snapshot), ['file'], 'the snapshot is never written to');
+    await rm(root, { recursive: true });
+  });
+  return {
+    installed,
+    folder,
+    running,
+    request: (script, more = {}) => ({
+      digest: digest('a'),
+      snapshot,
+      commands: [['sh', '-c', script]],
+      inputs: {},
+      env: () => ({ PATH: process.env['PATH'] ?? '' }),
+      ...more,
+    }),
+  };
+}
+
+function listen(): InstallListener & {
+  readonly steps: string[];
+  readonly lines: string[];
+  readonly line: (text: string) => Promise<void>;
+} {
+  const steps: string[] = [];
+  const lines: string[] = [];
+  const waiting = new Map<string, () => void>();
+  return {
+    steps,
+    lines,
+    onStep: (title) => steps.push(title),
+    onLine: (line) => {
+      lines.push(line);
+      waiting.get(line)?.();
+    },
+    line: (text) => new Promise((resolve) => waiting.set(text, resolve)),
+  };
+}
+
+void test('what is installed goes into a copy, once, for all who ask at the same time and later', async (t) => {
+  const { installed, request, folder } = await createBench(t);
+  const listeners = [listen(), listen()];
+  const asked = request('echo once >> made; cat file');
+  const trees = await Promise.all(listeners.map((listener) => installed.ready(asked, listener, t.signal)));
+  assert.equal(trees[0], trees[1]);
+  for (const { steps, lines } of listeners) {
+    assert.equal(steps.length, 1);
+    assert.deepEqual(lines.slice(1), ['content']);
+  }
+  const later = listen();
+  assert.equal(await installed.ready(asked, later, t.signal), trees[0]);
+  assert.deepEqual(later.steps, []);
+  assert.equal(await readFile(join(trees[0] ?? '', 'made'), 'utf8'), 'once\n');
+  await installed.ready(request('echo once >> made; cat file', { inputs: { A: '1' } }), later, t.signal);
+  assert.equal((await readdir(folder)).length, 2, 'other build arguments make another copy');
+});
+
+void test('a failing command is told with its exit code and last lines, nothing is left of the copy, and it is tried again', async (t) => {
+  const { installed, request, folder } = await createBench(t);
+  const failing = request('seq 1 200; echo to stderr >&2; exit 7', {
+    commands: [['sh', '-c', 'seq 1 200; exit 7'], ['never']],
+  });
+  for (let attempt = 0; attempt < 2; attempt += 1) {
+    await assert.rejects(
+      installed.ready(failing, listen(), t.signal),
+      (error: { code: string; phase: string; message: string; data: { logs: string[] } }) => {
+        assert.deepEqual([error.code, error.phase], ['build_failed', 'build']);
+        assert.match(error.message, /sh -c seq .* failed with exit code 7$/);
+        assert.deepEqual([error.data.logs.length, error.data.logs.at(-1)], [50, '200']);
+        return true;
+      },
+    );
+    assert.deepEqual(await readdir(folder), []);
+  }
+  await assert.rejects(installed.ready(request('', { commands: [['no-such-tool', 'x']] }), listen(), t.signal), {
+    code: 'build_failed',
+    message: /is no-such-tool installed on this machine/,
+  });
+});
+
+void test('it goes on while one of those who wait is left, and ends with the last', async (t) => {
+  const { installed, request, folder, running } = await createBench(t);
+  const [one, other] = [new AbortController(), new AbortController()];
+  const listener = listen();
+  const started = listener.line('started');
+  const asked = request('echo started; exec sleep 60');
+  const first = installed.ready(asked, listener, one.signal);
+  const second = installed.ready(asked, listen(), other.signal);
+  await started;
+  one.abort();
+  await assert.rejects(first, { code: 'cancelled' });
+  assert.equal(running.size, 1);
+  other.abort();
+  await assert.rejects(second, { code: 'cancelled' });
+  assert.equal(running.size, 0);
+  assert.deepEqual(await readdir(folder), []);
+});
+
+void test('installing that does not end is ended, with what it started', async (t) => {
+  const { installed, request, folder } = await createBench(t, 300);
+  const asked = request("trap '' TERM; sleep 60 & echo started; wait; sleep 60");
+  await assert.rejects(installed.ready(asked, listen(), t.signal), { code: 'build_timeout', message: /0\.3 s/ });
+  assert.deepEqual(await readdir(folder), []);
+});
+
+void test('a copy that was not finished is made anew, and closing ends what is under way', async (t) => {
+  const { installed, request, folder } = await createBench(t);
+  const tree = await installed.ready(request('true'), listen(), t.signal);
+  await rm(join(tree, '..', 'done'));
+  await writeFile(join(tree, 'half'), '');
+  assert.equal(await installed.ready(request('true'), listen(), t.signal), tree);
+  assert.equal(existsSync(join(tree, 'half')), false);
+  const listener = listen();
+  const started = listener.line('started');
+  const endless = installed.ready(request('echo started; exec sleep 60'), listener, t.signal);
+  await started;
+  await Promise.all([assert.rejects(endless, { code: 'cancelled' }), installed.close()]);
+  await assert.rejects(installed.ready(request('true'), listen(), t.signal), { code: 'cancelled' });
+  assert.equal((await readdir(folder)).length, 1);
+});
+
+void test('copies go with their snapshots', async (t) => {
+  const { installed, request, folder } = await createBench(t);
+  await installed.ready(request('true'), listen(), t.signal);
+  const kept = await installed.ready(request('true', { digest: digest('b') }), listen(), t.signal);
+  await installed.prune((one) => one === digest('b'));
+  assert.equal((await readdir(folder)).length, 1);
+  assert.equal(existsSync(kept), true);
+});
