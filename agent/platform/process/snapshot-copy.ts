@@ -3,16 +3,12 @@ import { createHash } from 'node:crypto';
 import { constants } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
-import { AppError } from '../../../shared/errors.ts';
-import type { TreeFile, TreeLink } from './snapshot-walk.ts';
+import { overMaxBytes } from '../../../shared/source/limits.ts';
+import type { DigestedFile } from '../../../shared/source/tree-digest.ts';
+import type { TreeFile } from '../../../shared/source/tree-walk.ts';
 
 export interface CopyLimits {
   readonly maxBytes: number;
-}
-
-interface CopiedFile extends TreeFile {
-  /** SHA-256, hex. */
-  readonly digest: string;
 }
 
 const parallelCopies = 8;
@@ -25,9 +21,9 @@ export async function copyFiles(options: {
   readonly files: readonly TreeFile[];
   readonly limits: CopyLimits;
   readonly signal: AbortSignal;
-}): Promise<CopiedFile[]> {
+}): Promise<DigestedFile[]> {
   const { root, copy, files, limits, signal } = options;
-  const copied: CopiedFile[] = [];
+  const copied: DigestedFile[] = [];
   let totalBytes = 0;
   let position = 0;
   let stop = false;
@@ -56,7 +52,7 @@ export async function copyFiles(options: {
           const { bytesRead } = await from.read(buffer, 0, chunkBytes);
           if (bytesRead === 0) break;
           totalBytes += bytesRead;
-          if (totalBytes > limits.maxBytes) throw tooLarge(limits.maxBytes);
+          if (totalBytes > limits.maxBytes) throw overMaxBytes(limits.maxBytes);
           hash.update(buffer.subarray(0, bytesRead));
           await to.writeFile(buffer.subarray(0, bytesRead));
         }
@@ -75,32 +71,4 @@ export async function copyFiles(options: {
   const results = await Promise.allSettled(Array.from({ length: parallelCopies }, work));
   for (const result of results) if (result.status === 'rejected') throw result.reason;
   return copied;
-}
-
-/** SHA-256 over kinds, modes, paths and contents, sorted by path, whatever order the file system lists them in. */
-export function digestOf(tree: {
-  readonly folders: readonly string[];
-  readonly links: readonly TreeLink[];
-  readonly files: readonly CopiedFile[];
-}): string {
-  const entries: (readonly [path: string, rest: readonly string[]])[] = [
-    ...tree.folders.map((path) => [path, ['folder']] as const),
-    ...tree.links.map(({ path, target }) => [path, ['link', target]] as const),
-    ...tree.files.map(({ path, mode, digest }) => [path, ['file', mode.toString(8), digest]] as const),
-  ];
-  entries.sort(([a], [b]) => (a < b ? -1 : 1));
-  const hash = createHash('sha256');
-  // JSON keeps apart what plain joining could confuse.
-  for (const entry of entries) hash.update(`${JSON.stringify(entry)}\n`);
-  return `sha256:${hash.digest('hex')}`;
-}
-
-function tooLarge(maxBytes: number): AppError {
-  return new AppError(
-    'source_invalid',
-    `the source is larger than ${maxBytes / (1024 * 1024)} MiB; point to a smaller folder`,
-    {
-      phase: 'source',
-    },
-  );
 }

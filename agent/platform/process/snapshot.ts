@@ -7,8 +7,9 @@ import { existsSync, renameSync } from 'node:fs';
 import { mkdir, readdir, realpath, rm, stat, symlink } from 'node:fs/promises';
 import { isAbsolute, join } from 'node:path';
 import { AppError, toAppError } from '../../../shared/errors.ts';
-import { copyFiles, digestOf, type CopyLimits } from './snapshot-copy.ts';
-import { walkTree } from './snapshot-walk.ts';
+import { digestOf } from '../../../shared/source/tree-digest.ts';
+import { walkTree } from '../../../shared/source/tree-walk.ts';
+import { copyFiles, type CopyLimits } from './snapshot-copy.ts';
 
 export interface SnapshotLimits extends CopyLimits {
   readonly maxFiles: number;

@@ -1,0 +1,171 @@
+/** Packs a tree as tar.gz: sorted, without times and owners, so that the same tree is the same archive wherever it is packed. */
+import { createHash } from 'node:crypto';
+import { constants, createWriteStream } from 'node:fs';
+import { open } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { createGzip } from 'node:zlib';
+import type { Excludes } from './dockerignore.ts';
+import { overMaxBytes, sourceInvalid, type SourceLimits } from './limits.ts';
+import { blockBytes, encodeHeader, padding } from './tar-header.ts';
+import { isExecutable } from './tree-digest.ts';
+import { walkTree, type TreeFile, type TreeListing } from './tree-walk.ts';
+
+const chunkBytes = 64 * 1024;
+
+export interface PackProgress {
+  readonly files: number;
+  /** Of their contents. */
+  readonly bytes: number;
+}
+
+export interface PackedFolder {
+  /** SHA-256 of the archive, hex: its name for `sources.begin`. */
+  readonly archive: string;
+  /** Of the archive. */
+  readonly bytes: number;
+  readonly files: number;
+  readonly treeBytes: number;
+}
+
+/** The archive as a stream. It fails with what goes wrong: AppError source_invalid, AbortError, errors of the file system. */
+export function packTree(options: {
+  readonly root: string;
+  readonly listing: TreeListing;
+  /** Contents by path; each replaces the file of its path. */
+  readonly extraFiles?: Readonly<Record<string, string>>;
+  readonly signal: AbortSignal;
+  readonly onProgress?: (done: PackProgress) => void;
+  readonly maxBytes?: number;
+}): Readable {
+  const gzip = createGzip();
+  const tar = Readable.from(tarOf(options), { objectMode: false, highWaterMark: chunkBytes });
+  // Its failure is told by the stream that is returned, which it destroys.
+  pipeline(tar, gzip, { signal: options.signal }).catch(() => undefined);
+  return gzip;
+}
+
+/**
+ * Packs a folder into a file that is not there yet.
+ * @throws AppError source_invalid; the signal's reason; errors of the file system.
+ */
+export async function packFolder(options: {
+  readonly root: string;
+  readonly excludes?: Excludes;
+  readonly file: string;
+  readonly limits: SourceLimits;
+  readonly signal: AbortSignal;
+  readonly onProgress?: (done: PackProgress) => void;
+}): Promise<PackedFolder> {
+  const { root, file, limits, signal } = options;
+  const listing = await walkTree({ ...options, limits });
+  const hash = createHash('sha256');
+  let bytes = 0;
+  let done: PackProgress = { files: 0, bytes: 0 };
+  const onProgress = (now: PackProgress): void => {
+    done = now;
+    options.onProgress?.(now);
+  };
+  await pipeline(
+    Readable.from(tarOf({ root, listing, signal, onProgress, maxBytes: limits.maxBytes }), {
+      objectMode: false,
+      highWaterMark: chunkBytes,
+    }),
+    createGzip(),
+    async function* (archive: AsyncIterable<Buffer>) {
+      for await (const chunk of archive) {
+        hash.update(chunk);
+        bytes += chunk.length;
+        yield chunk;
+      }
+    },
+    createWriteStream(file, { flags: 'wx', mode: 0o600 }),
+    { signal },
+  ).catch((error: unknown) => {
+    signal.throwIfAborted();
+    throw error;
+  });
+  return { archive: hash.digest('hex'), bytes, files: done.files, treeBytes: done.bytes };
+}
+
+type Entry =
+  | { readonly kind: 'folder' | 'extra'; readonly path: string }
+  | { readonly kind: 'file'; readonly path: string; readonly file: TreeFile }
+  | { readonly kind: 'link'; readonly path: string; readonly target: string };
+
+async function* tarOf(options: Parameters<typeof packTree>[0]): AsyncGenerator<Buffer> {
+  const { root, listing, extraFiles = {}, signal, onProgress, maxBytes = Number.POSITIVE_INFINITY } = options;
+  let bytes = 0;
+  let files = 0;
+  for (const entry of entriesOf(listing, extraFiles)) {
+    signal.throwIfAborted();
+    switch (entry.kind) {
+      case 'folder':
+        yield encodeHeader({ name: `${entry.path}/`, mode: 0o755, size: 0, type: '5', linkName: '' });
+        break;
+      case 'link':
+        yield encodeHeader({ name: entry.path, mode: 0o777, size: 0, type: '2', linkName: entry.target });
+        break;
+      case 'extra': {
+        const data = Buffer.from(extraFiles[entry.path] ?? '');
+        yield encodeHeader({ name: entry.path, mode: 0o644, size: data.length, type: '0', linkName: '' });
+        yield Buffer.concat([data, Buffer.alloc(padding(data.length))]);
+        break;
+      }
+      case 'file':
+        for await (const chunk of fileEntry(root, entry.file)) {
+          signal.throwIfAborted();
+          yield chunk.bytes;
+          bytes += chunk.contentBytes;
+          if (bytes > maxBytes) throw overMaxBytes(maxBytes);
+        }
+        files += 1;
+        onProgress?.({ files, bytes });
+        break;
+    }
+  }
+  yield Buffer.alloc(2 * blockBytes);
+}
+
+async function* fileEntry(root: string, file: TreeFile): AsyncGenerator<{ bytes: Buffer; contentBytes: number }> {
+  const changed = (): Error => sourceInvalid(file.path, 'changed while it was read; try again');
+  // What was a file when it was listed may be a link or a pipe now: neither is followed or waited for.
+  const from = await open(join(root, file.path), constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+  try {
+    const stat = await from.stat();
+    if (!stat.isFile()) throw changed();
+    const mode = isExecutable(file.mode) ? 0o755 : 0o644;
+    yield {
+      bytes: encodeHeader({ name: file.path, mode, size: stat.size, type: '0', linkName: '' }),
+      contentBytes: 0,
+    };
+    for (let left = stat.size; left > 0;) {
+      const { bytesRead, buffer } = await from.read(Buffer.allocUnsafe(Math.min(left, chunkBytes)));
+      if (bytesRead === 0) throw changed();
+      left -= bytesRead;
+      yield { bytes: buffer.subarray(0, bytesRead), contentBytes: bytesRead };
+    }
+    yield { bytes: Buffer.alloc(padding(stat.size)), contentBytes: 0 };
+  } finally {
+    await from.close();
+  }
+}
+
+/** Sorted by path, so that folders come before what is in them. */
+function entriesOf(listing: TreeListing, extraFiles: Readonly<Record<string, string>>): Entry[] {
+  const extra = new Set(Object.keys(extraFiles));
+  const folders = new Set(listing.folders);
+  for (const path of extra) {
+    for (let end = path.indexOf('/'); end > 0; end = path.indexOf('/', end + 1)) folders.add(path.slice(0, end));
+  }
+  const entries: Entry[] = [
+    ...[...folders].map((path) => ({ kind: 'folder', path }) as const),
+    ...[...extra].map((path) => ({ kind: 'extra', path }) as const),
+    ...listing.links.filter(({ path }) => !extra.has(path)).map((link) => ({ kind: 'link', ...link }) as const),
+    ...listing.files
+      .filter(({ path }) => !extra.has(path))
+      .map((file) => ({ kind: 'file', path: file.path, file }) as const),
+  ];
+  return entries.sort((a, b) => (a.path < b.path ? -1 : 1));
+}
