@@ -27,12 +27,13 @@ export async function adoptBuilds(
 ): Promise<Adopted> {
   const { builder, store, records, log, leads } = deps;
   // Neither is worth an agent that does not lead: builds that are not known of end by their deadline.
-  const [tags, rows] = await Promise.all([
-    orNone(() => builder.underWay(signal), 'which builds are under way could not be asked', deps, signal),
-    orNone(() => store.unfinished(), 'the rows of builds could not be read', deps, signal),
+  const [tags = [], rows] = await Promise.all([
+    orNothing(() => builder.underWay(signal), 'which builds are under way could not be asked', deps, signal),
+    orNothing(() => store.unfinished(), 'the rows of builds could not be read', deps, signal),
   ]);
-  const byTag = new Map(rows.map((row) => [row.tag, row]));
-  const wanted = wantedTags(runs, rows);
+  const byTag = new Map(rows?.map((row) => [row.tag, row]));
+  // Without the rows nobody knows what is wanted: then all is.
+  const wanted = rows === undefined ? new Set(tags) : wantedTags(runs, rows);
   const adopted: Adopted = new Map();
   for (const tag of tags) {
     const row = byTag.get(tag);
@@ -63,18 +64,18 @@ function wantedTags(runs: readonly VersionRun[], rows: readonly BuildRecord[]): 
   return new Set([...known, ...asked.map(({ tag }) => tag)]);
 }
 
-async function orNone<T>(
+async function orNothing<T>(
   read: () => Promise<readonly T[]>,
   what: string,
   { log }: Pick<AdoptionDeps, 'log'>,
   signal: AbortSignal,
-): Promise<readonly T[]> {
+): Promise<readonly T[] | undefined> {
   try {
     return await read();
   } catch (error) {
     signal.throwIfAborted();
     log.warn({ err: toAppError(error) }, what);
-    return [];
+    return undefined;
   }
 }
 
@@ -86,12 +87,13 @@ interface CorrectionDeps {
   readonly records: Pick<BuildRecords, 'save'>;
   /** This agent builds it: the row is as it should be. */
   readonly isOurs: (tag: string) => boolean;
+  readonly onEnded: (tag: string) => void;
   readonly log: Log;
 }
 
 /** Rows of builds that nobody follows: they have ended, well or not, or they go on. @throws AppError, to be tried again. */
 export async function correctRows(deps: CorrectionDeps, signal: AbortSignal): Promise<void> {
-  const { repository, builder, registry, store, records, isOurs, log } = deps;
+  const { repository, builder, registry, store, records, isOurs, onEnded, log } = deps;
   const rows = (await store.unfinished()).filter(({ tag }) => !isOurs(tag));
   if (rows.length === 0) return;
   const underWay = new Set(await builder.underWay(signal));
@@ -100,6 +102,7 @@ export async function correctRows(deps: CorrectionDeps, signal: AbortSignal): Pr
     const imageDigest = await registry.exists(`${repository}:${row.tag}`, signal);
     signal.throwIfAborted();
     if (isOurs(row.tag)) continue; // asked for meanwhile
+    onEnded(row.tag);
     const ended = ending(row, imageDigest);
     records.save({ ...row, ...ended, endedAt: new Date().toISOString() });
     log.info(

@@ -122,6 +122,14 @@ test('a new leader joins a build that is wanted and cancels the others', async (
   other.leave();
 });
 
+test('a new leader that cannot read the rows cancels nothing', async (t) => {
+  const g = await ground(t, { leads: false });
+  g.builder.underWayTags = ['e'.repeat(40)];
+  g.store.unfinished = () => Promise.reject(new AppError('store_unavailable', 'Postgres is away'));
+  await g.images.adopt([], never);
+  assert.deepEqual(g.builder.cancelled, []);
+});
+
 test('rows of builds that ended while nobody led are corrected', async (t) => {
   const old = await ground(t);
   old.ask(runOf('a', 1, 'c1'));

@@ -45,14 +45,9 @@ interface ImagesDeps {
   readonly log: Log;
 }
 
-export interface BuiltImages extends Images {
-  readonly running: number;
-  readonly queued: number;
-}
-
 const maxPrunedByHand = 10_000;
 
-export function createImages(deps: ImagesDeps): BuiltImages {
+export function createImages(deps: ImagesDeps): Images {
   const { repository, registry, sources, presets, builder, store, limits, clock, log } = deps;
   const { retryMs } = limits;
   const gate = new RegistryGate(clock);
@@ -69,7 +64,19 @@ export function createImages(deps: ImagesDeps): BuiltImages {
   });
   const upkeep = createUpkeep({
     correct: (signal) =>
-      correctRows({ repository, builder, registry, store, records, isOurs: (tag) => builds.has(tag), log }, signal),
+      correctRows(
+        {
+          repository,
+          builder,
+          registry,
+          store,
+          records,
+          isOurs: (tag) => builds.has(tag),
+          onEnded: (tag) => void adopted.delete(tag),
+          log,
+        },
+        signal,
+      ),
     prune: (options, signal) => images.prune({ ...options, keep: limits.keepVersions }, signal),
     forget: (days) => store.forget(days),
     clock,
@@ -181,6 +188,16 @@ export function createImages(deps: ImagesDeps): BuiltImages {
     }
   }
 
+  function letGo(): void {
+    lead += 1;
+    leads = false;
+    adopted = new Map();
+    upkeep.stop();
+    const reason = new AppError('not_leader', 'this agent does not lead any more');
+    for (const build of builds.values()) build.work.abort(reason);
+    records.drop();
+  }
+
   /** Those that are being built, newest first. */
   function underWayOf(app?: string, version?: number): BuildRecord[] {
     const found = [...builds.values()].filter((build) => app === undefined || build.wasAskedBy(app, version));
@@ -206,15 +223,7 @@ export function createImages(deps: ImagesDeps): BuiltImages {
       upkeep.start();
     },
 
-    letGo() {
-      lead += 1;
-      leads = false;
-      adopted = new Map();
-      upkeep.stop();
-      const reason = new AppError('not_leader', 'this agent does not lead any more');
-      for (const build of builds.values()) build.work.abort(reason);
-      records.drop();
-    },
+    letGo,
 
     async builds({ app, limit }) {
       const stored = await store.list({ app, limit });
@@ -251,7 +260,7 @@ export function createImages(deps: ImagesDeps): BuiltImages {
       images.prune({ keep, dryRun, actor, maxImages: maxPrunedByHand }, signal),
 
     async close() {
-      this.letGo();
+      letGo();
       await Promise.all([...builds.values()].map(({ work }) => work.settled));
       await upkeep.idle();
       await records.close();

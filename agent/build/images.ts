@@ -16,6 +16,9 @@ export interface Images {
   ensure(run: VersionRun, options: PrepareOptions): Promise<BuiltImage>;
   /** `host[:port]/project/app`, what digests of built images are appended to. */
   readonly repository: string;
+  /** Builds that have their turn, and that wait for it. */
+  readonly running: number;
+  readonly queued: number;
   /** This agent leads: builds that an agent before it began and that none of these versions wants are cancelled. */
   adopt(runs: readonly VersionRun[], signal: AbortSignal): Promise<void>;
   /** The lead is lost or the agent stops: nothing is cancelled or begun any more. */

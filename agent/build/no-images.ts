@@ -2,9 +2,12 @@
 import { AppError } from '../../shared/errors.ts';
 import type { Images } from './images.ts';
 
-export function createNoImages(): Images {
+/** @param repository where images were built before: versions that have one still run it. */
+export function createNoImages(repository = ''): Images {
   return {
-    repository: '',
+    repository,
+    running: 0,
+    queued: 0,
     ensure: () =>
       Promise.reject(
         new AppError(

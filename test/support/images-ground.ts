@@ -119,13 +119,17 @@ export interface GroundOptions {
   readonly maxQueued?: number;
   readonly retryMs?: number;
   readonly leads?: boolean;
+  /** Rows in memory, unless a test gives a store on Postgres. */
+  readonly rows?: BuildStore;
+  /** What the registry has: two agents share it. */
+  readonly pushed?: Map<string, string>;
 }
 
 export async function ground(t: TestContext, options: GroundOptions = {}) {
   const { maxRunning = 2, maxQueued = 100, retryMs = 10_000, leads = true } = options;
   const clock = createManualClock();
   /** Digests by tag. */
-  const pushed = new Map<string, string>();
+  const pushed = options.pushed ?? new Map<string, string>();
   const deleted: string[] = [];
   const registry = {
     error: undefined as AppError | undefined,
@@ -169,7 +173,7 @@ export async function ground(t: TestContext, options: GroundOptions = {}) {
       files: async (name) => ({ dockerfile: `FROM ${name}\n`, files: { 'conf/of-preset': 'x' } }),
     },
     builder,
-    store,
+    store: options.rows ?? store,
     limits: { maxRunning, maxQueued, retryMs, keepVersions: 2 },
     args: { HTTPS_PROXY: 'http://proxy.example' },
     onEnded: (state) => void ended.push(state),
