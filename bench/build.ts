@@ -76,13 +76,23 @@ async function startHoldfast(
 ): Promise<(number: number, files: Files) => Promise<Omit<Round, 'buildahMs'>>> {
   const { signal } = bench;
   const release = new Release(namespace);
-  const git = await startGitServer({ address: await hostAddress() });
+  const login = { username: 'bench', password: 'password-of-the-bench' };
+  const git = await startGitServer({ address: await hostAddress(), login });
   bench.after(() => git.close());
   await kubectl('create', 'namespace', namespace);
   bench.after(() => release.uninstall().catch(() => removeNamespaces(namespace, release.appsNamespace)));
   const ca = join(bench.folder, 'ca.crt');
   await writeFile(ca, git.ca);
-  await kubectl('create', 'secret', 'generic', 'git', '-n', namespace, `--from-file=ca.crt=${ca}`);
+  await kubectl(
+    'create',
+    'secret',
+    'generic',
+    'git',
+    '-n',
+    namespace,
+    `--from-file=ca.crt=${ca}`,
+    `--from-literal=password=${login.password}`,
+  );
   await release.install(
     'registry.enabled=false',
     `externalRegistry.url=${registryHost()}`,
@@ -90,6 +100,8 @@ async function startHoldfast(
     'git.credentials[0].name=bench',
     `git.credentials[0].hosts[0]=${git.host}`,
     'git.credentials[0].existingSecret=git',
+    'git.credentials[0].caKey=ca.crt',
+    `git.credentials[0].username=${login.username}`,
     `builder.registryMirrors[0]=${registryHost()}`,
     `builder.insecureRegistries[0]=${registryHost()}`,
   );

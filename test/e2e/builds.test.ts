@@ -61,7 +61,7 @@ before(async () => {
   closing.push(() => rm(folder, { recursive: true }));
   const { ca, cert, key } = await certificates(folder, [registry, 'localhost']);
   await secret('registry-tls', { 'tls.crt': cert, 'tls.key': key, 'ca.crt': ca });
-  await secret('git-test', { username: login.username, password: login.password, 'ca.crt': git.ca });
+  await secret('git-test', { password: login.password, 'ca.crt': git.ca });
   closing.push(await mirrorOnNode(`${registry}:5000`, nodePort, ca));
 
   await release.install(
@@ -70,12 +70,14 @@ before(async () => {
     'git.credentials[0].name=test',
     `git.credentials[0].hosts[0]=${git.host}`,
     'git.credentials[0].existingSecret=git-test',
+    `git.credentials[0].username=${login.username}`,
+    'git.credentials[0].caKey=ca.crt',
     // Base images come from the registry of the cluster, packages through this machine.
     `builder.registryMirrors[0]=${registryHost()}`,
     `builder.insecureRegistries[0]=${registryHost()}`,
     `builder.args.HTTPS_PROXY=${proxy.url}`,
     `builder.args.HTTP_PROXY=${proxy.url}`,
-    'builder.memory=768Mi',
+    'builder.resources.memory=768Mi',
   );
 });
 after(async () => {
