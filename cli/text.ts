@@ -47,3 +47,8 @@ export function seconds(ms: number | null | undefined): string {
 export function shortTag(tag: string): string {
   return tag.slice(0, 12);
 }
+
+/** `12.3 MiB`. */
+export function mebibytes(bytes: number): string {
+  return `${(bytes / 1024 ** 2).toFixed(1)} MiB`;
+}

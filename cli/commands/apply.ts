@@ -68,7 +68,7 @@ async function tellUnpinned(session: Session, apps: readonly AppSpec[], changes:
   }
 }
 
-function changeText({ app, action, version, fields }: Change, dryRun: boolean): string {
+export function changeText({ app, action, version, fields }: Change, dryRun: boolean): string {
   if (action === 'unchanged') return `${app}: unchanged, version ${version}`;
   const verb = action === 'create' ? 'created' : 'updated';
   const head = `${app}: ${dryRun ? `would be ${verb}` : verb}, version ${version}`;

@@ -25,6 +25,11 @@ export async function readDockerignore(root: string, keep: readonly string[] = [
     throw error;
   });
   if (text.length > maxBytes) throw sourceInvalid('.dockerignore', `is larger than ${maxBytes} bytes`);
+  return parseDockerignore(text, keep);
+}
+
+/** The same of a text. */
+export function parseDockerignore(text: string, keep: readonly string[] = []): Excludes {
   const patterns = text.replace(/^\uFEFF/, '').split(/\r?\n/);
   const rules = dockerignore.default({ ignorecase: false }).add(patterns);
   const kept = new Set([...alwaysKept, ...keep]);

@@ -1,0 +1,37 @@
+/** How far something is, for whoever waits: one line that is written over on a terminal, a line now and then elsewhere. */
+import type { Clock } from '../shared/clock.ts';
+import type { CliContext } from './context.ts';
+import { mebibytes } from './text.ts';
+
+export interface TransferProgress {
+  update(doneBytes: number, totalBytes: number): void;
+  /** Leaves the line. */
+  end(): void;
+}
+
+const terminalPauseMs = 100;
+const linePauseMs = 10_000;
+
+/** @param verb `Packed`, `Sent`. */
+export function transferProgress(verb: string, output: CliContext['stderr'], clock: Clock): TransferProgress {
+  const isTerminal = output.isTTY === true;
+  const pauseMs = isTerminal ? terminalPauseMs : linePauseMs;
+  let shownAtMs = isTerminal ? -Infinity : clock.nowMs();
+  let width = 0;
+  return {
+    update(doneBytes, totalBytes) {
+      const isLast = doneBytes >= totalBytes;
+      if (!isLast && clock.nowMs() - shownAtMs < pauseMs) return;
+      // Elsewhere the result says that it is done.
+      if (isLast && !isTerminal) return;
+      shownAtMs = clock.nowMs();
+      const percent = Math.floor((doneBytes / Math.max(1, totalBytes)) * 100);
+      const text = `${verb} ${mebibytes(doneBytes)} of ${mebibytes(totalBytes)} (${percent} %)`;
+      output.write(isTerminal ? `\r${text.padEnd(width)}` : `${text}\n`);
+      width = text.length;
+    },
+    end() {
+      if (isTerminal && width > 0) output.write('\n');
+    },
+  };
+}
