@@ -299,6 +299,27 @@ test('lines are followed to the end of the build, by every version that wants it
   );
 });
 
+test('who follows a version whose source is still being fetched gets the build that comes of it', async (t) => {
+  const g = await ground(t);
+  const gate = Promise.withResolvers<void>();
+  g.sources.resolve = async () => {
+    await gate.promise;
+    return 'git:1';
+  };
+  const run = runOf('a', 1, 'c1');
+  const asked = g.ask({ ...run, pin: { ...run.pin, sourceDigest: null } });
+  const lines: string[] = [];
+  const query = { app: 'a', tail: 10, follow: true };
+  const followed = g.images.logs(query, async ({ line }) => void lines.push(line), never);
+  gate.resolve();
+  const build = await g.builder.begun(1);
+  build.options.onLine('one');
+  build.finish();
+  await asked.result;
+  assert.equal((await followed).state, 'succeeded');
+  assert.ok(lines.includes('one'));
+});
+
 test('the builder gets the arguments of every build and of the app, and its secrets apart', async (t) => {
   const g = await ground(t);
   g.ask(runOf('a', 1, 'c1', { build: { args: { A: '1' }, target: 'final' }, build_secrets: { TOKEN: 'x' } }));

@@ -82,6 +82,8 @@ export function createImages(deps: ImagesDeps): Images {
     clock,
     log,
   });
+  /** Versions whose image is asked for, until it is known whether it is to be built. */
+  const asking = new Set<{ readonly app: string; readonly version: number; readonly decided: Promise<void> }>();
   /** Grows with each lead and each loss of it. */
   let lead = 0;
   let leads = false;
@@ -157,6 +159,18 @@ export function createImages(deps: ImagesDeps): Images {
   }
 
   async function ensure(run: VersionRun, options: PrepareOptions): Promise<BuiltImage> {
+    const { promise: decided, resolve: decide } = Promise.withResolvers<void>();
+    const asked = { app: run.app, version: run.version, decided };
+    asking.add(asked);
+    try {
+      return await find(run, options, decide);
+    } finally {
+      asking.delete(asked);
+      decide();
+    }
+  }
+
+  async function find(run: VersionRun, options: PrepareOptions, onDecided: () => void): Promise<BuiltImage> {
     const { signal, onPhase } = options;
     const { app, version } = run;
     signal.throwIfAborted();
@@ -176,6 +190,7 @@ export function createImages(deps: ImagesDeps): Images {
         continue;
       }
       build.asked(run);
+      build.decided.then(onDecided, onDecided);
       records.want(app, version, tag);
       try {
         const imageDigest = await build.work.join({ signal, onPhase });
@@ -235,6 +250,12 @@ export function createImages(deps: ImagesDeps): Images {
     },
 
     async logs({ app, version, tail, follow }, emit, signal) {
+      // Who follows means the build that is about to begin, not the one before.
+      const open = follow ? [...asking] : [];
+      for (const one of open) {
+        const isIt = one.app === app && (version === undefined || one.version === version);
+        if (isIt) await settledOrAborted(one.decided, signal);
+      }
       const [newest] = underWayOf(app, version);
       const build = newest && builds.get(newest.tag);
       if (newest && build) {

@@ -64,10 +64,13 @@ export class ImageBuild {
   readonly log = new BuildLog();
   /** Resolves to the digest. */
   readonly work: SharedWork<string>;
+  /** Resolves when it is known whether there is something to build. */
+  readonly decided: Promise<void>;
   readonly #deps: ImageBuildDeps;
   readonly #order: ImageOrder;
   /** Every app and version that has asked, whether it still waits or not. */
   readonly #askers = new Set<string>();
+  readonly #decide: () => void;
   #record: BuildRecord | undefined;
   /** The builder may be at it. */
   #begun: boolean;
@@ -78,6 +81,9 @@ export class ImageBuild {
     this.#order = order;
     this.tag = order.tag;
     this.#begun = order.underWay;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.decided = promise;
+    this.#decide = resolve;
     this.work = new SharedWork(() => this.#make());
   }
 
@@ -116,6 +122,7 @@ export class ImageBuild {
     } finally {
       stopSaving();
       this.log.end();
+      this.#decide();
       this.#deps.onSettled(this);
     }
   }
@@ -238,6 +245,7 @@ export class ImageBuild {
       endedAt: null,
     };
     this.#save({});
+    this.#decide();
   }
 
   #save(change: Partial<BuildRecord>): void {
