@@ -182,6 +182,8 @@ export function createImages(deps: ImagesDeps): Images {
       inPhase('source', () => identify(run, signal)),
     );
     for (;;) {
+      // Whoever begins a build waits for it: what nobody waits for would not be ended by the last who leaves.
+      signal.throwIfAborted();
       // The failure of who lost the lead is nobody's failure: the caller ends with the lead.
       if (!leads) throw await abortOf(signal);
       const build = buildOf(tag, run, sourceDigest);

@@ -147,7 +147,7 @@ export class ImageBuild {
   }
 
   async #build(): Promise<string> {
-    const { sources, presets, builder, args } = this.#deps;
+    const { sources, presets, builder, args, log } = this.#deps;
     const { app, version, spec } = this.#order.run;
     const { signal } = this.work;
     this.#turnMs ??= this.#deps.clock.nowMs();
@@ -158,6 +158,7 @@ export class ImageBuild {
       signal.throwIfAborted();
       this.#save({ state: 'running', startedAt: this.#record?.startedAt ?? now() });
       this.#tell('build', `builds with ${builder.kind}, by ${recipe.title}`);
+      log.info({ tag: this.tag, app, version, builder: builder.kind, by: recipe.title }, 'a build begins');
       this.#begun = true;
       const digest = await builder.build(
         {
