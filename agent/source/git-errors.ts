@@ -1,0 +1,59 @@
+/** What git says on its standard error, as an error of ours. The words are git's, ssh's and curl's, in the C locale. */
+import { AppError, type ErrorCode } from '../../shared/errors.ts';
+
+const maxMessageChars = 600;
+
+const rules: readonly (readonly [ErrorCode, RegExp])[] = [
+  [
+    'source_denied',
+    /Authentication failed|could not read (Username|Password)|Permission denied|Host key verification failed|REMOTE HOST IDENTIFICATION|No ED25519 host key|access denied|returned error: 40[137]|HTTP Basic: Access denied|dubious ownership|terminal prompts disabled/i,
+  ],
+  ['source_denied', /certificate|SSL|TLS/],
+  [
+    'source_not_found',
+    /repository .*not found|not found in upstream|does not appear to be a git repository|returned error: 404|(could not|couldn't) find remote ref|not our ref|unadvertised object|no such remote ref|project you were looking for could not be found/i,
+  ],
+  ['source_invalid', /transport '.*' not allowed|protocol .* is not supported|Unable to find remote helper/i],
+];
+
+/**
+ * @param what was to be done, as in "could not …".
+ * @param otherwise where git says nothing that is known here.
+ */
+export function gitError(
+  what: string,
+  stderr: string,
+  secrets: readonly string[],
+  otherwise: ErrorCode = 'source_unavailable',
+): AppError {
+  const [code] = rules.find(([, pattern]) => pattern.test(stderr)) ?? [otherwise];
+  return new AppError(code, `could not ${what}: ${gist(stderr, secrets)}`, { phase: 'source' });
+}
+
+/** A server that gives out only what its refs point to. */
+export function refusesCommits(stderr: string): boolean {
+  return /not our ref|unadvertised object|does not allow request/i.test(stderr);
+}
+
+/** The lines that tell something, without what must not be told. */
+function gist(stderr: string, secrets: readonly string[]): string {
+  // After a screen of warnings.
+  if (stderr.includes('Host key verification failed'))
+    return 'Host key verification failed: known_hosts_file of the git_auth has no such key for this host';
+  let text = stderr;
+  for (const secret of secrets) {
+    if (secret.length < 4) continue;
+    for (const form of [secret, encodeURIComponent(secret)]) text = text.replaceAll(form, '***');
+  }
+  const lines = text
+    .replace(/\/\/[^/\s@]*@/g, '//')
+    .split(/[\r\n]+/)
+    .map((line) => line.replace(/\p{Cc}/gu, ' ').trim())
+    .filter(
+      (line) =>
+        line !== '' && !/^(hint:|@@@|warning: redirecting|and the repository exists|Please make sure)/i.test(line),
+    );
+  const message = [...new Set(lines)].join('; ');
+  if (message === '') return 'git ended without a word';
+  return message.length > maxMessageChars ? `${message.slice(0, maxMessageChars)}…` : message;
+}

@@ -1,0 +1,42 @@
+/** Looks through the listing of a tree before anything of it is written, so that what is too large is known at once. */
+import { overMaxBytes, overMaxFiles, type SourceLimits } from '../../shared/source/limits.ts';
+import { gitError } from './git-errors.ts';
+import type { GitProgram } from './git-program.ts';
+
+/** @throws AppError source_invalid over a bound; the signal's reason. */
+export async function checkListing(
+  program: GitProgram,
+  repository: string,
+  tree: string,
+  limits: SourceLimits,
+  signal: AbortSignal,
+): Promise<void> {
+  const enough = new AbortController();
+  const { stdout, ended } = program.start(['-C', repository, 'ls-tree', '-r', '-t', '-l', '-z', tree], {
+    signal: AbortSignal.any([signal, enough.signal]),
+  });
+  let entries = 0;
+  let bytes = 0;
+  let rest = '';
+  try {
+    for await (const chunk of stdout.setEncoding('latin1') as AsyncIterable<string>) {
+      const lines = (rest + chunk).split('\0');
+      rest = lines.pop() ?? '';
+      for (const line of lines) {
+        // <mode> <type> <object> <size>\t<path>; folders have no size.
+        const size = Number(/^\d+ \w+ \w+ +(\d+)\t/.exec(line)?.[1] ?? 0);
+        bytes += size;
+        entries += 1;
+      }
+      if (entries > limits.maxFiles) throw overMaxFiles(limits.maxFiles);
+      if (bytes > limits.maxBytes) throw overMaxBytes(limits.maxBytes);
+    }
+    const { code, stderr } = await ended;
+    if (code !== 0) throw gitError('read the commit', stderr, []);
+  } catch (error) {
+    enough.abort(error);
+    await ended.catch(() => undefined);
+    signal.throwIfAborted();
+    throw error;
+  }
+}

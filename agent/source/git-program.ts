@@ -1,0 +1,160 @@
+/** Runs the `git` program: without the user's and the machine's configuration, in a process group that ends with the signal. */
+import { spawn } from 'node:child_process';
+import { PassThrough, type Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { AppError } from '../../shared/errors.ts';
+
+export interface GitEnd {
+  readonly code: number;
+  /** Its last 16 KiB. */
+  readonly stderr: string;
+}
+
+export interface GitProcess {
+  readonly stdout: Readable;
+  /** Resolves when it and all its output have ended. @throws AppError source_unsupported where there is no git; the signal's reason. */
+  readonly ended: Promise<GitEnd>;
+}
+
+export interface GitOptions {
+  readonly env?: Readonly<Record<string, string>>;
+  readonly config?: readonly (readonly [key: string, value: string])[];
+  /** The one protocol that it may speak. */
+  readonly protocol?: string;
+  readonly signal: AbortSignal;
+}
+
+export interface GitProgram {
+  start(args: readonly string[], options: GitOptions): GitProcess;
+  /** Its whole output. @throws as `ended`, and AppError source_invalid where that is over 4 MiB. */
+  run(args: readonly string[], options: GitOptions): Promise<GitEnd & { readonly stdout: string }>;
+}
+
+const maxStderrBytes = 16 * 1024;
+const maxStdoutBytes = 4 * 1024 ** 2;
+/** Of the agent's environment: how to reach servers and whom to trust. */
+const inherited = ['PATH', 'TMPDIR', 'SSL_CERT_FILE', 'SSL_CERT_DIR', 'GIT_EXEC_PATH'].concat(
+  ['http_proxy', 'https_proxy', 'all_proxy', 'no_proxy'].flatMap((name) => [name, name.toUpperCase()]),
+);
+/** No hooks, helpers, submodules or background work, and bounded memory: the repository is a stranger's. */
+const config: readonly (readonly [string, string])[] = [
+  ['core.hooksPath', '/dev/null'],
+  ['core.attributesFile', '/dev/null'],
+  ['core.fsmonitor', 'false'],
+  ['gc.auto', '0'],
+  ['maintenance.auto', 'false'],
+  ['fetch.unpackLimit', '1'],
+  ['fetch.recurseSubmodules', 'false'],
+  ['transfer.bundleURI', 'false'],
+  ['pack.threads', '1'],
+  ['core.bigFileThreshold', '8m'],
+  ['core.deltaBaseCacheLimit', '16m'],
+  ['core.packedGitWindowSize', '16m'],
+  ['core.packedGitLimit', '64m'],
+  ['protocol.version', '2'],
+  ['http.followRedirects', 'initial'],
+  ['http.lowSpeedLimit', '1000'],
+  ['http.lowSpeedTime', '30'],
+];
+
+export function createGitProgram(deps: {
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** An empty folder, where git and ssh look for what a user has. */
+  readonly home: string;
+  readonly program?: string;
+}): GitProgram {
+  const { home, program = 'git' } = deps;
+  const base: Record<string, string> = {};
+  for (const name of inherited) {
+    const value = deps.env[name];
+    if (value !== undefined) base[name] = value;
+  }
+
+  function start(args: readonly string[], options: GitOptions): GitProcess {
+    const { signal } = options;
+    signal.throwIfAborted();
+    const child = spawn(program, args, {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      // A group of its own, so that its helpers (ssh, git-remote-https, index-pack) end with it.
+      detached: true,
+      cwd: home,
+      env: {
+        ...base,
+        HOME: home,
+        LC_ALL: 'C',
+        GIT_CONFIG_NOSYSTEM: '1',
+        GIT_CONFIG_GLOBAL: '/dev/null',
+        GIT_ATTR_NOSYSTEM: '1',
+        GIT_TERMINAL_PROMPT: '0',
+        GIT_ASKPASS: 'false',
+        SSH_ASKPASS: 'false',
+        GIT_LFS_SKIP_SMUDGE: '1',
+        // None by default: also what a server leads to is held to it.
+        GIT_ALLOW_PROTOCOL: options.protocol ?? 'none',
+        ...configEnv([...config, ...(options.config ?? [])]),
+        ...options.env,
+      },
+    });
+    // Read from the beginning: Node throws away what nobody reads when the process exits.
+    const stdout = new PassThrough();
+    pipeline(child.stdout, stdout).catch(() => undefined);
+    const kill = (): void => {
+      stdout.destroy();
+      if (child.pid === undefined) return;
+      try {
+        process.kill(-child.pid, 'SIGKILL');
+      } catch {
+        // It has ended.
+      }
+    };
+    let stderr = '';
+    child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr = (stderr + text).slice(-maxStderrBytes)));
+    const { promise, resolve, reject } = Promise.withResolvers<GitEnd>();
+    signal.addEventListener('abort', kill, { once: true });
+    child.on('error', (error) => reject(noGit(program, error)));
+    child.on('close', (code) => {
+      signal.removeEventListener('abort', kill);
+      if (signal.aborted) reject(signal.reason);
+      else resolve({ code: code ?? -1, stderr });
+    });
+    // It may end before anybody waits.
+    promise.catch(() => undefined);
+    return { stdout, ended: promise };
+  }
+
+  return {
+    start,
+    async run(args, options) {
+      const tooMuch = new AbortController();
+      const signal = AbortSignal.any([options.signal, tooMuch.signal]);
+      const { stdout, ended } = start(args, { ...options, signal });
+      const chunks: Buffer[] = [];
+      let bytes = 0;
+      stdout.on('data', (chunk: Buffer) => {
+        bytes += chunk.length;
+        if (bytes <= maxStdoutBytes) chunks.push(chunk);
+        else tooMuch.abort(new AppError('source_invalid', 'the git server says too much', { phase: 'source' }));
+      });
+      const end = await ended;
+      return { ...end, stdout: Buffer.concat(chunks).toString('utf8') };
+    },
+  };
+}
+
+function configEnv(pairs: readonly (readonly [string, string])[]): Record<string, string> {
+  const env: Record<string, string> = { GIT_CONFIG_COUNT: String(pairs.length) };
+  for (const [index, [key, value]] of pairs.entries()) {
+    env[`GIT_CONFIG_KEY_${index}`] = key;
+    env[`GIT_CONFIG_VALUE_${index}`] = value;
+  }
+  return env;
+}
+
+function noGit(program: string, error: NodeJS.ErrnoException): AppError {
+  return error.code === 'ENOENT'
+    ? new AppError('source_unsupported', `git sources need the program ${program}, which this agent does not have`, {
+        phase: 'source',
+        cause: error,
+      })
+    : new AppError('source_unavailable', `git could not be started (${error.code})`, { phase: 'source', cause: error });
+}
