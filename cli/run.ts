@@ -5,11 +5,14 @@ import { release } from '../shared/release.ts';
 import { appCommand } from './commands/app.ts';
 import { appsCommand } from './commands/apps.ts';
 import { applyCommand } from './commands/apply.ts';
+import { builderCommand } from './commands/builder.ts';
 import { buildsCommand } from './commands/builds.ts';
 import { deleteCommand } from './commands/delete.ts';
+import { deployCommand } from './commands/deploy.ts';
 import { ensureCommand } from './commands/ensure.ts';
 import { eventsCommand } from './commands/events.ts';
 import { imagesCommand } from './commands/images.ts';
+import { initCommand } from './commands/init.ts';
 import { logsCommand } from './commands/logs.ts';
 import { rollbackCommand } from './commands/rollback.ts';
 import { startCommand } from './commands/start.ts';
@@ -20,6 +23,8 @@ import { UsageError, exitCodeOf, exitCodes } from './exit-code.ts';
 
 const commands = [
   applyCommand,
+  deployCommand,
+  initCommand,
   appsCommand,
   appCommand,
   versionsCommand,
@@ -32,6 +37,7 @@ const commands = [
   ensureCommand,
   statusCommand,
   startCommand,
+  builderCommand,
 ];
 
 /** Runs one command. @returns the exit code; never rejects. */
@@ -76,7 +82,7 @@ export function buildProgram(
     .addOption(new Option('-o, --output <form>', 'form of the result').choices(['table', 'json']).default('table'))
     .option('--timeout <seconds>', 'time the command may take', timeoutSeconds);
   for (const make of commands) program.addCommand(make(context));
-  for (const command of [program, ...program.commands]) {
+  for (const command of withSubcommands(program)) {
     command
       .exitOverride()
       .configureHelp({ showGlobalOptions: true })
@@ -86,6 +92,10 @@ export function buildProgram(
       });
   }
   return program;
+}
+
+function withSubcommands(command: Command): Command[] {
+  return [command, ...command.commands.flatMap(withSubcommands)];
 }
 
 /** Looked up before the command line is parsed: that may be what fails. */

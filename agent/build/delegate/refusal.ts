@@ -1,0 +1,52 @@
+/** Answers of a builder that are no build, in the codes that `Builder.build` may throw. */
+import type { IncomingMessage } from 'node:http';
+import { z } from 'zod';
+import { AppError, type ErrorCode } from '../../../shared/errors.ts';
+
+const maxBytes = 65_536;
+
+const problem = z.object({ code: z.string().optional(), detail: z.string().max(4_096).optional() });
+
+/** Reads what is left of the answer, within its bound. */
+export async function refusal(url: URL, response: IncomingMessage): Promise<AppError> {
+  const status = response.statusCode ?? 0;
+  const detail = problemIn(await readSome(response))?.detail;
+  const said = `the builder ${url.host} answered ${String(status)}${detail === undefined ? '' : `: ${detail}`}`;
+  const fail = (code: ErrorCode, message: string): AppError => {
+    const seconds = Number(response.headers['retry-after']);
+    const retryAfterMs = seconds > 0 ? seconds * 1_000 : undefined;
+    return new AppError(code, message, { phase: 'build', ...(retryAfterMs === undefined ? {} : { retryAfterMs }) });
+  };
+  switch (status) {
+    case 401:
+      // Not builder_unavailable, which is tried again: no time makes a token right.
+      return fail('config_invalid', `${said}; check builder_auth_token of [builder]`);
+    case 403:
+      return fail('push_denied', said);
+    case 413:
+      return fail('source_invalid', said);
+    case 400:
+    case 422:
+      return fail('config_invalid', said);
+    default:
+      // 503: its queue is full or it drains; 404, 3xx: no builder is there. All may be otherwise in a moment.
+      return fail('builder_unavailable', said);
+  }
+}
+
+function problemIn(text: string): z.output<typeof problem> | undefined {
+  try {
+    return problem.safeParse(JSON.parse(text)).data;
+  } catch {
+    return undefined;
+  }
+}
+
+async function readSome(response: IncomingMessage): Promise<string> {
+  let text = '';
+  for await (const chunk of response.setEncoding('utf8') as AsyncIterable<string>) {
+    text += chunk;
+    if (text.length > maxBytes) break;
+  }
+  return text;
+}

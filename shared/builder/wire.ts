@@ -1,0 +1,90 @@
+/**
+ * What an agent and a `holdfast builder serve` say to each other: POST /builds with a bearer token, multipart/form-data of `meta`
+ * (JSON) and `file` (tar.gz of the context). The answer is one JSON value a line; it ends with a digest or an error.
+ */
+import { z } from 'zod';
+import type { ErrorCode } from '../errors.ts';
+
+export const buildsPath = '/builds';
+export const metaPart = 'meta';
+export const filePart = 'file';
+
+export const maxMetaBytes = 1_048_576;
+/** Of one line of the answer: an error with its last lines of log. */
+export const maxEventBytes = 1_048_576;
+/** Of one line of a build's output, in bytes of UTF-8. */
+export const maxLineBytes = 4_096;
+/** A builder with nothing to tell says that it is there. */
+export const heartbeatMs = 10_000;
+/** After this long without a word the other side is taken for dead. */
+export const silenceMs = 45_000;
+
+const argument = z.record(
+  z.string().regex(/^[A-Za-z_][A-Za-z0-9_]{0,252}$/, 'must be a name of A-Z, a-z, 0-9 and _'),
+  z
+    .string()
+    .max(65_536)
+    .refine((value) => !value.includes('\0'), 'must not hold NUL'),
+);
+
+export const buildMeta = z.strictObject({
+  /** Identity of the image, for logs. */
+  tag: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/),
+  /** Where to push: `host[:port]/path:tag`. Begins with no hyphen, so that no program takes it for an option. */
+  image: z
+    .string()
+    .max(512)
+    .regex(/^[A-Za-z0-9][A-Za-z0-9.-]*(:\d{1,5})?(\/[a-z0-9]+([._-]+[a-z0-9]+)*)+:[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$/),
+  /** Path in the context. */
+  dockerfile: z
+    .string()
+    .min(1)
+    .max(1_024)
+    .refine((path) => !path.includes('\0') && !/^\/|(^|\/)\.\.(\/|$)/.test(path), 'must be a path inside the context'),
+  args: argument.default({}),
+  secretArgs: argument.default({}),
+  target: z
+    .string()
+    .regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/)
+    .optional(),
+  labels: z.record(z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._/-]{0,252}$/), z.string().max(1_024)).default({}),
+});
+
+export type BuildMeta = z.output<typeof buildMeta>;
+
+/** How a build may fail, in the words of the error table. */
+export const buildErrorCodes = [
+  'dockerfile_invalid',
+  'base_image_not_found',
+  'build_failed',
+  'push_denied',
+  'registry_unavailable',
+  'build_out_of_memory',
+  'build_timeout',
+  'builder_unavailable',
+  'source_invalid',
+] as const satisfies readonly ErrorCode[];
+
+const buildFailure = z.object({
+  code: z.enum(buildErrorCodes),
+  message: z.string(),
+  /** The instruction of the Dockerfile. */
+  step: z.string().optional(),
+  exitCode: z.int().optional(),
+  /** The last lines of the output. */
+  logs: z.array(z.string()).optional(),
+});
+
+export type BuildFailure = z.output<typeof buildFailure>;
+
+export const buildEvent = z.union([
+  /** Its place in the queue: 1 is next. */
+  z.object({ queued: z.int().min(1) }),
+  z.object({ phase: z.enum(['building', 'pushing']) }),
+  z.object({ line: z.string() }),
+  z.object({ alive: z.literal(true) }),
+  z.object({ digest: z.string().regex(/^sha256:[0-9a-f]{64}$/) }),
+  z.object({ error: buildFailure }),
+]);
+
+export type BuildEvent = z.output<typeof buildEvent>;
