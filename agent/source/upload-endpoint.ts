@@ -1,0 +1,69 @@
+/** `PUT /sources/<archive>/<part>`: one part of an upload that `sources.begin` has begun. */
+import type { IncomingMessage } from 'node:http';
+import { AppError } from '../../shared/errors.ts';
+import { sendProblem } from '../../shared/problem.ts';
+import type { HttpEndpoint } from '../rpc/endpoint.ts';
+import { partCount, type Upload, type UploadStore } from '../store/upload-store.ts';
+
+/** Each in memory as a whole. */
+const maxPartsAtOnce = 32;
+const pathPattern = /^\/sources\/([0-9a-f]{64})\/(0|[1-9]\d{0,5})$/;
+
+export function createUploadEndpoint({ store }: { readonly store: Pick<UploadStore, 'get' | 'put'> }): HttpEndpoint {
+  let underWay = 0;
+
+  async function take(request: IncomingMessage, archive: string, part: number): Promise<void> {
+    const upload = await store.get(archive);
+    if (upload === undefined)
+      throw new AppError('upload_incomplete', 'no upload of this archive was begun: call sources.begin');
+    const data = await readPart(request, partLength(upload, part));
+    await store.put(archive, part, data);
+  }
+
+  return {
+    path: '/sources',
+    async handle(request, response, admit) {
+      const { name, scopes } = admit();
+      if (!scopes.includes('deploy'))
+        throw new AppError('forbidden', `token ${name} has no scope deploy, which uploads need`);
+      const [, archive = '', part = ''] = pathPattern.exec(request.url ?? '') ?? [];
+      if (archive === '') throw new AppError('method_not_found', 'parts of uploads go to /sources/<archive>/<part>');
+      if (request.method !== 'PUT') {
+        const error = new AppError('invalid_request', 'parts of uploads are PUT');
+        sendProblem(response, error, { status: 405, headers: { Allow: 'PUT', Connection: 'close' } });
+        return;
+      }
+      if (underWay >= maxPartsAtOnce)
+        throw new AppError('too_many_calls', `${underWay} parts are being taken already`, { retryAfterMs: 1_000 });
+      underWay += 1;
+      try {
+        await take(request, archive, Number(part));
+      } finally {
+        underWay -= 1;
+      }
+      response.writeHead(204).end();
+    },
+  };
+}
+
+/** @throws AppError invalid_request */
+function partLength(upload: Upload, part: number): number {
+  if (part >= partCount(upload)) throw new AppError('invalid_request', `the upload has ${partCount(upload)} parts`);
+  return Math.min(upload.partBytes, upload.bytes - part * upload.partBytes);
+}
+
+/** @throws AppError invalid_request unless it has exactly this length. */
+async function readPart(request: IncomingMessage, length: number): Promise<Buffer> {
+  if (request.headers['content-length'] !== String(length))
+    throw new AppError('invalid_request', `this part has ${length} bytes; Content-Length must say so`);
+  const data = Buffer.allocUnsafe(length);
+  let at = 0;
+  try {
+    for await (const chunk of request as AsyncIterable<Buffer>) at += chunk.copy(data, at);
+  } catch (error) {
+    throw new AppError('cancelled', 'the client left', { cause: error });
+  }
+  // Node holds requests to their Content-Length; a shorter one would be an error above.
+  if (at !== length) throw new AppError('invalid_request', `${at} of ${length} bytes came`);
+  return data;
+}

@@ -1,0 +1,154 @@
+/** Archives of `holdfast deploy`, in parts, so that an upload goes on where it was cut and any agent can build it later. */
+import { AppError } from '../../shared/errors.ts';
+import type { Database } from './database.ts';
+
+/** What an archive holds, once it is complete. */
+export interface UploadedTree {
+  /** `sha256:<hex>` of the tree. */
+  readonly digest: string;
+  readonly files: number;
+  /** Unpacked. */
+  readonly bytes: number;
+}
+
+export interface Upload {
+  /** Of the archive. */
+  readonly bytes: number;
+  readonly partBytes: number;
+  readonly tree: UploadedTree | undefined;
+}
+
+/** Archives go by their SHA-256, hex. */
+export interface UploadStore {
+  /** The upload that is there, or a new one. @throws AppError too_many_calls while too many are unfinished; store_unavailable */
+  begin(archive: string, bytes: number): Promise<Upload>;
+  get(archive: string): Promise<Upload | undefined>;
+  /** Numbers of the parts that are not there, in order. */
+  missing(archive: string, upload: Upload): Promise<number[]>;
+  /** Does nothing where the part is there, or the upload is not. */
+  put(archive: string, part: number, data: Buffer): Promise<void>;
+  /** The archive from its first byte to its last. */
+  read(archive: string): AsyncIterable<Buffer>;
+  complete(archive: string, tree: UploadedTree): Promise<void>;
+  remove(archive: string): Promise<void>;
+  /** Whether a complete upload has this tree, which is kept for another day then. */
+  find(digest: string): Promise<boolean>;
+  /** An archive of this tree. @throws AppError source_not_found */
+  readTree(digest: string): AsyncIterable<Buffer>;
+  /** Deletes what is unfinished, or named by no version, and was not touched for a day. @returns how many. */
+  prune(): Promise<number>;
+}
+
+/** Small enough to be sent within the agent's time for a request over a slow line. */
+const partBytes = 1024 ** 2;
+const maxUnfinished = 64;
+
+export function partCount({ bytes, partBytes }: Pick<Upload, 'bytes' | 'partBytes'>): number {
+  return Math.ceil(bytes / partBytes);
+}
+
+interface UploadRow {
+  readonly bytes: string;
+  readonly part_bytes: number;
+  readonly digest: string | null;
+  readonly files: number | null;
+  readonly tree_bytes: string | null;
+}
+
+export function createUploadStore({ db }: { readonly db: Database }): UploadStore {
+  async function get(archive: string): Promise<Upload | undefined> {
+    const { rows } = await db.query<UploadRow>('select * from uploads where archive = $1', [archive]);
+    return rows[0] && toUpload(rows[0]);
+  }
+
+  async function* read(archive: string): AsyncGenerator<Buffer> {
+    for (let part = 0; ; part += 1) {
+      const { rows } = await db.query<{ data: Buffer }>(
+        'select data from upload_parts where archive = $1 and part = $2',
+        [archive, part],
+      );
+      if (rows[0] === undefined) return;
+      yield rows[0].data;
+    }
+  }
+
+  return {
+    get,
+    read,
+    async begin(archive, bytes) {
+      return await db.transaction(async (tx) => {
+        const known = await tx.query<UploadRow>(
+          'update uploads set touched_at = now() where archive = $1 and bytes = $2 returning *',
+          [archive, bytes],
+        );
+        if (known.rows[0]) return toUpload(known.rows[0]);
+        const { rows } = await tx.query<{ count: string }>('select count(*) from uploads where digest is null');
+        if (Number(rows[0]?.count) >= maxUnfinished)
+          throw new AppError(
+            'too_many_calls',
+            `${maxUnfinished} uploads are unfinished already; they are kept for a day`,
+            {
+              retryAfterMs: 60_000,
+            },
+          );
+        // One that gave another length was a mistake: no archive has two.
+        await tx.query('delete from uploads where archive = $1', [archive]);
+        const made = await tx.query<UploadRow>(
+          'insert into uploads (archive, bytes, part_bytes) values ($1, $2, $3) on conflict (archive) do update set touched_at = now() returning *',
+          [archive, bytes, partBytes],
+        );
+        return made.rows[0] ? toUpload(made.rows[0]) : { bytes, partBytes, tree: undefined };
+      });
+    },
+    async missing(archive, upload) {
+      const { rows } = await db.query<{ part: number }>('select part from upload_parts where archive = $1', [archive]);
+      const there = new Set(rows.map(({ part }) => part));
+      return Array.from({ length: partCount(upload) }, (_, part) => part).filter((part) => !there.has(part));
+    },
+    async put(archive, part, data) {
+      await db.query(
+        `with upload as (update uploads set touched_at = now() where archive = $1 and digest is null returning archive)
+         insert into upload_parts (archive, part, data) select archive, $2, $3 from upload on conflict do nothing`,
+        [archive, part, data],
+      );
+    },
+    async complete(archive, { digest, files, bytes }) {
+      await db.query(
+        'update uploads set digest = $2, files = $3, tree_bytes = $4, touched_at = now() where archive = $1',
+        [archive, digest, files, bytes],
+      );
+    },
+    async remove(archive) {
+      await db.query('delete from uploads where archive = $1', [archive]);
+    },
+    async find(digest) {
+      const { rowCount } = await db.query('update uploads set touched_at = now() where digest = $1', [digest]);
+      return (rowCount ?? 0) > 0;
+    },
+    async *readTree(digest) {
+      const { rows } = await db.query<{ archive: string }>(
+        'select archive from uploads where digest = $1 order by archive limit 1',
+        [digest],
+      );
+      if (rows[0] === undefined)
+        throw new AppError('source_not_found', 'the upload is gone: run `holdfast deploy` again', { phase: 'source' });
+      yield* read(rows[0].archive);
+    },
+    async prune() {
+      const { rowCount } = await db.query(
+        `delete from uploads u where u.touched_at < now() - interval '1 day' and (u.digest is null or
+         not exists (select from versions v where v.spec->>'source' = 'upload:' || u.digest))`,
+      );
+      return rowCount ?? 0;
+    },
+  };
+}
+
+function toUpload(row: UploadRow): Upload {
+  const { digest, files, tree_bytes } = row;
+  return {
+    bytes: Number(row.bytes),
+    partBytes: row.part_bytes,
+    tree: digest === null ? undefined : { digest, files: files ?? 0, bytes: Number(tree_bytes ?? 0) },
+  };
+}
