@@ -26,7 +26,7 @@ import { existingFolder } from './init.ts';
 interface DeployOptions {
   readonly app: string;
   readonly path?: string;
-  readonly env: Readonly<Record<string, string>>;
+  readonly env?: Readonly<Record<string, string>>;
   readonly preset?: PresetName;
   readonly dockerfile?: string;
   readonly wait: boolean;
@@ -43,7 +43,7 @@ export function deployCommand(context: CliContext): Command {
     .argument('<dir>', 'the folder; what its .dockerignore names is left out')
     .requiredOption('--app <name>', 'the app; what it declares besides stays')
     .option('--path <route>', 'its route, as /x; needed for a new app')
-    .option('--env <key=value>', 'environment of the app, added to what it has; may be repeated', variable, {})
+    .option('--env <key=value>', 'environment of the app, added to what it has; may be repeated', variable)
     .addOption(new Option('--preset <preset>', 'build with this preset, not with a Dockerfile').choices(presets))
     .addOption(new Option('--dockerfile <file>', 'Dockerfile, relative to the folder').conflicts('preset'))
     .option('--wait', 'start it as a call would, and follow the build and the start', false)
@@ -186,7 +186,7 @@ function specOf(
 ): AppSpecInput & { readonly path: string } {
   const build = buildOf(options, existing);
   if (existing === undefined) {
-    return { name: options.app, path: options.path ?? '', source, build, env: options.env };
+    return { name: options.app, path: options.path ?? '', source, build, env: { ...options.env } };
   }
   const { image: _image, ref: _ref, git_auth: _auth, dir: _dir, build: before, ...kept } = existing.spec;
   const { preset: _preset, ...restOfBuild } = before;
@@ -256,7 +256,7 @@ function resultText(result: {
   return lines.join('\n');
 }
 
-function variable(text: string, before: Readonly<Record<string, string>>): Record<string, string> {
+function variable(text: string, before: Readonly<Record<string, string>> = {}): Record<string, string> {
   const at = text.indexOf('=');
   if (at < 1) throw new InvalidArgumentError('It must be KEY=VALUE.');
   return { ...before, [text.slice(0, at)]: text.slice(at + 1) };
