@@ -29,6 +29,8 @@ export function reasonOf(error: unknown, budgetMs: number): string {
   if (tls !== undefined) return tls;
   if (!(error instanceof Error)) return String(error);
   if (error.name === 'TimeoutError') return `no answer within ${String(budgetMs / 1_000)} s`;
+  // TLS 1.3: a server that misses the certificate of its client closes after the handshake, and often no more is heard of why.
+  if (codeOf(error) === 'UND_ERR_SOCKET') return `${error.message} (does it want a client certificate?)`;
   // Errors of several addresses in one have no message of their own.
   return error.message === '' ? (codeOf(error) ?? error.name) : error.message;
 }

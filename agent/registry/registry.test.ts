@@ -170,3 +170,58 @@ test('a password never goes to a token service without TLS, unless the registry 
   await assert.rejects(registry.digest(`${host}/hello`, patient()), { code: 'image_denied' });
   assert.equal(asked.length, 1);
 });
+
+test('tags are read page after page, on the same host, and an endless list is refused', async (t) => {
+  const pages: Record<string, [link: string, tags: string[] | null]> = {
+    '?n=1000': ['</v2/team/app/tags/list?last=b&n=2>; rel="next"', ['b', 'a']],
+    '?last=b&n=2': ['<http://elsewhere.example/v2/team/app/tags/list?last=c>; rel="next"', ['c']],
+    '?last=c': ['', null],
+  };
+  const { host, registry, asked } = await setUp(t, (_request, response, url) => {
+    if (url.pathname.startsWith('/v2/endless/')) {
+      response.setHeader('link', `<${url.pathname}?again>; rel="next"`).end('{"tags":["same"]}');
+      return;
+    }
+    const [link, tags] = pages[url.search] ?? ['', []];
+    if (link !== '') response.setHeader('link', link);
+    response.end(JSON.stringify({ name: 'team/app', tags }));
+  });
+  assert.deepEqual(await registry.tags(`${host}/team/app`, patient()), ['a', 'b', 'c']);
+  assert.equal(asked.length, 3);
+  await assert.rejects(registry.tags(`${host}/endless`, patient()), {
+    code: 'registry_unavailable',
+    phase: 'build',
+    message: /does not end/,
+  });
+});
+
+test('what fails in passing is tried again, as long as the registry wishes within the time', async (t) => {
+  const pauses: number[] = [];
+  const recording: Clock = {
+    nowMs: () => 0,
+    after(delayMs, task) {
+      pauses.push(delayMs);
+      return hasty.after(delayMs, task);
+    },
+  };
+  const answers = [503, 429, 200];
+  const server = await setUp(t, (_request, response) => {
+    const status = answers.shift() ?? 500;
+    response.writeHead(status, { 'docker-content-digest': digest, ...(status === 429 ? { 'retry-after': '2' } : {}) });
+    response.end();
+  });
+  const registry = createRegistry({ own: { host: server.host, insecure: true }, clock: recording });
+  t.after(() => registry.close());
+  assert.equal(await registry.exists(`${server.host}/hello:1`, patient()), digest);
+  assert.equal(pauses.length, 2);
+  assert.equal(pauses[1], 2_000);
+  // Then it goes on failing: four attempts, no more.
+  await assert.rejects(registry.exists(`${server.host}/hello:1`, patient()), { code: 'registry_unavailable' });
+  assert.equal(server.asked.length, 3 + 4);
+});
+
+test('what does not pass has one attempt', async (t) => {
+  const { host, registry, asked } = await setUp(t, (_request, response) => response.writeHead(403).end());
+  await assert.rejects(registry.exists(`${host}/hello:1`, patient()), { code: 'image_denied', phase: 'build' });
+  assert.equal(asked.length, 1);
+});
