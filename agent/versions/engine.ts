@@ -99,8 +99,21 @@ export class Engine {
     return [...this.#machines.values()].toSorted((a, b) => (a.record.name < b.record.name ? -1 : 1));
   }
 
-  async apply(specs: readonly AppSpec[], dryRun: boolean, actor: string): Promise<ApplyResult> {
+  apply(specs: readonly AppSpec[], dryRun: boolean, actor: string): Promise<ApplyResult> {
+    return this.#apply(() => specs, dryRun, actor);
+  }
+
+  /** Declares an app again as it is at its turn, so that what its source names is looked up anew. @throws AppError app_not_found */
+  async repin(app: string, actor: string): Promise<Change> {
+    const { changes } = await this.#apply(() => [this.#declaredSpec(app)], false, actor);
+    const [change] = changes;
+    if (!change) throw new AppError('internal', `app ${app} was not declared`);
+    return change;
+  }
+
+  async #apply(specsNow: () => readonly AppSpec[], dryRun: boolean, actor: string): Promise<ApplyResult> {
     const changes = await this.#serially(async () => {
+      const specs = specsNow();
       const pins = await this.#pin(specs);
       const plan = planApply({
         specs,
@@ -242,6 +255,13 @@ export class Engine {
 
   #settled(revision: number, countUnknown: boolean, signal: AbortSignal): Promise<Settlement> {
     return this.#deps.hub.settled(revision, { countUnknown, signal });
+  }
+
+  #declaredSpec(app: string): AppSpec {
+    const { live, pending, versions } = this.machine(app).record;
+    const version = versions.get(pending ?? live);
+    if (!version) throw new AppError('internal', `no version of ${app} is loaded`);
+    return version.spec;
   }
 
   #retryFailed(app: string): void {

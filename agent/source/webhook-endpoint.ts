@@ -1,0 +1,133 @@
+/**
+ * `POST /hooks/git` and `/hooks/git/<app>`: a git server tells of a push, signed as GitHub, Gitea and Forgejo sign. Nothing of it is
+ * believed but that it is time to look: what the ref is now is asked of the git server itself.
+ */
+import { createHmac, timingSafeEqual } from 'node:crypto';
+import type { IncomingMessage } from 'node:http';
+import { z } from 'zod';
+import { AppError } from '../../shared/errors.ts';
+import { sendProblem } from '../../shared/problem.ts';
+import { sourceKind } from '../../shared/protocol/app-spec.ts';
+import type { HttpEndpoint } from '../rpc/endpoint.ts';
+import { repositoryKey } from './git-url.ts';
+import type { SyncApp } from './sync.ts';
+
+const maxBodyBytes = 1024 ** 2;
+/** Each in memory as a whole. */
+const maxAtOnce = 16;
+const pathPattern = /^\/hooks\/git(?:\/([a-z0-9-]{1,63}))?$/;
+
+/** Servers name the URLs of a repository in their own ways; others than these are left out. */
+const repository = z.looseObject({
+  clone_url: z.string().optional(),
+  ssh_url: z.string().optional(),
+  git_url: z.string().optional(),
+  html_url: z.string().optional(),
+  url: z.string().optional(),
+  git_http_url: z.string().optional(),
+  git_ssh_url: z.string().optional(),
+  default_branch: z.string().optional(),
+});
+const urlKeys = ['clone_url', 'ssh_url', 'git_url', 'html_url', 'url', 'git_http_url', 'git_ssh_url'] as const;
+const push = z.looseObject({
+  ref: z.string().optional(),
+  repository: repository.optional(),
+  project: repository.optional(),
+});
+type Push = z.output<typeof push>;
+
+export function createWebhookEndpoint(deps: {
+  readonly secret: string | undefined;
+  /** @throws AppError not_leader */
+  readonly apps: () => readonly SyncApp[];
+  /** Soon, in the background. */
+  readonly look: (apps: readonly string[]) => void;
+}): HttpEndpoint {
+  const { secret, apps, look } = deps;
+  let underWay = 0;
+
+  async function take(request: IncomingMessage, app: string | undefined): Promise<string[]> {
+    if (secret === undefined)
+      throw new AppError('webhook_denied', 'webhooks are not taken: [source] webhook_secret_file is not set');
+    const body = await readBody(request);
+    checkSignature(secret, body, request.headers['x-hub-signature-256']);
+    const pushed = parsePush(body, request.headers['content-type'] ?? '');
+    // One that is named in the URL was chosen by whoever set the webhook up; of the others only those that are to follow.
+    return apps()
+      .filter(({ name, spec }) => (app === undefined ? spec.auto_sync && isOf(spec.source, pushed) : name === app))
+      .filter(({ spec }) => sourceKind(spec.source ?? '') === 'git' && concerns(spec.ref, pushed))
+      .map(({ name }) => name);
+  }
+
+  return {
+    path: '/hooks',
+    async handle(request, response) {
+      const match = pathPattern.exec(request.url?.split('?', 1)[0] ?? '');
+      if (match === null) throw new AppError('method_not_found', 'webhooks go to /hooks/git or /hooks/git/<app>');
+      if (request.method !== 'POST') {
+        const error = new AppError('invalid_request', 'webhooks are POST');
+        sendProblem(response, error, { status: 405, headers: { Allow: 'POST', Connection: 'close' } });
+        return;
+      }
+      if (underWay >= maxAtOnce)
+        throw new AppError('too_many_calls', 'too many webhooks at once', { retryAfterMs: 1_000 });
+      underWay += 1;
+      let names: string[];
+      try {
+        names = await take(request, match[1]);
+      } finally {
+        underWay -= 1;
+      }
+      look(names);
+      response.writeHead(202, { 'Content-Type': 'application/json' }).end(`${JSON.stringify({ apps: names })}\n`);
+    },
+  };
+}
+
+async function readBody(request: IncomingMessage): Promise<Buffer> {
+  const tooLarge = (): AppError => new AppError('frame_too_large', `a webhook has at most ${maxBodyBytes} bytes`);
+  if (Number(request.headers['content-length'] ?? 0) > maxBodyBytes) throw tooLarge();
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of request as AsyncIterable<Buffer>) {
+    bytes += chunk.length;
+    if (bytes > maxBodyBytes) throw tooLarge();
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
+}
+
+function checkSignature(secret: string, body: Buffer, header: string | string[] | undefined): void {
+  const expected = createHmac('sha256', secret).update(body).digest();
+  const given = Buffer.from(/^sha256=([0-9a-f]{64})$/i.exec(String(header))?.[1] ?? '', 'hex');
+  if (given.length !== expected.length || !timingSafeEqual(given, expected))
+    throw new AppError('webhook_denied', 'the signature in X-Hub-Signature-256 is missing or wrong');
+}
+
+/** @throws AppError invalid_request */
+function parsePush(body: Buffer, type: string): Push {
+  try {
+    const text = body.toString('utf8');
+    const isForm = type.toLowerCase().startsWith('application/x-www-form-urlencoded');
+    return push.parse(JSON.parse(isForm ? (new URLSearchParams(text).get('payload') ?? '') : text));
+  } catch (error) {
+    throw new AppError('invalid_request', 'the webhook is not the JSON of a push', { cause: error });
+  }
+}
+
+function isOf(source: string | undefined, pushed: Push): boolean {
+  const key = repositoryKey(source ?? '');
+  if (key === undefined) return false;
+  return [pushed.repository, pushed.project].some((one) =>
+    urlKeys.some((name) => one?.[name] !== undefined && repositoryKey(one[name]) === key),
+  );
+}
+
+/** Whether what was pushed may be what the app's ref means. What tells of no ref (a ping) is no push. */
+function concerns(ref: string | undefined, pushed: Push): boolean {
+  if (pushed.ref === undefined) return false;
+  const name = pushed.ref.replace(/^refs\/(heads|tags)\//, '');
+  if (ref !== undefined && ref !== 'HEAD') return ref === pushed.ref || ref === name;
+  const branch = pushed.repository?.default_branch ?? pushed.project?.default_branch;
+  return branch === undefined || branch === name;
+}
