@@ -69,6 +69,8 @@ interface Required {
 
 const pip = (...words: readonly string[]): readonly string[] => ['pip', 'install', ...words];
 const exported = '.holdfast-requirements.txt';
+/** A venv of their own for what reads lock files: the app's holds what the app requires, and nothing else. */
+const tools = '.holdfast-tools';
 
 async function readRequired(tree: PresetTree): Promise<Required> {
   if (await tree.has('requirements.txt')) return fromRequirements(tree);
@@ -80,12 +82,20 @@ async function readRequired(tree: PresetTree): Promise<Required> {
   const listed = project?.dependencies ?? [];
   const names = new Set([...listed, ...poetry].map(nameOf));
   if (await tree.has('uv.lock')) {
-    const requirements = ['uv', 'export', '--frozen', '--no-dev', '--no-emit-project', '--no-hashes', '--output-file'];
-    return locked('uv.lock', names, [pip('uv'), [...requirements, exported]]);
+    const requirements = [
+      `${tools}/bin/uv`,
+      'export',
+      '--frozen',
+      '--no-dev',
+      '--no-emit-project',
+      '--no-hashes',
+      '--output-file',
+    ];
+    return locked('uv.lock', names, toolCommands(['uv'], [...requirements, exported]));
   }
   if (await tree.has('poetry.lock')) {
-    const requirements = ['poetry', 'export', '--without-hashes', '--output', exported];
-    return locked('poetry.lock', names, [pip('poetry', 'poetry-plugin-export'), requirements]);
+    const requirements = [`${tools}/bin/poetry`, 'export', '--without-hashes', '--output', exported];
+    return locked('poetry.lock', names, toolCommands(['poetry', 'poetry-plugin-export'], requirements));
   }
   if (poetry.length > 0)
     throw misfit('pyproject.toml has its dependencies in tool.poetry and there is no poetry.lock: run `poetry lock`');
@@ -97,6 +107,10 @@ async function readRequired(tree: PresetTree): Promise<Required> {
     needsTree: listed.some((one) => /@ *(file:|\.)/.test(one)),
     install: (extra) => (listed.length + extra.length === 0 ? [] : [pip(...listed, ...extra)]),
   };
+}
+
+function toolCommands(packages: readonly string[], command: readonly string[]): readonly (readonly string[])[] {
+  return [['python3', '-m', 'venv', tools], [`${tools}/bin/pip`, 'install', ...packages], command];
 }
 
 function locked(lock: string, names: ReadonlySet<string>, before: readonly (readonly string[])[]): Required {

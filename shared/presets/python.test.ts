@@ -62,7 +62,7 @@ void test('what is locked is installed as it is locked', async () => {
   const main = { 'main.py': 'from fastapi import FastAPI\napp = FastAPI()\n' };
   const installed = async (files: Readonly<Record<string, string>>): Promise<string[]> =>
     (await dockerfileOf({ ...files, ...main })).filter((line) =>
-      /^(COPY|RUN) (?!python3 -m venv|--from|\. )/.test(line),
+      /^(COPY|RUN) (?!python3 -m venv \/venv|--from|\. )/.test(line),
     );
   assert.deepEqual(await installed({ 'pyproject.toml': project }), [
     'COPY pyproject.toml ./',
@@ -70,13 +70,14 @@ void test('what is locked is installed as it is locked', async () => {
   ]);
   assert.deepEqual(await installed({ 'pyproject.toml': project, 'uv.lock': '' }), [
     'COPY pyproject.toml uv.lock ./',
-    'RUN pip install uv',
-    'RUN uv export --frozen --no-dev --no-emit-project --no-hashes --output-file .holdfast-requirements.txt',
+    'RUN python3 -m venv .holdfast-tools',
+    'RUN .holdfast-tools/bin/pip install uv',
+    'RUN .holdfast-tools/bin/uv export --frozen --no-dev --no-emit-project --no-hashes --output-file .holdfast-requirements.txt',
     'RUN pip install -r .holdfast-requirements.txt uvicorn',
   ]);
   assert.deepEqual(
-    (await installed({ 'pyproject.toml': project, 'poetry.lock': '' }))[2],
-    'RUN poetry export --without-hashes --output .holdfast-requirements.txt',
+    (await installed({ 'pyproject.toml': project, 'poetry.lock': '' }))[3],
+    'RUN .holdfast-tools/bin/poetry export --without-hashes --output .holdfast-requirements.txt',
   );
 });
 
