@@ -12,12 +12,16 @@ import { alwaysElected, type Election } from './leader/election.ts';
 import { createHandlers, type HandlerDeps } from './handlers/handlers.ts';
 import { routeNotifications } from './handlers/routes.ts';
 import { takeLead, type Leadership } from './leadership.ts';
+import type { Images } from './build/images.ts';
 import { createNoImages } from './build/no-images.ts';
-import { createMetrics } from './metrics.ts';
+import { createMetrics, type AgentMetrics } from './metrics.ts';
 import type { Platform } from './platform/platform.ts';
 import { createProcessPlatform } from './platform/process/platform.ts';
+import type { HttpEndpoint } from './rpc/endpoint.ts';
 import { createRpcServer } from './rpc/server.ts';
+import type { Sources } from './source/sources.ts';
 import { createAppStore } from './store/app-store.ts';
+import { createBuildStore, type BuildStore } from './store/build-store.ts';
 import { openDatabase } from './store/database.ts';
 import { createEventStore } from './store/event-store.ts';
 import { migrate } from './store/migrate.ts';
@@ -34,12 +38,19 @@ async function run(stop: AbortSignal): Promise<void> {
 
   const db = openDatabase({ connectionString: config.metadata.db_connection, maxConnections: 4, log });
   const store = createAppStore({ db });
-  const { platform, election } = await createPlatform(config, log);
+  let leadership: Leadership | undefined;
+  const metrics = createMetrics({ current: () => leadership, images: () => images });
+  const { platform, election, images, endpoints } = await createPlatform({
+    config,
+    sources: noSources,
+    builds: createBuildStore({ db }),
+    onBuildEnded: (state, seconds) => metrics.buildEnded(state, seconds),
+    log,
+  });
 
   const { listen_host: host, listen_port, admin_port, router_lease_secs } = config.system;
   const routerLeaseMs = router_lease_secs * 1_000;
 
-  let leadership: Leadership | undefined;
   const deps: HandlerDeps = {
     lead: () => {
       if (!leadership) throw new AppError('not_leader', 'this agent is a standby');
@@ -48,7 +59,7 @@ async function run(stop: AbortSignal): Promise<void> {
     platform,
     store,
     events: createEventStore({ db }),
-    images: createNoImages(),
+    images,
     holder,
     release,
   };
@@ -58,6 +69,7 @@ async function run(stop: AbortSignal): Promise<void> {
     remote: routerMethods,
     handlers: createHandlers(deps),
     notifications: routeNotifications(deps),
+    endpoints,
     limits: { leaseMs: routerLeaseMs, heartbeatMs: Math.min(2_000, routerLeaseMs / 4) },
     isLeader: () => leadership !== undefined,
     log,
@@ -66,7 +78,7 @@ async function run(stop: AbortSignal): Promise<void> {
   const admin = await startAdminServer({
     host,
     port: admin_port,
-    registry: createMetrics(() => leadership),
+    registry: metrics.registry,
     live: () => election.live?.() ?? { ok: true, reason: 'ok' },
     // A standby is ready too: it can take over. What leads to the leader is the label that the leader sets.
     ready: () =>
@@ -113,13 +125,37 @@ async function run(stop: AbortSignal): Promise<void> {
   log.info('stopped');
 }
 
-async function createPlatform(config: AgentConfig, log: Log): Promise<{ platform: Platform; election: Election }> {
+/** Until sources are there. */
+const noSources: Sources = {
+  resolve: () => Promise.reject(new AppError('source_unsupported', 'not built yet')),
+  tree: () => Promise.reject(new AppError('source_unsupported', 'not built yet')),
+  close: () => Promise.resolve(),
+};
+
+interface PlatformDeps {
+  readonly config: AgentConfig;
+  readonly sources: Sources;
+  readonly builds: BuildStore;
+  readonly onBuildEnded: AgentMetrics['buildEnded'];
+  readonly log: Log;
+}
+
+interface Ground {
+  readonly platform: Platform;
+  readonly election: Election;
+  readonly images: Images;
+  readonly endpoints: readonly HttpEndpoint[];
+}
+
+async function createPlatform(deps: PlatformDeps): Promise<Ground> {
+  const { config, log } = deps;
   if (config.system.container_command === 'process') {
-    return { platform: await createProcessPlatform({ dataDir: config.system.data_dir, log }), election: alwaysElected };
+    const platform = await createProcessPlatform({ dataDir: config.system.data_dir, log });
+    return { platform, election: alwaysElected, images: createNoImages(), endpoints: [] };
   }
   // Loaded only where it is used: the Kubernetes client is large.
   const { createKubernetes } = await import('./platform/kubernetes/connect.ts');
-  return createKubernetes(config, log);
+  return await createKubernetes(deps);
 }
 
 /** How many wait for their routers at a time. */

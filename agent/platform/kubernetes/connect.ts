@@ -1,38 +1,62 @@
 /** Joins configuration, API server, platform and election: what the agent needs where its apps run on Kubernetes. */
-import { readFile } from 'node:fs/promises';
-import { AppError } from '../../../shared/errors.ts';
 import type { Log } from '../../../shared/log.ts';
 import { systemClock } from '../../../shared/clock.ts';
 import type { AgentConfig } from '../../config/config.ts';
 import type { Election } from '../../leader/election.ts';
 import { createLeaderLabel } from '../../leader/leader-label.ts';
 import { createLeaseElection } from '../../leader/lease.ts';
-import { createNoImages } from '../../build/no-images.ts';
-import { createRegistry, type Registry } from '../../registry/registry.ts';
+import { connectImages, type ConnectedImages } from '../../build/connect-images.ts';
+import type { EndState } from '../../build/image-build.ts';
+import { connectRegistry } from '../../registry/connect.ts';
+import type { Sources } from '../../source/sources.ts';
+import type { BuildStore } from '../../store/build-store.ts';
 import type { Platform } from '../platform.ts';
 import { loadKubeAccess } from './access.ts';
 import { createKubeApi } from './api.ts';
 import { createKubernetesPlatform } from './platform.ts';
 
-/** @throws AppError config_invalid where neither a kubeconfig nor the service account of a pod is there. */
-export async function createKubernetes(
-  config: Pick<AgentConfig, 'kubernetes' | 'registry'>,
-  log: Log,
-): Promise<{ platform: Platform; election: Election }> {
+interface KubernetesDeps {
+  readonly config: Pick<AgentConfig, 'kubernetes' | 'registry' | 'builder' | 'source'>;
+  readonly sources: Sources;
+  readonly builds: BuildStore;
+  readonly onBuildEnded: (state: EndState, seconds: number | undefined) => void;
+  readonly log: Log;
+}
+
+export interface Kubernetes extends ConnectedImages {
+  /** Closes the images too. */
+  readonly platform: Platform;
+  readonly election: Election;
+}
+
+/** @throws AppError config_invalid where neither a kubeconfig nor the service account of a pod is there, or a file cannot be read. */
+export async function createKubernetes(deps: KubernetesDeps): Promise<Kubernetes> {
+  const { config, sources, builds, onBuildEnded, log } = deps;
   const { kubernetes } = config;
   const clock = systemClock;
   const access = await loadKubeAccess({ kubeconfig: kubernetes.kubeconfig, env: process.env });
   const api = createKubeApi({ access });
   // The lease waits behind nothing else.
   const leaseApi = createKubeApi({ access, maxRequests: 2 });
-  const registry = await registryOf(config.registry);
+  const buildApi = createKubeApi({ access });
+  const connected = await connectRegistry({ config: config.registry, env: process.env, clock, log });
+  const { images, endpoints } = await connectImages({
+    config,
+    api: buildApi,
+    connected,
+    sources,
+    store: builds,
+    onEnded: onBuildEnded,
+    clock,
+    log,
+  });
   const platform = createKubernetesPlatform({
     api,
     appsNamespace: kubernetes.apps_namespace,
     imagePullSecrets: kubernetes.image_pull_secrets,
-    registry,
-    sources: { resolve: () => Promise.reject(new AppError('source_unsupported', 'not built yet')) },
-    images: createNoImages(),
+    registry: connected.registry,
+    sources,
+    images,
     log,
     clock,
   });
@@ -40,11 +64,15 @@ export async function createKubernetes(
   const lease = createLeaseElection({ ...own, leaseName: kubernetes.lease_name, identity: kubernetes.pod_name });
   const label = createLeaderLabel({ ...own, podName: kubernetes.pod_name });
   return {
+    images,
+    endpoints,
     platform: {
       ...platform,
       async close() {
+        await images.close();
         await platform.close();
-        await registry.close();
+        await connected.close();
+        await buildApi.close();
         await api.close();
         await leaseApi.close();
       },
@@ -71,11 +99,4 @@ export async function createKubernetes(
       },
     },
   };
-}
-
-async function registryOf(config: AgentConfig['registry']): Promise<Registry> {
-  if (config.url === undefined) return createRegistry({ own: undefined });
-  const { url: host, insecure, username, password, ca_file } = config;
-  const ca = ca_file === undefined ? undefined : await readFile(ca_file, 'utf8');
-  return createRegistry({ own: { host, insecure, username, password, ca } });
 }
