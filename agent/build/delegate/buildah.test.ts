@@ -1,9 +1,9 @@
 /** The whole way, with nothing faked: an agent's delegate, the builder server, Debian's buildah, a real registry. */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { copyFile, mkdir, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { promisify } from 'node:util';
 import { openBuilder, type BuilderOptions, type OpenBuilder } from '../../../cli/builder/open-builder.ts';
@@ -15,6 +15,7 @@ import { createRegistry } from '../../registry/registry.ts';
 import { startRegistry, type TestRegistry, type TestRegistryOptions } from '../../registry/test-registry.ts';
 import type { BuildRequest, Builder } from '../builder.ts';
 import { createDelegateBuilder } from './delegate-builder.ts';
+import { leftovers, pushBase } from './test-buildah.ts';
 import { delegateDeps, folderOf, requestOf, testToken, type Heard } from './test-builder.ts';
 
 const run = promisify(execFile);
@@ -92,42 +93,6 @@ async function setUp(
       return { ...heard, digest };
     },
   };
-}
-
-/** Processes, mounts and folders that name the builder's folder. */
-async function leftovers(dataFolder: string): Promise<string[]> {
-  const mounts = (await readFile('/proc/self/mountinfo', 'utf8'))
-    .split('\n')
-    .filter((line) => line.includes(dataFolder));
-  const processes: string[] = [];
-  for (const pid of (await readdir('/proc')).filter((name) => /^\d+$/.test(name))) {
-    const command = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
-    if (command.includes(dataFolder)) processes.push(command.replaceAll('\0', ' '));
-  }
-  const work = await readdir(join(dataFolder, 'work'), { recursive: true });
-  return [...mounts, ...processes, ...work.filter((name) => name.includes('build-'))];
-}
-
-/** A base image of this machine's shell, pushed as `base:1`. */
-async function pushBase(t: TestContext, registry: TestRegistry): Promise<string> {
-  const image = `${registry.host}/team/base:1`;
-  const folder = await folderOf(t, {});
-  const programs = ['/bin/sh', '/bin/sleep', '/bin/cat'];
-  const { stdout } = await run('ldd', programs);
-  const libraries = stdout.match(/\/\S+\.so\S*/g) ?? [];
-  for (const path of new Set([...programs, ...libraries])) {
-    await mkdir(dirname(join(folder, path)), { recursive: true });
-    await copyFile(path, join(folder, path));
-  }
-  const roots = ['--root', join(folder, 'store'), '--runroot', join(folder, 'run'), '--storage-driver', 'vfs'];
-  const alone = ['--mount', '--fork', 'buildah', ...roots];
-  const { stdout: container } = await run('unshare', [...alone, 'from', 'scratch']);
-  await run('unshare', [...alone, 'copy', container.trim(), join(folder, 'bin'), '/bin']);
-  await run('unshare', [...alone, 'copy', container.trim(), join(folder, 'lib'), '/lib']);
-  await run('unshare', [...alone, 'copy', container.trim(), join(folder, 'lib64'), '/lib64']).catch(() => undefined);
-  await run('unshare', [...alone, 'commit', container.trim(), 'base']);
-  await run('unshare', [...alone, 'push', '--tls-verify=false', 'base', `docker://${image}`]);
-  return image;
 }
 
 test('a context is built and pushed; the digest is the one of the registry', async (t) => {
