@@ -2,6 +2,7 @@
 import type { IncomingMessage } from 'node:http';
 import { AppError } from '../../shared/errors.ts';
 import { sendProblem } from '../../shared/problem.ts';
+import { mayCall } from '../../shared/rpc/dispatch.ts';
 import type { HttpEndpoint } from '../rpc/endpoint.ts';
 import { partCount, type Upload, type UploadStore } from '../store/upload-store.ts';
 
@@ -24,7 +25,7 @@ export function createUploadEndpoint({ store }: { readonly store: Pick<UploadSto
     path: '/sources',
     async handle(request, response, admit) {
       const { name, scopes } = admit();
-      if (!scopes.includes('deploy'))
+      if (!mayCall(scopes, ['deploy']))
         throw new AppError('forbidden', `token ${name} has no scope deploy, which uploads need`);
       const [, archive = '', part = ''] = pathPattern.exec(request.url ?? '') ?? [];
       if (archive === '') throw new AppError('method_not_found', 'parts of uploads go to /sources/<archive>/<part>');

@@ -43,7 +43,7 @@ export function createDispatch<Local extends MethodTable, Remote extends MethodT
 }
 
 /** `admin` may do all, `deploy` includes `read`. */
-function mayCall(held: readonly Scope[], needed: readonly Scope[]): boolean {
+export function mayCall(held: readonly Scope[], needed: readonly Scope[]): boolean {
   return held.some(
     (scope) => scope === 'admin' || needed.includes(scope) || (scope === 'deploy' && needed.includes('read')),
   );

@@ -47,10 +47,10 @@ const failing: readonly Failing[] = [
 ];
 
 export function buildFailures(ground: BuildGround): void {
-  const { release, git } = ground;
+  const { release } = ground;
 
   test('each failure of a build is told by its code and step; the previous version answers meanwhile and after', async () => {
-    const repository = await git.repository('broken');
+    const repository = await ground.git.repository('broken');
     await repository.commit(appOf('good'));
     await applySource(ground, gitApp('broken', repository.url));
     const [url = ''] = await urlsOf(release, 'broken');
@@ -67,7 +67,7 @@ export function buildFailures(ground: BuildGround): void {
   });
 
   test('a link that leads out of the repository is refused, and nothing is built', async () => {
-    const repository = await git.repository('hostile');
+    const repository = await ground.git.repository('hostile');
     await repository.link('passwd', '/etc/passwd', { Dockerfile: 'FROM node:24-slim\nCOPY . .\n' });
     const before = (await jobs(ground)).length;
     await applySource(ground, gitApp('hostile', repository.url));
@@ -79,7 +79,7 @@ export function buildFailures(ground: BuildGround): void {
   });
 
   test('a branch and a repository that are not there are refused by apply', async () => {
-    const repository = await git.repository('refs');
+    const repository = await ground.git.repository('refs');
     await repository.commit(appOf('x'));
     const declare = (name: string, url: string, keys?: string) => applySource(ground, gitApp(name, url, keys));
     await assert.rejects(declare('refs', repository.url, 'ref = "nowhere"'), /source_not_found|nowhere/);
@@ -87,7 +87,7 @@ export function buildFailures(ground: BuildGround): void {
   });
 
   test('the registry away during a build: tried again until it is back; a built app wakes meanwhile', async () => {
-    const repository = await git.repository('patient');
+    const repository = await ground.git.repository('patient');
     await repository.commit(appOf('p1'));
     await applySource(ground, gitApp('patient', repository.url, '[app.config]\ncontainer.idle_shutdown_secs = 2'));
     const [url = ''] = await urlsOf(release, 'patient');
@@ -95,7 +95,7 @@ export function buildFailures(ground: BuildGround): void {
     const asleep = async () => (await release.call('apps.get', { app: 'patient' })).state === 'asleep';
     await until(60_000, asleep, 'the idle app does not go to zero');
 
-    const late = await git.repository('late');
+    const late = await ground.git.repository('late');
     await late.commit(appOf('late', 'RUN sleep 6'));
     await applySource(ground, gitApp('late', late.url));
     const [lateUrl = ''] = await urlsOf(release, 'late');

@@ -8,10 +8,10 @@ import { allAnswered, said, until, urlsOf, warmLoad } from '../scenario.ts';
 import { appOf, applySource, buildsOf, gitApp, jobs, type BuildGround } from './ground.ts';
 
 export function sources(ground: BuildGround): void {
-  const { release, git } = ground;
+  const { release } = ground;
 
   test('a git repository: nothing before the first call, which is held, built and answered', async () => {
-    const repository = await git.repository('first');
+    const repository = await ground.git.repository('first');
     const commit = await repository.commit(appOf('one'));
     await applySource(ground, gitApp('first', repository.url));
     assert.deepEqual(await jobs(ground), []);
@@ -31,7 +31,7 @@ export function sources(ground: BuildGround): void {
 
   test('a second app with equal input shares the image: nothing is built', async () => {
     const before = await buildsOf(ground);
-    const repository = await git.repository('twin');
+    const repository = await ground.git.repository('twin');
     await repository.commit(appOf('one'));
     await applySource(ground, gitApp('twin', repository.url));
     const [url = ''] = await urlsOf(release, 'twin');
@@ -43,7 +43,7 @@ export function sources(ground: BuildGround): void {
   });
 
   test('a new commit at 50 calls/s: v1 answers until apply, then v2, by one build, and no call fails', async (t) => {
-    const repository = await git.repository('moving');
+    const repository = await ground.git.repository('moving');
     await repository.commit(appOf('m1'));
     await applySource(ground, gitApp('moving', repository.url));
     const [url = ''] = await urlsOf(release, 'moving');
@@ -66,7 +66,7 @@ export function sources(ground: BuildGround): void {
   });
 
   test('200 concurrent first calls make one Job, and the first caller may leave', async () => {
-    const repository = await git.repository('crowd');
+    const repository = await ground.git.repository('crowd');
     await repository.commit(appOf('crowd', 'RUN sleep 3'));
     await applySource(ground, gitApp('crowd', repository.url));
     const [url = ''] = await urlsOf(release, 'crowd');
@@ -83,7 +83,7 @@ export function sources(ground: BuildGround): void {
   });
 
   test('the leading agent is killed with -9 in mid-build: the same Job finishes, and the held calls are answered', async () => {
-    const repository = await git.repository('orphan');
+    const repository = await ground.git.repository('orphan');
     await repository.commit(appOf('orphan', 'RUN sleep 15'));
     await applySource(ground, gitApp('orphan', repository.url));
     const [url = ''] = await urlsOf(release, 'orphan');
