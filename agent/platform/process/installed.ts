@@ -12,7 +12,7 @@ import type { RunFiles } from './run-files.ts';
 import { SharedTask } from './shared-task.ts';
 
 export interface InstallRequest {
-  /** `sha256:<hex>` of the snapshot. */
+  /** Name of the snapshot: `sha256:<hex>…` or `git:<commit>…`. */
   readonly digest: string;
   readonly snapshot: string;
   readonly commands: readonly (readonly string[])[];
@@ -146,5 +146,5 @@ function nameOf({ digest, commands, inputs }: InstallRequest): string {
   const key = createHash('sha256')
     .update(JSON.stringify([digest, commands, Object.entries(inputs).toSorted(([a], [b]) => (a < b ? -1 : 1))]))
     .digest('hex');
-  return `${digest.replace(/^sha256:/, '').slice(0, 12)}-${key.slice(0, 20)}`;
+  return `${digest.replace(/^\w+:/, '').slice(0, 12)}-${key.slice(0, 20)}`;
 }

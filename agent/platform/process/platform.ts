@@ -1,6 +1,6 @@
 /**
- * The embedded platform: an app is a child process, or several, on free loopback ports, run from a snapshot of its source
- * folder. For a laptop and for tests; `cpus` and `memory` are not enforced, and a volume is a folder whose path the app is
+ * The embedded platform: an app is a child process, or several, on free loopback ports, run from a snapshot of its source.
+ * For a laptop and for tests; `cpus` and `memory` are not enforced, and a volume is a folder whose path the app is
  * told as HOLDFAST_VOLUME_<NAME>. Needs a POSIX system.
  */
 import { EventEmitter } from 'node:events';
@@ -9,13 +9,15 @@ import { join, resolve } from 'node:path';
 import { AppError } from '../../../shared/errors.ts';
 import type { Log } from '../../../shared/log.ts';
 import type { Target } from '../../../shared/protocol/routes.ts';
+import type { Sources } from '../../source/sources.ts';
 import { noPin, type Platform } from '../platform.ts';
 import { LogRing } from './log-ring.ts';
 import { createInstalled } from './installed.ts';
 import { createPorts } from './ports.ts';
-import { createPrepare, sourceUnsupported } from './prepare.ts';
+import { createPrepare } from './prepare.ts';
 import { createRunFiles } from './run-files.ts';
 import { createSnapshots } from './snapshot.ts';
+import { createSourceFolders, snapshotId } from './source-folder.ts';
 import { SourceUse } from './source-use.ts';
 import { VersionProcesses, type VersionLimits } from './version.ts';
 
@@ -23,6 +25,8 @@ export interface ProcessPlatformDeps {
   /** Holds sources/, volumes/ and run/; belongs to one agent at a time. */
   readonly dataDir: string;
   readonly log: Log;
+  /** Of git and uploads; without them only folders can be run. */
+  readonly sources?: Sources;
   /** The node that apps run with; by default this one. */
   readonly nodePath?: string;
   /** Environment of the agent, of which apps get PATH, HOME and the like; by default the real one. */
@@ -98,9 +102,9 @@ export async function createProcessPlatform(deps: ProcessPlatformDeps): Promise<
     return processes;
   }
 
+  const folders = createSourceFolders({ snapshots, use, sources: deps.sources });
   const prepare = createPrepare({
-    snapshots,
-    use,
+    folders,
     installed,
     volumesDir,
     nodePath,
@@ -141,8 +145,7 @@ export async function createProcessPlatform(deps: ProcessPlatformDeps): Promise<
     name: 'process',
 
     async pin(spec, signal) {
-      if (spec.source === undefined) throw sourceUnsupported();
-      return { ...noPin, sourceDigest: await snapshots.take(spec.source, signal) };
+      return { ...noPin, sourceDigest: await folders.pin(spec, signal) };
     },
 
     // There is no image: what is built stays in this agent's data folder, and is looked for at each start.
@@ -197,7 +200,10 @@ export async function createProcessPlatform(deps: ProcessPlatformDeps): Promise<
     },
 
     async adopt(runs, signal) {
-      for (const run of runs) if (run.pin.sourceDigest !== null) use.adopt(run.app, run.version, run.pin.sourceDigest);
+      for (const run of runs) {
+        const id = snapshotId(run.spec, run.pin.sourceDigest);
+        if (id !== null) use.adopt(run.app, run.version, id);
+      }
       const wanted = new Map<string, Set<number>>();
       for (const { app, version } of runs) wanted.set(app, (wanted.get(app) ?? new Set()).add(version));
       for (const [app, versions] of apps) {

@@ -1,18 +1,11 @@
 /** What has to be there before the first process of a version starts: its snapshot, what is installed, its volumes, its command. */
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { AppError } from '../../../shared/errors.ts';
-import type { StartOptions, VersionRun } from '../platform.ts';
+import type { VersionRun } from '../platform.ts';
 import { installEnvironment, resolveCommand, type Command } from './command.ts';
 import type { Installed } from './installed.ts';
 import { planFolder, type RunnablePlan } from './plan.ts';
-import type { Snapshots } from './snapshot.ts';
-import type { SourceUse } from './source-use.ts';
-
-export interface PrepareOptions {
-  readonly signal: AbortSignal;
-  readonly onPhase: StartOptions['onPhase'];
-}
+import type { PrepareOptions, SourceFolders } from './source-folder.ts';
 
 export interface Prepare {
   /** Installs what the source needs, unless it is there. */
@@ -22,8 +15,7 @@ export interface Prepare {
 }
 
 export function createPrepare(deps: {
-  readonly snapshots: Pick<Snapshots, 'find' | 'take'>;
-  readonly use: Pick<SourceUse, 'use'>;
+  readonly folders: Pick<SourceFolders, 'find'>;
   readonly installed: Pick<Installed, 'ready'>;
   readonly volumesDir: string;
   readonly nodePath: string;
@@ -33,37 +25,17 @@ export function createPrepare(deps: {
   /** Ends what runs of the app, whichever version. */
   readonly endOthers: (run: VersionRun, signal: AbortSignal) => Promise<void>;
 }): Prepare {
-  const { snapshots, use, installed, volumesDir, nodePath, env, endOthers } = deps;
-
-  /** The snapshot; taken again where it is lost and the source is still the same. */
-  async function folderOf(run: VersionRun, options: PrepareOptions): Promise<string> {
-    const digest = run.pin.sourceDigest;
-    const source = run.spec.source;
-    if (source === undefined || digest === null) throw sourceUnsupported();
-    let folder = snapshots.find(digest);
-    if (folder === undefined) {
-      options.onPhase('source', 'the snapshot is gone; reading the folder again');
-      if ((await snapshots.take(source, options.signal)) === digest) folder = snapshots.find(digest);
-    }
-    if (folder === undefined) {
-      throw new AppError('source_invalid', `the snapshot of version ${run.version} is gone and ${source} has changed`, {
-        phase: 'source',
-        data: { logs: [] },
-      });
-    }
-    use.use(run.app, run.version, digest);
-    return folder;
-  }
+  const { folders, installed, volumesDir, nodePath, env, endOthers } = deps;
 
   /** The snapshot, or its copy where something had to be installed. */
   async function ready(run: VersionRun, options: PrepareOptions): Promise<{ folder: string; plan: RunnablePlan }> {
-    const snapshot = await folderOf(run, options);
+    const { folder: snapshot, id } = await folders.find(run, options);
     const { spec } = run;
     const plan = await planFolder(spec, snapshot);
-    if (plan.install.length === 0 || run.pin.sourceDigest === null) return { folder: snapshot, plan };
+    if (plan.install.length === 0) return { folder: snapshot, plan };
     const folder = await installed.ready(
       {
-        digest: run.pin.sourceDigest,
+        digest: id,
         snapshot,
         commands: plan.install,
         inputs: { ...spec.build.args, ...spec.build_secrets },
@@ -91,12 +63,4 @@ export function createPrepare(deps: {
       await ready(run, options);
     },
   };
-}
-
-export function sourceUnsupported(): AppError {
-  return new AppError(
-    'source_unsupported',
-    'the process platform runs folders: give the app a `source`; images run on Kubernetes',
-    { phase: 'source', data: { logs: [] } },
-  );
 }

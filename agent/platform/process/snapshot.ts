@@ -1,5 +1,5 @@
 /**
- * Snapshots of source folders: `<folder>/<hex digest>`, never changed by Holdfast, so that a version stays what it was when
+ * Snapshots of sources: `<folder>/<hex digest>` of folders and uploads, `<folder>/git-<commit>` of repositories, never changed by Holdfast, so that a version stays what it was when
  * its folder changes. The digest is of what was copied, not of what the folder held a moment earlier or later.
  */
 import { randomUUID } from 'node:crypto';
@@ -25,6 +25,11 @@ export interface Snapshots {
    * @throws AppError source_invalid naming the path, cancelled.
    */
   take(source: string, signal: AbortSignal): Promise<string>;
+  /**
+   * Copies a tree that was fetched, under a name of its own: `sha256:<hex>` or `git:<commit>`, with `-<16 hex>` where it is of a
+   * sub-folder. Claims nothing. @throws AppError source_invalid, cancelled.
+   */
+  keep(id: string, tree: string, signal: AbortSignal): Promise<void>;
   /** Folder of a snapshot, or undefined when there is none. */
   find(digest: string): string | undefined;
   /** Removes the snapshots that `keep` does not want; returns their digests. `keep` is asked right before each removal. */
@@ -32,6 +37,7 @@ export interface Snapshots {
 }
 
 const temporaryPrefix = '.tmp-';
+const idPattern = /^(sha256:[0-9a-f]{64}|git:[0-9a-f]{40,64})(-[0-9a-f]{16})?$/;
 /** A folder in which editors save is read again, at most this often. */
 const maxAttempts = 3;
 
@@ -48,7 +54,8 @@ export async function createSnapshots(deps: {
   const dataDir = await realpath(deps.dataDir);
   const temporary = new Set<string>();
 
-  async function copyOnce(root: string, signal: AbortSignal): Promise<string> {
+  /** @param id without it the snapshot is named by its digest, and claimed. */
+  async function copyOnce(root: string, signal: AbortSignal, id?: string): Promise<string> {
     const name = `${temporaryPrefix}${randomUUID()}`;
     const copy = join(folder, name);
     temporary.add(name);
@@ -59,8 +66,8 @@ export async function createSnapshots(deps: {
       const files = await copyFiles({ root, copy, files: tree.files, limits, signal });
       for (const link of tree.links) await symlink(link.target, join(copy, link.path));
       const digest = digestOf({ folders: tree.folders, links: tree.links, files });
-      publish(copy, join(folder, digest.slice('sha256:'.length)));
-      onTaken(digest);
+      publish(copy, join(folder, nameOf(id ?? digest)));
+      if (id === undefined) onTaken(digest);
       return digest;
     } finally {
       await rm(copy, { recursive: true, force: true });
@@ -68,31 +75,36 @@ export async function createSnapshots(deps: {
     }
   }
 
-  return {
-    async take(source, signal) {
-      const root = await findRoot(source);
-      for (let attempt = 1; ; attempt += 1) {
-        try {
-          return await copyOnce(root, signal);
-        } catch (error) {
-          if (signal.aborted) throw new AppError('cancelled', 'reading the source was cancelled', { cause: error });
-          if (error instanceof AppError) throw error;
-          const { code } = error as NodeJS.ErrnoException;
-          // Files come and go while an editor saves.
-          if ((code === 'ENOENT' || code === 'ELOOP') && attempt < maxAttempts) continue;
-          throw invalid(toAppError(error).message, error);
-        }
+  async function copyTree(source: string, signal: AbortSignal, id?: string): Promise<string> {
+    const root = await findRoot(source);
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        return await copyOnce(root, signal, id);
+      } catch (error) {
+        if (signal.aborted) throw new AppError('cancelled', 'reading the source was cancelled', { cause: error });
+        if (error instanceof AppError) throw error;
+        const { code } = error as NodeJS.ErrnoException;
+        // Files come and go while an editor saves.
+        if ((code === 'ENOENT' || code === 'ELOOP') && attempt < maxAttempts) continue;
+        throw invalid(toAppError(error).message, error);
       }
+    }
+  }
+
+  return {
+    take: (source, signal) => copyTree(source, signal),
+    async keep(id, tree, signal) {
+      await copyTree(tree, signal, id);
     },
-    find(digest) {
-      const path = join(folder, digest.replace(/^sha256:/, ''));
-      return /^sha256:[0-9a-f]{64}$/.test(digest) && existsSync(path) ? path : undefined;
+    find(id) {
+      const path = join(folder, nameOf(id));
+      return idPattern.test(id) && existsSync(path) ? path : undefined;
     },
     async prune(keep) {
       const removed: string[] = [];
       for (const name of await readdir(folder)) {
         if (temporary.has(name)) continue;
-        const digest = `sha256:${name}`;
+        const digest = idOf(name);
         if (!name.startsWith(temporaryPrefix) && keep(digest)) continue;
         const doomed = join(folder, `${temporaryPrefix}${randomUUID()}`);
         // Synchronous, like `publish`: between the question and the answer no other `take` can find it there.
@@ -103,6 +115,14 @@ export async function createSnapshots(deps: {
       return removed;
     },
   };
+}
+
+function nameOf(id: string): string {
+  return id.replace(/^sha256:/, '').replace(':', '-');
+}
+
+function idOf(name: string): string {
+  return name.startsWith('git-') ? name.replace('-', ':') : `sha256:${name}`;
 }
 
 /** Makes the copy visible under its name; does nothing when the same snapshot is there. */
