@@ -6,8 +6,13 @@ import type { Clock } from '../shared/clock.ts';
 import type { Platform } from './platform/platform.ts';
 import { createRouteHub, type RouteHub } from './routes/hub.ts';
 import { createRouterLinks, type RouterLinks } from './routes/router-links.ts';
+import type { Sources } from './source/sources.ts';
+import { createSyncEngine } from './source/sync-engine.ts';
+import { createSync, type Sync, type SyncEngine } from './source/sync.ts';
+import { startUploadUpkeep } from './source/upload-upkeep.ts';
 import type { AppStore } from './store/app-store.ts';
 import { createOutbox } from './store/outbox.ts';
+import type { UploadStore } from './store/upload-store.ts';
 import { createActivityLog, type ActivityLog } from './versions/activity.ts';
 import { Engine } from './versions/engine.ts';
 
@@ -17,6 +22,9 @@ export interface Leadership {
   readonly hub: RouteHub;
   readonly links: RouterLinks;
   readonly activity: ActivityLog;
+  readonly sync: Sync;
+  /** The apps as syncing sees them. */
+  readonly syncEngine: Pick<SyncEngine, 'apps'>;
   readonly outboxSize: () => number;
   close(): Promise<void>;
 }
@@ -24,6 +32,10 @@ export interface Leadership {
 interface LeadershipDeps {
   readonly store: AppStore;
   readonly platform: Platform;
+  readonly sources: Pick<Sources, 'resolve'>;
+  readonly uploads: Pick<UploadStore, 'prune'>;
+  /** How often apps with auto_sync are looked at. */
+  readonly syncIntervalMs: number;
   readonly defaults: AppConfig;
   readonly holder: string;
   readonly routerLeaseMs: number;
@@ -35,7 +47,7 @@ interface LeadershipDeps {
 
 /** @throws AppError store_unavailable, platform_error: try again. */
 export async function takeLead(deps: LeadershipDeps, signal: AbortSignal): Promise<Leadership> {
-  const { store, platform, defaults, clock, log, onFenced } = deps;
+  const { store, platform, sources, defaults, clock, log, onFenced } = deps;
   const epoch = await store.takeLead(deps.holder);
   const outbox = createOutbox({ store, epoch, clock, log, onFenced });
   const hub = createRouteHub({ clock, leaseMs: deps.routerLeaseMs, log });
@@ -43,7 +55,7 @@ export async function takeLead(deps: LeadershipDeps, signal: AbortSignal): Promi
   const activity = createActivityLog({ now: () => clock.nowMs() });
   hub.onGone((router) => activity.forget(router));
   const engine = new Engine({ platform, store, outbox, epoch, hub, links, activity, defaults, clock, log, onFenced });
-  const close = async (): Promise<void> => {
+  const closeParts = async (): Promise<void> => {
     await engine.close();
     hub.close();
     await outbox.close();
@@ -51,9 +63,16 @@ export async function takeLead(deps: LeadershipDeps, signal: AbortSignal): Promi
   try {
     await engine.start(signal);
   } catch (error) {
-    await close();
+    await closeParts();
     throw error;
   }
+  const syncEngine = createSyncEngine({ engine, outbox });
+  const sync = createSync({ engine: syncEngine, sources, clock, intervalMs: deps.syncIntervalMs, log });
+  const upkeep = startUploadUpkeep({ store: deps.uploads, clock, log });
+  const close = async (): Promise<void> => {
+    await Promise.all([sync.close(), upkeep.close()]);
+    await closeParts();
+  };
   log.info({ epoch, apps: engine.machines().length }, 'leads');
-  return { epoch, engine, hub, links, activity, outboxSize: () => outbox.size, close };
+  return { epoch, engine, hub, links, activity, sync, syncEngine, outboxSize: () => outbox.size, close };
 }

@@ -1,4 +1,5 @@
 /** The agent process: builds every part, leads while it is elected, and ends in order on SIGTERM. */
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { startAdminServer } from '../shared/admin-server.ts';
 import { AppError, toAppError } from '../shared/errors.ts';
@@ -19,12 +20,17 @@ import type { Platform } from './platform/platform.ts';
 import { createProcessPlatform } from './platform/process/platform.ts';
 import type { HttpEndpoint } from './rpc/endpoint.ts';
 import { createRpcServer } from './rpc/server.ts';
+import { createSources, sourceLimits } from './source/create-sources.ts';
 import type { Sources } from './source/sources.ts';
+import { createUploadEndpoint } from './source/upload-endpoint.ts';
+import { createUploads } from './source/uploads.ts';
+import { createWebhookEndpoint } from './source/webhook-endpoint.ts';
 import { createAppStore } from './store/app-store.ts';
 import { createBuildStore, type BuildStore } from './store/build-store.ts';
 import { openDatabase } from './store/database.ts';
 import { createEventStore } from './store/event-store.ts';
 import { migrate } from './store/migrate.ts';
+import { createUploadStore } from './store/upload-store.ts';
 
 const retryMs = 1_000;
 
@@ -39,10 +45,20 @@ async function run(stop: AbortSignal): Promise<void> {
   const db = openDatabase({ connectionString: config.metadata.db_connection, maxConnections: 4, log });
   const store = createAppStore({ db });
   let leadership: Leadership | undefined;
+  const uploadStore = createUploadStore({ db });
+  const sources = await createSources({
+    config: config.source,
+    auths: config.git_auth,
+    uploads: uploadStore,
+    cacheDir: join(config.system.data_dir, 'source-cache'),
+    env: process.env,
+    log,
+    clock,
+  });
   const metrics = createMetrics({ current: () => leadership, images: () => images });
   const { platform, election, images, endpoints } = await createPlatform({
     config,
-    sources: noSources,
+    sources,
     builds: createBuildStore({ db }),
     onBuildEnded: (state, seconds) => metrics.buildEnded(state, seconds),
     log,
@@ -51,15 +67,17 @@ async function run(stop: AbortSignal): Promise<void> {
   const { listen_host: host, listen_port, admin_port, router_lease_secs } = config.system;
   const routerLeaseMs = router_lease_secs * 1_000;
 
+  const leading = (): Leadership => {
+    if (!leadership) throw new AppError('not_leader', 'this agent is a standby');
+    return leadership;
+  };
   const deps: HandlerDeps = {
-    lead: () => {
-      if (!leadership) throw new AppError('not_leader', 'this agent is a standby');
-      return leadership;
-    },
+    lead: leading,
     platform,
     store,
     events: createEventStore({ db }),
     images,
+    uploads: createUploads({ store: uploadStore, limits: sourceLimits(config.source), clock }),
     holder,
     release,
   };
@@ -69,7 +87,15 @@ async function run(stop: AbortSignal): Promise<void> {
     remote: routerMethods,
     handlers: createHandlers(deps),
     notifications: routeNotifications(deps),
-    endpoints,
+    endpoints: [
+      ...endpoints,
+      createUploadEndpoint({ store: uploadStore }),
+      createWebhookEndpoint({
+        secret: config.source.webhook_secret,
+        apps: () => leading().syncEngine.apps(),
+        look: (apps) => leading().sync.look(apps),
+      }),
+    ],
     limits: { leaseMs: routerLeaseMs, heartbeatMs: Math.min(2_000, routerLeaseMs / 4) },
     isLeader: () => leadership !== undefined,
     log,
@@ -95,6 +121,9 @@ async function run(stop: AbortSignal): Promise<void> {
         {
           store,
           platform,
+          sources,
+          uploads: uploadStore,
+          syncIntervalMs: config.source.sync_interval_secs * 1_000,
           defaults: config.app_config,
           holder,
           routerLeaseMs,
@@ -120,17 +149,11 @@ async function run(stop: AbortSignal): Promise<void> {
   await election.run(stop, lead);
   await rpc.close();
   await platform.close();
+  await sources.close();
   await db.close();
   await admin.close();
   log.info('stopped');
 }
-
-/** Until sources are there. */
-const noSources: Sources = {
-  resolve: () => Promise.reject(new AppError('source_unsupported', 'not built yet')),
-  tree: () => Promise.reject(new AppError('source_unsupported', 'not built yet')),
-  close: () => Promise.resolve(),
-};
 
 interface PlatformDeps {
   readonly config: AgentConfig;
@@ -150,7 +173,7 @@ interface Ground {
 async function createPlatform(deps: PlatformDeps): Promise<Ground> {
   const { config, log } = deps;
   if (config.system.container_command === 'process') {
-    const platform = await createProcessPlatform({ dataDir: config.system.data_dir, log });
+    const platform = await createProcessPlatform({ dataDir: config.system.data_dir, sources: deps.sources, log });
     return { platform, election: alwaysElected, images: createNoImages(), endpoints: [] };
   }
   // Loaded only where it is used: the Kubernetes client is large.

@@ -6,6 +6,7 @@ import type { Platform } from '../platform/platform.ts';
 import type { AppStore } from '../store/app-store.ts';
 import type { EventStore } from '../store/event-store.ts';
 import type { Images } from '../build/images.ts';
+import type { Uploads } from '../source/uploads.ts';
 import { appHandlers } from './apps.ts';
 import { buildHandlers } from './builds.ts';
 import { historyHandlers } from './history.ts';
@@ -23,6 +24,7 @@ export interface HandlerDeps {
   readonly store: AppStore;
   readonly events: EventStore;
   readonly images: Images;
+  readonly uploads: Uploads;
   /** Name of this agent. */
   readonly holder: string;
   readonly release: string;
@@ -34,7 +36,7 @@ export function createHandlers(deps: HandlerDeps): AgentHandlers {
     ...versionHandlers(deps),
     ...routeHandlers(deps),
     ...buildHandlers(deps),
-    ...sourceHandlers(),
+    ...sourceHandlers({ uploads: deps.uploads, sync: () => deps.lead().sync }),
     ...historyHandlers(deps),
     ...systemHandlers(deps),
   };
