@@ -1,15 +1,13 @@
 /** The embedded default as a newcomer uses it: real processes, real calls. */
 import assert from 'node:assert/strict';
-import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { cp, mkdtemp, readFile, readdir, readlink, rm, stat, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { cp, readFile, readdir, readlink, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type TestContext, test } from 'node:test';
+import { test } from 'node:test';
 import { setInterval as every, setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { folder, holdfast, start } from './test-embedded.ts';
 
-const launcher = fileURLToPath(new URL('../holdfast.mjs', import.meta.url));
 const examples = fileURLToPath(new URL('../../examples', import.meta.url));
 
 test('start, call, change, apply: calls go on without an error and the next one is answered by v2', async (t) => {
@@ -62,44 +60,6 @@ test('when the supervisor is killed nothing outlives it', async (t) => {
   }
 });
 
-interface Started {
-  readonly process: ChildProcess;
-  /** Of the example. */
-  readonly url: string;
-}
-
-async function start(t: TestContext, home: string): Promise<Started> {
-  const child = spawn(process.execPath, [launcher, 'start'], { cwd: home, stdio: ['ignore', 'pipe', 'pipe'] });
-  t.after(async () => {
-    if (child.exitCode !== null || child.signalCode !== null) return;
-    child.kill('SIGTERM');
-    await once(child, 'exit');
-  });
-  let err = '';
-  child.stderr.setEncoding('utf8').on('data', (chunk: string) => (err += chunk));
-  let out = '';
-  for await (const chunk of child.stdout.setEncoding('utf8')) {
-    out += String(chunk);
-    const url = /curl (http:\S+)/.exec(out)?.[1];
-    if (url !== undefined && out.includes('Ctrl-C')) {
-      child.stdout.resume();
-      return { process: child, url };
-    }
-  }
-  return assert.fail(`it ended before it printed a URL: ${out}${err}`);
-}
-
-async function holdfast(cwd: string, ...args: string[]): Promise<{ code: number; out: string; err: string }> {
-  const env = { PATH: process.env['PATH'] };
-  const child = spawn(process.execPath, [launcher, ...args], { cwd, env, stdio: ['ignore', 'pipe', 'pipe'] });
-  let out = '';
-  let err = '';
-  child.stdout.setEncoding('utf8').on('data', (chunk: string) => (out += chunk));
-  child.stderr.setEncoding('utf8').on('data', (chunk: string) => (err += chunk));
-  const [code] = (await once(child, 'close')) as [number];
-  return { code, out, err };
-}
-
 interface Call {
   readonly startedAtMs: number;
   readonly status: number;
@@ -134,12 +94,6 @@ async function call(url: string): Promise<Call> {
 
 async function text(url: string): Promise<string> {
   return (await call(url)).body;
-}
-
-async function folder(t: TestContext): Promise<string> {
-  const made = await mkdtemp(join(tmpdir(), 'holdfast-start-'));
-  t.after(() => rm(made, { recursive: true, force: true }));
-  return made;
 }
 
 /** Every part works below the folder it was started in: `pid command` of each process that does. */

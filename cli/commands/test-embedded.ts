@@ -1,0 +1,55 @@
+/** A Holdfast on this machine, and commands to it, as real processes. */
+import assert from 'node:assert/strict';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { TestContext } from 'node:test';
+import { fileURLToPath } from 'node:url';
+
+const launcher = fileURLToPath(new URL('../holdfast.mjs', import.meta.url));
+
+interface Started {
+  readonly process: ChildProcess;
+  /** Of the example. */
+  readonly url: string;
+}
+
+export async function start(t: TestContext, home: string): Promise<Started> {
+  const child = spawn(process.execPath, [launcher, 'start'], { cwd: home, stdio: ['ignore', 'pipe', 'pipe'] });
+  t.after(async () => {
+    if (child.exitCode !== null || child.signalCode !== null) return;
+    child.kill('SIGTERM');
+    await once(child, 'exit');
+  });
+  let err = '';
+  child.stderr.setEncoding('utf8').on('data', (chunk: string) => (err += chunk));
+  let out = '';
+  for await (const chunk of child.stdout.setEncoding('utf8')) {
+    out += String(chunk);
+    const url = /curl (http:\S+)/.exec(out)?.[1];
+    if (url !== undefined && out.includes('Ctrl-C')) {
+      child.stdout.resume();
+      return { process: child, url };
+    }
+  }
+  return assert.fail(`it ended before it printed a URL: ${out}${err}`);
+}
+
+export async function holdfast(cwd: string, ...args: string[]): Promise<{ code: number; out: string; err: string }> {
+  const env = { PATH: process.env['PATH'] };
+  const child = spawn(process.execPath, [launcher, ...args], { cwd, env, stdio: ['ignore', 'pipe', 'pipe'] });
+  let out = '';
+  let err = '';
+  child.stdout.setEncoding('utf8').on('data', (chunk: string) => (out += chunk));
+  child.stderr.setEncoding('utf8').on('data', (chunk: string) => (err += chunk));
+  const [code] = (await once(child, 'close')) as [number];
+  return { code, out, err };
+}
+
+export async function folder(t: TestContext): Promise<string> {
+  const made = await mkdtemp(join(tmpdir(), 'holdfast-start-'));
+  t.after(() => rm(made, { recursive: true, force: true }));
+  return made;
+}
