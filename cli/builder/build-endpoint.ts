@@ -83,7 +83,7 @@ export function createBuildEndpoint(deps: BuildEndpointDeps): BuildEndpoint {
     const place = slots.enter();
     let folder: string | undefined;
     try {
-      folder = await mkdtemp(join(work, 'build-'));
+      folder = await mkdtemp(join(work, 'b-'));
       await serve(request, response, place, folder);
     } finally {
       if (folder !== undefined) await rm(folder, { recursive: true, force: true, maxRetries: 3 });

@@ -20,6 +20,8 @@ export interface BuildRunDeps {
   readonly prefix: readonly string[];
   /** Folder of the storage of slots. */
   readonly storage: string;
+  /** Folder of what their programs keep while they run; a short path. */
+  readonly runroots: string;
   readonly limits: SourceLimits;
   readonly timeoutMs: number;
   /** With less than this free, the storage of the slot is emptied after the build. */
@@ -55,6 +57,7 @@ export async function runBuild(deps: BuildRunDeps, job: BuildJob): Promise<Outco
   const folders: RunFolders = {
     context: join(job.folder, 'context'),
     scratch: join(job.folder, 'scratch'),
+    runroot: join(deps.runroots, `r${String(job.slot)}`),
     storage: join(deps.storage, `slot-${String(job.slot)}`),
   };
   const late = new AbortController();
@@ -66,6 +69,7 @@ export async function runBuild(deps: BuildRunDeps, job: BuildJob): Promise<Outco
   let isDone = false;
   try {
     await mkdir(folders.scratch);
+    await rm(folders.runroot, { recursive: true, force: true });
     await mkdir(folders.storage, { recursive: true });
     const input = createReadStream(job.archive);
     await unpackTree({ input, gzip: true, target: folders.context, limits, signal: either });

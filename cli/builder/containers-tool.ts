@@ -13,8 +13,9 @@ export function createContainersTool(name: 'buildah' | 'podman', settings: ToolS
   ];
 
   function call(folders: RunFolders, args: readonly string[], env: Readonly<Record<string, string>> = {}): ProcessCall {
-    // What is mounted is counted in the runroot: one for each run, since nothing of an earlier one is mounted any more.
-    const roots = ['--root', folders.storage, '--runroot', join(folders.scratch, 'run')];
+    const roots = ['--root', folders.storage, '--runroot', folders.runroot];
+    // Or podman would share state between slots.
+    if (name === 'podman') roots.push('--tmpdir', join(folders.runroot, 't'));
     return { file: name, args: [...roots, ...args], env: { ...toolEnvironment(settings, folders), ...env } };
   }
 

@@ -1,6 +1,6 @@
 /** From the options of `holdfast builder serve` to a server that runs. */
 import { execFile } from 'node:child_process';
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { mkdir, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import type { Clock } from '../../shared/clock.ts';
@@ -59,12 +59,15 @@ export async function openBuilder(options: BuilderOptions, deps: OpenBuilderDeps
     const message = '--insecure-registry and --registry-certs are settings of the docker daemon: set them there';
     throw new AppError('config_invalid', message);
   }
+  if (name === 'podman' && longestRunroot(dataFolder) > maxPodmanRunroot) {
+    throw new AppError('config_invalid', `podman needs a shorter --data-dir than ${dataFolder}`);
+  }
   const storage = join(dataFolder, 'storage');
   await mkdir(storage, { recursive: true, mode: 0o700 });
   // What a builder before this one has left when it was killed.
-  await rm(join(dataFolder, 'work'), { recursive: true, force: true });
-  await mkdir(join(dataFolder, 'work'), { mode: 0o700 });
-  const work = await mkdtemp(join(dataFolder, 'work', 'run-'));
+  const work = join(dataFolder, 'w');
+  await rm(work, { recursive: true, force: true });
+  await mkdir(work, { mode: 0o700 });
   const registriesConf = join(work, 'registries.conf');
   await writeRegistriesConf({ env, insecure: options.insecure, file: registriesConf });
   const { authFile, certificates, isolation } = options;
@@ -76,7 +79,7 @@ export async function openBuilder(options: BuilderOptions, deps: OpenBuilderDeps
     ...options,
     work,
     slots: createBuildSlots({ maxConcurrent, maxQueue }),
-    run: { tool, prefix, storage, limits, timeoutMs, minFreeBytes, clock, killed, log },
+    run: { tool, prefix, storage, runroots: work, limits, timeoutMs, minFreeBytes, clock, killed, log },
     clock,
     log,
   });
@@ -89,6 +92,13 @@ export async function openBuilder(options: BuilderOptions, deps: OpenBuilderDeps
       await rm(work, { recursive: true, force: true, maxRetries: 3 });
     },
   };
+}
+
+/** Podman's own bound, for the sake of the paths of its sockets. */
+const maxPodmanRunroot = 50;
+
+function longestRunroot(dataFolder: string): number {
+  return join(dataFolder, 'w', 'r000').length;
 }
 
 function createTool(name: ToolName, settings: ToolSettings): Tool {

@@ -10,6 +10,8 @@ export interface RunFolders {
   readonly context: string;
   /** For files of the program. */
   readonly scratch: string;
+  /** Of the slot; what is mounted is counted there, so it is emptied between runs. */
+  readonly runroot: string;
   /** Of the slot, kept between runs: base images and layers. */
   readonly storage: string;
 }

@@ -15,7 +15,7 @@ import { registriesConf } from './registries-conf.ts';
 import { reservedSecret, type RunFolders, type ToolSettings } from './tool.ts';
 import { runBuild } from './build-run.ts';
 
-const folders: RunFolders = { context: '/c', scratch: '/s', storage: '/slot' };
+const folders: RunFolders = { context: '/c', scratch: '/s', runroot: '/r', storage: '/slot' };
 const meta = buildMeta.parse({
   tag: 'tag1',
   image: 'registry.example/team/app:tag1',
@@ -94,6 +94,7 @@ test('docker builds, pushes, tells the digest, and forgets the name of the image
       tool: createDockerTool({ ...settings, env: { PATH }, authFile: undefined, configFolder: undefined }),
       prefix: [],
       storage: folder,
+      runroots: folder,
       limits: { maxBytes: 1_000_000, maxFiles: 10, maxDepth: 10, maxPathBytes: 100 },
       timeoutMs: 20_000,
       minFreeBytes: 0,

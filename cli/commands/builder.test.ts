@@ -88,7 +88,7 @@ test('killed, it leaves no process and no mount', async (t) => {
   await eventually(10_000, async () => {
     const left = await leftovers(served.dataFolder);
     assert.deepEqual(
-      left.filter((what) => !what.startsWith('run-')),
+      left.filter((what) => !what.startsWith('b-')),
       [],
       'folders are emptied by the next start',
     );

@@ -19,8 +19,8 @@ export async function leftovers(dataFolder: string): Promise<string[]> {
     const command = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
     if (command.includes(dataFolder)) processes.push(command.replaceAll('\0', ' '));
   }
-  const work = await readdir(join(dataFolder, 'work'), { recursive: true });
-  return [...mounts, ...processes, ...work.filter((name) => name.includes('build-'))];
+  const work = await readdir(join(dataFolder, 'w')).catch(() => []);
+  return [...mounts, ...processes, ...work.filter((name) => name.startsWith('b-'))];
 }
 
 /** A base image of this machine's shell, pushed as `base:1`. */
