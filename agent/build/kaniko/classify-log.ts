@@ -79,7 +79,7 @@ const instruction = /^INFO\[\d+\] ((?:RUN|COPY|ADD|WORKDIR|USER|VOLUME|ENV|ARG|S
 
 function lastStep(lines: readonly string[]): string | undefined {
   const line = lines.findLast((one) => instruction.test(one));
-  return line === undefined ? undefined : cut(instruction.exec(line)?.[1] ?? '', maxStepLength);
+  return line === undefined ? undefined : cut((instruction.exec(line)?.[1] ?? '').trim(), maxStepLength);
 }
 
 function lastImage(lines: readonly string[]): string | undefined {
@@ -206,7 +206,7 @@ function detailOf(error: string): string {
       /error building stage: |failed to execute command: |unable to complete operation after \d+ attempts, last error: /g,
       '',
     )
-    .replaceAll('/workspace/context/', '');
+    .replaceAll('/kaniko/buildcontext/tree/', '');
   return cut(detail, maxErrorLength);
 }
 

@@ -197,7 +197,7 @@ function onLine(line: string, { onLine, onPhase }: BuildOptions): void {
   const step = /^INFO\[\d+\] ((?:RUN|COPY|ADD) .*|Pushing image to .*|Unpacking rootfs .*|Retrieving image .*)/.exec(
     line,
   )?.[1];
-  if (step !== undefined) onPhase(step.slice(0, 200));
+  if (step !== undefined) onPhase(step.trim().slice(0, 200));
 }
 
 function digestIn(termination: string | undefined): string | undefined {

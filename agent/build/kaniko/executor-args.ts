@@ -2,9 +2,14 @@
 import type { AgentConfig } from '../../config/config.ts';
 import type { BuildRequest } from '../builder.ts';
 
-/** Where the init container puts the context, and where files of the build's Secret are mounted, in the executor's container. */
-export const workspaceFolder = '/workspace';
-export const contextFolder = `${workspaceFolder}/context`;
+/**
+ * The volume of the context, in the executor's container, and the tree in it. Below /kaniko, where the executor itself unpacks contexts: what is
+ * mounted is left out of images, so a volume at /workspace would take their /workspace from images that have one.
+ */
+export const contextVolumeFolder = '/kaniko/buildcontext';
+export const treeName = 'tree';
+const contextFolder = `${contextVolumeFolder}/${treeName}`;
+/** Where files of the build's Secret are mounted. */
 export const dockerConfigFolder = '/kaniko/.docker';
 export const registryFilesFolder = '/kaniko/registry';
 export const terminationLog = '/dev/termination-log';

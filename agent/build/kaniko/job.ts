@@ -7,12 +7,12 @@ import type { BuildRequest } from '../builder.ts';
 import { contextsPath } from '../context-endpoint.ts';
 import { buildAnnotations, buildLabels, jobName, labelsOfBuild } from './build-names.ts';
 import {
-  contextFolder,
+  contextVolumeFolder,
   dockerConfigFolder,
   executorArgs,
   registryFilesFolder,
   terminationLog,
-  workspaceFolder,
+  treeName,
 } from './executor-args.ts';
 
 export const containers = { fetch: 'fetch-context', build: 'kaniko' } as const;
@@ -65,6 +65,9 @@ const rootCapabilities = [
   'SYS_CHROOT',
 ];
 
+/** Where the init container has the volume of the context. */
+const fetchFolder = '/context';
+
 /** Longest stay on a node that has gone silent: the build begins anew elsewhere. */
 const lostNodeSecs = 60;
 
@@ -102,7 +105,6 @@ export function jobManifest({ request, config, files, secretName, tokenHash }: J
 function podSpec({ request, config, files, secretName }: Omit<JobParts, 'tokenHash'>): unknown {
   const { builder, source } = config;
   const hasFiles = files.ca !== undefined || files.clientCert !== undefined;
-  const workspace = { name: 'workspace', mountPath: workspaceFolder };
   return {
     restartPolicy: 'Never',
     automountServiceAccountToken: false,
@@ -129,7 +131,7 @@ function podSpec({ request, config, files, secretName }: Omit<JobParts, 'tokenHa
         env: [
           { name: 'HOLDFAST_CONTEXT_URL', value: `${builder.agent_url ?? ''}${contextsPath}` },
           { name: 'HOLDFAST_CONTEXT_TOKEN', valueFrom: { secretKeyRef: { name: secretName, key: 'token' } } },
-          { name: 'HOLDFAST_CONTEXT_FOLDER', value: contextFolder },
+          { name: 'HOLDFAST_CONTEXT_FOLDER', value: `${fetchFolder}/${treeName}` },
           { name: 'HOLDFAST_CONTEXT_MAX_BYTES', value: String(source.max_bytes) },
           { name: 'HOLDFAST_CONTEXT_MAX_FILES', value: String(source.max_files) },
         ],
@@ -143,7 +145,7 @@ function podSpec({ request, config, files, secretName }: Omit<JobParts, 'tokenHa
           capabilities: { drop: ['ALL'] },
         },
         resources: { requests: { cpu: '50m', memory: '64Mi' }, limits: { memory: '256Mi' } },
-        volumeMounts: [workspace],
+        volumeMounts: [{ name: 'context', mountPath: fetchFolder }],
       },
     ],
     containers: [
@@ -171,15 +173,15 @@ function podSpec({ request, config, files, secretName }: Omit<JobParts, 'tokenHa
           limits: { memory: builder.memory },
         },
         volumeMounts: [
-          workspace,
+          { name: 'context', mountPath: contextVolumeFolder },
           { name: 'docker-config', mountPath: dockerConfigFolder, readOnly: true },
           ...(hasFiles ? [{ name: 'registry', mountPath: registryFilesFolder, readOnly: true }] : []),
         ],
       },
     ],
     volumes: [
-      // Twice the largest source: it is unpacked beside nothing, and file systems round up.
-      { name: 'workspace', emptyDir: { sizeLimit: String(source.max_bytes * 2) } },
+      // Twice the largest source, since file systems round up.
+      { name: 'context', emptyDir: { sizeLimit: String(source.max_bytes * 2) } },
       { name: 'docker-config', secret: secretFiles(secretName, ['config.json']) },
       ...(hasFiles
         ? [
