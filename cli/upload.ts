@@ -44,7 +44,8 @@ export interface Uploaded {
 }
 
 const parallelParts = 4;
-const partAttempts = 6;
+/** With the pauses between them longer than another agent takes to become leader. */
+const partAttempts = 12;
 const partTimeoutMs = 60_000;
 const completeDeadlineMs = 300_000;
 /** The agent may say that a part has gone, where another run of the same command has ended in between. */
