@@ -27,6 +27,9 @@ export interface TestRegistry {
   stop(): Promise<void>;
 }
 
+/** Debian's package of the same name. */
+const program = 'docker-registry';
+
 export const tokenService = { service: 'test registry', issuer: 'test issuer' } as const;
 
 export async function startRegistry(t: TestContext, options: TestRegistryOptions = {}): Promise<TestRegistry> {
@@ -58,7 +61,7 @@ export async function startRegistry(t: TestContext, options: TestRegistryOptions
     ...(Object.keys(auth).length === 0 ? {} : { auth }),
   };
   // JSON is YAML.
-  const child = spawn('docker-registry', ['serve', await file('config.yml', JSON.stringify(config))], {
+  const child = spawn(program, ['serve', await file('config.yml', JSON.stringify(config))], {
     stdio: ['ignore', 'ignore', 'pipe'],
     env: { PATH: process.env['PATH'], OTEL_TRACES_EXPORTER: 'none' },
   });

@@ -199,6 +199,21 @@ test('silence is taken for death, heartbeats are not, and the time in the queue 
   clock.advance(silenceMs);
   await assert.rejects(built, { code: 'build_timeout', message: /within 60 s/ });
 
+  const queue = await setUp(
+    t,
+    (request, response) => {
+      request.resume();
+      request.once('end', () => say(response, { queued: 1 }));
+    },
+    { clock, timeoutMs: 30_000 },
+  );
+  const waiting = assert.rejects(queue.build(), { code: 'builder_unavailable', message: /waited 30 s in the queue/ });
+  await heardPhases(queue.heard, 2);
+  // Its event is taken before the next one is waited for.
+  await new Promise((resolve) => setImmediate(resolve));
+  clock.advance(30_000);
+  await waiting;
+
   const silent = await setUp(t, (request) => void request.resume(), { clock });
   const waits = assert.rejects(silent.build(), { code: 'builder_unavailable', message: /nothing for 45 s/ });
   await heardPhases(silent.heard, 1);

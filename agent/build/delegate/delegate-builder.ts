@@ -36,8 +36,14 @@ export function createDelegateBuilder(deps: DelegateBuilderDeps): Builder {
   async function follow(request: BuildRequest, options: BuildOptions, signal: AbortSignal): Promise<string> {
     const mask = createMask(Object.values(request.secretArgs));
     const host = new URL(url).host;
+    let isWaiting = false;
     const late = (): AppError => {
-      const message = `the build on ${host} did not end within ${String(timeoutMs / 1_000)} s`;
+      const time = `${String(timeoutMs / 1_000)} s`;
+      if (isWaiting) {
+        const message = `the build has waited ${time} in the queue of the builder ${host}`;
+        return new AppError('builder_unavailable', message, { phase: 'build' });
+      }
+      const message = `the build on ${host} did not end within ${time}`;
       return new AppError('build_timeout', message, { phase: 'build' });
     };
     options.onPhase(`sends the context to the builder ${host}`);
@@ -52,7 +58,6 @@ export function createDelegateBuilder(deps: DelegateBuilderDeps): Builder {
       clock,
       signal,
     });
-    let isWaiting = false;
     for await (const event of exchange.events()) {
       const verdict = take(event);
       if (verdict !== undefined) return verdict;
