@@ -54,6 +54,8 @@ export async function createTreeCache(deps: {
   function begin(key: string, make: (target: string, signal: AbortSignal) => Promise<UnpackedTree>): Entry {
     const place = join(folder, randomUUID());
     const task = new SharedTask(async (signal) => {
+      // Deferred, so that the entry is there before anything of it is told.
+      await Promise.resolve();
       try {
         entry.tree = await turns.run(signal, () => make(place, signal));
       } catch (error) {
