@@ -1,0 +1,178 @@
+/** Uploads on a real Postgres, and both kinds of sources on top of it. */
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { createHash, randomBytes } from 'node:crypto';
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test, type TestContext } from 'node:test';
+import { promisify } from 'node:util';
+import { createSources } from '../../../agent/source/create-sources.ts';
+import type { Sources } from '../../../agent/source/sources.ts';
+import { createUploads, type Uploads } from '../../../agent/source/uploads.ts';
+import type { Database } from '../../../agent/store/database.ts';
+import { migrate } from '../../../agent/store/migrate.ts';
+import { createUploadStore, type UploadStore } from '../../../agent/store/upload-store.ts';
+import { systemClock } from '../../../shared/clock.ts';
+import { silentLog } from '../../../shared/log.ts';
+import { defaultSourceLimits } from '../../../shared/source/limits.ts';
+import { packFolder } from '../../../shared/source/pack.ts';
+import { openTestDatabase } from '../database.ts';
+
+const never = new AbortController().signal;
+const partBytes = 1024 ** 2;
+
+interface Bench {
+  readonly db: Database;
+  readonly store: UploadStore;
+  readonly uploads: Uploads;
+  readonly folder: string;
+}
+
+async function createBench(t: TestContext): Promise<Bench> {
+  const db = await openTestDatabase(t);
+  await migrate(db);
+  const store = createUploadStore({ db });
+  const folder = await mkdtemp(join(tmpdir(), 'holdfast-uploads-'));
+  t.after(() => rm(folder, { recursive: true, force: true }));
+  return { db, store, uploads: createUploads({ store, limits: defaultSourceLimits, clock: systemClock }), folder };
+}
+
+async function sourcesOf(t: TestContext, { store, folder }: Bench): Promise<Sources> {
+  const sources = await createSources({
+    config: { max_bytes: 512 * 1024 ** 2, max_files: 50_000, fetch_timeout_secs: 60, allow_file_urls: true },
+    auths: [],
+    uploads: store,
+    cacheDir: join(folder, 'cache'),
+    env: process.env,
+    log: silentLog,
+    clock: systemClock,
+  });
+  t.after(() => sources.close());
+  return sources;
+}
+
+/** Packs the folder `files` of the bench. */
+async function packed({ folder }: Bench): Promise<{ archive: string; data: Buffer }> {
+  const file = join(folder, 'archive.tar.gz');
+  await rm(file, { force: true });
+  const { archive } = await packFolder({
+    root: join(folder, 'files'),
+    file,
+    limits: defaultSourceLimits,
+    signal: never,
+  });
+  return { archive, data: await readFile(file) };
+}
+
+async function upload(bench: Bench): Promise<string> {
+  const { archive, data } = await packed(bench);
+  const { missing } = await bench.uploads.begin(archive, data.length);
+  for (const part of missing)
+    await bench.store.put(archive, part, data.subarray(part * partBytes, (part + 1) * partBytes));
+  return (await bench.uploads.complete(archive, never)).source;
+}
+
+test('an archive of several parts comes back as it was, whatever order they came in', async (t) => {
+  const { store } = await createBench(t);
+  const data = randomBytes(2 * partBytes + 17);
+  const archive = createHash('sha256').update(data).digest('hex');
+  const begun = await store.begin(archive, data.length);
+  assert.deepEqual(begun, { bytes: data.length, partBytes, tree: undefined });
+  assert.deepEqual(await store.missing(archive, begun), [0, 1, 2]);
+  for (const part of [2, 0, 0]) await store.put(archive, part, data.subarray(part * partBytes, (part + 1) * partBytes));
+  assert.deepEqual(await store.missing(archive, await store.begin(archive, data.length)), [1]);
+  await store.put(archive, 1, data.subarray(partBytes, 2 * partBytes));
+  const read: Buffer[] = [];
+  for await (const part of store.read(archive)) read.push(part);
+  assert.ok(Buffer.concat(read).equals(data));
+  await store.put('0'.repeat(64), 0, Buffer.alloc(1));
+  assert.equal(await store.get('0'.repeat(64)), undefined);
+});
+
+test('no more than 64 uploads are unfinished, and one that is there can always go on', async (t) => {
+  const { store } = await createBench(t);
+  const name = (index: number): string => createHash('sha256').update(String(index)).digest('hex');
+  for (let index = 0; index < 64; index += 1) await store.begin(name(index), 10);
+  await assert.rejects(store.begin(name(64), 10), { code: 'too_many_calls' });
+  await store.begin(name(0), 10);
+  await store.complete(name(0), { digest: 'sha256:x', files: 1, bytes: 1 });
+  await store.begin(name(64), 10);
+});
+
+test('after a day what is unfinished goes, and what no version names; nothing else', async (t) => {
+  const { db, store } = await createBench(t);
+  const digestOf = (name: string): string => `sha256:${name.repeat(64)}`;
+  for (const name of ['a', 'b', 'c', 'd', 'e']) await store.begin(name.repeat(64), 10);
+  for (const name of ['b', 'c', 'd'])
+    await store.complete(name.repeat(64), { digest: digestOf(name), files: 1, bytes: 1 });
+  await db.query(`insert into apps (name, host, path, live_version) values ('x', '', '/x', 1)`);
+  await db.query(
+    `insert into versions (app_id, version, spec, secrets, outcome, created_by) select id, 1, $1, '{}', 'declared', 'test' from apps`,
+    [JSON.stringify({ source: `upload:${digestOf('c')}`, build: {} })],
+  );
+  assert.equal(await store.prune(), 0);
+  await db.query(`update uploads set touched_at = now() - interval '2 days' where archive <> $1`, ['e'.repeat(64)]);
+  // Asked for a moment ago: somebody is about to declare it.
+  assert.equal(await store.find(digestOf('d')), true);
+  assert.equal(await store.prune(), 2);
+  const { rows } = await db.query<{ archive: string }>('select archive from uploads order by archive');
+  assert.deepEqual(
+    rows.map(({ archive }) => archive[0]),
+    ['c', 'd', 'e'],
+  );
+});
+
+test('the same files are the same tree by git and by upload, whole and in part, and are fetched once', async (t) => {
+  const bench = await createBench(t);
+  const files = join(bench.folder, 'files');
+  await mkdir(join(files, 'web'), { recursive: true });
+  await writeFile(join(files, 'server.js'), 'one');
+  await writeFile(join(files, 'web', 'run'), 'two', { mode: 0o755 });
+  const git = async (...args: string[]): Promise<string> => {
+    const identity = ['-c', 'user.name=test', '-c', 'user.email=test@git.example'];
+    return (await promisify(execFile)('git', ['-C', files, ...identity, ...args])).stdout.trim();
+  };
+  await git('init', '--quiet', '--initial-branch=main');
+  await git('add', '.');
+  await git('commit', '--quiet', '--message=one');
+  const uploaded = await upload(bench);
+  const sources = await sourcesOf(t, bench);
+  const bySource = new Map<string, string[]>();
+  for (const source of [`file://${files}`, uploaded]) {
+    const digest = await sources.resolve({ source }, never);
+    const digests: string[] = [];
+    for (const dir of [undefined, 'web']) {
+      const trees = await Promise.all([
+        sources.tree({ source, dir }, digest, never),
+        sources.tree({ source, dir }, digest, never),
+      ]);
+      assert.equal(new Set(trees.map((tree) => tree.folder)).size, 1);
+      assert.deepEqual((await readdir(trees[0].folder)).toSorted(), dir === undefined ? ['server.js', 'web'] : ['run']);
+      digests.push(trees[0].digest);
+      for (const tree of trees) tree.release();
+    }
+    bySource.set(source, digests);
+  }
+  const [byGit, byUpload] = [...bySource.values()];
+  assert.deepEqual(byGit, byUpload);
+  assert.equal(uploaded, `upload:${byUpload?.[0]}`);
+  assert.equal(await sources.resolve({ source: `file://${files}` }, never), `git:${await git('rev-parse', 'HEAD')}`);
+  await assert.rejects(sources.resolve({ source: `upload:sha256:${'0'.repeat(64)}` }, never), {
+    code: 'source_not_found',
+    message: /run `holdfast deploy` again/,
+  });
+  await assert.rejects(sources.tree({ source: uploaded, dir: 'none' }, uploaded.slice('upload:'.length), never), {
+    code: 'source_not_found',
+  });
+  await assert.rejects(sources.resolve({ source: '/srv/folder' }, never), { code: 'source_unsupported' });
+});
+
+test('an agent that starts empties what one before it left on disk', async (t) => {
+  const bench = await createBench(t);
+  await mkdir(join(bench.folder, 'cache', 'trees', 'old'), { recursive: true });
+  await mkdir(join(bench.folder, 'cache', 'work', 'git-old'), { recursive: true });
+  await sourcesOf(t, bench);
+  assert.deepEqual(await readdir(join(bench.folder, 'cache', 'trees')), []);
+  assert.deepEqual(await readdir(join(bench.folder, 'cache', 'work')), []);
+});
