@@ -113,7 +113,8 @@ async function createJob(deps: ClaimDeps, request: BuildRequest, signal: AbortSi
       secretArgs: request.secretArgs,
     });
     try {
-      await jobs.createSecret(secret, signal);
+      // Not ended by the signal: an agent that loses the lead right now leaves a whole build to the next one.
+      await jobs.createSecret(secret, AbortSignal.timeout(cleanUpMs));
     } catch (error) {
       await removeQuietly(deps, job);
       throw error;

@@ -57,7 +57,9 @@ function verdict(
   words: string,
   about: Partial<LogVerdict> = {},
 ): LogVerdict {
-  const detail = error.replace(/^error (building|pushing) image: |^Error: /, '');
+  const detail = error
+    .replace(/^(error (building|pushing) image|Error): /, '')
+    .replace(/^error checking push permissions -- .*? try again: (checking push permission for "[^"]*": )?/, '');
   return {
     code,
     message: detail === '' ? words : `${words}: ${cut(detail, maxErrorLength)}`,

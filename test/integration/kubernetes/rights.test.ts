@@ -1,13 +1,12 @@
 /** What the platform does with nothing but the rights that the chart's Role for the apps namespace gives. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { loadKubeAccess } from '../../../agent/platform/kubernetes/access.ts';
-import { createKubeApi } from '../../../agent/platform/kubernetes/api.ts';
 import { createKubernetesPlatform } from '../../../agent/platform/kubernetes/platform.ts';
 import { AppError } from '../../../shared/errors.ts';
 import { silentLog } from '../../../shared/log.ts';
 import { noBuilds } from '../../support/no-builds.ts';
 import { openCluster, programs, runOf, startOptions, within } from './cluster.ts';
+import { openHumbleApi } from './humble.ts';
 
 const all = ['get', 'list', 'watch', 'create', 'update', 'patch', 'delete'];
 const look = ['get', 'list', 'watch'];
@@ -26,31 +25,7 @@ const rules = [
 test('the rights of the chart are enough, from the first start to the removal', { timeout: 120_000 }, async (t) => {
   const cluster = await openCluster(t);
   const { namespace } = cluster;
-  const core = `/api/v1/namespaces/${namespace}`;
-  const rbac = `/apis/rbac.authorization.k8s.io/v1/namespaces/${namespace}`;
-  await cluster.create(`${core}/serviceaccounts`, { metadata: { name: 'agent' } });
-  await cluster.create(`${rbac}/roles`, { metadata: { name: 'agent' }, rules });
-  await cluster.create(`${rbac}/rolebindings`, {
-    metadata: { name: 'agent' },
-    roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'Role', name: 'agent' },
-    subjects: [{ kind: 'ServiceAccount', name: 'agent', namespace }],
-  });
-  const { status } = await cluster.api.request<{ readonly status: { readonly token: string } }>({
-    method: 'POST',
-    path: `${core}/serviceaccounts/agent/token`,
-    body: { spec: {} },
-    signal: within(10_000),
-  });
-  const admin = await loadKubeAccess({ kubeconfig: process.env['KUBECONFIG'], env: {} });
-  const api = createKubeApi({
-    access: {
-      ...admin,
-      credentials: async () => ({
-        tls: (await admin.credentials()).tls,
-        headers: { authorization: `Bearer ${status.token}` },
-      }),
-    },
-  });
+  const api = await openHumbleApi(t, cluster, rules);
   const platform = createKubernetesPlatform({
     api,
     appsNamespace: namespace,
@@ -59,10 +34,7 @@ test('the rights of the chart are enough, from the first start to the removal', 
     ...noBuilds,
     log: silentLog,
   });
-  t.after(async () => {
-    await platform.close();
-    await api.close();
-  });
+  t.after(() => platform.close());
 
   await platform.adopt([], within(20_000));
   const run = runOf({
