@@ -9,6 +9,9 @@ import { certificates } from '../../support/certificates.ts';
 import { eventually } from '../../support/eventually.ts';
 import type { Scope } from './cluster.ts';
 
+/** Of Debian's package of that name. */
+const program = 'docker-registry';
+
 /** bcrypt of `right-password`, of the user `holdfast`. */
 const htpasswd = 'holdfast:$2y$05$90hDharuZCFFthRc5.3NVOhgKQ.Tk0wxwK0bDNEdhXsVivZLOGCB6\n';
 
@@ -35,7 +38,7 @@ export async function startPrivateRegistry(
   };
   // JSON is YAML.
   await writeFile(at('config.yml'), JSON.stringify(config));
-  const child = spawn('docker-registry', ['serve', at('config.yml')], { stdio: 'ignore' });
+  const child = spawn(program, ['serve', at('config.yml')], { stdio: 'ignore' });
   const exited = new Promise((resolve) => child.once('exit', resolve).once('error', resolve));
   scope.after(async () => {
     child.kill('SIGKILL');
