@@ -70,8 +70,10 @@ export async function takeLead(deps: LeadershipDeps, signal: AbortSignal): Promi
   const sync = createSync({ engine: syncEngine, sources, clock, intervalMs: deps.syncIntervalMs, log });
   const upkeep = startUploadUpkeep({ store: deps.uploads, clock, log });
   const close = async (): Promise<void> => {
-    await Promise.all([sync.close(), upkeep.close()]);
+    // Begun first, and ended by the engine: what syncing declares may wait for routers until then.
+    const ended = Promise.all([sync.close(), upkeep.close()]);
     await closeParts();
+    await ended;
   };
   log.info({ epoch, apps: engine.machines().length }, 'leads');
   return { epoch, engine, hub, links, activity, sync, syncEngine, outboxSize: () => outbox.size, close };

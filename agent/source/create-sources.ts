@@ -1,6 +1,6 @@
 /** The sources of an agent: git repositories and uploads, their trees kept on disk for a while. */
 import { mkdir, rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import type { Clock } from '../../shared/clock.ts';
 import { AppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
@@ -52,7 +52,9 @@ export async function createSources(deps: {
   readonly log: Log;
   readonly clock: Clock;
 }): Promise<Sources> {
-  const { config, uploads, cacheDir, clock } = deps;
+  const { config, uploads, clock } = deps;
+  // Absolute: git runs in a folder of its own.
+  const cacheDir = resolve(deps.cacheDir);
   const limits = sourceLimits(config);
   const fetchTimeoutMs = config.fetch_timeout_secs * 1_000;
   const workDir = join(cacheDir, 'work');

@@ -125,6 +125,20 @@ test('strict: an apply that is repeated, since the first was cut, waits for the 
   await first;
 });
 
+test('an app that is declared again as it is takes nothing back of what was declared before its turn', async (t) => {
+  const g = await ground(t, [appRecord([good(1)])]);
+  const { promise, resolve } = Promise.withResolvers<void>();
+  g.state.gate = promise;
+  const changed = g.apply({ port: 9_000 });
+  const again = g.engine.repin('a', 'sync');
+  await turns();
+  resolve();
+  await changed;
+  assert.deepEqual(await again, { app: 'a', action: 'unchanged', version: 2, fields: [] });
+  assert.equal(g.engine.machine('a').record.versions.get(2)?.spec.port, 9_000);
+  await assert.rejects(g.engine.repin('none', 'sync'), { code: 'app_not_found' });
+});
+
 test('strict: an apply that is repeated after a failover waits for routers that have not come back yet', async (t) => {
   const clock = createManualClock();
   const hub = createRouteHub({ clock, leaseMs: 1_000, log: silentLog });

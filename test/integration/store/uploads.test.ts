@@ -4,7 +4,7 @@ import { execFile } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { promisify } from 'node:util';
 import { createSources } from '../../../agent/source/create-sources.ts';
@@ -43,7 +43,8 @@ async function sourcesOf(t: TestContext, { store, folder }: Bench): Promise<Sour
     config: { max_bytes: 512 * 1024 ** 2, max_files: 50_000, fetch_timeout_secs: 60, allow_file_urls: true },
     auths: [],
     uploads: store,
-    cacheDir: join(folder, 'cache'),
+    // As `data_dir` may be.
+    cacheDir: relative(process.cwd(), join(folder, 'cache')),
     env: process.env,
     log: silentLog,
     clock: systemClock,
