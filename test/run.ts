@@ -12,6 +12,7 @@ import { leftInFolder, leftOfCluster, leftProcesses } from './runner/leftovers.t
 import { passed, runPart, type PartResult } from './runner/node-test.ts';
 import { parts, type Ground, type Part } from './runner/parts.ts';
 import { startPostgres, type TestPostgres } from './runner/postgres.ts';
+import { providePrograms } from './runner/programs.ts';
 
 const beganMs = performance.now();
 const setupTimes: string[] = [];
@@ -50,6 +51,7 @@ async function runAll(chosen: readonly Part[], folder: string, signal: AbortSign
   const env: NodeJS.ProcessEnv = { ...process.env, TMPDIR: folder };
   const results: PartResult[] = [];
   const problems: string[] = [];
+  let programs: NodeJS.ProcessEnv | undefined;
   let postgres: TestPostgres | undefined;
   let cluster: TestCluster | undefined;
 
@@ -58,6 +60,7 @@ async function runAll(chosen: readonly Part[], folder: string, signal: AbortSign
       await timed('helm', () => output('test/cluster/tools', ['helm'], { env, signal }));
       return {};
     },
+    programs: async () => (programs ??= await timed('programs', () => providePrograms({ env, signal }))),
     postgres: async () => {
       postgres ??= await timed('postgres', () => startPostgres({ folder, env, signal }));
       return { HOLDFAST_TEST_DATABASE_URL: postgres.url };

@@ -1,7 +1,10 @@
 /** The parts of `npm test`: which files, on which ground, how many at once. */
 
-/** What a part stands on. A cluster is a KUBECONFIG and a registry with the images of test/cluster/images. */
-export type Ground = 'helm' | 'postgres' | 'cluster';
+/**
+ * What a part stands on. A cluster is a KUBECONFIG and a registry with the images of test/cluster/images; programs are those that
+ * sources and builds are made with (git, sshd, buildah, docker-registry, python3, go …).
+ */
+export type Ground = 'helm' | 'postgres' | 'cluster' | 'programs';
 
 export interface Part {
   readonly name: string;
@@ -17,7 +20,7 @@ export const parts: readonly Part[] = [
   {
     name: 'unit',
     files: ['{router,agent,shared,cli}/**/*.test.ts', 'test/docs/*.test.ts'],
-    needs: [],
+    needs: ['programs'],
     concurrency: 2,
     timeoutSecs: 300,
   },
@@ -26,16 +29,16 @@ export const parts: readonly Part[] = [
   {
     name: 'integration',
     files: ['test/integration/*.test.ts', 'test/integration/{store,build,source}/*.test.ts'],
-    needs: ['postgres'],
+    needs: ['programs', 'postgres'],
     concurrency: 1,
     timeoutSecs: 900,
   },
   {
     name: 'kubernetes',
     files: ['test/contract/kubernetes.test.ts', 'test/integration/kubernetes/*.test.ts'],
-    needs: ['cluster'],
+    needs: ['programs', 'cluster'],
     concurrency: 1,
     timeoutSecs: 900,
   },
-  { name: 'e2e', files: ['test/e2e/**/*.test.ts'], needs: ['cluster'], concurrency: 1, timeoutSecs: 1_800 },
+  { name: 'e2e', files: ['test/e2e/**/*.test.ts'], needs: ['programs', 'cluster'], concurrency: 1, timeoutSecs: 1_800 },
 ];

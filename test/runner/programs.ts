@@ -1,0 +1,60 @@
+/** Programs that tests run for real, beside Node: Debian's packages of those that are missing, and a Go. */
+import { existsSync } from 'node:fs';
+import { delimiter, dirname, join } from 'node:path';
+import { output, run } from './command.ts';
+
+/** By program; the last one is a module of Python that Debian has apart. */
+const packages: Readonly<Record<string, string>> = {
+  git: 'git',
+  ssh: 'openssh-client',
+  sshd: 'openssh-server',
+  openssl: 'openssl',
+  htpasswd: 'apache2-utils',
+  'docker-registry': 'docker-registry',
+  buildah: 'buildah',
+  python3: 'python3',
+  'python3 -m ensurepip': 'python3-venv',
+};
+
+/** @returns the environment with a PATH that leads to all of them. @throws naming what is missing where it cannot be installed. */
+export async function providePrograms(options: {
+  readonly env: NodeJS.ProcessEnv;
+  readonly signal: AbortSignal;
+}): Promise<NodeJS.ProcessEnv> {
+  const { signal } = options;
+  // sshd and others are not on the PATH of every user.
+  const path = [options.env['PATH'] ?? '', '/usr/local/sbin', '/usr/sbin', '/sbin'].join(delimiter);
+  const env = { ...options.env, PATH: path };
+  const missing = await whichAreMissing(env, signal);
+  if (missing.length > 0) {
+    const names = [...new Set(missing.map((program) => packages[program] ?? program))];
+    process.stdout.write(`installing ${names.join(', ')}\n`);
+    // A package must not start a server of its own.
+    const script = `
+      printf '#!/bin/sh\\nexit 101\\n' >/usr/sbin/policy-rc.d && chmod +x /usr/sbin/policy-rc.d
+      trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+      apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends ${names.join(' ')} >/dev/null`;
+    const code = await run('sh', ['-c', script], { env, signal });
+    const still = await whichAreMissing(env, signal);
+    if (code !== 0 || still.length > 0)
+      throw new Error(`tests run these programs, which are missing and could not be installed: ${still.join(', ')}`);
+  }
+  const go = await output('test/cluster/tools', ['go'], { env, signal });
+  // One that is on the PATH stays where it is: its folder may hold other programs too, an older Node among them.
+  const isOnPath = path.split(delimiter).includes(dirname(go));
+  return { PATH: isOnPath ? path : [dirname(go), path].join(delimiter) };
+}
+
+async function whichAreMissing(env: NodeJS.ProcessEnv, signal: AbortSignal): Promise<string[]> {
+  const missing: string[] = [];
+  for (const program of Object.keys(packages)) {
+    const [name = '', ...args] = program.split(' ');
+    const found = (env['PATH'] ?? '').split(delimiter).some((folder) => existsSync(join(folder, name)));
+    const isThere =
+      found &&
+      (args.length === 0 ||
+        (await run(name, [...args, '--version'], { env, signal, onOutput: () => undefined })) === 0);
+    if (!isThere) missing.push(program);
+  }
+  return missing;
+}
