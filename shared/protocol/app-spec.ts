@@ -186,7 +186,7 @@ export const maskedSecret = '***';
 /** What a `source` is, by its form: a git URL, an upload of `holdfast deploy`, or a folder. */
 export type SourceKind = 'git' | 'upload' | 'folder';
 export function sourceKind(source: string): SourceKind {
-  if (/^upload:/.test(source)) return 'upload';
+  if (source.startsWith('upload:')) return 'upload';
   return /^[a-z][a-z0-9+.-]*:\/\//i.test(source) || /^[\w.-]+@[\w.-]+:(?!\/\/)/.test(source) ? 'git' : 'folder';
 }
 

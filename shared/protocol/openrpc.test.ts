@@ -49,7 +49,7 @@ test('parameters with a default are optional to a caller, and streams are told',
     ],
   );
   const streaming = document.methods.filter((method) => method['x-item'] !== undefined).map((method) => method.name);
-  assert.deepEqual(streaming, ['versions.ensure', 'logs.follow', 'routes.watch']);
+  assert.deepEqual(streaming, ['builds.logs', 'versions.ensure', 'logs.follow', 'routes.watch']);
 });
 
 test('every code of the table is a component, numbered as JSON-RPC reserves', () => {

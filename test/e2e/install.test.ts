@@ -101,12 +101,24 @@ test('a router has no service account token, and may nothing', async () => {
   assert.deepEqual(await rightsOf(account, release.appsNamespace), []);
 });
 
-test('the agent may nothing outside its two namespaces, and no secrets in its own', async () => {
+test('the agent may nothing outside its two namespaces, and read no secrets in its own', async () => {
   for (const namespace of ['default', 'kube-system', 'kube-public']) {
     assert.deepEqual(await rightsOf(agentAccount, namespace), [], namespace);
   }
   const own = await rightsOf(agentAccount, release.namespace);
-  assert.deepEqual([...new Set(own)].toSorted(), ['leases.coordination.k8s.io', 'pods']);
+  assert.deepEqual([...new Set(own)].toSorted(), [
+    'events',
+    'jobs.batch',
+    'leases.coordination.k8s.io',
+    'pods',
+    'pods/log',
+    'secrets',
+  ]);
+  // Each build has a Secret of its own; tokens and passwords are beside it.
+  for (const verb of ['get', 'list', 'watch', 'update', 'patch', 'delete']) {
+    const may = kubectl('auth', 'can-i', verb, 'secrets', `--as=${agentAccount}`, '-n', release.namespace);
+    assert.equal((await may.catch((error: { stdout?: string }) => error.stdout ?? '')).trim(), 'no', verb);
+  }
   assert.ok((await rightsOf(agentAccount, release.appsNamespace)).includes('deployments.apps'));
 });
 

@@ -45,7 +45,10 @@ export function leftInFolder(folder: string): string[] {
   const mounts = read('/proc/mounts').split('\n');
   return [
     ...mounts.filter((line) => line.includes(folder)).map((line) => `mount ${line}`),
-    ...readdirSync(folder).map((entry) => `file ${join(folder, entry)}`),
+    ...readdirSync(folder)
+      // npm keeps its compiled code in the temporary folder, on every machine.
+      .filter((entry) => entry !== 'node-compile-cache')
+      .map((entry) => `file ${join(folder, entry)}`),
   ];
 }
 
