@@ -35,7 +35,8 @@ export interface Builder {
    * Builds and pushes. A build of this tag that is under way (an agent before this one began it) is joined, not repeated.
    * @returns the digest that was pushed, `sha256:<hex>`.
    * @throws AppError with phase `build`: dockerfile_invalid, base_image_not_found, build_failed (naming the step), push_denied, registry_unavailable,
-   *   build_out_of_memory, build_timeout, unschedulable, quota_exceeded, builder_unavailable; the signal's reason.
+   *   build_out_of_memory, build_timeout, unschedulable, quota_exceeded, builder_unavailable; source_invalid (the context was refused),
+   *   config_invalid (the builder refuses its settings, as a wrong token); the signal's reason.
    */
   build(request: BuildRequest, options: BuildOptions): Promise<string>;
   /** Ends the build of a tag and takes away what is left of it; nothing to do is no error. */

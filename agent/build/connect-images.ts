@@ -55,7 +55,7 @@ export async function connectImages(deps: ConnectImagesDeps): Promise<ConnectedI
     sources,
     presets: {
       detect: (folder) => detectPreset(folderTree(folder)),
-      files: (name, folder) => presetFiles(name, folderTree(folder)),
+      files: (name, folder, start) => presetFiles(name, folderTree(folder), start),
     },
     builder,
     store,

@@ -336,6 +336,10 @@ test('a preset that is asked for adds its files, and where nothing fits the erro
   const { request } = await g.builder.begun(1);
   assert.equal(request.dockerfile, 'Dockerfile.holdfast');
   assert.deepEqual(request.extraFiles, { 'Dockerfile.holdfast': 'FROM node\n', 'conf/of-preset': 'x' });
+  g.ask(runOf('c', 1, 'c1', { build: { preset: 'node' }, command: ['node', 'x.js'] }));
+  const second = await g.builder.begun(2);
+  // An app that says what to run needs no preset that knows it.
+  assert.equal(second.request.extraFiles['Dockerfile.holdfast'], 'FROM node\n# nothing to start\n');
   const named = runOf('b', 1, 'c1', { build: { dockerfile: 'other/Dockerfile' } });
   await assert.rejects(g.ask(named).result, { code: 'dockerfile_invalid', message: /no other\/Dockerfile/ });
 });

@@ -115,7 +115,7 @@ export function createImages(deps: ImagesDeps): Images {
     const sourceDigest = pin.sourceDigest ?? (await sources.resolve(spec, signal));
     const tree = await sources.tree(spec, sourceDigest, signal);
     try {
-      const { dockerfile, extraFiles } = await recipeOf(tree.folder, spec.build, presets);
+      const { dockerfile, extraFiles } = await recipeOf(tree.folder, spec, presets);
       const tag = await imageTag({
         treeDigest: tree.digest,
         dockerfile,

@@ -154,7 +154,7 @@ export class ImageBuild {
     this.work.progress('source', 'fetches the source');
     const tree = await inPhase('source', () => sources.tree(spec, this.#order.sourceDigest, signal));
     try {
-      const recipe = await recipeOf(tree.folder, spec.build, presets);
+      const recipe = await recipeOf(tree.folder, spec, presets);
       signal.throwIfAborted();
       this.#save({ state: 'running', startedAt: this.#record?.startedAt ?? now() });
       this.#tell('build', `builds with ${builder.kind}, by ${recipe.title}`);

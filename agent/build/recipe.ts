@@ -2,15 +2,20 @@
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AppError } from '../../shared/errors.ts';
+import { presetDockerfile } from '../../shared/presets/dockerfile.ts';
 import type { AppSpec, PresetName } from '../../shared/protocol/app-spec.ts';
 
 /** What this folder needs of shared/presets. */
 export interface Presets {
   detect(folder: string): Promise<PresetName | undefined>;
-  /** @throws AppError dockerfile_invalid, where the preset does not fit what is there. */
+  /**
+   * @param start `optional` where the app has a `command`: the image may then have none.
+   * @throws AppError dockerfile_invalid, where the preset does not fit what is there.
+   */
   files(
     name: PresetName,
     folder: string,
+    start: 'required' | 'optional',
   ): Promise<{ readonly dockerfile: string; readonly files: Readonly<Record<string, string>> }>;
 }
 
@@ -21,18 +26,18 @@ export interface Recipe {
   readonly title: string;
 }
 
-/** Beside a Dockerfile that is there: the app asked for the preset all the same. */
-const presetDockerfile = 'Dockerfile.holdfast';
+/** What of an app decides by what its image is made. */
+export interface RecipeSpec extends Pick<AppSpec, 'command'> {
+  readonly build: Pick<AppSpec['build'], 'dockerfile' | 'preset'>;
+}
+
 const usualDockerfile = 'Dockerfile';
 
 /** @throws AppError dockerfile_invalid. */
-export async function recipeOf(
-  folder: string,
-  build: Pick<AppSpec['build'], 'dockerfile' | 'preset'>,
-  presets: Presets,
-): Promise<Recipe> {
-  const { dockerfile, preset } = build;
-  if (preset !== undefined) return await presetRecipe(folder, preset, presets);
+export async function recipeOf(folder: string, spec: RecipeSpec, presets: Presets): Promise<Recipe> {
+  const { dockerfile, preset } = spec.build;
+  const start = spec.command === undefined ? 'required' : 'optional';
+  if (preset !== undefined) return await presetRecipe(folder, preset, start, presets);
   const found = await stat(join(folder, dockerfile)).catch(() => undefined);
   if (found?.isFile() === true) return { dockerfile, extraFiles: {}, title: dockerfile };
   if (found !== undefined) throw invalid(`${dockerfile} is not a file`);
@@ -44,12 +49,18 @@ export async function recipeOf(
       'the source has no Dockerfile and no preset fits it (node: package.json · python: requirements.txt or pyproject.toml · go: go.mod · static: index.html)',
     );
   }
-  return await presetRecipe(folder, detected, presets);
+  return await presetRecipe(folder, detected, start, presets);
 }
 
-async function presetRecipe(folder: string, preset: PresetName, presets: Presets): Promise<Recipe> {
-  const { dockerfile, files } = await presets.files(preset, folder);
+async function presetRecipe(
+  folder: string,
+  preset: PresetName,
+  start: 'required' | 'optional',
+  presets: Presets,
+): Promise<Recipe> {
+  const { dockerfile, files } = await presets.files(preset, folder, start);
   return {
+    // Beside a Dockerfile that is there: the app may have asked for the preset all the same.
     dockerfile: presetDockerfile,
     extraFiles: { ...files, [presetDockerfile]: dockerfile },
     title: `preset ${preset}`,

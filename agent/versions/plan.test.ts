@@ -151,4 +151,7 @@ test('a version that changes nothing of the image has the image of the one befor
   assert.deepEqual([moved?.imageDigest, moved?.imageTag], [null, null]);
   const other = next(source({ build: { args: { A: '1' } } }), pins.a);
   assert.deepEqual([other?.imageDigest, other?.imageTag], [null, null]);
+  // The image of a preset may have nothing to start where the app says itself what runs.
+  const commanded = next(source({ command: ['node', 'x.js'] }), pins.a);
+  assert.deepEqual([commanded?.imageDigest, commanded?.imageTag], [null, null]);
 });

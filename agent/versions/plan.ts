@@ -182,7 +182,9 @@ function hasSameImage(before: VersionRecord, spec: AppSpec, pin: Pin): boolean {
     spec.source !== undefined &&
     pin.sourceDigest !== null &&
     pin.sourceDigest === before.sourceDigest &&
-    imageKeys.every((key) => isDeepStrictEqual(before.spec[key], spec[key]))
+    imageKeys.every((key) => isDeepStrictEqual(before.spec[key], spec[key])) &&
+    // A preset's image of an app with a command may have none of its own.
+    (before.spec.command === undefined) === (spec.command === undefined)
   );
 }
 

@@ -170,7 +170,10 @@ export async function ground(t: TestContext, options: GroundOptions = {}) {
     sources,
     presets: {
       detect: async () => undefined,
-      files: async (name) => ({ dockerfile: `FROM ${name}\n`, files: { 'conf/of-preset': 'x' } }),
+      files: async (name, _folder, start) => ({
+        dockerfile: `FROM ${name}\n${start === 'required' ? '' : '# nothing to start\n'}`,
+        files: { 'conf/of-preset': 'x' },
+      }),
     },
     builder,
     store: options.rows ?? store,

@@ -10,7 +10,7 @@ import type { KubeApi, KubeRequest } from '../../platform/kubernetes/api.ts';
 import type { BuildPodFacts, ContainerFacts } from './build-facts.ts';
 import { createBuildLog } from './build-log.ts';
 import { followContainerLog } from './container-log.ts';
-import { createMask } from './mask.ts';
+import { createMask } from '../../../shared/builder/mask.ts';
 
 const second = (n: number, fraction = ''): string => `2026-11-22T10:00:${String(n).padStart(2, '0')}${fraction}Z`;
 

@@ -20,7 +20,7 @@ import { startBuildPicture, type BuildPicture } from './build-picture.ts';
 import { claimJob, removeQuietly } from './claim-job.ts';
 import { classifyLog } from './classify-log.ts';
 import { reservedArgs, type BuildConfig, type RegistryFiles } from './job.ts';
-import { createMask } from './mask.ts';
+import { createMask } from '../../../shared/builder/mask.ts';
 import { packContext } from './pack-context.ts';
 import { watchBuild, type DecidedBuild } from './watch-build.ts';
 
