@@ -172,7 +172,7 @@ export class Connection implements Timed {
     parser.begin(0);
     switch (parser.parse(chunk, chunk.length)) {
       case 'done':
-        if (parser.end > limits.maxHeaderBytes) this.#refuseFault(tooLarge(false));
+        if (parser.end > limits.maxHeaderBytes) this.#refuseFault(tooLarge(parser.targetEnd > limits.maxHeaderBytes));
         else this.#take(parser, chunk, chunk, parser.end);
         return;
       case 'bad':
@@ -252,8 +252,9 @@ export class Connection implements Timed {
     }
     const call = new Call(this, head, routing);
     this.#call = call;
-    if (rest < chunk.length) this.#keep(rest === 0 ? chunk : chunk.subarray(rest));
-    if (this.#call === call) routing.route(call);
+    if (rest < chunk.length) this.#unshiftUnread(rest === 0 ? chunk : chunk.subarray(rest));
+    if (this.#unreadBytes >= maxWaitingBytes) this.#pause();
+    routing.route(call);
   }
 
   /** The call is being answered: from now on what there is of a body goes to `exchange`. */

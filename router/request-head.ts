@@ -61,7 +61,7 @@ export function readRequestHead(
   let requestId: string | undefined;
   let outerPrefix = '';
   for (let index = 0, base = 0; index < count; index += 1, base += fieldStride) {
-    switch (at[base + 4]) {
+    switch (at[base + 4] as number) {
       case Field.host:
         if (hostField !== undefined) throw invalid('more than one Host field');
         hostField = bytes.toString('latin1', at[base + 2], at[base + 3]);

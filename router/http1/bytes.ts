@@ -18,10 +18,10 @@ export const tokenByte: Uint8Array = tableOf((byte) => {
 export const valueByte: Uint8Array = tableOf((byte) => (byte === tab || (byte >= 0x20 && byte !== 0x7f) ? 1 : 0));
 
 /**
- * 1 for what may stand in a request target. Wider than RFC 3986, as clients are: bytes above ASCII and the likes of `|`.
- * Not `#`: no client sends a fragment, and what reads it as one sees another path than what does not.
+ * 1 for what may stand in a request target: visible ASCII, wider than RFC 3986 by the likes of `|`, as clients are. Not `#`: no
+ * client sends a fragment, and what reads it as one sees another path than what does not.
  */
-export const targetByte: Uint8Array = tableOf((byte) => (byte > 0x20 && byte !== 0x7f && byte !== 0x23 ? 1 : 0));
+export const targetByte: Uint8Array = tableOf((byte) => (byte > 0x20 && byte < 0x7f && byte !== 0x23 ? 1 : 0));
 
 /** Of a hexadecimal digit; 255 for every other byte. */
 export const hexValue: Uint8Array = tableOf((byte) => {

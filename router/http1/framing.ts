@@ -27,7 +27,7 @@ export class Framing {
     this.fault = undefined;
     const { at, count } = fields;
     for (let index = 0, base = 0; index < count; index += 1, base += fieldStride) {
-      switch (at[base + 4]) {
+      switch (at[base + 4] as number) {
         case Field.contentLength:
           this.#length(bytes, at[base + 2] as number, at[base + 3] as number);
           break;
