@@ -32,7 +32,11 @@ export class Framing {
           this.#length(bytes, at[base + 2] as number, at[base + 3] as number);
           break;
         case Field.transferEncoding:
-          if (this.chunked || !equalsToken(bytes, at[base + 2] as number, at[base + 3] as number, chunkedName)) {
+          if (
+            this.chunked ||
+            tabBehind(bytes, at[base + 3] as number) ||
+            !equalsToken(bytes, at[base + 2] as number, at[base + 3] as number, chunkedName)
+          ) {
             this.fault ??= 'a transfer coding other than chunked';
           }
           this.chunked = true;
@@ -79,6 +83,13 @@ export class Framing {
       pos = stop + 1;
     }
   }
+}
+
+/** A tab behind the coding is a blank to some and a part of the coding to others, node's own parser among them. */
+function tabBehind(bytes: Uint8Array, end: number): boolean {
+  let pos = end;
+  while (bytes[pos] === space) pos += 1;
+  return bytes[pos] === tab;
 }
 
 /** Whether the bytes are this token, in any case. */

@@ -3,7 +3,7 @@ import { createServer, type IncomingMessage } from 'node:http';
 import { BlockList, type Socket } from 'node:net';
 import { Duplex } from 'node:stream';
 import { test } from 'node:test';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { Client } from '../client.ts';
 import { Ids } from '../ids.ts';
 import { readRequestHead } from '../request-head.ts';

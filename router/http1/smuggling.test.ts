@@ -41,6 +41,7 @@ const refused: readonly (readonly [what: string, text: string, status?: number])
   ['TE.TE: empty', post('Transfer-Encoding:', chunkedGet)],
   ['TE.TE: with a vertical tab', post('Transfer-Encoding: \vchunked', chunkedGet)],
   ['TE.TE: with a form feed', post('Transfer-Encoding: chunked\f', chunkedGet)],
+  ['TE.TE: with a tab behind', post('Transfer-Encoding: chunked\t', chunkedGet)],
   ['TE.TE: with NUL', post('Transfer-Encoding: chunked\0', chunkedGet)],
   ['TE.TE: with a byte above ASCII', post('Transfer-Encoding: \xa0chunked', chunkedGet)],
   ['TE.TE: folded', post('Transfer-Encoding:\r\n chunked', chunkedGet)],

@@ -1,0 +1,85 @@
+import assert from 'node:assert/strict';
+import { createHash, randomBytes } from 'node:crypto';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { test, type TestContext } from 'node:test';
+import { WebSocket, WebSocketServer } from 'ws';
+import type { Target } from '../shared/protocol/routes.ts';
+import { asleep, ready, routeOf, startTestRouter, until } from './test-kit.ts';
+
+/** Sends back what comes, as it came: text as text, binary as binary. */
+async function startEcho(t: TestContext): Promise<Target> {
+  const server = createServer();
+  const sockets = new WebSocketServer({ server, perMessageDeflate: true, maxPayload: 64 * 1024 * 1024 });
+  sockets.on('connection', (socket) => {
+    socket.on('message', (data: Buffer, isBinary: boolean) => socket.send(data, { binary: isBinary }));
+    socket.on('error', () => undefined);
+  });
+  await new Promise<void>((resolve) => void server.listen(0, '127.0.0.1', resolve));
+  t.after(() => {
+    for (const socket of sockets.clients) socket.terminate();
+    return new Promise((resolve) => server.close(resolve));
+  });
+  return { id: 'echo', host: '127.0.0.1', port: (server.address() as AddressInfo).port };
+}
+
+/** Around each length at which a frame, a buffer or a limit changes its form. */
+const sizes = [
+  0, 1, 2, 125, 126, 127, 128, 1_024, 4_095, 4_096, 16_383, 16_384, 65_535, 65_536, 65_537, 81_910, 81_920, 81_930,
+  131_072, 1_048_576, 4_194_304,
+];
+
+for (const compressed of [false, true]) {
+  test(`WebSocket frames of all sizes come back as they were, ${compressed ? 'compressed' : 'plain'}, one by one and all at once`, async (t) => {
+    const echo = await startEcho(t);
+    const { port } = await startTestRouter(t, { routes: [routeOf('a', ready(echo))] });
+    const socket = new WebSocket(`ws://127.0.0.1:${port}/a`, { perMessageDeflate: compressed });
+    t.after(() => socket.terminate());
+    const got: { readonly data: Buffer; readonly isBinary: boolean }[] = [];
+    socket.on('message', (data: Buffer, isBinary: boolean) => got.push({ data, isBinary }));
+    await new Promise((resolve) => socket.once('open', resolve));
+    const sent = sizes.flatMap((size) => [
+      { data: randomBytes(size), isBinary: true },
+      { data: Buffer.from('é'.repeat(size / 2)), isBinary: false },
+    ]);
+    for (const [index, { data, isBinary }] of sent.entries()) {
+      socket.send(data, { binary: isBinary });
+      await until(() => got.length === index + 1, `message ${index}`);
+    }
+    got.length = 0;
+    for (const { data, isBinary } of sent) socket.send(data, { binary: isBinary, fin: true });
+    await until(() => got.length === sent.length, 'all messages');
+    for (const [index, { data, isBinary }] of sent.entries()) {
+      assert.equal(got[index]?.isBinary, isBinary);
+      assert.equal(digest(got[index]?.data), digest(data), `message ${index} of ${data.length} bytes`);
+    }
+  });
+}
+
+test('pings, pongs, fragments and the closing code go through, also of a WebSocket that was held with frames behind it', async (t) => {
+  const echo = await startEcho(t);
+  const { port, router, agent } = await startTestRouter(t, { routes: [routeOf('a', asleep)] });
+  const socket = new WebSocket(`ws://127.0.0.1:${port}/a`);
+  t.after(() => socket.terminate());
+  await until(() => router.held === 1, 'a held upgrade');
+  agent.push(routeOf('a', ready(echo)));
+  await new Promise((resolve) => socket.once('open', resolve));
+  const pong = new Promise<Buffer>((resolve) => socket.once('pong', resolve));
+  socket.ping('are you there');
+  assert.equal(String(await pong), 'are you there');
+  const echoed = new Promise<Buffer>((resolve) => socket.once('message', resolve));
+  socket.send('one ', { fin: false });
+  socket.send('two ', { fin: false });
+  socket.send('three', { fin: true });
+  assert.equal(String(await echoed), 'one two three');
+  const closed = new Promise<number>((resolve) => socket.once('close', resolve));
+  socket.close(4_321, 'enough');
+  assert.equal(await closed, 4_321);
+  await until(() => router.held === 0, 'nothing left');
+});
+
+function digest(data: Buffer | undefined): string {
+  return createHash('sha256')
+    .update(data ?? '')
+    .digest('hex');
+}
