@@ -26,8 +26,9 @@ export class Client {
   readonly trusted: boolean;
   /** Of the last call: most calls of a connection have the same. */
   #host: string | undefined;
+  #hostBytes = Buffer.alloc(0);
   #routeHost = '';
-  #forwarded: string | undefined;
+  #forwarded: Buffer | undefined;
 
   constructor(socket: Socket, trusted: BlockList) {
     const raw = socket.remoteAddress ?? '';
@@ -40,17 +41,32 @@ export class Client {
     if (host !== this.#host) {
       if (!isHost(host)) throw new AppError('request_invalid', 'The request is refused: the Host field is not a host.');
       this.#host = host;
+      this.#hostBytes = Buffer.from(host, 'latin1');
       this.#routeHost = routeHost(host);
       this.#forwarded = undefined;
     }
     return this.#routeHost;
   }
 
+  /** The text of a Host field. */
+  hostOf(bytes: Buffer, start: number, end: number): string {
+    const last = this.#hostBytes;
+    if (this.#host !== undefined && last.length === end - start) {
+      let at = 0;
+      while (at < last.length && last[at] === bytes[start + at]) at += 1;
+      if (at === last.length) return this.#host;
+    }
+    return bytes.toString('latin1', start, end);
+  }
+
   /** What the app is told of the client that said `host`. */
-  forwarded(host: string): string {
+  forwarded(host: string): Buffer {
     if (host !== this.#host || this.#forwarded === undefined) {
       this.routeHost(host);
-      this.#forwarded = `X-Forwarded-For: ${this.address}\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: ${host}\r\nForwarded: ${this.forwardedElement(host)}\r\n`;
+      this.#forwarded = Buffer.from(
+        `X-Forwarded-For: ${this.address}\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: ${host}\r\nForwarded: ${this.forwardedElement(host)}\r\n`,
+        'latin1',
+      );
     }
     return this.#forwarded;
   }

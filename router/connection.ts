@@ -17,7 +17,7 @@ import { RequestParser } from './http1/request-parser.ts';
 import type { Ids } from './ids.ts';
 import type { ReadAhead } from './read-ahead.ts';
 import { faultError, refusedMethod } from './refusal.ts';
-import { readRequestHead, type RequestHead } from './request-head.ts';
+import { readRequestHead, requestIdOf, type RequestHead } from './request-head.ts';
 
 export interface ConnectionLimits {
   readonly maxHeaderBytes: number;
@@ -390,7 +390,7 @@ export class Connection implements Timed {
     error: AppError,
     as: { readonly status: number; readonly owner: ErrorOwner } | undefined,
   ): void {
-    const { requestId } = call.head;
+    const requestId = requestIdOf(call.head);
     // Without its 100 the client may leave the body out: what comes next on the connection would be in doubt.
     const close = this.connectionFields(call, false).startsWith('Connection: close');
     const problem = toProblem(error, {

@@ -16,7 +16,6 @@ import { BodyReader, type BodyLimits } from './http1/body-reader.ts';
 import type { HeadWriter } from './http1/head-writer.ts';
 import type { ResponseParser } from './http1/response-parser.ts';
 import type { HttpDate } from './http-date.ts';
-import type { Ids } from './ids.ts';
 import { stripPrefix } from './path.ts';
 import { writeRequestHead } from './request-head.ts';
 import { keepAliveSeconds, writeLastChunk, writeResponseHead } from './response-head.ts';
@@ -29,7 +28,6 @@ export interface ExchangeDeps {
   readonly writer: HeadWriter;
   /** Holds the answer head that was looked at last. */
   readonly parser: ResponseParser;
-  readonly ids: Ids;
   readonly date: HttpDate;
   readonly limits: BodyLimits & {
     readonly headersTimeoutMs: number;
@@ -247,18 +245,13 @@ export class Exchange implements Attempt, Exchanging, UpstreamUser {
     // Closed while it waited for its turn: that is told in a moment.
     if (upstream === undefined || upstream.socket.destroyed) return;
     const { head, connection } = call;
-    const { writer, ids } = this.#deps;
+    const { writer } = this.#deps;
     this.#stage = 'sent';
-    upstream.uses += 1;
     const { path, prefix } = stripPrefix(head.path, this.#app.route);
-    writeRequestHead(
-      writer,
-      head,
-      connection.parsed(head),
-      connection.client,
-      { path, prefix: head.outerPrefix + prefix },
-      ids,
-    );
+    writeRequestHead(writer, head, connection.parsed(head), connection.client, {
+      path,
+      prefix: head.outerPrefix + prefix,
+    });
     if (!head.chunked && head.contentLength === 0) {
       this.#requestDone = true;
       connection.readBody(this);
@@ -336,7 +329,8 @@ export class Exchange implements Attempt, Exchanging, UpstreamUser {
     const { parser, writer, limits, date } = this.#deps;
     const { framing, status, minor } = parser;
     const bodiless = call.head.method === 'HEAD' || status === 204 || status === 304;
-    const body = (this.#body = new BodyReader(limits));
+    const body = (this.#body = this.#upstream?.body ?? new BodyReader(limits));
+    if (this.#upstream !== undefined) this.#upstream.body = body;
     if (bodiless) body.beginNone();
     else if (framing.chunked) body.beginChunked();
     else if (framing.contentLength >= 0) body.beginLength(framing.contentLength);

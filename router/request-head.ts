@@ -9,7 +9,7 @@ import { Field } from './http1/field-names.ts';
 import { fieldStride } from './http1/field-parser.ts';
 import type { HeadWriter } from './http1/head-writer.ts';
 import type { RequestParser } from './http1/request-parser.ts';
-import type { Ids } from './ids.ts';
+import { uuidOf, type CallIds, type Ids } from './ids.ts';
 import { pathFault } from './path.ts';
 
 /** Of a call, until it has its answer. The fields themselves stay in `bytes` and are looked at again when it is sent. */
@@ -37,7 +37,9 @@ export interface RequestHead {
   /** 0 where there is none. */
   readonly contentLength: number;
   readonly chunked: boolean;
-  readonly requestId: string;
+  readonly ids: CallIds;
+  /** Instead of the one in `ids`: a trusted proxy before us gave it. */
+  readonly givenId: string | undefined;
   /** Prefix that a trusted proxy before us has taken off. */
   readonly outerPrefix: string;
 }
@@ -64,7 +66,7 @@ export function readRequestHead(
     switch (at[base + 4] as number) {
       case Field.host:
         if (hostField !== undefined) throw invalid('more than one Host field');
-        hostField = bytes.toString('latin1', at[base + 2], at[base + 3]);
+        hostField = client.hostOf(bytes, at[base + 2] as number, at[base + 3] as number);
         break;
       case Field.expect:
         // Answered by the router when the call goes to the app; RFC 9110 §10.1.1.
@@ -125,9 +127,14 @@ export function readRequestHead(
     keepAlive: minor > 0 ? !framing.close : framing.keepAlive && !framing.close,
     contentLength,
     chunked: framing.chunked,
-    requestId: requestId ?? ids.requestId(),
+    ids: { bytes: ids.pool, at: ids.next() },
+    givenId: requestId,
     outerPrefix,
   };
+}
+
+export function requestIdOf({ givenId, ids }: RequestHead): string {
+  return givenId ?? uuidOf(ids);
 }
 
 /**
@@ -180,7 +187,6 @@ export function writeRequestHead(
   parser: RequestParser,
   client: Client,
   destination: Destination,
-  ids: Ids,
 ): void {
   const { bytes } = head;
   const { fields, framing } = parser;
@@ -244,13 +250,19 @@ export function writeRequestHead(
   }
   if (run >= 0) writer.range(bytes, run, fields.linesEnd);
   if (!hasHost) writer.latin1(`Host: ${head.host}\r\n`);
-  if (told === undefined) writer.latin1(client.forwarded(head.host));
+  if (told === undefined) writer.range(client.forwarded(head.host), 0, client.forwarded(head.host).length);
   else writer.latin1(forwardedOf(client, head.host, told));
   writer.latin1('X-Request-Id: ');
-  writer.latin1(head.requestId);
+  const { bytes: random, at: idAt } = head.ids;
+  if (head.givenId === undefined) writer.uuid(random, idAt);
+  else writer.latin1(head.givenId);
   if (!traced) {
-    writer.latin1('\r\ntraceparent: ');
-    writer.latin1(ids.traceparent());
+    // Sampled: an app whose sampler follows its caller would otherwise record nothing.
+    writer.latin1('\r\ntraceparent: 00-');
+    writer.hex(random, idAt, idAt + 16);
+    writer.latin1('-');
+    writer.hex(random, idAt + 16, idAt + 24);
+    writer.latin1('-01');
   }
   writer.latin1('\r\n');
   if (destination.prefix !== '') writer.latin1(`X-Forwarded-Prefix: ${destination.prefix}\r\n`);

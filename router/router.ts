@@ -26,6 +26,7 @@ import { stripsToHost } from './path.ts';
 import { Routes } from './routes.ts';
 import { startServer, type CallServer } from './server.ts';
 import { ReadAhead } from './read-ahead.ts';
+import { requestIdOf } from './request-head.ts';
 import { Targets, type Target } from './targets.ts';
 import { readBytes } from './upstream.ts';
 
@@ -108,7 +109,6 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
   const sending: ExchangeDeps = {
     clock,
     writer,
-    ids,
     parser: new ResponseParser({ maxFields: config.max_header_fields }),
     date: new HttpDate(),
     limits: {
@@ -318,7 +318,7 @@ function logAccess(log: Log, call: Call, status: number, durationMs: number): vo
   const { head, app } = call;
   log.info(
     {
-      requestId: head.requestId,
+      requestId: requestIdOf(head),
       method: head.method,
       host: call.host,
       // Without the query: it may carry what must not be in a log.

@@ -9,6 +9,7 @@
  */
 import { connect, type Socket } from 'node:net';
 import type { Clock } from '../shared/clock.ts';
+import type { BodyReader } from './http1/body-reader.ts';
 import type { Deadlines, Timed } from './deadlines.ts';
 
 export interface UpstreamOptions {
@@ -42,8 +43,8 @@ export class UpstreamConnection implements Timed {
   readonly socket: Socket;
   /** undefined: idle, or on its way out. */
   user: UpstreamUser | undefined;
-  /** Requests sent by it. */
-  uses = 0;
+  /** Of its answers, one after the other. */
+  body: BodyReader | undefined;
   idleSinceMs = 0;
   /** From which on its idleness has to end, by what the app has said. */
   deadlineMs: number;

@@ -8,7 +8,8 @@ import type { Socket } from 'node:net';
 const roomBytes = 131_072;
 const slabBytes = 2 * roomBytes;
 /** Shorter ones are copied faster by hand than by a call. */
-const shortBytes = 24;
+const shortBytes = 64;
+const hexDigits = Uint8Array.from(Buffer.from('0123456789abcdef'));
 
 export class HeadWriter {
   #slab = Buffer.allocUnsafeSlow(slabBytes);
@@ -45,6 +46,34 @@ export class HeadWriter {
       for (let at = start; at < end; at += 1) slab[to++] = bytes[at] as number;
     } else bytes.copy(this.#slab, this.#end, start, end);
     this.#end += length;
+  }
+
+  /** Bytes as hexadecimal digits. */
+  hex(bytes: Buffer, start: number, end: number): void {
+    const length = 2 * (end - start);
+    if (this.#end + length > this.#slab.length) this.#grow(length);
+    const slab = this.#slab;
+    let to = this.#end;
+    for (let at = start; at < end; at += 1) {
+      const byte = bytes[at] as number;
+      slab[to] = hexDigits[byte >> 4] as number;
+      slab[to + 1] = hexDigits[byte & 15] as number;
+      to += 2;
+    }
+    this.#end = to;
+  }
+
+  /** 16 bytes as a UUID. */
+  uuid(bytes: Buffer, at: number): void {
+    this.hex(bytes, at, at + 4);
+    this.latin1('-');
+    this.hex(bytes, at + 4, at + 6);
+    this.latin1('-');
+    this.hex(bytes, at + 6, at + 8);
+    this.latin1('-');
+    this.hex(bytes, at + 8, at + 10);
+    this.latin1('-');
+    this.hex(bytes, at + 10, at + 16);
   }
 
   /** A chunk of a body, RFC 9112 §7.1. */
