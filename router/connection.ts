@@ -4,104 +4,38 @@
  * bound the kernel holds the client up, and its leaving is seen when its bytes are taken. A client that ends its half counts
  * as one that has left, as a close looks the same; only a tunnel has halves.
  */
-import type { BlockList, Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { AppError, toAppError, type ErrorOwner } from '../shared/errors.ts';
 import { rawAnswer, toProblem, type ProblemOptions } from '../shared/problem.ts';
-import { Call, type CallRouting } from './call.ts';
+import { Call } from './call.ts';
+import { listenTo, type SocketOwner } from './client-socket.ts';
 import { Client } from './client.ts';
-import type { Deadlines, Timed } from './deadlines.ts';
-import { BodyReader } from './http1/body-reader.ts';
-import type { FieldParser, Fault } from './http1/field-parser.ts';
-import type { HeadWriter } from './http1/head-writer.ts';
-import { RequestParser } from './http1/request-parser.ts';
-import type { Ids } from './ids.ts';
-import type { ReadAhead } from './read-ahead.ts';
+import type { ClientTunnel, ConnectionDeps, Exchanging } from './connection-deps.ts';
+import type { Timed } from './deadlines.ts';
+import type { Fault } from './http1/field-parser.ts';
+import type { RequestParser } from './http1/request-parser.ts';
+import { PartialHead, tooLarge } from './partial-head.ts';
 import { faultError, refusedMethod } from './refusal.ts';
+import { RequestBody } from './request-body.ts';
 import { readRequestHead, requestIdOf, type RequestHead } from './request-head.ts';
+import { Unread } from './unread.ts';
 
-export interface ConnectionLimits {
-  readonly maxHeaderBytes: number;
-  readonly maxFields: number;
-  readonly maxTrailerBytes: number;
-  /** That wait for a peer that takes them slower than they come, of one stream in one direction. */
-  readonly streamBytes: number;
-  readonly headTimeoutMs: number;
-  readonly keepAliveMs: number;
-  /** For the whole body once it is read; 0 is no limit. */
-  readonly bodyTimeoutMs: number;
-  /** Between two parts of a body. */
-  readonly bodyStallMs: number;
-  /** In which the client takes nothing of what waits for it. */
-  readonly answerStallMs: number;
-}
-
-/** What all connections share. */
-export interface ConnectionDeps {
-  readonly routing: CallRouting;
-  readonly limits: ConnectionLimits;
-  readonly deadlines: Deadlines;
-  readonly readAhead: ReadAhead;
-  /** Holds the head that was looked at last. */
-  readonly parser: RequestParser;
-  readonly writer: HeadWriter;
-  readonly ids: Ids;
-  readonly trusted: BlockList;
-  /** What says that a connection stays open, and for how long. */
-  readonly keepAliveFields: string;
-  /** No answer may be followed by another request. */
-  readonly closing: () => boolean;
-  /** A request was refused before it was a call. */
-  readonly onRefused: (status: number) => void;
-  readonly onClosed: (connection: Connection) => void;
-}
-
-export interface Trailers {
-  readonly bytes: Buffer;
-  readonly fields: FieldParser;
-}
-
-/** Who takes the body of a call, and who gives its answer. */
-export interface Exchanging {
-  /** @returns whether more may come at once. */
-  requestBody(bytes: Buffer, start: number, end: number, done: boolean, trailers: Trailers | undefined): boolean;
-  requestFault(error: AppError): void;
-  /** The client has taken what it had to take. */
-  clientDrained(): void;
-}
-
-/** A connection that is not HTTP any more. */
-export interface ClientTunnel {
-  fromClient(chunk: Buffer): void;
-  clientEnded(): void;
-  clientDrained(): void;
-  clientClosed(errored: boolean): void;
-}
-
-/** While a call waits, its connection is read up to here. */
-const maxWaitingBytes = 16_384;
 /** A client that goes on sending after its answer, or does not close, has so long. */
 const lingerMs = 5_000;
 
 type Phase = 'idle' | 'head' | 'call' | 'discard' | 'closing' | 'tunnel' | 'closed';
 
-export class Connection implements Timed {
+export class Connection implements Timed, SocketOwner {
   readonly socket: Socket;
   readonly client: Client;
   readonly deps: ConnectionDeps;
   #phase: Phase = 'idle';
   #call: Call | undefined;
-  #exchange: Exchanging | undefined;
   #tunnel: ClientTunnel | undefined;
-  /** A head that is not whole. */
-  #partial: { readonly parser: RequestParser; block: Buffer; length: number } | undefined;
-  /** Read, and not looked at yet. */
-  #unread: Buffer[] | undefined;
-  #unreadBytes = 0;
-  #body: BodyReader | undefined;
-  #bodyDone = true;
-  #paused = false;
+  #partial: PartialHead | undefined;
+  readonly #unread: Unread;
+  readonly #body: RequestBody;
   #deadlineMs: number;
-  #bodyUntilMs = Infinity;
   #closeAfter = false;
   /** Bytes that wait for the client, when last looked at, and since when there are no fewer. */
   #waitingBytes = 0;
@@ -111,19 +45,16 @@ export class Connection implements Timed {
     this.socket = socket;
     this.deps = deps;
     this.client = new Client(socket, deps.trusted);
+    this.#unread = new Unread(socket, deps.readAhead);
+    this.#body = new RequestBody(this.#unread, deps.limits, deps.routing.clock);
     this.#deadlineMs = deps.routing.clock.nowMs() + deps.limits.keepAliveMs;
-    (socket as ClientSocket).connection = this;
-    socket.on('data', onData);
-    socket.on('end', onEnd);
-    socket.on('drain', onDrain);
-    socket.on('error', onError);
-    socket.on('close', onClose);
+    listenTo(socket, this);
     deps.deadlines.add(this);
   }
 
   /** Nothing is under way. */
   get idle(): boolean {
-    return this.#phase === 'idle' && this.#unread === undefined;
+    return this.#phase === 'idle' && this.#unread.empty;
   }
 
   /** Bytes that wait for the client. */
@@ -152,8 +83,7 @@ export class Connection implements Timed {
         this.#parseMore(chunk);
         return;
       case 'call':
-        if (this.#exchange !== undefined && !this.#bodyDone && this.#unread === undefined) this.#feed(chunk);
-        else this.#keep(chunk);
+        if (!this.#body.take(chunk)) this.#keep(chunk);
         return;
       case 'discard':
         this.#discard(chunk);
@@ -181,12 +111,7 @@ export class Connection implements Timed {
       case 'more':
         this.#phase = 'head';
         this.#deadlineMs = this.deps.routing.clock.nowMs() + limits.headTimeoutMs;
-        this.#partial = {
-          parser: new RequestParser({ maxFields: limits.maxFields }),
-          block: Buffer.allocUnsafeSlow(Math.min(limits.maxHeaderBytes, Math.max(1_024, 2 * chunk.length))),
-          length: 0,
-        };
-        this.deps.readAhead.take(this.#partial.block.length);
+        this.#partial = new PartialHead(limits, this.deps.readAhead, chunk);
         this.#parseMore(chunk);
     }
   }
@@ -194,35 +119,16 @@ export class Connection implements Timed {
   #parseMore(chunk: Buffer): void {
     const partial = this.#partial;
     if (partial === undefined) return;
-    const { limits, readAhead } = this.deps;
-    const before = partial.length;
-    const count = Math.min(chunk.length, limits.maxHeaderBytes - before);
-    if (before + count > partial.block.length) {
-      const block = Buffer.allocUnsafeSlow(Math.min(limits.maxHeaderBytes, 2 * (before + count)));
-      partial.block.copy(block, 0, 0, before);
-      readAhead.take(block.length - partial.block.length);
-      partial.block = block;
-    }
-    chunk.copy(partial.block, before, 0, count);
-    partial.length += count;
-    const { parser, block } = partial;
-    switch (parser.parse(block, partial.length)) {
-      case 'done':
-        this.#dropPartial();
-        this.#take(parser, block, chunk, parser.end - before);
-        return;
-      case 'bad':
-        this.#refuseFault(parser.fault);
-        return;
-      case 'more':
-        if (partial.length >= limits.maxHeaderBytes) this.#refuseFault(tooLarge(parser.inRequestLine));
-        else if (readAhead.full) this.#refuse(tooBusy());
-    }
+    const added = partial.add(chunk);
+    if (typeof added === 'number') {
+      this.#dropPartial();
+      this.#take(partial.parser, partial.block, chunk, added);
+    } else if (added !== 'more') this.#refuseFault(added);
+    else if (this.deps.readAhead.full) this.#refuse(tooBusy());
   }
 
   #dropPartial(): void {
-    if (this.#partial === undefined) return;
-    this.deps.readAhead.give(this.#partial.block.length);
+    this.#partial?.drop();
     this.#partial = undefined;
   }
 
@@ -244,113 +150,31 @@ export class Connection implements Timed {
     if (parser === this.deps.parser) parser.parsed = head;
     this.#phase = 'call';
     this.#deadlineMs = Infinity;
-    this.#bodyDone = !head.chunked && head.contentLength === 0;
-    if (!this.#bodyDone) {
-      const body = (this.#body ??= new BodyReader(this.deps.limits));
-      if (head.chunked) body.beginChunked();
-      else body.beginLength(head.contentLength);
-    }
+    this.#body.begin(head);
     const call = new Call(this, head, routing);
     this.#call = call;
-    if (rest < chunk.length) this.#unshiftUnread(rest === 0 ? chunk : chunk.subarray(rest));
-    if (this.#unreadBytes >= maxWaitingBytes) this.#pause();
+    if (rest < chunk.length) this.#unread.unshift(rest === 0 ? chunk : chunk.subarray(rest));
+    this.#unread.pauseIfMany();
     routing.route(call);
   }
 
-  /** The call is being answered: from now on what there is of a body goes to `exchange`. */
+  /** The call is sent: what there is of a body goes to `exchange`. */
   readBody(exchange: Exchanging): void {
-    this.#exchange = exchange;
-    if (this.#bodyDone) return;
-    const { clock } = this.deps.routing;
-    const { bodyTimeoutMs, bodyStallMs } = this.deps.limits;
-    const nowMs = clock.nowMs();
-    this.#bodyUntilMs = bodyTimeoutMs === 0 ? Infinity : nowMs + bodyTimeoutMs;
-    this.#deadlineMs = Math.min(this.#bodyUntilMs, nowMs + bodyStallMs);
-    this.#resume();
-    this.resumeBody();
+    this.#body.send(exchange);
   }
 
   /** The exchange takes more of the body. */
   resumeBody(): void {
-    while (this.#unread !== undefined && !this.#bodyDone && this.#exchange !== undefined) {
-      const chunk = this.#shiftUnread();
-      if (chunk === undefined || !this.#feed(chunk)) return;
-    }
-    if (!this.#bodyDone) this.#resume();
-  }
-
-  #feed(chunk: Buffer): boolean {
-    const { deps } = this;
-    const exchange = this.#exchange;
-    const body = this.#body;
-    if (exchange === undefined || body === undefined) return false;
-    body.read(chunk, 0, chunk.length);
-    if (body.fault !== undefined) {
-      this.#closeAfter = true;
-      this.#bodyDone = true;
-      exchange.requestFault(faultError(body.fault));
-      return false;
-    }
-    const { done, next } = body;
-    this.#bodyDone = done;
-    this.#deadlineMs = done
-      ? Infinity
-      : Math.min(this.#bodyUntilMs, deps.routing.clock.nowMs() + deps.limits.bodyStallMs);
-    if (done && next < chunk.length) this.#unshiftUnread(chunk.subarray(next));
-    if (exchange.requestBody(chunk, body.dataStart, body.dataEnd, done, done ? body.trailers : undefined)) return true;
-    if (!this.#bodyDone && this.#exchange !== undefined) {
-      this.#pause();
-      // It is the app that is slow, not the client.
-      this.#deadlineMs = this.#bodyUntilMs;
-    }
-    return false;
+    this.#body.resume();
   }
 
   /** Read before it is wanted. */
   #keep(chunk: Buffer): void {
-    (this.#unread ??= []).push(chunk);
-    this.#unreadBytes += chunk.length;
-    const { readAhead } = this.deps;
-    readAhead.take(chunk.length);
-    if (this.#unreadBytes >= maxWaitingBytes) this.#pause();
-    if (readAhead.full && this.#call?.attempt === undefined) {
+    this.#unread.push(chunk);
+    if (this.deps.readAhead.full && this.#call?.attempt === undefined) {
       this.#closeAfter = true;
       this.#call?.refuse(tooBusy());
     }
-  }
-
-  #shiftUnread(): Buffer | undefined {
-    const chunk = this.#unread?.shift();
-    if (this.#unread?.length === 0) this.#unread = undefined;
-    if (chunk !== undefined) {
-      this.#unreadBytes -= chunk.length;
-      this.deps.readAhead.give(chunk.length);
-    }
-    return chunk;
-  }
-
-  #unshiftUnread(chunk: Buffer): void {
-    (this.#unread ??= []).unshift(chunk);
-    this.#unreadBytes += chunk.length;
-    this.deps.readAhead.take(chunk.length);
-  }
-
-  #dropUnread(): void {
-    this.deps.readAhead.give(this.#unreadBytes);
-    this.#unread = undefined;
-    this.#unreadBytes = 0;
-  }
-
-  #pause(): void {
-    if (this.#paused) return;
-    this.#paused = true;
-    this.socket.pause();
-  }
-
-  #resume(): void {
-    if (!this.#paused) return;
-    this.#paused = false;
-    this.socket.resume();
   }
 
   // ---- The answer
@@ -366,6 +190,7 @@ export class Connection implements Timed {
       call.expectsContinue ||
       routing.draining() ||
       closing() ||
+      this.#body.faulty ||
       this.#closeAfter
     ) {
       this.#closeAfter = true;
@@ -408,19 +233,19 @@ export class Connection implements Timed {
   answered(): void {
     const call = this.#call;
     this.#call = undefined;
-    this.#exchange = undefined;
+    this.#body.leave();
     call?.close();
     if (this.#phase !== 'call') return;
-    if (this.#closeAfter || this.deps.closing()) {
+    if (this.#closeAfter || this.#body.faulty || this.deps.closing()) {
       this.#close();
       return;
     }
-    if (!this.#bodyDone) {
+    if (!this.#body.done) {
       // The rest of the body is read away, so that the client gets to read its answer.
       this.#phase = 'discard';
       this.#deadlineMs = this.deps.routing.clock.nowMs() + lingerMs;
-      this.#resume();
-      for (let chunk = this.#shiftUnread(); chunk !== undefined; chunk = this.#shiftUnread()) {
+      this.#unread.resume();
+      for (let chunk = this.#unread.shift(); chunk !== undefined; chunk = this.#unread.shift()) {
         if (this.#discard(chunk)) return;
       }
       return;
@@ -431,33 +256,25 @@ export class Connection implements Timed {
   #next(): void {
     this.#phase = 'idle';
     this.#deadlineMs = this.deps.routing.clock.nowMs() + this.deps.limits.keepAliveMs;
-    if (this.#unread !== undefined) process.nextTick(takeUnread, this);
-    else this.#resume();
+    if (!this.#unread.empty) process.nextTick(takeUnread, this);
+    else this.#unread.resume();
   }
 
   /** The next request has come already. */
   takeUnread(): void {
-    while (this.#unread !== undefined && (this.#phase === 'idle' || this.#phase === 'head')) {
-      const chunk = this.#shiftUnread();
+    while (!this.#unread.empty && (this.#phase === 'idle' || this.#phase === 'head')) {
+      const chunk = this.#unread.shift();
       if (chunk !== undefined) this.data(chunk);
     }
-    if (this.#phase === 'idle' || this.#phase === 'head') this.#resume();
+    if (this.#phase === 'idle' || this.#phase === 'head') this.#unread.resume();
   }
 
   /** @returns whether the body is over. */
   #discard(chunk: Buffer): boolean {
-    const body = this.#body;
-    if (body === undefined) return true;
-    body.read(chunk, 0, chunk.length);
-    if (body.fault !== undefined) {
-      // An answer here would be a second one to the request.
-      this.socket.destroy();
-      return true;
-    }
-    if (!body.done) return false;
-    this.#bodyDone = true;
-    if (body.next < chunk.length) this.#unshiftUnread(chunk.subarray(body.next));
-    this.#next();
+    if (!this.#body.discard(chunk)) return false;
+    // An answer here would be a second one to the request.
+    if (this.#body.faulty) this.socket.destroy();
+    else this.#next();
     return true;
   }
 
@@ -485,10 +302,10 @@ export class Connection implements Timed {
   #close(): void {
     this.#phase = 'closing';
     this.#dropPartial();
-    this.#dropUnread();
+    this.#unread.drop();
     this.#deadlineMs = this.deps.routing.clock.nowMs() + lingerMs;
     this.socket.end();
-    this.#resume();
+    this.#unread.resume();
   }
 
   /** No further request: an idle one is closed now, another one after its answer. */
@@ -502,7 +319,7 @@ export class Connection implements Timed {
   becomeTunnel(tunnel: ClientTunnel): void {
     const call = this.#call;
     this.#call = undefined;
-    this.#exchange = undefined;
+    this.#body.leave();
     this.#phase = 'tunnel';
     this.#tunnel = tunnel;
     this.#deadlineMs = Infinity;
@@ -511,10 +328,11 @@ export class Connection implements Timed {
 
   /** What the client sent before its upgrade was answered. */
   startTunnel(): void {
-    for (let chunk = this.#shiftUnread(); chunk !== undefined; chunk = this.#shiftUnread()) {
+    // First: the tunnel may hold the client up at once.
+    this.#unread.resume();
+    for (let chunk = this.#unread.shift(); chunk !== undefined; chunk = this.#unread.shift()) {
       this.#tunnel?.fromClient(chunk);
     }
-    this.#resume();
   }
 
   // ---- What the socket tells
@@ -541,17 +359,17 @@ export class Connection implements Timed {
 
   drained(): void {
     if (this.#tunnel !== undefined) this.#tunnel.clientDrained();
-    else this.#exchange?.clientDrained();
+    else this.#body.exchange?.clientDrained();
   }
 
   gone(errored: boolean): void {
     const call = this.#call;
     this.#phase = 'closed';
     this.#call = undefined;
-    this.#exchange = undefined;
+    this.#body.leave();
     this.deps.deadlines.delete(this);
     this.#dropPartial();
-    this.#dropUnread();
+    this.#unread.drop();
     call?.close();
     this.#tunnel?.clientClosed(errored);
     this.#tunnel = undefined;
@@ -559,7 +377,8 @@ export class Connection implements Timed {
   }
 
   checkDeadlines(nowMs: number): void {
-    if (nowMs >= this.#deadlineMs) this.#deadlineOver();
+    if (nowMs >= this.#deadlineMs) this.#deadlineOver(nowMs);
+    if (nowMs >= this.#body.deadlineMs) this.#body.timeOut();
     const { writableLength } = this.socket;
     if (writableLength !== this.#waitingBytes) {
       this.#waitingBytes = writableLength;
@@ -569,15 +388,11 @@ export class Connection implements Timed {
     }
   }
 
-  #deadlineOver(): void {
+  #deadlineOver(nowMs: number): void {
     this.#deadlineMs = Infinity;
     switch (this.#phase) {
       case 'head':
         this.#refuse(new AppError('request_timeout', 'The request head did not arrive in time.'));
-        return;
-      case 'call':
-        this.#closeAfter = true;
-        this.#exchange?.requestFault(new AppError('request_timeout', 'The request body did not arrive in time.'));
         return;
       case 'idle':
         if (this.socket.writableLength > 0) this.socket.end();
@@ -585,48 +400,19 @@ export class Connection implements Timed {
         return;
       case 'discard':
       case 'closing':
-        this.socket.destroy();
+        // A client that is still at its answer is not late yet.
+        if (this.socket.writableLength > 0) this.#deadlineMs = nowMs + lingerMs;
+        else this.socket.destroy();
         return;
+      case 'call':
       case 'tunnel':
       case 'closed':
     }
   }
 }
 
-interface ClientSocket extends Socket {
-  connection: Connection;
-}
-
-// One function each for all sockets, with the state on the socket.
-
-function onData(this: Socket, chunk: Buffer): void {
-  (this as ClientSocket).connection.data(chunk);
-}
-
-function onEnd(this: Socket): void {
-  (this as ClientSocket).connection.ended();
-}
-
-function onDrain(this: Socket): void {
-  (this as ClientSocket).connection.drained();
-}
-
-function onError(): void {
-  // 'close' follows and is what counts.
-}
-
-function onClose(this: Socket, hadError: boolean): void {
-  (this as ClientSocket).connection.gone(hadError);
-}
-
 function takeUnread(connection: Connection): void {
   connection.takeUnread();
-}
-
-function tooLarge(inRequestLine: boolean): Fault {
-  return inRequestLine
-    ? { status: 414, what: 'the request line is over the limit' }
-    : { status: 431, what: 'the header section is over the limit' };
 }
 
 function tooBusy(): AppError {

@@ -13,12 +13,14 @@ export class Deadlines {
   readonly #clock: Clock;
   readonly #timed = new Set<Timed>();
   #cancel: (() => void) | undefined;
+  #closed = false;
 
   constructor(clock: Clock) {
     this.#clock = clock;
   }
 
   add(timed: Timed): void {
+    if (this.#closed) return;
     this.#timed.add(timed);
     this.#cancel ??= this.#clock.after(sweepMs, this.#sweep);
   }
@@ -28,6 +30,7 @@ export class Deadlines {
   }
 
   close(): void {
+    this.#closed = true;
     this.#cancel?.();
     this.#cancel = undefined;
     this.#timed.clear();

@@ -11,7 +11,7 @@ import { AppError } from '../shared/errors.ts';
 import type { Clock } from '../shared/clock.ts';
 import type { App } from './apps.ts';
 import type { Attempt, Call } from './call.ts';
-import type { Exchanging, Trailers } from './connection.ts';
+import type { Exchanging, Trailers } from './connection-deps.ts';
 import { BodyReader, type BodyLimits } from './http1/body-reader.ts';
 import type { HeadWriter } from './http1/head-writer.ts';
 import type { ResponseParser } from './http1/response-parser.ts';

@@ -3,7 +3,8 @@ import { createServer, type AddressInfo, type Server, type Socket } from 'node:n
 import type { CallRouting } from './call.ts';
 import { trustedProxies } from './client.ts';
 import type { RouterConfig } from './config.ts';
-import { Connection, type ConnectionDeps } from './connection.ts';
+import type { ConnectionDeps } from './connection-deps.ts';
+import { Connection } from './connection.ts';
 import type { Deadlines } from './deadlines.ts';
 import type { HeadWriter } from './http1/head-writer.ts';
 import { RequestParser } from './http1/request-parser.ts';

@@ -4,7 +4,8 @@
  */
 import type { Socket } from 'node:net';
 import type { Clock } from '../shared/clock.ts';
-import type { ClientTunnel, Connection } from './connection.ts';
+import type { ClientTunnel } from './connection-deps.ts';
+import type { Connection } from './connection.ts';
 import type { HeadWriter } from './http1/head-writer.ts';
 import type { UpstreamConnection, UpstreamUser } from './upstream.ts';
 
