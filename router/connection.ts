@@ -6,7 +6,7 @@
  */
 import type { Socket } from 'node:net';
 import { AppError, toAppError, type ErrorOwner } from '../shared/errors.ts';
-import { rawAnswer, toProblem, type ProblemOptions } from '../shared/problem.ts';
+import type { ProblemOptions } from '../shared/problem.ts';
 import { Call } from './call.ts';
 import { listenTo, type SocketOwner } from './client-socket.ts';
 import { Client } from './client.ts';
@@ -15,9 +15,9 @@ import type { Timed } from './deadlines.ts';
 import type { Fault } from './http1/field-parser.ts';
 import type { RequestParser } from './http1/request-parser.ts';
 import { PartialHead, tooLarge } from './partial-head.ts';
-import { faultError, refusedMethod } from './refusal.ts';
+import { faultError, refusedMethod, tooBusy, writeProblem, writeRefusal } from './refusal.ts';
 import { RequestBody } from './request-body.ts';
-import { readRequestHead, requestIdOf, type RequestHead } from './request-head.ts';
+import { readRequestHead } from './request-head.ts';
 import { Unread } from './unread.ts';
 
 /** A client that goes on sending after its answer, or does not close, has so long. */
@@ -60,16 +60,6 @@ export class Connection implements Timed, SocketOwner {
   /** Bytes that wait for the client. */
   get buffered(): number {
     return this.socket.writableLength;
-  }
-
-  /** The head of a call in the shared parser, where it is or is brought again. */
-  parsed(head: RequestHead): RequestParser {
-    const { parser } = this.deps;
-    if (parser.parsed === head) return parser;
-    parser.begin(head.start);
-    parser.parse(head.bytes, head.bytes.length);
-    parser.parsed = head;
-    return parser;
   }
 
   // ---- The request
@@ -215,16 +205,10 @@ export class Connection implements Timed, SocketOwner {
     error: AppError,
     as: { readonly status: number; readonly owner: ErrorOwner } | undefined,
   ): void {
-    const requestId = requestIdOf(call.head);
     // Without its 100 the client may leave the body out: what comes next on the connection would be in doubt.
     const close = this.connectionFields(call, false).startsWith('Connection: close');
-    const problem = toProblem(error, {
-      ...as,
-      instance: requestId,
-      headers: { 'X-Request-Id': requestId, Connection: close ? 'close' : 'keep-alive' },
-    });
-    const { writer } = this.deps;
-    writer.utf8(rawAnswer(call.head.method === 'HEAD' ? { ...problem, body: '' } : problem));
+    const options = { ...as, headers: { Connection: close ? 'close' : 'keep-alive' } };
+    writeProblem(this.deps.writer, call.head, error, options);
     this.flush();
     this.answered();
   }
@@ -286,9 +270,7 @@ export class Connection implements Timed, SocketOwner {
 
   /** Before it was a call: answered as the last thing on the connection. */
   #refuse(error: AppError, options: ProblemOptions = {}): void {
-    const problem = toProblem(error, { ...options, headers: { Connection: 'close', ...options.headers } });
-    this.deps.onRefused(problem.status);
-    this.deps.writer.utf8(rawAnswer(problem));
+    this.deps.onRefused(writeRefusal(this.deps.writer, error, options));
     this.flush();
     this.#close();
   }
@@ -413,8 +395,4 @@ export class Connection implements Timed, SocketOwner {
 
 function takeUnread(connection: Connection): void {
   connection.takeUnread();
-}
-
-function tooBusy(): AppError {
-  return new AppError('hold_full', 'Too much waits in this router.', { retryAfterMs: 2_000 });
 }

@@ -8,49 +8,25 @@
  * that a part can never be taken for the whole.
  */
 import { AppError } from '../shared/errors.ts';
-import type { Clock } from '../shared/clock.ts';
 import type { App } from './apps.ts';
 import type { Attempt, Call } from './call.ts';
 import type { Exchanging, Trailers } from './connection-deps.ts';
-import { BodyReader, type BodyLimits } from './http1/body-reader.ts';
-import type { HeadWriter } from './http1/head-writer.ts';
-import type { ResponseParser } from './http1/response-parser.ts';
-import type { HttpDate } from './http-date.ts';
+import { BodyReader } from './http1/body-reader.ts';
+import { writeBodyPart } from './http1/body-writer.ts';
+import type { ExchangeDeps } from './exchange-deps.ts';
 import { stripPrefix } from './path.ts';
-import { writeRequestHead } from './request-head.ts';
+import { parsedAgain, writeRequestHead } from './request-head.ts';
 import { keepAliveSeconds, writeLastChunk, writeResponseHead } from './response-head.ts';
 import type { Target } from './targets.ts';
-import { Tunnel } from './tunnel.ts';
+import { openTunnel } from './tunnel.ts';
 import { maxIdleMs, type UpstreamConnection, type UpstreamUser } from './upstream.ts';
 
-export interface ExchangeDeps {
-  readonly clock: Clock;
-  readonly writer: HeadWriter;
-  /** Holds the answer head that was looked at last. */
-  readonly parser: ResponseParser;
-  readonly date: HttpDate;
-  readonly limits: BodyLimits & {
-    readonly headersTimeoutMs: number;
-    readonly maxHeaderBytes: number;
-    readonly streamBytes: number;
-  };
-  /** The call has its connection. */
-  readonly onConnected: (app: App, target: Target) => void;
-  /** Nothing accepts connections there. */
-  readonly onDialFailed: (app: App, target: Target) => void;
-  /** The target is done with the call. */
-  readonly onLeft: (app: App, target: Target) => void;
-  readonly onUpgraded: (app: App, call: Call) => void;
-  readonly onEnded: (app: App, bytes: number) => void;
-}
+const interimFraming = { chunked: false, connection: '', timing: '', date: '', switching: false };
 
 /** An idle socket that closes under one call after another: treat the target as one that refuses. */
 const maxStaleSockets = 3;
 /** Used within so long, for a request that must not be sent twice. */
 const unsafeIdleMs = 1_000;
-/** A part of a body up to here is copied behind its head or into its chunk; a larger one is written from where it is. */
-const maxCopiedBytes = 16_384;
-
 /**
  * `waiting`: nothing sent · `sent`: the request goes out, no answer · `answering`: the head of the answer was passed on ·
  * `done`: it has nothing to do with the call any more.
@@ -118,22 +94,8 @@ export class Exchange implements Attempt, Exchanging, UpstreamUser {
     if (this.#stage === 'done' || upstream === undefined) return false;
     const { socket } = upstream;
     const { chunked } = this.#call.head;
-    const count = end - start;
-    this.#app.bytes += count;
-    if (count > maxCopiedBytes) {
-      socket.cork();
-      writer.send(socket);
-      const part = bytes.subarray(start, end);
-      if (chunked) {
-        socket.write(`${count.toString(16)}\r\n`, 'latin1');
-        socket.write(part);
-        socket.write('\r\n', 'latin1');
-      } else socket.write(part);
-      socket.uncork();
-    } else if (count > 0) {
-      if (chunked) writer.chunk(bytes, start, end);
-      else writer.range(bytes, start, end);
-    }
+    this.#app.bytes += end - start;
+    writeBodyPart(writer, socket, bytes, start, end, chunked);
     if (done) {
       if (chunked) writeLastChunk(writer, trailers);
       this.#requestDone = true;
@@ -248,7 +210,7 @@ export class Exchange implements Attempt, Exchanging, UpstreamUser {
     const { writer } = this.#deps;
     this.#stage = 'sent';
     const { path, prefix } = stripPrefix(head.path, this.#app.route);
-    writeRequestHead(writer, head, connection.parsed(head), connection.client, {
+    writeRequestHead(writer, head, parsedAgain(connection.deps.parser, head), connection.client, {
       path,
       prefix: head.outerPrefix + prefix,
     });
@@ -319,8 +281,7 @@ export class Exchange implements Attempt, Exchanging, UpstreamUser {
   #interim(block: Buffer): void {
     const { parser, writer } = this.#deps;
     if (parser.status === 100 || this.#call.head.minor === 0) return;
-    const framing = { bodiless: true, chunked: false, connection: '', timing: '', date: '', switching: false };
-    writeResponseHead(writer, block, parser, framing);
+    writeResponseHead(writer, block, parser, interimFraming);
     this.#call.connection.flush();
   }
 
@@ -341,7 +302,6 @@ export class Exchange implements Attempt, Exchanging, UpstreamUser {
     this.#keepMs = reusable ? keepAliveSeconds(block, parser.fields) * 1_000 - 1_000 : 0;
     if (this.#upstream !== undefined) this.#upstream.deadlineMs = Infinity;
     writeResponseHead(writer, block, parser, {
-      bodiless,
       chunked: this.#chunked,
       connection: call.connection.connectionFields(call, !ofLength && !this.#chunked),
       timing: call.serverTiming(),
@@ -400,40 +360,10 @@ export class Exchange implements Attempt, Exchanging, UpstreamUser {
     const { parser, writer } = this.#deps;
     if (call.head.upgrade === undefined || upstream === undefined)
       return this.#broken('a switch of protocols that nobody asked for');
-    writeResponseHead(writer, block, parser, {
-      bodiless: true,
-      chunked: false,
-      connection: '',
-      timing: '',
-      date: '',
-      switching: true,
-    });
-    const { connection } = call;
+    writeResponseHead(writer, block, parser, { ...interimFraming, switching: true });
     this.#stage = 'done';
     this.#target.inFlight -= 1;
-    this.#target.upgraded += 1;
-    upstream.deadlineMs = Infinity;
-    const app = this.#app;
-    const target = this.#target;
-    const { onLeft, onEnded } = this.#deps;
-    const tunnel = new Tunnel(connection, upstream, {
-      clock: this.#deps.clock,
-      writer,
-      streamBytes: this.#deps.limits.streamBytes,
-      onEnded(bytes) {
-        target.upgraded -= 1;
-        onLeft(app, target);
-        onEnded(app, bytes);
-      },
-    });
-    upstream.user = tunnel;
-    call.status = 101;
-    connection.becomeTunnel(tunnel);
-    this.#deps.onUpgraded(app, call);
-    writer.range(block, parser.end, end);
-    const more = connection.flush();
-    connection.startTunnel();
-    return more;
+    return openTunnel(call, upstream, this.#app, this.#target, this.#deps, (to) => to.range(block, parser.end, end));
   }
 
   // ---- Ends

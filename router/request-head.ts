@@ -173,6 +173,15 @@ function isNamed(bytes: Buffer, at: readonly number[], base: number, name: strin
   return end - start === name.length && bytes.toString('latin1', start, end).toLowerCase() === name;
 }
 
+/** The head in the parser that all connections share, where it is or is brought again. */
+export function parsedAgain(parser: RequestParser, head: RequestHead): RequestParser {
+  if (parser.parsed === head) return parser;
+  parser.begin(head.start);
+  parser.parse(head.bytes, head.bytes.length);
+  parser.parsed = head;
+  return parser;
+}
+
 export interface Destination {
   /** The target as the app gets it: without the prefix of the route. */
   readonly path: string;

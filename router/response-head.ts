@@ -5,8 +5,6 @@ import type { HeadWriter } from './http1/head-writer.ts';
 import type { ResponseParser } from './http1/response-parser.ts';
 
 export interface AnswerFraming {
-  /** The answer has no body, whatever its fields say: HEAD, 204, 304. */
-  readonly bodiless: boolean;
   /** Its body goes to the client in chunks. */
   readonly chunked: boolean;
   /** How this connection goes on, as fields; `''` for an interim answer. */

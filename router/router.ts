@@ -15,7 +15,8 @@ import type { Call } from './call.ts';
 import type { RouterConfig } from './config.ts';
 import { Deadlines } from './deadlines.ts';
 import { Ensures } from './ensure.ts';
-import { Exchange, type ExchangeDeps } from './exchange.ts';
+import type { ExchangeDeps } from './exchange-deps.ts';
+import { Exchange } from './exchange.ts';
 import { Hold, refuseFailed } from './hold.ts';
 import { HeadWriter } from './http1/head-writer.ts';
 import { ResponseParser } from './http1/response-parser.ts';
@@ -26,6 +27,7 @@ import { stripsToHost } from './path.ts';
 import { Routes } from './routes.ts';
 import { startServer, type CallServer } from './server.ts';
 import { ReadAhead } from './read-ahead.ts';
+import { tooBusy } from './refusal.ts';
 import { requestIdOf } from './request-head.ts';
 import { Targets, type Target } from './targets.ts';
 import { readBytes } from './upstream.ts';
@@ -180,8 +182,7 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
       refuseFailed(call, serving.failure);
       return;
     }
-    if (readAhead.full)
-      call.refuse(new AppError('hold_full', 'Too much waits in this router.', { retryAfterMs: 2_000 }));
+    if (readAhead.full) call.refuse(tooBusy());
     else hold.wait(app, call);
   }
 

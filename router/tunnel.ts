@@ -4,9 +4,13 @@
  */
 import type { Socket } from 'node:net';
 import type { Clock } from '../shared/clock.ts';
+import type { App } from './apps.ts';
+import type { Call } from './call.ts';
 import type { ClientTunnel } from './connection-deps.ts';
 import type { Connection } from './connection.ts';
+import type { ExchangeDeps } from './exchange-deps.ts';
 import type { HeadWriter } from './http1/head-writer.ts';
+import type { Target } from './targets.ts';
 import type { UpstreamConnection, UpstreamUser } from './upstream.ts';
 
 interface TunnelDeps {
@@ -21,7 +25,43 @@ interface TunnelDeps {
 /** Time one side has to take what is left after the other has closed. */
 const lastBytesMs = 5_000;
 
-export class Tunnel implements ClientTunnel, UpstreamUser {
+/**
+ * Joins the two, once the head of the 101 is in the writer.
+ * @param writeFirst what the app has sent behind it.
+ * @returns whether the app may go on at once.
+ */
+export function openTunnel(
+  call: Call,
+  upstream: UpstreamConnection,
+  app: App,
+  target: Target,
+  deps: ExchangeDeps,
+  writeFirst: (writer: HeadWriter) => void,
+): boolean {
+  const { connection } = call;
+  target.upgraded += 1;
+  upstream.deadlineMs = Infinity;
+  const tunnel = new Tunnel(connection, upstream, {
+    clock: deps.clock,
+    writer: deps.writer,
+    streamBytes: deps.limits.streamBytes,
+    onEnded(bytes) {
+      target.upgraded -= 1;
+      deps.onLeft(app, target);
+      deps.onEnded(app, bytes);
+    },
+  });
+  upstream.user = tunnel;
+  call.status = 101;
+  connection.becomeTunnel(tunnel);
+  deps.onUpgraded(app, call);
+  writeFirst(deps.writer);
+  const more = tunnel.begin(connection.flush());
+  connection.startTunnel();
+  return more;
+}
+
+class Tunnel implements ClientTunnel, UpstreamUser {
   readonly #client: Socket;
   readonly #app: Socket;
   readonly #deps: TunnelDeps;
@@ -34,6 +74,12 @@ export class Tunnel implements ClientTunnel, UpstreamUser {
     this.#client = client.socket;
     this.#app = app.socket;
     this.#deps = deps;
+  }
+
+  /** @param more whether the client took what the app has sent until now. */
+  begin(more: boolean): boolean {
+    this.#appHeldUp = !more;
+    return more;
   }
 
   fromClient(chunk: Buffer): void {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
 import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { connect, type AddressInfo, type Socket } from 'node:net';
 import { test, type TestContext } from 'node:test';
 import { WebSocket, WebSocketServer } from 'ws';
 import type { Target } from '../shared/protocol/routes.ts';
@@ -83,3 +83,29 @@ function digest(data: Buffer | undefined): string {
     .update(data ?? '')
     .digest('hex');
 }
+
+test('much that the app sends with its 101 waits for a client that reads late, and is whole', async (t) => {
+  const bytes = randomBytes(24_000_000);
+  const server = createServer();
+  server.on('upgrade', (_req, socket: Socket) => {
+    socket.on('error', () => undefined);
+    socket.cork();
+    socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: raw\r\n\r\n');
+    socket.end(bytes);
+    socket.uncork();
+  });
+  await new Promise<void>((resolve) => void server.listen(0, '127.0.0.1', resolve));
+  t.after(() => new Promise((resolve) => server.close(resolve)));
+  const target = { id: 'raw', host: '127.0.0.1', port: (server.address() as AddressInfo).port };
+  const { port, registry } = await startTestRouter(t, { routes: [routeOf('a', ready(target))] });
+  const socket = connect({ port, host: '127.0.0.1' });
+  socket.pause();
+  socket.write('GET /a HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: raw\r\n\r\n');
+  while (!/buffered_bytes_max [1-9]/.test(await registry.metrics())) await new Promise(setImmediate);
+  const chunks: Buffer[] = [];
+  socket.on('data', (chunk: Buffer) => chunks.push(chunk));
+  socket.resume();
+  await new Promise((resolve) => socket.on('close', resolve));
+  const got = Buffer.concat(chunks);
+  assert.equal(digest(got.subarray(got.indexOf('\r\n\r\n') + 4)), digest(bytes));
+});

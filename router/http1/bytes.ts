@@ -5,7 +5,6 @@ export const lf = 0x0a;
 export const cr = 0x0d;
 export const space = 0x20;
 export const colon = 0x3a;
-export const slash = 0x2f;
 export const comma = 0x2c;
 
 /** Lower case of what may stand in a token; 0 for every other byte. */

@@ -1,0 +1,29 @@
+/** Parts of a body on their way out: small ones behind what is in the writer, large ones from where they are. */
+import type { Socket } from 'node:net';
+import type { HeadWriter } from './head-writer.ts';
+
+const maxCopiedBytes = 16_384;
+
+/** @param bytes that are not read over before the socket has taken them. What is in the writer goes before. */
+export function writeBodyPart(
+  writer: HeadWriter,
+  socket: Socket,
+  bytes: Buffer,
+  start: number,
+  end: number,
+  chunked: boolean,
+): void {
+  const count = end - start;
+  if (count === 0) return;
+  if (count <= maxCopiedBytes) {
+    if (chunked) writer.chunk(bytes, start, end);
+    else writer.range(bytes, start, end);
+    return;
+  }
+  socket.cork();
+  if (chunked) writer.latin1(`${count.toString(16)}\r\n`);
+  writer.send(socket);
+  socket.write(bytes.subarray(start, end));
+  socket.uncork();
+  if (chunked) writer.latin1('\r\n');
+}
