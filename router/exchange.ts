@@ -327,12 +327,18 @@ export class Exchange implements Attempt, Exchanging, UpstreamUser {
     }
     const count = body.dataEnd - body.dataStart;
     this.#app.bytes += count;
-    if (count > 0) {
+    const { socket } = connection;
+    // Copied, unless the bytes stay where they are.
+    const owned = this.#upstream?.ownsBuffer === true && bytes === this.#upstream.buffer;
+    let lent = false;
+    if (owned) lent = writeBodyPart(writer, socket, bytes, body.dataStart, body.dataEnd, this.#chunked);
+    else if (count > 0) {
       if (this.#chunked) writer.chunk(bytes, body.dataStart, body.dataEnd);
       else writer.range(bytes, body.dataStart, body.dataEnd);
     }
     if (body.done && this.#chunked) writeLastChunk(writer, body.trailers);
     const more = connection.flush();
+    if (lent && socket.writableLength > 0) this.#upstream?.giveBufferAway();
     if (body.done) {
       // More than its answer: nobody knows what the next one would be.
       this.#finish(body.next === end);

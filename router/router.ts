@@ -27,10 +27,10 @@ import { stripsToHost } from './path.ts';
 import { Routes } from './routes.ts';
 import { startServer, type CallServer } from './server.ts';
 import { ReadAhead } from './read-ahead.ts';
+import { ReadBuffers } from './read-buffers.ts';
 import { tooBusy } from './refusal.ts';
 import { requestIdOf } from './request-head.ts';
 import { Targets, type Target } from './targets.ts';
-import { readBytes } from './upstream.ts';
 
 export interface RouterDeps {
   readonly config: Omit<RouterConfig, 'token' | 'agent_url' | 'admin_port' | 'log_level'>;
@@ -63,7 +63,7 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
     deadlines,
     connectTimeoutMs: config.upstream_connect_timeout_ms,
     maxIdle: config.max_idle_upstream_sockets,
-    readBuffer: Buffer.allocUnsafeSlow(readBytes),
+    buffers: new ReadBuffers(),
   });
   const apps = new Apps(targets, config.max_upstream_sockets);
   let server: CallServer | undefined;

@@ -11,6 +11,7 @@ import { connect, type Socket } from 'node:net';
 import type { Clock } from '../shared/clock.ts';
 import type { BodyReader } from './http1/body-reader.ts';
 import type { Deadlines, Timed } from './deadlines.ts';
+import type { ReadBuffers } from './read-buffers.ts';
 
 export interface UpstreamOptions {
   readonly clock: Clock;
@@ -18,8 +19,7 @@ export interface UpstreamOptions {
   readonly connectTimeoutMs: number;
   /** Idle ones to one target. */
   readonly maxIdle: number;
-  /** What any of them reads goes here and must have been taken when `upstreamBytes` returns. */
-  readonly readBuffer: Buffer;
+  readonly buffers: ReadBuffers;
 }
 
 /** Who has the connection. */
@@ -34,8 +34,8 @@ export interface UpstreamUser {
   upstreamClosed(error: Error | undefined): void;
 }
 
-/** Of one read: a response of 64 KiB with its head is one. */
-export const readBytes = 81_920;
+/** A connection that reads so much at once gets a buffer of its own, so that this need not be copied. */
+const largeReadBytes = 32_768;
 /** An idle socket is closed at this age. */
 export const maxIdleMs = 4_000;
 
@@ -49,6 +49,9 @@ export class UpstreamConnection implements Timed {
   /** From which on its idleness has to end, by what the app has said. */
   deadlineMs: number;
   readonly #pool: UpstreamPool;
+  readonly #buffers: ReadBuffers;
+  /** Where it reads to: shared with others, and then what is there has to be taken at once; or its own. */
+  #buffer: Buffer;
   #error: Error | undefined;
 
   constructor(
@@ -60,7 +63,8 @@ export class UpstreamConnection implements Timed {
     this.#pool = pool;
     this.user = user;
     this.deadlineMs = options.clock.nowMs() + options.connectTimeoutMs;
-    const { readBuffer } = options;
+    this.#buffers = options.buffers;
+    this.#buffer = this.#buffers.shared;
     this.socket = connect({
       host: address.host,
       port: address.port,
@@ -68,7 +72,7 @@ export class UpstreamConnection implements Timed {
       noDelay: true,
       keepAlive: true,
       autoSelectFamily: false,
-      onread: { buffer: readBuffer, callback: (count) => this.#bytes(readBuffer, count) },
+      onread: { buffer: () => this.#buffer, callback: (count) => this.#bytes(count) },
     });
     (this.socket as UpstreamSocket).upstream = this;
     this.socket.on('connect', onConnect);
@@ -76,6 +80,21 @@ export class UpstreamConnection implements Timed {
     this.socket.on('end', onEnd);
     this.socket.on('error', onError);
     this.socket.on('close', onClose);
+  }
+
+  /** What it has read last is in here. */
+  get buffer(): Buffer {
+    return this.#buffer;
+  }
+
+  /** Whether bytes that it has read stay as they are until `giveBufferAway` or the next read. */
+  get ownsBuffer(): boolean {
+    return this.#buffer !== this.#buffers.shared;
+  }
+
+  /** A write still has to take from it: the next read goes elsewhere. */
+  giveBufferAway(): void {
+    this.#buffer = this.#buffers.another();
   }
 
   connected(): void {
@@ -98,6 +117,8 @@ export class UpstreamConnection implements Timed {
   }
 
   closed(): void {
+    if (this.ownsBuffer) this.#buffers.giveBack();
+    this.#buffer = this.#buffers.shared;
     this.#pool.closed(this);
     const { user } = this;
     this.user = undefined;
@@ -117,8 +138,13 @@ export class UpstreamConnection implements Timed {
     else this.user.upstreamTimedOut();
   }
 
-  #bytes(bytes: Buffer, count: number): boolean {
-    if (this.user !== undefined) return this.user.upstreamBytes(bytes, count);
+  #bytes(count: number): boolean {
+    const { user } = this;
+    if (user !== undefined) {
+      const more = user.upstreamBytes(this.#buffer, count);
+      if (count >= largeReadBytes && !this.ownsBuffer) this.#buffer = this.#buffers.own() ?? this.#buffer;
+      return more;
+    }
     // Nobody asked for them: what comes next by this socket would be in doubt.
     this.socket.destroy();
     return true;

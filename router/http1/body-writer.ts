@@ -4,7 +4,10 @@ import type { HeadWriter } from './head-writer.ts';
 
 const maxCopiedBytes = 16_384;
 
-/** @param bytes that are not read over before the socket has taken them. What is in the writer goes before. */
+/**
+ * What is in the writer goes before.
+ * @returns whether the bytes must stay as they are until the socket has taken them.
+ */
 export function writeBodyPart(
   writer: HeadWriter,
   socket: Socket,
@@ -12,13 +15,13 @@ export function writeBodyPart(
   start: number,
   end: number,
   chunked: boolean,
-): void {
+): boolean {
   const count = end - start;
-  if (count === 0) return;
+  if (count === 0) return false;
   if (count <= maxCopiedBytes) {
     if (chunked) writer.chunk(bytes, start, end);
     else writer.range(bytes, start, end);
-    return;
+    return false;
   }
   socket.cork();
   if (chunked) writer.latin1(`${count.toString(16)}\r\n`);
@@ -26,4 +29,5 @@ export function writeBodyPart(
   socket.write(bytes.subarray(start, end));
   socket.uncork();
   if (chunked) writer.latin1('\r\n');
+  return true;
 }
