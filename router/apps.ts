@@ -15,9 +15,11 @@ export class App {
   calls = 0;
   bytes = 0;
   lastActiveMs: number;
+  readonly #maxSockets: number;
   #turn = 0;
 
-  constructor(route: Route, nowMs: number) {
+  constructor(route: Route, nowMs: number, maxSockets: number) {
+    this.#maxSockets = maxSockets;
     this.name = route.app;
     this.route = route;
     this.lastActiveMs = nowMs;
@@ -39,12 +41,13 @@ export class App {
 
   #best(nowMs: number, sample: number, fits: ((target: Target) => boolean) | undefined): Target | undefined {
     const { targets } = this;
-    const limit = this.route.maxConcurrency;
+    const { maxConcurrency } = this.route;
+    const limit = maxConcurrency > 0 ? Math.min(maxConcurrency, this.#maxSockets) : this.#maxSockets;
     let best: Target | undefined;
     for (let step = 0; step < sample; step++) {
       const target = targets[(this.#turn + step) % targets.length];
       if (target === undefined || !target.usable(nowMs)) continue;
-      if (limit > 0 && target.inFlight + target.upgraded >= limit) continue;
+      if (target.inFlight + target.upgraded >= limit) continue;
       if (fits !== undefined && !fits(target)) continue;
       if (best === undefined || target.inFlight < best.inFlight) best = target;
     }
@@ -54,10 +57,13 @@ export class App {
 
 export class Apps {
   readonly #targets: Targets;
+  readonly #maxSockets: number;
   readonly #byName = new Map<string, App>();
 
-  constructor(targets: Targets) {
+  /** @param maxSockets in use to one target at most. */
+  constructor(targets: Targets, maxSockets: number) {
     this.#targets = targets;
+    this.#maxSockets = maxSockets;
   }
 
   get(name: string): App | undefined {
@@ -70,7 +76,7 @@ export class Apps {
 
   upsert(route: Route, nowMs: number): App {
     let app = this.#byName.get(route.app);
-    if (app === undefined) this.#byName.set(route.app, (app = new App(route, nowMs)));
+    if (app === undefined) this.#byName.set(route.app, (app = new App(route, nowMs, this.#maxSockets)));
     app.route = route;
     this.#setTargets(
       app,

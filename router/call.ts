@@ -1,13 +1,11 @@
 /** One call from its arrival to its last byte: what is known of it, where it is, and how it ends. */
-import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Socket } from 'node:net';
 import type { AppError, ErrorOwner } from '../shared/errors.ts';
-import { sendProblem } from '../shared/problem.ts';
 import type { Route, StartTimings } from '../shared/protocol/routes.ts';
 import type { Clock } from '../shared/clock.ts';
 import type { App } from './apps.ts';
-import { answerHeaders, trailerPairs, type RawFields, type RequestHead } from './headers.ts';
+import type { Connection } from './connection.ts';
 import type { Waiter } from './hold.ts';
+import type { RequestHead } from './request-head.ts';
 import type { Target } from './targets.ts';
 
 /** What a call needs of the router around it. */
@@ -27,23 +25,9 @@ export interface Attempt {
   abort(): void;
 }
 
-/** The connection of an Upgrade request, and what was read of it after the head. */
-export interface UpgradeRequest {
-  readonly socket: Socket;
-  /** Ends the watch for the client's leaving; what it had sent meanwhile is back in the socket. */
-  takeOver(): void;
-}
-
-/** A client that goes on sending after its answer has so long to end before its connection is closed. */
-const lingerMs = 5_000;
-
 export class Call implements Waiter {
-  readonly req: IncomingMessage;
-  readonly res: ServerResponse;
+  readonly connection: Connection;
   readonly head: RequestHead;
-  /** Lower case, without port. */
-  readonly host: string;
-  readonly upgrade: UpgradeRequest | undefined;
   readonly arrivedMs: number;
   /** The client waits for 100 (Continue) before it sends its body. */
   expectsContinue: boolean;
@@ -59,30 +43,24 @@ export class Call implements Waiter {
   /** Its pooled connection turned out closed: the next attempt has one of its own. */
   needsFresh = false;
   ended = false;
+  /** Of its answer, once that has begun; 0 before. */
+  status = 0;
   /** Code of the error that the router answered with. */
   errorCode: string | undefined;
   readonly #routing: CallRouting;
   #timings: StartTimings | undefined;
 
-  constructor(options: {
-    readonly req: IncomingMessage;
-    readonly res: ServerResponse;
-    readonly head: RequestHead;
-    readonly host: string;
-    readonly expectsContinue: boolean;
-    readonly upgrade?: UpgradeRequest;
-    readonly routing: CallRouting;
-  }) {
-    this.req = options.req;
-    this.res = options.res;
-    this.head = options.head;
-    this.host = options.host;
-    this.expectsContinue = options.expectsContinue;
-    this.upgrade = options.upgrade;
-    this.#routing = options.routing;
-    this.arrivedMs = options.routing.clock.nowMs();
-    // Emitted after the whole answer was handed over, and when the client goes before.
-    this.res.once('close', () => this.#close());
+  constructor(connection: Connection, head: RequestHead, routing: CallRouting) {
+    this.connection = connection;
+    this.head = head;
+    this.expectsContinue = head.expectsContinue;
+    this.#routing = routing;
+    this.arrivedMs = routing.clock.nowMs();
+  }
+
+  /** Lower case, without port. */
+  get host(): string {
+    return this.head.routeHost;
   }
 
   get draining(): boolean {
@@ -110,74 +88,36 @@ export class Call implements Waiter {
     this.attempt = undefined;
     if (this.ended) return;
     this.errorCode = error.code;
-    if (this.res.headersSent) {
-      this.res.destroy();
+    if (this.status !== 0) {
+      this.connection.breakOff();
       return;
     }
-    // Without its 100 the client may leave the body out: what comes next on the connection would be in doubt.
-    const close = this.draining || this.expectsContinue || this.upgrade !== undefined;
-    sendProblem(this.res, error, {
-      ...as,
-      instance: this.head.requestId,
-      headers: { 'X-Request-Id': this.head.requestId, ...(close ? { Connection: 'close' } : undefined) },
-    });
-    this.#linger();
+    this.status = as?.status ?? error.status;
+    this.connection.answerProblem(this, error, as);
   }
 
-  /** An interim answer, RFC 9110 §15.2: passed on, but never to HTTP/1.0. */
-  writeInformation(status: number, raw: RawFields): void {
-    if (this.req.httpVersionMinor > 0) this.res.writeInformation(status, answerHeaders(raw, { dropTrailer: true }));
-  }
-
-  writeHead(status: number, reason: string | undefined, raw: RawFields): void {
-    const bodiless = this.req.method === 'HEAD' || status === 204 || status === 304;
-    const headers = answerHeaders(raw, { dropTrailer: bodiless || this.req.httpVersionMinor === 0 });
-    if (this.heldMs !== undefined) headers.push('Server-Timing', this.#serverTiming(this.heldMs));
-    if (this.draining || this.upgrade !== undefined) headers.push('Connection', 'close');
-    this.res.writeHead(status, reasonOf(reason), headers);
-  }
-
-  end(trailers: RawFields): void {
-    this.attempt = undefined;
-    if (trailers.length > 0) this.res.addTrailers(trailerPairs(trailers));
-    this.res.end();
-    this.#linger();
-  }
-
-  /** The answer broke off: the client must see that this is not its end; by a reset where no length tells it. */
+  /** The answer broke off: the client must see that this is not its end. */
   breakOff(): void {
     this.attempt = undefined;
     this.errorCode = 'upstream_reset';
-    if (this.req.httpVersionMinor === 0) this.req.socket.resetAndDestroy();
-    else this.res.destroy();
+    this.connection.breakOff();
   }
 
-  /** What is told of the time it was held: https://www.w3.org/TR/server-timing/ */
-  #serverTiming(heldMs: number): string {
-    let value = `hold;dur=${heldMs.toFixed(1)}`;
+  /** What is told of the time it was held (https://www.w3.org/TR/server-timing/); `''` when it never was. */
+  serverTiming(): string {
+    if (this.heldMs === undefined) return '';
+    let value = `hold;dur=${this.heldMs.toFixed(1)}`;
     if (this.#timings?.buildMs != null) value += `, build;dur=${this.#timings.buildMs.toFixed(1)}`;
     if (this.#timings?.rolloutMs != null) value += `, rollout;dur=${this.#timings.rolloutMs.toFixed(1)}`;
     return value;
-  }
-
-  /** Answered before all of the body was read: the rest is read away, so that the client gets to read its answer. */
-  #linger(): void {
-    const { req } = this;
-    if (req.complete || this.upgrade !== undefined) return;
-    const cancel = this.#routing.clock.after(lingerMs, () => req.socket.destroy());
-    req.once('close', cancel);
-    req.resume();
   }
 
   noteTimings(route: Route): void {
     if (this.heldMs !== undefined && route.serving.state === 'ready') this.#timings = route.serving.timings;
   }
 
-  #leaveHold(): void {
-    if (this.heldSinceMs !== undefined) this.heldMs = this.#routing.clock.nowMs() - this.heldSinceMs;
-  }
-
-  #close(): void {
+  /** For the connection: its answer is over, or its client has gone. */
+  close(): void {
     if (this.ended) return;
     this.ended = true;
     const { attempt } = this;
@@ -185,9 +125,14 @@ export class Call implements Waiter {
     attempt?.abort();
     this.#routing.ended(this);
   }
-}
 
-/** Reason phrases mean nothing (RFC 9112 §4) and must not fail a call. */
-function reasonOf(reason: string | undefined): string {
-  return reason !== undefined && /^[\t\x20-\x7e]*$/.test(reason) ? reason : '';
+  /** For the connection: it has become a tunnel, which is counted by itself. */
+  becomeTunnel(): void {
+    this.ended = true;
+    this.attempt = undefined;
+  }
+
+  #leaveHold(): void {
+    if (this.heldSinceMs !== undefined) this.heldMs = this.#routing.clock.nowMs() - this.heldSinceMs;
+  }
 }

@@ -54,6 +54,47 @@ export const routerConfig = z.strictObject({
         .max(1_048_576)
         .default(16_384)
         .describe('Size of the header section of a call at most.'),
+      max_header_fields: z
+        .int()
+        .min(8)
+        .max(10_000)
+        .default(256)
+        .describe('Fields of a header or trailer section at most.'),
+      max_trailer_bytes: z.int().min(256).max(1_048_576).default(8_192).describe('Size of a trailer section at most.'),
+      max_connections: z
+        .int()
+        .min(1)
+        .max(1_000_000)
+        .default(20_000)
+        .describe('Connections of clients at most; further ones are closed as they come.'),
+      read_ahead_max_bytes: z
+        .int()
+        .min(65_536)
+        .max(68_719_476_736)
+        .default(67_108_864)
+        .describe(
+          'Bytes read of clients before they are wanted, of all connections: heads that are not whole, what comes behind the head of a call that waits. Over it, calls that would wait get 503.',
+        ),
+      stream_buffer_bytes: z
+        .int()
+        .min(1_024)
+        .max(16_777_216)
+        .default(65_536)
+        .describe(
+          'Bytes that wait for a slow reader, of one stream in one direction, before the other side is held up.',
+        ),
+      max_upstream_sockets: z
+        .int()
+        .min(1)
+        .max(60_000)
+        .default(1_000)
+        .describe('Sockets in use to one target at most; further calls wait.'),
+      max_idle_upstream_sockets: z
+        .int()
+        .min(0)
+        .max(60_000)
+        .default(256)
+        .describe('Idle sockets kept to one target at most.'),
       trusted_proxies: z
         .array(cidr)
         .max(256)
@@ -90,6 +131,18 @@ export const routerConfig = z.strictObject({
         .max(86_400)
         .default(300)
         .describe('Time a client has to send its whole request once it is read, seconds; 0 is no limit.'),
+      request_stall_timeout_secs: z
+        .number()
+        .min(1)
+        .max(86_400)
+        .default(60)
+        .describe('Time between two parts of a request body once it is read, seconds.'),
+      response_stall_timeout_secs: z
+        .number()
+        .min(1)
+        .max(86_400)
+        .default(120)
+        .describe('Time in which a client takes nothing of an answer that waits for it, seconds; then it is cut off.'),
       keep_alive_timeout_secs: z
         .number()
         .min(1)

@@ -14,7 +14,11 @@ export interface MetricsDeps {
   readonly held: () => number;
   readonly routes: () => number;
   readonly agentUp: () => boolean;
-  readonly connections: () => Promise<number>;
+  readonly connections: () => number;
+  readonly readAheadBytes: () => number;
+  /** Bytes that wait for clients. */
+  readonly buffered: () => { readonly max: number; readonly sum: number };
+  readonly upstreamSockets: () => { readonly open: number; readonly idle: number; readonly maxOfTarget: number };
 }
 
 const secondsBuckets = [0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300];
@@ -53,14 +57,21 @@ export function createMetrics(deps: MetricsDeps): RouterMetrics {
   gauge('holdfast_router_held_calls', 'Calls that wait now.', deps.held);
   gauge('holdfast_router_routes', 'Routes known.', deps.routes);
   gauge('holdfast_router_agent_link_up', '1 while the agent can be reached.', () => (deps.agentUp() ? 1 : 0));
-  const connections = new Gauge({
-    name: 'holdfast_router_connections',
-    help: 'Connections of clients.',
-    registers,
-    async collect() {
-      connections.set(await deps.connections());
-    },
-  });
+  gauge('holdfast_router_connections', 'Connections of clients.', deps.connections);
+  gauge(
+    'holdfast_router_read_ahead_bytes',
+    'Bytes of clients read before they are wanted: heads that are not whole, what is behind the head of a call that waits.',
+    deps.readAheadBytes,
+  );
+  gauge('holdfast_router_buffered_bytes', 'Bytes of answers that wait for slow clients.', () => deps.buffered().sum);
+  gauge('holdfast_router_buffered_bytes_max', 'The same of the one connection with most.', () => deps.buffered().max);
+  gauge('holdfast_router_upstream_sockets', 'Sockets to targets.', () => deps.upstreamSockets().open);
+  gauge('holdfast_router_upstream_sockets_idle', 'The idle ones of them.', () => deps.upstreamSockets().idle);
+  gauge(
+    'holdfast_router_upstream_sockets_max',
+    'Sockets to the one target with most.',
+    () => deps.upstreamSockets().maxOfTarget,
+  );
 
   function gauge(name: string, help: string, read: () => number): void {
     const metric: Gauge = new Gauge({

@@ -8,6 +8,7 @@ const dotSegment = /(?:^|[/\\])(?:\.|%2e){1,2}(?=[/\\#]|$)/i;
  * one that was looked up; clients resolve it before they send, RFC 3986 §5.2.4.
  */
 export function pathFault(path: string): string | undefined {
+  if (!path.includes('.') && !path.includes('%')) return undefined;
   const query = path.indexOf('?');
   return dotSegment.test(query < 0 ? path : path.slice(0, query)) ? 'a dot segment in the path' : undefined;
 }

@@ -1,34 +1,47 @@
-/** Requests that are refused before they are calls: by the parser, for their method, or for their head. */
+/** What the router answers by itself: calls that get no answer of an app, and requests refused before they are calls. */
 import { AppError } from '../shared/errors.ts';
-import { toProblem, type Problem, type ProblemOptions } from '../shared/problem.ts';
+import { rawAnswer, toProblem, type ProblemOptions } from '../shared/problem.ts';
+import type { Fault } from './http1/field-parser.ts';
+import type { HeadWriter } from './http1/head-writer.ts';
+import { requestIdOf, type RequestHead } from './request-head.ts';
 
 /** What no app gets: CONNECT asks for a tunnel, TRACE echoes the credentials of its request (RFC 9110 §9.3.6, §9.3.8). */
 const refusedMethods: ReadonlySet<string> = new Set(['CONNECT', 'TRACE']);
 
 /** @returns how to refuse the method, if it is refused. */
 export function refusedMethod(
-  method: string | undefined,
+  method: string,
 ): { readonly error: AppError; readonly options: ProblemOptions } | undefined {
-  if (method === undefined || !refusedMethods.has(method)) return undefined;
+  if (!refusedMethods.has(method)) return undefined;
   return {
     error: new AppError('request_invalid', `The request is refused: the method ${method} is not taken.`),
     // RFC 9110 §15.5.6 wants the list.
-    options: { status: 405, headers: { Connection: 'close', Allow: 'GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS' } },
+    options: { status: 405, headers: { Allow: 'GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS' } },
   };
 }
 
-/** @param code of the error that node gives with `clientError`. */
-export function parserRefusal(code = ''): Problem {
-  return toProblem(parserError(code), { headers: { Connection: 'close' } });
+/** What a parser found, as an error. */
+export function faultError({ status, what }: Fault): AppError {
+  const code = status === 431 ? 'headers_too_large' : 'request_invalid';
+  return new AppError(code, `The request is refused: ${what}.`);
 }
 
-function parserError(code: string): AppError {
-  switch (code) {
-    case 'HPE_HEADER_OVERFLOW':
-      return new AppError('headers_too_large', 'The header section is over the limit.');
-    case 'ERR_HTTP_REQUEST_TIMEOUT':
-      return new AppError('request_timeout', 'The request head did not arrive in time.');
-    default:
-      return new AppError('request_invalid', 'The request is not valid HTTP.');
-  }
+/** Too much was read ahead of all clients together. */
+export function tooBusy(): AppError {
+  return new AppError('hold_full', 'Too much waits in this router.', { retryAfterMs: 2_000 });
+}
+
+/** Instead of an app's answer to the call. */
+export function writeProblem(writer: HeadWriter, head: RequestHead, error: AppError, options: ProblemOptions): void {
+  const requestId = requestIdOf(head);
+  const headers = { 'X-Request-Id': requestId, ...options.headers };
+  const problem = toProblem(error, { ...options, instance: requestId, headers });
+  writer.utf8(rawAnswer(head.method === 'HEAD' ? { ...problem, body: '' } : problem));
+}
+
+/** Before there was a call: the last answer of its connection. @returns its status. */
+export function writeRefusal(writer: HeadWriter, error: AppError, options: ProblemOptions): number {
+  const problem = toProblem(error, { ...options, headers: { Connection: 'close', ...options.headers } });
+  writer.utf8(rawAnswer(problem));
+  return problem.status;
 }

@@ -13,17 +13,24 @@ import { createAgentLink, type AgentDial } from './agent-link.ts';
 import { Apps, type App } from './apps.ts';
 import type { Call } from './call.ts';
 import type { RouterConfig } from './config.ts';
-import { sendDirect } from './direct.ts';
+import { Deadlines } from './deadlines.ts';
 import { Ensures } from './ensure.ts';
-import { createForward } from './forward.ts';
-import { createHeadReader } from './headers.ts';
+import type { ExchangeDeps } from './exchange-deps.ts';
+import { Exchange } from './exchange.ts';
 import { Hold, refuseFailed } from './hold.ts';
+import { HeadWriter } from './http1/head-writer.ts';
+import { ResponseParser } from './http1/response-parser.ts';
+import { HttpDate } from './http-date.ts';
+import { Ids } from './ids.ts';
 import { createMetrics } from './metrics.ts';
 import { stripsToHost } from './path.ts';
 import { Routes } from './routes.ts';
 import { startServer, type CallServer } from './server.ts';
+import { ReadAhead } from './read-ahead.ts';
+import { ReadBuffers } from './read-buffers.ts';
+import { tooBusy } from './refusal.ts';
+import { requestIdOf } from './request-head.ts';
 import { Targets, type Target } from './targets.ts';
-import { sendUpgrade, type UpgradeDeps } from './upgrade.ts';
 
 export interface RouterDeps {
   readonly config: Omit<RouterConfig, 'token' | 'agent_url' | 'admin_port' | 'log_level'>;
@@ -46,14 +53,19 @@ export interface Router {
 
 export async function startRouter(deps: RouterDeps): Promise<Router> {
   const { config, log, clock = systemClock } = deps;
-  const upstream = {
-    connectTimeoutMs: config.upstream_connect_timeout_ms,
-    headersTimeoutMs: config.upstream_headers_timeout_secs * 1_000,
-    maxHeaderBytes: config.max_header_bytes,
-  };
+  const deadlines = new Deadlines(clock);
+  const readAhead = new ReadAhead(config.read_ahead_max_bytes);
+  const writer = new HeadWriter();
+  const ids = new Ids();
   const routes = new Routes();
-  const targets = new Targets(upstream);
-  const apps = new Apps(targets);
+  const targets = new Targets({
+    clock,
+    deadlines,
+    connectTimeoutMs: config.upstream_connect_timeout_ms,
+    maxIdle: config.max_idle_upstream_sockets,
+    buffers: new ReadBuffers(),
+  });
+  const apps = new Apps(targets, config.max_upstream_sockets);
   let server: CallServer | undefined;
   let draining = false;
 
@@ -62,7 +74,10 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
     held: () => hold.held,
     routes: () => routes.size,
     agentUp: () => agent.peer !== undefined,
-    connections: async () => (await server?.connections()) ?? 0,
+    connections: () => server?.connections ?? 0,
+    readAheadBytes: () => readAhead.bytes,
+    buffered: () => server?.buffered() ?? { max: 0, sum: 0 },
+    upstreamSockets: () => targets.sockets(),
   });
   const ensures = new Ensures({
     agent: () => agent.peer,
@@ -93,10 +108,18 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
     agentUp: () => agent.peer !== undefined,
     onRejected: (reason) => metrics.holdRejected(reason),
   });
-  const sending: UpgradeDeps = {
-    ...upstream,
+  const sending: ExchangeDeps = {
     clock,
-    requestTimeoutMs: config.request_timeout_secs * 1_000,
+    writer,
+    parser: new ResponseParser({ maxFields: config.max_header_fields }),
+    date: new HttpDate(),
+    limits: {
+      headersTimeoutMs: config.upstream_headers_timeout_secs * 1_000,
+      maxHeaderBytes: config.max_header_bytes,
+      maxFields: config.max_header_fields,
+      maxTrailerBytes: config.max_trailer_bytes,
+      streamBytes: config.stream_buffer_bytes,
+    },
     onConnected: (app) => hold.changed(app),
     onLeft(app, target) {
       targets.left(target);
@@ -122,7 +145,6 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
       app.lastActiveMs = clock.nowMs();
     },
   };
-  const forward = createForward(sending);
 
   /** The way of a call. */
   function route(call: Call): void {
@@ -160,7 +182,8 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
       refuseFailed(call, serving.failure);
       return;
     }
-    hold.wait(app, call);
+    if (readAhead.full) call.refuse(tooBusy());
+    else hold.wait(app, call);
   }
 
   function send(call: Call, target: Target): void {
@@ -169,9 +192,7 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
     app.inFlight += 1;
     call.countedIn = app;
     call.noteTimings(app.route);
-    if (call.upgrade !== undefined) sendUpgrade(call, call.upgrade, app, target, sending);
-    else if (call.head.announcesTrailers) sendDirect(call, app, target, sending, { hopFields: chunkedClose });
-    else forward.send(call, app, target);
+    Exchange.send(call, app, target, sending);
   }
 
   function uncount(call: Call): void {
@@ -186,7 +207,7 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
     uncount(call);
     if (call.app !== undefined) hold.leave(call.app, call);
     const durationMs = clock.nowMs() - call.arrivedMs;
-    const status = call.res.headersSent ? call.res.statusCode : 499;
+    const status = call.status === 0 ? 499 : call.status;
     metrics.request(status, durationMs);
     if (call.heldMs !== undefined) metrics.holdEnded(call.heldMs);
     if (config.access_log) logAccess(log, call, status, durationMs);
@@ -239,12 +260,16 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
     await server?.close();
     await agent.close();
     targets.close();
+    deadlines.close();
   };
 
   try {
     server = await startServer({
       config,
-      headReader: createHeadReader({ trustedProxies: config.trusted_proxies, newId: randomUUID }),
+      deadlines,
+      readAhead,
+      writer,
+      ids,
       routing: { route, send, ended, clock, draining: () => draining },
       onRefused: (status) => metrics.request(status, 0),
     });
@@ -276,9 +301,6 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
   };
 }
 
-/** RFC 9112 §6.1: with trailer fields the body must be chunked. */
-const chunkedClose = ['Transfer-Encoding', 'chunked', 'Connection', 'close'];
-
 function noRoute(): AppError {
   return new AppError('route_not_found', 'No app has this host and path.');
 }
@@ -294,11 +316,11 @@ function pause(clock: Clock, ms: number): Promise<void> {
 }
 
 function logAccess(log: Log, call: Call, status: number, durationMs: number): void {
-  const { req, head, app } = call;
+  const { head, app } = call;
   log.info(
     {
-      requestId: head.requestId,
-      method: req.method,
+      requestId: requestIdOf(head),
+      method: head.method,
       host: call.host,
       // Without the query: it may carry what must not be in a log.
       path: head.path.split('?', 1)[0],

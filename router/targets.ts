@@ -1,6 +1,6 @@
 /** Every target the router knows or still has calls on: how many, whether it is set aside, and its connections. */
 import type { Target as TargetAddress } from '../shared/protocol/routes.ts';
-import { Upstream, type UpstreamOptions } from './upstream.ts';
+import { UpstreamPool, type UpstreamOptions } from './upstream.ts';
 
 /** Set aside after a failed dial: doubles with each failure in a row. Meanwhile the agent is asked to look at it. */
 const setAsideMinMs = 50;
@@ -20,7 +20,7 @@ export class Target {
   #failures = 0;
   #setAsideUntilMs = 0;
   readonly #options: UpstreamOptions;
-  #upstream: Upstream | undefined;
+  #pool: UpstreamPool | undefined;
 
   constructor(address: TargetAddress, options: UpstreamOptions) {
     this.id = address.id;
@@ -29,8 +29,13 @@ export class Target {
     this.#options = options;
   }
 
-  get upstream(): Upstream {
-    return (this.#upstream ??= new Upstream(this, this.#options));
+  get pool(): UpstreamPool {
+    return (this.#pool ??= new UpstreamPool(this, this.#options));
+  }
+
+  /** Sockets to it, and how many of them are idle. */
+  get sockets(): { readonly open: number; readonly idle: number } {
+    return { open: this.#pool?.open ?? 0, idle: this.#pool?.idle ?? 0 };
   }
 
   get busy(): boolean {
@@ -66,8 +71,8 @@ export class Target {
   }
 
   closeConnections(): void {
-    this.#upstream?.close();
-    this.#upstream = undefined;
+    this.#pool?.close();
+    this.#pool = undefined;
   }
 }
 
@@ -139,6 +144,16 @@ export class Targets {
       if (signal.aborted) done();
       else check();
     });
+  }
+
+  /** Sockets to targets: all, the idle among them, and the most to one. */
+  sockets(): { readonly open: number; readonly idle: number; readonly maxOfTarget: number } {
+    let all = { open: 0, idle: 0, maxOfTarget: 0 };
+    for (const target of this.#byId.values()) {
+      const { open, idle } = target.sockets;
+      all = { open: all.open + open, idle: all.idle + idle, maxOfTarget: Math.max(all.maxOfTarget, open) };
+    }
+    return all;
   }
 
   close(): void {

@@ -1,112 +1,244 @@
 /**
- * Connections to one target: undici pools, and the care that a kept-alive socket needs.
+ * Connections to one target: dialled, used by one call at a time, kept idle for the next.
  *
  * A pooled socket may be closed by the app at the moment a request is written to it, and then nobody knows whether the
  * request was worked on. So a request that must not be sent twice gets a socket that was used within the last second: no
- * server's idle timeout is that short, and when a pod is killed its FIN has long been read (undici looks at an idle
- * socket once more before it writes to it). Requests that may be sent twice take any socket younger than the common
- * five seconds of app servers, and are sent once more on a new connection where that fails.
+ * server's idle timeout is that short, and when a pod is killed its FIN has long been read. Requests that may be sent twice
+ * take any socket younger than the common five seconds of app servers, and are sent once more on a new connection where that
+ * fails. The one used last is taken first, so that those not needed grow old. An idle socket that says anything is destroyed.
  */
-import { Client, Pool, type Dispatcher } from 'undici';
+import { connect, type Socket } from 'node:net';
+import type { Clock } from '../shared/clock.ts';
+import type { BodyReader } from './http1/body-reader.ts';
+import type { Deadlines, Timed } from './deadlines.ts';
+import type { ReadBuffers } from './read-buffers.ts';
 
 export interface UpstreamOptions {
+  readonly clock: Clock;
+  readonly deadlines: Deadlines;
   readonly connectTimeoutMs: number;
-  /** From the last byte of the request to the head of the answer. */
-  readonly headersTimeoutMs: number;
-  readonly maxHeaderBytes: number;
+  /** Idle ones to one target. */
+  readonly maxIdle: number;
+  readonly buffers: ReadBuffers;
 }
 
-/** `safe`: may be sent again · `unsafe`: must not · `fresh`: a connection of its own, for the second attempt. */
-export type SocketUse = 'safe' | 'unsafe' | 'fresh';
-
-/** A handler that learns which connection carries it. */
-export interface ConnectionAware extends Dispatcher.DispatchHandler {
-  connection: Connection | undefined;
+/** Who has the connection. */
+export interface UpstreamUser {
+  upstreamConnected(): void;
+  /** @returns whether to read on at once. */
+  upstreamBytes(bytes: Buffer, count: number): boolean;
+  upstreamDrained(): void;
+  upstreamEnded(): void;
+  upstreamTimedOut(): void;
+  /** It is gone, whatever was before; `error` where it broke. */
+  upstreamClosed(error: Error | undefined): void;
 }
 
-/** One socket at a time; `uses` counts the requests on the present one. */
-export interface Connection {
-  uses: number;
+/** A connection that reads so much at once gets a buffer of its own, so that this need not be copied. */
+const largeReadBytes = 32_768;
+/** An idle socket is closed at this age. */
+export const maxIdleMs = 4_000;
+
+export class UpstreamConnection implements Timed {
+  readonly socket: Socket;
+  /** undefined: idle, or on its way out. */
+  user: UpstreamUser | undefined;
+  /** Of its answers, one after the other. */
+  body: BodyReader | undefined;
+  idleSinceMs = 0;
+  /** From which on its idleness has to end, by what the app has said. */
+  deadlineMs: number;
+  readonly #pool: UpstreamPool;
+  readonly #buffers: ReadBuffers;
+  /** Where it reads to: shared with others, and then what is there has to be taken at once; or its own. */
+  #buffer: Buffer;
+  #error: Error | undefined;
+
+  constructor(
+    address: { readonly host: string; readonly port: number },
+    pool: UpstreamPool,
+    user: UpstreamUser,
+    options: UpstreamOptions,
+  ) {
+    this.#pool = pool;
+    this.user = user;
+    this.deadlineMs = options.clock.nowMs() + options.connectTimeoutMs;
+    this.#buffers = options.buffers;
+    this.#buffer = this.#buffers.shared;
+    this.socket = connect({
+      host: address.host,
+      port: address.port,
+      allowHalfOpen: true,
+      noDelay: true,
+      keepAlive: true,
+      autoSelectFamily: false,
+      onread: { buffer: () => this.#buffer, callback: (count) => this.#bytes(count) },
+    });
+    (this.socket as UpstreamSocket).upstream = this;
+    this.socket.on('connect', onConnect);
+    this.socket.on('drain', onDrain);
+    this.socket.on('end', onEnd);
+    this.socket.on('error', onError);
+    this.socket.on('close', onClose);
+  }
+
+  /** What it has read last is in here. */
+  get buffer(): Buffer {
+    return this.#buffer;
+  }
+
+  /** Whether bytes that it has read stay as they are until `giveBufferAway` or the next read. */
+  get ownsBuffer(): boolean {
+    return this.#buffer !== this.#buffers.shared;
+  }
+
+  /** A write still has to take from it: the next read goes elsewhere. */
+  giveBufferAway(): void {
+    this.#buffer = this.#buffers.another();
+  }
+
+  connected(): void {
+    this.deadlineMs = Infinity;
+    if (this.user === undefined) this.socket.destroy();
+    else this.user.upstreamConnected();
+  }
+
+  drained(): void {
+    this.user?.upstreamDrained();
+  }
+
+  ended(): void {
+    if (this.user === undefined) this.socket.destroy();
+    else this.user.upstreamEnded();
+  }
+
+  failed(error: Error): void {
+    this.#error ??= error;
+  }
+
+  closed(): void {
+    if (this.ownsBuffer) this.#buffers.giveBack();
+    this.#buffer = this.#buffers.shared;
+    this.#pool.closed(this);
+    const { user } = this;
+    this.user = undefined;
+    user?.upstreamClosed(this.#error);
+  }
+
+  /** Its user is done with it, or has no more use for it. */
+  destroy(): void {
+    this.user = undefined;
+    this.socket.destroy();
+  }
+
+  checkDeadlines(nowMs: number): void {
+    if (nowMs < this.deadlineMs) return;
+    this.deadlineMs = Infinity;
+    if (this.user === undefined) this.socket.destroy();
+    else this.user.upstreamTimedOut();
+  }
+
+  #bytes(count: number): boolean {
+    const { user } = this;
+    if (user !== undefined) {
+      const more = user.upstreamBytes(this.#buffer, count);
+      if (count >= largeReadBytes && !this.ownsBuffer) this.#buffer = this.#buffers.own() ?? this.#buffer;
+      return more;
+    }
+    // Nobody asked for them: what comes next by this socket would be in doubt.
+    this.socket.destroy();
+    return true;
+  }
 }
 
-const keepAliveMs: Readonly<Record<SocketUse, number>> = { safe: 4_000, unsafe: 1_000, fresh: 1 };
-
-export class Upstream {
-  readonly #origin: string;
+export class UpstreamPool {
+  readonly #address: { readonly host: string; readonly port: number };
   readonly #options: UpstreamOptions;
-  #safe: Pool | undefined;
-  #unsafe: Pool | undefined;
+  readonly #idle: UpstreamConnection[] = [];
+  #open = 0;
+  #closed = false;
 
   constructor(address: { readonly host: string; readonly port: number }, options: UpstreamOptions) {
-    this.#origin = `http://${address.host.includes(':') ? `[${address.host}]` : address.host}:${address.port}`;
+    this.#address = address;
     this.#options = options;
   }
 
-  dispatch(use: SocketUse, request: Dispatcher.DispatchOptions, handler: ConnectionAware): void {
-    switch (use) {
-      case 'safe':
-        (this.#safe ??= this.#pool(use)).dispatch(request, handler);
-        return;
-      case 'unsafe':
-        (this.#unsafe ??= this.#pool(use)).dispatch(request, handler);
-        return;
-      case 'fresh': {
-        const client = new CountingClient(this.#origin, this.#clientOptions(use));
-        client.dispatch(request, handler);
-        closeQuietly(client);
-      }
+  /** Sockets, dialling ones among them. */
+  get open(): number {
+    return this.#open;
+  }
+
+  get idle(): number {
+    return this.#idle.length;
+  }
+
+  /** An idle connection that was used within the last `withinMs`. */
+  take(withinMs: number, user: UpstreamUser): UpstreamConnection | undefined {
+    const connection = this.#idle.at(-1);
+    if (connection === undefined) return undefined;
+    // The others are older still.
+    if (this.#options.clock.nowMs() - connection.idleSinceMs > withinMs) return undefined;
+    this.#idle.pop();
+    connection.deadlineMs = Infinity;
+    connection.user = user;
+    return connection;
+  }
+
+  dial(user: UpstreamUser): UpstreamConnection {
+    const connection = new UpstreamConnection(this.#address, this, user, this.#options);
+    this.#open += 1;
+    this.#options.deadlines.add(connection);
+    return connection;
+  }
+
+  /** @param keepMs how long the app keeps it. */
+  release(connection: UpstreamConnection, keepMs: number): void {
+    connection.user = undefined;
+    if (this.#closed || keepMs <= 0 || this.#idle.length >= this.#options.maxIdle || connection.socket.destroyed) {
+      connection.socket.destroy();
+      return;
     }
+    connection.idleSinceMs = this.#options.clock.nowMs();
+    connection.deadlineMs = connection.idleSinceMs + Math.min(maxIdleMs, keepMs);
+    this.#idle.push(connection);
+  }
+
+  closed(connection: UpstreamConnection): void {
+    this.#open -= 1;
+    this.#options.deadlines.delete(connection);
+    const index = this.#idle.lastIndexOf(connection);
+    if (index >= 0) this.#idle.splice(index, 1);
   }
 
   /** Idle sockets are closed now, the others after their call. */
   close(): void {
-    if (this.#safe !== undefined) closeQuietly(this.#safe);
-    if (this.#unsafe !== undefined) closeQuietly(this.#unsafe);
-    this.#safe = undefined;
-    this.#unsafe = undefined;
-  }
-
-  #pool(use: SocketUse): Pool {
-    return new Pool(this.#origin, {
-      ...this.#clientOptions(use),
-      factory: (origin, options) => new CountingClient(origin, options),
-    });
-  }
-
-  #clientOptions(use: SocketUse): Client.Options {
-    return {
-      connect: { timeout: this.#options.connectTimeoutMs, autoSelectFamily: false },
-      headersTimeout: this.#options.headersTimeoutMs,
-      // A stream of events may be silent for hours; the client's end, not a timer, ends it.
-      bodyTimeout: 0,
-      keepAliveTimeout: keepAliveMs[use],
-      // What the app says of its own timeout shortens ours, and never lengthens it.
-      keepAliveMaxTimeout: keepAliveMs[use],
-      keepAliveTimeoutThreshold: 1_000,
-      maxHeaderSize: this.#options.maxHeaderBytes,
-      allowH2: false,
-      pipelining: 1,
-    };
+    this.#closed = true;
+    for (const connection of this.#idle.splice(0)) connection.socket.destroy();
   }
 }
 
-/** Tells each handler its connection, so that it knows whether the socket had been used before. */
-class CountingClient extends Client implements Connection {
-  uses = 0;
-
-  constructor(origin: string | URL, options: Client.Options) {
-    super(origin, options);
-    this.on('connect', () => {
-      this.uses = 0;
-    });
-  }
-
-  override dispatch(options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): boolean {
-    (handler as ConnectionAware).connection = this;
-    return super.dispatch(options, handler);
-  }
+interface UpstreamSocket extends Socket {
+  upstream: UpstreamConnection;
 }
 
-function closeQuietly(dispatcher: Dispatcher): void {
-  dispatcher.close(() => undefined);
+// One function each for all sockets, with the state on the socket.
+
+function onConnect(this: Socket): void {
+  (this as UpstreamSocket).upstream.connected();
+}
+
+function onDrain(this: Socket): void {
+  (this as UpstreamSocket).upstream.drained();
+}
+
+function onEnd(this: Socket): void {
+  (this as UpstreamSocket).upstream.ended();
+}
+
+function onError(this: Socket, error: Error): void {
+  (this as UpstreamSocket).upstream.failed(error);
+}
+
+function onClose(this: Socket): void {
+  (this as UpstreamSocket).upstream.closed();
 }

@@ -11,15 +11,22 @@ const readyWithinMs = 30_000;
 /** Resolves when the router has a route table. */
 export async function startRouter(
   { processes, folder, signal }: Pick<Bench, 'processes' | 'folder' | 'signal'>,
-  options: { readonly agentUrl: string; readonly token: string; readonly cores?: string | undefined },
+  options: {
+    readonly agentUrl: string;
+    readonly token: string;
+    readonly cores?: string | undefined;
+    readonly accessLog?: boolean;
+  },
 ): Promise<Running> {
-  const config = join(folder, 'router.toml');
+  const { accessLog = false } = options;
+  const config = join(folder, `router-${accessLog ? 'logging' : 'plain'}.toml`);
   const text = `[router]
 listen_host = "127.0.0.1"
 listen_port = 0
 admin_port = 0
 agent_url = "${options.agentUrl}"
 token = "${options.token}"
+access_log = ${accessLog}
 drain_delay_secs = 0
 drain_timeout_secs = 2
 `;

@@ -1,14 +1,13 @@
 /** A whole Holdfast on this machine for one question: a database, the agent on the process platform, and a router. */
 import { randomBytes } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
-import { once } from 'node:events';
 import { Client } from 'pg';
 import { toAppError } from '../../shared/errors.ts';
 import { agentMethods, type ParamsInputOf, type ResultOf } from '../../shared/protocol/methods.ts';
 import { callByHttp } from '../../shared/rpc/http-call.ts';
 import type { Running } from './processes.ts';
+import { freePort } from './ports.ts';
 import type { Bench } from './question.ts';
 import { startRouter } from './router.ts';
 import { until } from './until.ts';
@@ -116,13 +115,4 @@ async function onServer(connectionString: string, statement: string): Promise<vo
   } finally {
     await client.end();
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  server.close();
-  await once(server, 'close');
-  return typeof address === 'object' && address !== null ? address.port : 0;
 }

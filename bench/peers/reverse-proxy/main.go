@@ -20,6 +20,8 @@ func main() {
 	proxy := httputil.NewSingleHostReverseProxy(target)
 	// The default of 2 would open a connection for most calls.
 	proxy.Transport = &http.Transport{MaxIdleConnsPerHost: 256}
+	// Calls that the load leaves unfinished at its end are no news.
+	proxy.ErrorLog = log.New(io.Discard, "", 0)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		log.Fatal(err)

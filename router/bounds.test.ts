@@ -1,0 +1,231 @@
+import assert from 'node:assert/strict';
+import { connect, type Socket } from 'node:net';
+import { test, type TestContext } from 'node:test';
+import { exchangeBytes, startRawApp } from './raw-kit.ts';
+import {
+  asleep,
+  call,
+  ready,
+  routeOf,
+  startTestRouter,
+  startUpstream,
+  targetOf,
+  TestClock,
+  until,
+  type RouterUnderTest,
+} from './test-kit.ts';
+
+function open(t: TestContext, port: number): { readonly socket: Socket; text(): string; closed(): boolean } {
+  const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true });
+  let text = '';
+  let closed = false;
+  socket.on('data', (chunk: Buffer) => (text += chunk.toString('latin1')));
+  socket.on('error', () => undefined);
+  socket.on('end', () => socket.end());
+  socket.on('close', () => (closed = true));
+  t.after(() => socket.destroy());
+  return { socket, text: () => text, closed: () => closed };
+}
+
+async function metric({ registry }: RouterUnderTest, name: string): Promise<number> {
+  return Number(new RegExp(`^${name} (\\d+)$`, 'm').exec(await registry.metrics())?.[1]);
+}
+
+test('a head that never becomes whole is answered 408 at its deadline, byte after byte or not', async (t) => {
+  const clock = new TestClock();
+  const router = await startTestRouter(t, { clock });
+  const slow = open(t, router.port);
+  slow.socket.write('GET / HT');
+  await until(() => slow.socket.bytesWritten === 8, 'the first bytes');
+  const idle = open(t, router.port);
+  while ((await metric(router, 'holdfast_router_read_ahead_bytes')) === 0) await new Promise(setImmediate);
+  clock.advance(20_000);
+  slow.socket.write('TP/1.1\r\nHost');
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  clock.advance(11_000);
+  await until(() => slow.closed(), 'the end of the slow one');
+  assert.match(slow.text(), /^HTTP\/1\.1 408 /);
+  assert.equal(idle.closed(), false);
+  assert.equal(await metric(router, 'holdfast_router_read_ahead_bytes'), 0);
+  clock.advance(50_000);
+  await until(() => idle.closed(), 'the end of the idle one');
+  assert.equal(idle.text(), '');
+});
+
+test('a body that stalls is answered 408, one that keeps coming is not', async (t) => {
+  const clock = new TestClock();
+  const app = await startUpstream(t, 'a-1', (req, res) => void req.resume().on('end', () => res.end('ok')));
+  const router = await startTestRouter(t, {
+    clock,
+    routes: [routeOf('a', ready(targetOf(app)))],
+    config: { request_timeout_secs: 100 },
+  });
+  const head = 'POST /a HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 4\r\n\r\n';
+  const stalls = open(t, router.port);
+  const comes = open(t, router.port);
+  stalls.socket.write(`${head}a`);
+  comes.socket.write(`${head}a`);
+  for (const byte of 'bcd') {
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    clock.advance(20_000);
+    comes.socket.write(byte);
+  }
+  await until(() => stalls.closed() && comes.closed(), 'both ends');
+  assert.match(stalls.text(), /^HTTP\/1\.1 408 /);
+  assert.match(comes.text(), /^HTTP\/1\.1 200 /);
+});
+
+test('a client that takes nothing of its answer is cut off, and with it the call at the app', async (t) => {
+  const clock = new TestClock();
+  let left = false;
+  const app = await startUpstream(t, 'a-1', (_, res) => {
+    res.on('close', () => (left = true));
+    const chunk = Buffer.alloc(65_536);
+    const more = (): void => {
+      while (res.write(chunk));
+    };
+    res.on('drain', more);
+    more();
+  });
+  const router = await startTestRouter(t, { clock, routes: [routeOf('a', ready(targetOf(app)))] });
+  const socket = connect({ port: router.port, host: '127.0.0.1' });
+  socket.on('error', () => undefined);
+  t.after(() => socket.destroy());
+  socket.write('GET /a HTTP/1.1\r\nHost: h\r\n\r\n');
+  while (!((await metric(router, 'holdfast_router_buffered_bytes_max')) > 65_536)) await new Promise(setImmediate);
+  // What waits is bounded: the limit and one read more.
+  assert.ok((await metric(router, 'holdfast_router_buffered_bytes_max')) < 300_000);
+  await until(() => {
+    clock.advance(10_000);
+    return left;
+  }, 'the end at the app');
+});
+
+test('an answer that the client begins to take late is whole', async (t) => {
+  // More than the kernel takes.
+  const text = 'x'.repeat(24_000_000);
+  const small = 'y'.repeat(50_000);
+  const app = await startUpstream(t, 'a-1', (req, res) => res.end(req.url === '/small' ? small : text));
+  const router = await startTestRouter(t, { routes: [routeOf('a', ready(targetOf(app)))] });
+  const slow = connect({ port: router.port, host: '127.0.0.1' });
+  slow.pause();
+  slow.write('GET /a HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n');
+  while (!((await metric(router, 'holdfast_router_buffered_bytes_max')) > 0)) await new Promise(setImmediate);
+  // Others use the same buffers meanwhile.
+  for (let i = 0; i < 20; i += 1) assert.equal((await call(router.port, '/a/small')).body, small);
+  let answer = '';
+  slow.on('data', (chunk: Buffer) => (answer += chunk.toString('latin1')));
+  slow.resume();
+  await new Promise((resolve) => slow.on('close', resolve));
+  const body = answer.slice(answer.indexOf('\r\n\r\n') + 4);
+  assert.ok(body === text, 'what came is what was sent');
+});
+
+test('a client that leaves while its call waits is seen, also with a body of some size unread', async (t) => {
+  const router = await startTestRouter(t, { routes: [routeOf('a', asleep)] });
+  for (const bytes of [0, 1_000, 15_000]) {
+    const { socket } = open(t, router.port);
+    socket.write(`POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\n${'x'.repeat(bytes)}`);
+    await until(() => router.router.held === 1, 'a held call');
+    socket.end();
+    await until(() => router.router.held === 0, 'the place');
+  }
+});
+
+test('a held call with a large body is not read beyond its bound, and goes on when the app runs', async (t) => {
+  const router = await startTestRouter(t, { routes: [routeOf('a', asleep)] });
+  const total = 8 * 1024 * 1024;
+  const answered = call(router.port, '/a', { method: 'POST', body: 'x'.repeat(total) });
+  await until(() => router.router.held === 1, 'a held call');
+  let before = -1;
+  for (;;) {
+    const now = await metric(router, 'holdfast_router_read_ahead_bytes');
+    if (now === before) break;
+    before = now;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  assert.ok(before > 0 && before <= 16_384 + 65_536, `${before} bytes were read`);
+  const app = await startUpstream(t, 'a-1', (req, res) => {
+    let count = 0;
+    req.on('data', (chunk: Buffer) => (count += chunk.length));
+    req.on('end', () => res.end(String(count)));
+  });
+  router.agent.push(routeOf('a', ready(targetOf(app))));
+  assert.equal((await answered).body, String(total));
+  assert.equal(await metric(router, 'holdfast_router_read_ahead_bytes'), 0);
+});
+
+test('when too much is read ahead, calls that would wait are refused with 503', async (t) => {
+  const router = await startTestRouter(t, {
+    routes: [routeOf('a', asleep)],
+    config: { read_ahead_max_bytes: 65_536 },
+  });
+  const body = `POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 100000\r\n\r\n${'x'.repeat(15_000)}`;
+  for (let i = 0; i < 5; i += 1) open(t, router.port).socket.write(body);
+  await until(() => router.router.held >= 4, 'held calls');
+  while ((await metric(router, 'holdfast_router_read_ahead_bytes')) < 60_000) await new Promise(setImmediate);
+  const over = open(t, router.port);
+  over.socket.write(body);
+  await until(() => over.text() !== '', 'an answer');
+  assert.match(over.text(), /^HTTP\/1\.1 503 /);
+  assert.match(over.text(), /"code":"hold_full"/);
+});
+
+test('no more sockets than the bound lead to one target, and the other calls wait their turn', async (t) => {
+  let now = 0;
+  let most = 0;
+  const app = await startUpstream(t, 'a-1', (_, res) => {
+    now += 1;
+    most = Math.max(most, now);
+    setTimeout(() => {
+      now -= 1;
+      res.end('ok');
+    }, 5);
+  });
+  const router = await startTestRouter(t, {
+    routes: [routeOf('a', ready(targetOf(app)))],
+    config: { max_upstream_sockets: 3, max_idle_upstream_sockets: 1 },
+  });
+  const answers = await Promise.all(Array.from({ length: 30 }, () => call(router.port, '/a')));
+  assert.ok(answers.every(({ body }) => body === 'ok'));
+  assert.equal(most, 3);
+  assert.equal(await metric(router, 'holdfast_router_upstream_sockets_idle'), 1);
+});
+
+test('connections beyond the bound are closed as they come', async (t) => {
+  const router = await startTestRouter(t, { config: { max_connections: 2 } });
+  const first = open(t, router.port);
+  const second = open(t, router.port);
+  while ((await metric(router, 'holdfast_router_connections')) < 2) await new Promise(setImmediate);
+  const third = open(t, router.port);
+  await until(() => third.closed(), 'the end of the third');
+  assert.equal(first.closed() || second.closed(), false);
+});
+
+test('an idle connection to an app is closed at its age, sooner where the app says so', async (t) => {
+  const clock = new TestClock();
+  const says = (fields: string): string => `HTTP/1.1 200 OK\r\n${fields}Content-Length: 0\r\n\r\n`;
+  for (const [fields, connections] of [
+    ['', 1],
+    ['Keep-Alive: timeout=2\r\n', 2],
+    ['Connection: close\r\n', 2],
+  ] as const) {
+    const app = await startRawApp(t, { answer: says(fields) });
+    const router = await startTestRouter(t, { clock, routes: [routeOf('a', ready(app.target))] });
+    await call(router.port, '/a');
+    clock.advance(2_000);
+    await call(router.port, '/a');
+    assert.equal(app.connections(), connections, fields);
+    clock.advance(4_500);
+    while ((await metric(router, 'holdfast_router_upstream_sockets')) > 0) await new Promise(setImmediate);
+    await router.router.close();
+  }
+});
+
+test('10,000 requests that come in one piece are answered in their order without deep calls', async (t) => {
+  const router = await startTestRouter(t, {});
+  const one = 'GET /none HTTP/1.1\r\nHost: h\r\n\r\n';
+  const last = 'GET /none HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n';
+  const answer = await exchangeBytes(router.port, one.repeat(9_999) + last);
+  assert.equal(answer.match(/HTTP\/1\.1 404/g)?.length, 10_000);
+});

@@ -1,0 +1,69 @@
+/** What a client's connection needs of the router, and who may have to do with it while it has a call. */
+import type { BlockList } from 'node:net';
+import type { AppError } from '../shared/errors.ts';
+import type { CallRouting } from './call.ts';
+import type { Connection } from './connection.ts';
+import type { Deadlines } from './deadlines.ts';
+import type { FieldParser } from './http1/field-parser.ts';
+import type { HeadWriter } from './http1/head-writer.ts';
+import type { RequestParser } from './http1/request-parser.ts';
+import type { Ids } from './ids.ts';
+import type { ReadAhead } from './read-ahead.ts';
+
+export interface ConnectionLimits {
+  readonly maxHeaderBytes: number;
+  readonly maxFields: number;
+  readonly maxTrailerBytes: number;
+  /** That wait for a peer that takes them slower than they come, of one stream in one direction. */
+  readonly streamBytes: number;
+  readonly headTimeoutMs: number;
+  readonly keepAliveMs: number;
+  /** For the whole body once it is read; 0 is no limit. */
+  readonly bodyTimeoutMs: number;
+  /** Between two parts of a body. */
+  readonly bodyStallMs: number;
+  /** In which the client takes nothing of what waits for it. */
+  readonly answerStallMs: number;
+}
+
+/** What all connections share. */
+export interface ConnectionDeps {
+  readonly routing: CallRouting;
+  readonly limits: ConnectionLimits;
+  readonly deadlines: Deadlines;
+  readonly readAhead: ReadAhead;
+  /** Holds the head that was looked at last. */
+  readonly parser: RequestParser;
+  readonly writer: HeadWriter;
+  readonly ids: Ids;
+  readonly trusted: BlockList;
+  /** What says that a connection stays open, and for how long. */
+  readonly keepAliveFields: string;
+  /** No answer may be followed by another request. */
+  readonly closing: () => boolean;
+  /** A request was refused before it was a call. */
+  readonly onRefused: (status: number) => void;
+  readonly onClosed: (connection: Connection) => void;
+}
+
+export interface Trailers {
+  readonly bytes: Buffer;
+  readonly fields: FieldParser;
+}
+
+/** Who takes the body of a call, and who gives its answer. */
+export interface Exchanging {
+  /** @returns whether more may come at once. */
+  requestBody(bytes: Buffer, start: number, end: number, done: boolean, trailers: Trailers | undefined): boolean;
+  requestFault(error: AppError): void;
+  /** The client has taken what it had to take. */
+  clientDrained(): void;
+}
+
+/** A connection that is not HTTP any more. */
+export interface ClientTunnel {
+  fromClient(chunk: Buffer): void;
+  clientEnded(): void;
+  clientDrained(): void;
+  clientClosed(errored: boolean): void;
+}

@@ -1,0 +1,398 @@
+/**
+ * One connection of a client: requests one after the other, each with its answer before the next is looked at, however many
+ * came together. It reads on while a call waits, so that a client that leaves is seen, up to a small bound; behind that
+ * bound the kernel holds the client up, and its leaving is seen when its bytes are taken. A client that ends its half counts
+ * as one that has left, as a close looks the same; only a tunnel has halves.
+ */
+import type { Socket } from 'node:net';
+import { AppError, toAppError, type ErrorOwner } from '../shared/errors.ts';
+import type { ProblemOptions } from '../shared/problem.ts';
+import { Call } from './call.ts';
+import { listenTo, type SocketOwner } from './client-socket.ts';
+import { Client } from './client.ts';
+import type { ClientTunnel, ConnectionDeps, Exchanging } from './connection-deps.ts';
+import type { Timed } from './deadlines.ts';
+import type { Fault } from './http1/field-parser.ts';
+import type { RequestParser } from './http1/request-parser.ts';
+import { PartialHead, tooLarge } from './partial-head.ts';
+import { faultError, refusedMethod, tooBusy, writeProblem, writeRefusal } from './refusal.ts';
+import { RequestBody } from './request-body.ts';
+import { readRequestHead } from './request-head.ts';
+import { Unread } from './unread.ts';
+
+/** A client that goes on sending after its answer, or does not close, has so long. */
+const lingerMs = 5_000;
+
+type Phase = 'idle' | 'head' | 'call' | 'discard' | 'closing' | 'tunnel' | 'closed';
+
+export class Connection implements Timed, SocketOwner {
+  readonly socket: Socket;
+  readonly client: Client;
+  readonly deps: ConnectionDeps;
+  #phase: Phase = 'idle';
+  #call: Call | undefined;
+  #tunnel: ClientTunnel | undefined;
+  #partial: PartialHead | undefined;
+  readonly #unread: Unread;
+  readonly #body: RequestBody;
+  #deadlineMs: number;
+  #closeAfter = false;
+  /** Bytes that wait for the client, when last looked at, and since when there are no fewer. */
+  #waitingBytes = 0;
+  #waitingSinceMs = 0;
+
+  constructor(socket: Socket, deps: ConnectionDeps) {
+    this.socket = socket;
+    this.deps = deps;
+    this.client = new Client(socket, deps.trusted);
+    this.#unread = new Unread(socket, deps.readAhead);
+    this.#body = new RequestBody(this.#unread, deps.limits, deps.routing.clock);
+    this.#deadlineMs = deps.routing.clock.nowMs() + deps.limits.keepAliveMs;
+    listenTo(socket, this);
+    deps.deadlines.add(this);
+  }
+
+  /** Nothing is under way. */
+  get idle(): boolean {
+    return this.#phase === 'idle' && this.#unread.empty;
+  }
+
+  /** Bytes that wait for the client. */
+  get buffered(): number {
+    return this.socket.writableLength;
+  }
+
+  // ---- The request
+
+  data(chunk: Buffer): void {
+    switch (this.#phase) {
+      case 'idle':
+        this.#parse(chunk);
+        return;
+      case 'head':
+        this.#parseMore(chunk);
+        return;
+      case 'call':
+        if (!this.#body.take(chunk)) this.#keep(chunk);
+        return;
+      case 'discard':
+        this.#discard(chunk);
+        return;
+      case 'tunnel':
+        this.#tunnel?.fromClient(chunk);
+        return;
+      case 'closing':
+      case 'closed':
+    }
+  }
+
+  #parse(chunk: Buffer): void {
+    const { parser, limits } = this.deps;
+    parser.parsed = undefined;
+    parser.begin(0);
+    switch (parser.parse(chunk, chunk.length)) {
+      case 'done':
+        if (parser.end > limits.maxHeaderBytes) this.#refuseFault(tooLarge(parser.targetEnd > limits.maxHeaderBytes));
+        else this.#take(parser, chunk, chunk, parser.end);
+        return;
+      case 'bad':
+        this.#refuseFault(parser.fault);
+        return;
+      case 'more':
+        this.#phase = 'head';
+        this.#deadlineMs = this.deps.routing.clock.nowMs() + limits.headTimeoutMs;
+        this.#partial = new PartialHead(limits, this.deps.readAhead, chunk);
+        this.#parseMore(chunk);
+    }
+  }
+
+  #parseMore(chunk: Buffer): void {
+    const partial = this.#partial;
+    if (partial === undefined) return;
+    const added = partial.add(chunk);
+    if (typeof added === 'number') {
+      this.#dropPartial();
+      this.#take(partial.parser, partial.block, chunk, added);
+    } else if (added !== 'more') this.#refuseFault(added);
+    else if (this.deps.readAhead.full) this.#refuse(tooBusy());
+  }
+
+  #dropPartial(): void {
+    this.#partial?.drop();
+    this.#partial = undefined;
+  }
+
+  /** A head is whole; what came behind it begins at `rest` of `chunk`. */
+  #take(parser: RequestParser, block: Buffer, chunk: Buffer, rest: number): void {
+    const { routing } = this.deps;
+    const refused = refusedMethod(parser.method);
+    if (refused !== undefined) {
+      this.#refuse(refused.error, refused.options);
+      return;
+    }
+    let head;
+    try {
+      head = readRequestHead(parser, block, 0, this.client, this.deps.ids);
+    } catch (error) {
+      this.#refuse(toAppError(error));
+      return;
+    }
+    if (parser === this.deps.parser) parser.parsed = head;
+    this.#phase = 'call';
+    this.#deadlineMs = Infinity;
+    this.#body.begin(head);
+    const call = new Call(this, head, routing);
+    this.#call = call;
+    if (rest < chunk.length) this.#unread.unshift(rest === 0 ? chunk : chunk.subarray(rest));
+    this.#unread.pauseIfMany();
+    routing.route(call);
+  }
+
+  /** The call is sent: what there is of a body goes to `exchange`. */
+  readBody(exchange: Exchanging): void {
+    this.#body.send(exchange);
+  }
+
+  /** The exchange takes more of the body. */
+  resumeBody(): void {
+    this.#body.resume();
+  }
+
+  /** Read before it is wanted. */
+  #keep(chunk: Buffer): void {
+    this.#unread.push(chunk);
+    if (this.deps.readAhead.full && this.#call?.attempt === undefined) {
+      this.#closeAfter = true;
+      this.#call?.refuse(tooBusy());
+    }
+  }
+
+  // ---- The answer
+
+  /** How the connection goes on after this answer, as fields; notes it. */
+  connectionFields(call: Call, endsWithConnection: boolean): string {
+    const { routing, closing } = this.deps;
+    const { head } = call;
+    if (
+      endsWithConnection ||
+      !head.keepAlive ||
+      head.upgrade !== undefined ||
+      call.expectsContinue ||
+      routing.draining() ||
+      closing() ||
+      this.#body.faulty ||
+      this.#closeAfter
+    ) {
+      this.#closeAfter = true;
+      return 'Connection: close\r\n';
+    }
+    return this.deps.keepAliveFields;
+  }
+
+  /** Sends what is composed. @returns whether the client takes it as fast as it comes. */
+  flush(): boolean {
+    const { socket } = this;
+    this.deps.writer.send(socket);
+    return socket.writableLength <= this.deps.limits.streamBytes;
+  }
+
+  writeContinue(): void {
+    this.socket.write('HTTP/1.1 100 Continue\r\n\r\n', 'latin1');
+  }
+
+  answerProblem(
+    call: Call,
+    error: AppError,
+    as: { readonly status: number; readonly owner: ErrorOwner } | undefined,
+  ): void {
+    // Without its 100 the client may leave the body out: what comes next on the connection would be in doubt.
+    const close = this.connectionFields(call, false).startsWith('Connection: close');
+    const options = { ...as, headers: { Connection: close ? 'close' : 'keep-alive' } };
+    writeProblem(this.deps.writer, call.head, error, options);
+    this.flush();
+    this.answered();
+  }
+
+  /** The whole answer was handed over. */
+  answered(): void {
+    const call = this.#call;
+    this.#call = undefined;
+    this.#body.leave();
+    call?.close();
+    if (this.#phase !== 'call') return;
+    if (this.#closeAfter || this.#body.faulty || this.deps.closing()) {
+      this.#close();
+      return;
+    }
+    if (!this.#body.done) {
+      // The rest of the body is read away, so that the client gets to read its answer.
+      this.#phase = 'discard';
+      this.#deadlineMs = this.deps.routing.clock.nowMs() + lingerMs;
+      this.#unread.resume();
+      for (let chunk = this.#unread.shift(); chunk !== undefined; chunk = this.#unread.shift()) {
+        if (this.#discard(chunk)) return;
+      }
+      return;
+    }
+    this.#next();
+  }
+
+  #next(): void {
+    this.#phase = 'idle';
+    this.#deadlineMs = this.deps.routing.clock.nowMs() + this.deps.limits.keepAliveMs;
+    if (!this.#unread.empty) process.nextTick(takeUnread, this);
+    else this.#unread.resume();
+  }
+
+  /** The next request has come already. */
+  takeUnread(): void {
+    while (!this.#unread.empty && (this.#phase === 'idle' || this.#phase === 'head')) {
+      const chunk = this.#unread.shift();
+      if (chunk !== undefined) this.data(chunk);
+    }
+    if (this.#phase === 'idle' || this.#phase === 'head') this.#unread.resume();
+  }
+
+  /** @returns whether the body is over. */
+  #discard(chunk: Buffer): boolean {
+    if (!this.#body.discard(chunk)) return false;
+    // An answer here would be a second one to the request.
+    if (this.#body.faulty) this.socket.destroy();
+    else this.#next();
+    return true;
+  }
+
+  /** Ends the connection so that the client sees that the answer is not whole; by a reset where no length tells it. */
+  breakOff(): void {
+    if (this.#call?.head.minor === 0) this.socket.resetAndDestroy();
+    else this.socket.destroy();
+  }
+
+  /** Before it was a call: answered as the last thing on the connection. */
+  #refuse(error: AppError, options: ProblemOptions = {}): void {
+    this.deps.onRefused(writeRefusal(this.deps.writer, error, options));
+    this.flush();
+    this.#close();
+  }
+
+  #refuseFault(fault: Fault | undefined): void {
+    const { status, what } = fault ?? { status: 400, what: 'not valid HTTP' };
+    this.#refuse(faultError({ status, what }), { status });
+  }
+
+  /** What the client still sends is read and thrown away for a while: a reset would take its answer from it. */
+  #close(): void {
+    this.#phase = 'closing';
+    this.#dropPartial();
+    this.#unread.drop();
+    this.#deadlineMs = this.deps.routing.clock.nowMs() + lingerMs;
+    this.socket.end();
+    this.#unread.resume();
+  }
+
+  /** No further request: an idle one is closed now, another one after its answer. */
+  finish(): void {
+    if (this.idle || this.#phase === 'head') this.socket.destroy();
+  }
+
+  // ---- Upgrade
+
+  /** From here on the bytes both ways are not ours to understand. */
+  becomeTunnel(tunnel: ClientTunnel): void {
+    const call = this.#call;
+    this.#call = undefined;
+    this.#body.leave();
+    this.#phase = 'tunnel';
+    this.#tunnel = tunnel;
+    this.#deadlineMs = Infinity;
+    call?.becomeTunnel();
+  }
+
+  /** What the client sent before its upgrade was answered. */
+  startTunnel(): void {
+    // First: the tunnel may hold the client up at once.
+    this.#unread.resume();
+    for (let chunk = this.#unread.shift(); chunk !== undefined; chunk = this.#unread.shift()) {
+      this.#tunnel?.fromClient(chunk);
+    }
+  }
+
+  // ---- What the socket tells
+
+  ended(): void {
+    switch (this.#phase) {
+      case 'tunnel':
+        this.#tunnel?.clientEnded();
+        return;
+      case 'idle':
+      case 'closing':
+        // Answers on the way may still arrive.
+        if (this.socket.writableLength > 0) this.socket.end();
+        else this.socket.destroy();
+        return;
+      case 'head':
+      case 'call':
+      case 'discard':
+        this.socket.destroy();
+        return;
+      case 'closed':
+    }
+  }
+
+  drained(): void {
+    if (this.#tunnel !== undefined) this.#tunnel.clientDrained();
+    else this.#body.exchange?.clientDrained();
+  }
+
+  gone(errored: boolean): void {
+    const call = this.#call;
+    this.#phase = 'closed';
+    this.#call = undefined;
+    this.#body.leave();
+    this.deps.deadlines.delete(this);
+    this.#dropPartial();
+    this.#unread.drop();
+    call?.close();
+    this.#tunnel?.clientClosed(errored);
+    this.#tunnel = undefined;
+    this.deps.onClosed(this);
+  }
+
+  checkDeadlines(nowMs: number): void {
+    if (nowMs >= this.#deadlineMs) this.#deadlineOver(nowMs);
+    if (nowMs >= this.#body.deadlineMs) this.#body.timeOut();
+    const { writableLength } = this.socket;
+    if (writableLength !== this.#waitingBytes) {
+      this.#waitingBytes = writableLength;
+      this.#waitingSinceMs = nowMs;
+    } else if (writableLength > 0 && nowMs - this.#waitingSinceMs >= this.deps.limits.answerStallMs) {
+      if (this.#phase !== 'tunnel') this.socket.resetAndDestroy();
+    }
+  }
+
+  #deadlineOver(nowMs: number): void {
+    this.#deadlineMs = Infinity;
+    switch (this.#phase) {
+      case 'head':
+        this.#refuse(new AppError('request_timeout', 'The request head did not arrive in time.'));
+        return;
+      case 'idle':
+        if (this.socket.writableLength > 0) this.socket.end();
+        else this.socket.destroy();
+        return;
+      case 'discard':
+      case 'closing':
+        // A client that is still at its answer is not late yet.
+        if (this.socket.writableLength > 0) this.#deadlineMs = nowMs + lingerMs;
+        else this.socket.destroy();
+        return;
+      case 'call':
+      case 'tunnel':
+      case 'closed':
+    }
+  }
+}
+
+function takeUnread(connection: Connection): void {
+  connection.takeUnread();
+}

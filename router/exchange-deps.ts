@@ -1,0 +1,30 @@
+/** What an attempt to have a call answered needs of the router. */
+import type { Clock } from '../shared/clock.ts';
+import type { App } from './apps.ts';
+import type { Call } from './call.ts';
+import type { BodyLimits } from './http1/body-reader.ts';
+import type { HeadWriter } from './http1/head-writer.ts';
+import type { ResponseParser } from './http1/response-parser.ts';
+import type { HttpDate } from './http-date.ts';
+import type { Target } from './targets.ts';
+
+export interface ExchangeDeps {
+  readonly clock: Clock;
+  readonly writer: HeadWriter;
+  /** Holds the answer head that was looked at last. */
+  readonly parser: ResponseParser;
+  readonly date: HttpDate;
+  readonly limits: BodyLimits & {
+    readonly headersTimeoutMs: number;
+    readonly maxHeaderBytes: number;
+    readonly streamBytes: number;
+  };
+  /** The call has its connection. */
+  readonly onConnected: (app: App, target: Target) => void;
+  /** Nothing accepts connections there. */
+  readonly onDialFailed: (app: App, target: Target) => void;
+  /** The target is done with the call. */
+  readonly onLeft: (app: App, target: Target) => void;
+  readonly onUpgraded: (app: App, call: Call) => void;
+  readonly onEnded: (app: App, bytes: number) => void;
+}

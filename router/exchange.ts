@@ -1,0 +1,409 @@
+/**
+ * One attempt to have a call answered by a target: request out and answer back, streaming both ways, each side no faster
+ * than the other takes.
+ *
+ * A call is sent again only where that cannot do a thing twice: when not a byte of it was sent (the dial failed, or the
+ * idle socket turned out closed before the write), or once for GET and HEAD without body when a kept-alive socket was
+ * closed before the answer began. A body is never sent twice. An answer that breaks off ends the client's connection, so
+ * that a part can never be taken for the whole.
+ */
+import { AppError } from '../shared/errors.ts';
+import type { App } from './apps.ts';
+import type { Attempt, Call } from './call.ts';
+import type { Exchanging, Trailers } from './connection-deps.ts';
+import { BodyReader } from './http1/body-reader.ts';
+import { writeBodyPart } from './http1/body-writer.ts';
+import type { ExchangeDeps } from './exchange-deps.ts';
+import { stripPrefix } from './path.ts';
+import { parsedAgain, writeRequestHead } from './request-head.ts';
+import { keepAliveSeconds, writeLastChunk, writeResponseHead } from './response-head.ts';
+import type { Target } from './targets.ts';
+import { openTunnel } from './tunnel.ts';
+import { maxIdleMs, type UpstreamConnection, type UpstreamUser } from './upstream.ts';
+
+const interimFraming = { chunked: false, connection: '', timing: '', date: '', switching: false };
+
+/** An idle socket that closes under one call after another: treat the target as one that refuses. */
+const maxStaleSockets = 3;
+/** Used within so long, for a request that must not be sent twice. */
+const unsafeIdleMs = 1_000;
+/**
+ * `waiting`: nothing sent · `sent`: the request goes out, no answer · `answering`: the head of the answer was passed on ·
+ * `done`: it has nothing to do with the call any more.
+ */
+type Stage = 'waiting' | 'sent' | 'answering' | 'done';
+
+export class Exchange implements Attempt, Exchanging, UpstreamUser {
+  readonly #call: Call;
+  readonly #app: App;
+  readonly #target: Target;
+  readonly #deps: ExchangeDeps;
+  #upstream: UpstreamConnection | undefined;
+  #stage: Stage = 'waiting';
+  #dialling = false;
+  #reused = false;
+  /** Something of the answer has come. */
+  #heard = false;
+  #requestDone = false;
+  /** The head of the request is in the writer still. */
+  #composing = false;
+  /** Of an answer head that is not whole. */
+  #partial: Buffer | undefined;
+  #body: BodyReader | undefined;
+  #chunked = false;
+  #keepMs = 0;
+  #clientSlow = false;
+
+  private constructor(call: Call, app: App, target: Target, deps: ExchangeDeps) {
+    this.#call = call;
+    this.#app = app;
+    this.#target = target;
+    this.#deps = deps;
+  }
+
+  static send(call: Call, app: App, target: Target, deps: ExchangeDeps): void {
+    const exchange = new Exchange(call, app, target, deps);
+    call.attempt = exchange;
+    target.inFlight += 1;
+    const safe = repeatable(call);
+    const idle = call.needsFresh ? undefined : target.pool.take(safe ? maxIdleMs : unsafeIdleMs, exchange);
+    if (idle === undefined) {
+      exchange.#dialling = true;
+      target.connecting += 1;
+      exchange.#upstream = target.pool.dial(exchange);
+      return;
+    }
+    exchange.#upstream = idle;
+    exchange.#reused = true;
+    // A FIN that has come in this turn is seen before what must not be lost is written.
+    if (safe) exchange.#start();
+    else setImmediate(start, exchange);
+  }
+
+  // ---- The call's side
+
+  abort(): void {
+    if (this.#stage === 'done') return;
+    this.#leave();
+    this.#upstream?.destroy();
+  }
+
+  requestBody(bytes: Buffer, start: number, end: number, done: boolean, trailers: Trailers | undefined): boolean {
+    const { writer, limits } = this.#deps;
+    const upstream = this.#upstream;
+    if (this.#stage === 'done' || upstream === undefined) return false;
+    const { socket } = upstream;
+    const { chunked } = this.#call.head;
+    this.#app.bytes += end - start;
+    writeBodyPart(writer, socket, bytes, start, end, chunked);
+    if (done) {
+      if (chunked) writeLastChunk(writer, trailers);
+      this.#requestDone = true;
+    }
+    if (!this.#composing) {
+      writer.send(socket);
+      if (done) this.#awaitAnswer();
+    }
+    return socket.writableLength <= limits.streamBytes;
+  }
+
+  requestFault(error: AppError): void {
+    if (this.#composing) this.#deps.writer.discard();
+    this.#fail(error);
+  }
+
+  clientDrained(): void {
+    if (!this.#clientSlow) return;
+    this.#clientSlow = false;
+    this.#upstream?.socket.resume();
+  }
+
+  // ---- The target's side
+
+  upstreamConnected(): void {
+    this.#dialling = false;
+    this.#target.connecting -= 1;
+    this.#target.connected();
+    this.#deps.onConnected(this.#app, this.#target);
+    if (this.#stage === 'waiting') this.#start();
+  }
+
+  upstreamBytes(bytes: Buffer, count: number): boolean {
+    switch (this.#stage) {
+      case 'sent':
+        this.#heard = true;
+        return this.#answerHead(bytes, count);
+      case 'answering':
+        return this.#answerBody(bytes, 0, count);
+      case 'waiting':
+        // Before it was asked.
+        this.#upstream?.socket.destroy();
+        return true;
+      case 'done':
+        return true;
+    }
+  }
+
+  upstreamDrained(): void {
+    if (!this.#requestDone) this.#call.connection.resumeBody();
+  }
+
+  upstreamEnded(): void {
+    if (this.#stage === 'answering' && this.#body?.endsWithConnection === true) {
+      if (this.#chunked) writeLastChunk(this.#deps.writer, undefined);
+      this.#call.connection.flush();
+      this.#finish(false);
+      return;
+    }
+    this.#upstream?.socket.destroy();
+  }
+
+  upstreamTimedOut(): void {
+    if (this.#stage === 'waiting') {
+      this.#upstream?.destroy();
+      this.upstreamClosed(undefined);
+    } else this.#fail(new AppError('upstream_timeout', 'The app did not begin its answer in time.'));
+  }
+
+  upstreamClosed(error: Error | undefined): void {
+    const stage = this.#stage;
+    if (stage === 'done') return;
+    const call = this.#call;
+    const dialFailed = this.#dialling;
+    this.#leave();
+    switch (stage) {
+      case 'waiting':
+        if (!dialFailed && ++call.staleSockets < maxStaleSockets) call.needsFresh = true;
+        else {
+          call.needsFresh = false;
+          this.#deps.onDialFailed(this.#app, this.#target);
+        }
+        call.again();
+        return;
+      case 'sent':
+        if (this.#reused && !this.#heard && repeatable(call) && !call.needsFresh) {
+          call.needsFresh = true;
+          call.again();
+          return;
+        }
+        call.refuse(
+          new AppError('upstream_reset', 'The app closed the connection before it answered.', { cause: error }),
+        );
+        return;
+      case 'answering':
+        call.breakOff();
+    }
+  }
+
+  // ---- The request
+
+  start(): void {
+    if (this.#stage === 'waiting') this.#start();
+  }
+
+  #start(): void {
+    const call = this.#call;
+    const upstream = this.#upstream;
+    // Closed while it waited for its turn: that is told in a moment.
+    if (upstream === undefined || upstream.socket.destroyed) return;
+    const { head, connection } = call;
+    const { writer } = this.#deps;
+    this.#stage = 'sent';
+    const { path, prefix } = stripPrefix(head.path, this.#app.route);
+    writeRequestHead(writer, head, parsedAgain(connection.deps.parser, head), connection.client, {
+      path,
+      prefix: head.outerPrefix + prefix,
+    });
+    if (!head.chunked && head.contentLength === 0) {
+      this.#requestDone = true;
+      connection.readBody(this);
+      writer.send(upstream.socket);
+      this.#awaitAnswer();
+      return;
+    }
+    if (call.expectsContinue) {
+      call.expectsContinue = false;
+      connection.writeContinue();
+    }
+    this.#composing = true;
+    connection.readBody(this);
+    this.#composing = false;
+    if (this.#stage !== 'sent') return;
+    writer.send(upstream.socket);
+    if (this.#requestDone) this.#awaitAnswer();
+  }
+
+  #awaitAnswer(): void {
+    if (this.#upstream !== undefined && this.#stage === 'sent') {
+      this.#upstream.deadlineMs = this.#deps.clock.nowMs() + this.#deps.limits.headersTimeoutMs;
+    }
+  }
+
+  // ---- The answer
+
+  #answerHead(bytes: Buffer, count: number): boolean {
+    const { parser, limits } = this.#deps;
+    let block = bytes;
+    let end = count;
+    if (this.#partial !== undefined) {
+      block = Buffer.concat([this.#partial, bytes.subarray(0, count)]);
+      end = block.length;
+    }
+    let pos = 0;
+    for (;;) {
+      parser.begin(pos);
+      switch (parser.parse(block, end)) {
+        case 'more':
+          if (end - pos >= limits.maxHeaderBytes) return this.#broken('a head over the limit');
+          // In bytes of its own: those are read over.
+          this.#partial = Buffer.from(block.subarray(pos, end));
+          return true;
+        case 'bad':
+          return this.#broken(parser.fault ?? '');
+        case 'done':
+          break;
+      }
+      if (parser.end - pos > limits.maxHeaderBytes) return this.#broken('a head over the limit');
+      if (parser.status === 101) return this.#switch(block, end);
+      if (parser.status >= 200) break;
+      this.#interim(block);
+      pos = parser.end;
+      if (pos === end) {
+        this.#partial = undefined;
+        return true;
+      }
+    }
+    this.#partial = undefined;
+    return this.#finalHead(block, end);
+  }
+
+  /** RFC 9110 §15.2: passed on, but never to HTTP/1.0; and not 100, which the router has answered itself. */
+  #interim(block: Buffer): void {
+    const { parser, writer } = this.#deps;
+    if (parser.status === 100 || this.#call.head.minor === 0) return;
+    writeResponseHead(writer, block, parser, interimFraming);
+    this.#call.connection.flush();
+  }
+
+  #finalHead(block: Buffer, end: number): boolean {
+    const call = this.#call;
+    const { parser, writer, limits, date } = this.#deps;
+    const { framing, status, minor } = parser;
+    const bodiless = call.head.method === 'HEAD' || status === 204 || status === 304;
+    const body = (this.#body = this.#upstream?.body ?? new BodyReader(limits));
+    if (this.#upstream !== undefined) this.#upstream.body = body;
+    if (bodiless) body.beginNone();
+    else if (framing.chunked) body.beginChunked();
+    else if (framing.contentLength >= 0) body.beginLength(framing.contentLength);
+    else body.beginClose();
+    const ofLength = bodiless || framing.contentLength >= 0;
+    this.#chunked = !ofLength && call.head.minor > 0;
+    const reusable = minor > 0 && !framing.close && !body.endsWithConnection;
+    this.#keepMs = reusable ? keepAliveSeconds(block, parser.fields) * 1_000 - 1_000 : 0;
+    if (this.#upstream !== undefined) this.#upstream.deadlineMs = Infinity;
+    writeResponseHead(writer, block, parser, {
+      chunked: this.#chunked,
+      connection: call.connection.connectionFields(call, !ofLength && !this.#chunked),
+      timing: call.serverTiming(),
+      date: date.now(),
+      switching: false,
+    });
+    call.status = status;
+    this.#stage = 'answering';
+    return this.#answerBody(block, parser.end, end);
+  }
+
+  /** Passes on what belongs to the body, with the head where that is still in the writer. */
+  #answerBody(bytes: Buffer, start: number, end: number): boolean {
+    const { writer } = this.#deps;
+    const { connection } = this.#call;
+    const body = this.#body as BodyReader;
+    body.read(bytes, start, end);
+    if (body.fault !== undefined) {
+      // What was good of it goes, so that what the client has is what the app sent.
+      connection.flush();
+      this.#fail(new AppError('upstream_protocol', `The app answered with ${body.fault.what}.`));
+      return true;
+    }
+    const count = body.dataEnd - body.dataStart;
+    this.#app.bytes += count;
+    const { socket } = connection;
+    // Copied, unless the bytes stay where they are.
+    const owned = this.#upstream?.ownsBuffer === true && bytes === this.#upstream.buffer;
+    let lent = false;
+    if (owned) lent = writeBodyPart(writer, socket, bytes, body.dataStart, body.dataEnd, this.#chunked);
+    else if (count > 0) {
+      if (this.#chunked) writer.chunk(bytes, body.dataStart, body.dataEnd);
+      else writer.range(bytes, body.dataStart, body.dataEnd);
+    }
+    if (body.done && this.#chunked) writeLastChunk(writer, body.trailers);
+    const more = connection.flush();
+    if (lent && socket.writableLength > 0) this.#upstream?.giveBufferAway();
+    if (body.done) {
+      // More than its answer: nobody knows what the next one would be.
+      this.#finish(body.next === end);
+      return true;
+    }
+    this.#clientSlow = !more;
+    return more;
+  }
+
+  #finish(clean: boolean): void {
+    const upstream = this.#upstream;
+    if (upstream !== undefined) {
+      if (clean && this.#requestDone) this.#target.pool.release(upstream, this.#keepMs);
+      else upstream.destroy();
+    }
+    const call = this.#call;
+    call.attempt = undefined;
+    this.#leave();
+    call.connection.answered();
+  }
+
+  #switch(block: Buffer, end: number): boolean {
+    const call = this.#call;
+    const upstream = this.#upstream;
+    const { parser, writer } = this.#deps;
+    if (call.head.upgrade === undefined || upstream === undefined)
+      return this.#broken('a switch of protocols that nobody asked for');
+    writeResponseHead(writer, block, parser, { ...interimFraming, switching: true });
+    this.#stage = 'done';
+    this.#target.inFlight -= 1;
+    return openTunnel(call, upstream, this.#app, this.#target, this.#deps, (to) => to.range(block, parser.end, end));
+  }
+
+  // ---- Ends
+
+  #broken(what: string): boolean {
+    this.#fail(new AppError('upstream_protocol', `The app answered with something that is not valid HTTP: ${what}.`));
+    return true;
+  }
+
+  #fail(error: AppError): void {
+    const stage = this.#stage;
+    if (stage === 'done') return;
+    this.#leave();
+    this.#upstream?.destroy();
+    if (stage === 'answering') this.#call.breakOff();
+    else this.#call.refuse(error);
+  }
+
+  #leave(): void {
+    if (this.#dialling) {
+      this.#dialling = false;
+      this.#target.connecting -= 1;
+    }
+    this.#stage = 'done';
+    this.#target.inFlight -= 1;
+    this.#deps.onLeft(this.#app, this.#target);
+  }
+}
+
+function start(exchange: Exchange): void {
+  exchange.start();
+}
+
+/** Safe in the sense of RFC 9110 §9.2.1, and nothing to send twice. */
+function repeatable({ head }: Call): boolean {
+  return (head.method === 'GET' || head.method === 'HEAD') && !head.chunked && head.contentLength === 0;
+}

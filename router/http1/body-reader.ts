@@ -1,0 +1,261 @@
+/**
+ * The body of a message as it comes in: by its length, in chunks (RFC 9112 §7.1, with trailer fields), or until the connection
+ * ends. Data in chunks are moved together where they lie, so that one read gives one range. Chunk extensions are checked
+ * and left out: nobody uses them, and they are how two readers come to see different chunks.
+ */
+import { cr, hexValue, lf, tokenByte, valueByte } from './bytes.ts';
+import { FieldParser, type Fault } from './field-parser.ts';
+
+const State = {
+  size: 0,
+  extensionName: 1,
+  extensionValue: 2,
+  quoted: 3,
+  afterQuoted: 4,
+  sizeLf: 5,
+  data: 6,
+  dataCr: 7,
+  dataLf: 8,
+  trailers: 9,
+} as const;
+
+export interface BodyLimits {
+  readonly maxFields: number;
+  readonly maxTrailerBytes: number;
+}
+
+/** Of all chunks of a body; node's own parser has the same. */
+const maxExtensionBytes = 16_384;
+/** Below 2^52. */
+const maxSizeDigits = 13;
+const semicolon = 0x3b;
+const equals = 0x3d;
+const quote = 0x22;
+const backslash = 0x5c;
+
+export class BodyReader {
+  /** What the last `read` found: data, and where it stopped. */
+  dataStart = 0;
+  dataEnd = 0;
+  next = 0;
+  done = true;
+  fault: Fault | undefined;
+  /** Of a body in chunks that had any, in bytes of their own. */
+  trailers: { readonly bytes: Buffer; readonly fields: FieldParser } | undefined;
+  readonly #limits: BodyLimits;
+  #kind: 'none' | 'length' | 'chunked' | 'close' = 'none';
+  #left = 0;
+  #state: number = State.size;
+  #digits = 0;
+  #extensionBytes = 0;
+  #mark = 0;
+  #trailerLength = 0;
+
+  constructor(limits: BodyLimits) {
+    this.#limits = limits;
+  }
+
+  beginNone(): void {
+    this.#kind = 'none';
+    this.done = true;
+    this.fault = undefined;
+    this.trailers = undefined;
+  }
+
+  beginLength(length: number): void {
+    this.beginNone();
+    this.#kind = 'length';
+    this.#left = length;
+    this.done = length === 0;
+  }
+
+  beginChunked(): void {
+    this.beginNone();
+    this.#kind = 'chunked';
+    this.#state = State.size;
+    this.#left = 0;
+    this.#digits = 0;
+    this.#extensionBytes = 0;
+    this.done = false;
+  }
+
+  /** The end of the connection is its end. */
+  beginClose(): void {
+    this.beginNone();
+    this.#kind = 'close';
+    this.done = false;
+  }
+
+  get endsWithConnection(): boolean {
+    return this.#kind === 'close';
+  }
+
+  /** Bytes that are known to follow; 0 in chunks. */
+  get left(): number {
+    return this.#kind === 'length' ? this.#left : 0;
+  }
+
+  /** Takes what belongs to the body. A fault is told by `fault`, and nothing more may be read then. */
+  read(bytes: Buffer, start: number, end: number): void {
+    this.dataStart = start;
+    this.dataEnd = start;
+    this.next = start;
+    switch (this.#kind) {
+      case 'none':
+        return;
+      case 'length': {
+        const count = Math.min(this.#left, end - start);
+        this.#left -= count;
+        this.dataEnd = start + count;
+        this.next = this.dataEnd;
+        this.done = this.#left === 0;
+        return;
+      }
+      case 'close':
+        this.dataEnd = end;
+        this.next = end;
+        return;
+      case 'chunked':
+        this.#readChunks(bytes, start, end);
+    }
+  }
+
+  #readChunks(bytes: Buffer, start: number, end: number): void {
+    let pos = start;
+    while (pos < end && !this.done && this.fault === undefined) {
+      const byte = bytes[pos] as number;
+      switch (this.#state) {
+        case State.size: {
+          const digit = hexValue[byte] as number;
+          if (digit !== 255) {
+            this.#left = this.#left * 16 + digit;
+            this.#digits += 1;
+            if (this.#digits > maxSizeDigits) this.#bad('a chunk size that is too long');
+          } else if (this.#digits === 0) this.#bad('a chunk without a size');
+          else this.#afterPart(byte, 'a chunk size that is no number');
+          pos += 1;
+          break;
+        }
+        case State.extensionName: {
+          if (tokenByte[byte] !== 0) this.#mark += 1;
+          else if (this.#mark === 0) this.#bad('a chunk extension without a name');
+          else if (byte === equals) {
+            this.#state = State.extensionValue;
+            this.#mark = 0;
+          } else this.#afterPart(byte, 'a chunk extension');
+          this.#countExtension();
+          pos += 1;
+          break;
+        }
+        case State.extensionValue: {
+          if (tokenByte[byte] !== 0) this.#mark += 1;
+          else if (byte === quote && this.#mark === 0) this.#state = State.quoted;
+          else if (this.#mark === 0) this.#bad('a chunk extension without a value');
+          else this.#afterPart(byte, 'a chunk extension');
+          this.#countExtension();
+          pos += 1;
+          break;
+        }
+        case State.quoted: {
+          if (byte === quote) this.#state = State.afterQuoted;
+          else if (byte === backslash || valueByte[byte] === 0) this.#bad('a chunk extension');
+          this.#countExtension();
+          pos += 1;
+          break;
+        }
+        case State.afterQuoted:
+          this.#afterPart(byte, 'a chunk extension');
+          pos += 1;
+          break;
+        case State.sizeLf:
+          if (byte !== lf) this.#bad('a bare carriage return');
+          this.#state = this.#left === 0 ? State.trailers : State.data;
+          this.#trailerLength = 0;
+          pos += 1;
+          break;
+        case State.data: {
+          const count = Math.min(this.#left, end - pos);
+          this.#take(bytes, pos, count);
+          this.#left -= count;
+          pos += count;
+          if (this.#left === 0) this.#state = State.dataCr;
+          break;
+        }
+        case State.dataCr:
+          if (byte !== cr) this.#bad('a chunk longer than its size');
+          this.#state = State.dataLf;
+          pos += 1;
+          break;
+        case State.dataLf:
+          if (byte !== lf) this.#bad('a bare carriage return');
+          this.#state = State.size;
+          this.#left = 0;
+          this.#digits = 0;
+          pos += 1;
+          break;
+        default:
+          pos = this.#readTrailers(bytes, pos, end);
+      }
+    }
+    this.next = pos;
+  }
+
+  /** What may follow a size or an extension: another extension, or the end of the line. */
+  #afterPart(byte: number, what: string): void {
+    if (byte === cr) this.#state = State.sizeLf;
+    else if (byte === semicolon) {
+      this.#state = State.extensionName;
+      this.#mark = 0;
+    } else this.#bad(byte === lf ? 'a bare line feed' : what);
+  }
+
+  #countExtension(): void {
+    this.#extensionBytes += 1;
+    if (this.#extensionBytes > maxExtensionBytes) this.#bad('chunk extensions that are too long');
+  }
+
+  #take(bytes: Buffer, pos: number, count: number): void {
+    if (this.dataEnd === this.dataStart) {
+      this.dataStart = pos;
+      this.dataEnd = pos + count;
+      return;
+    }
+    bytes.copyWithin(this.dataEnd, pos, pos + count);
+    this.dataEnd += count;
+  }
+
+  /** @returns after what was taken. */
+  #readTrailers(bytes: Buffer, pos: number, end: number): number {
+    // Nearly always there are none.
+    if (this.#trailerLength === 0 && end - pos >= 2 && bytes[pos] === cr && bytes[pos + 1] === lf) {
+      this.done = true;
+      return pos + 2;
+    }
+    if (this.trailers === undefined || this.#trailerLength === 0) {
+      const fields = new FieldParser(this.#limits.maxFields);
+      fields.begin(0);
+      this.trailers = { bytes: Buffer.alloc(this.#limits.maxTrailerBytes), fields };
+    }
+    const { bytes: own, fields } = this.trailers;
+    const before = this.#trailerLength;
+    const count = Math.min(end - pos, own.length - before);
+    bytes.copy(own, before, pos, pos + count);
+    this.#trailerLength += count;
+    switch (fields.parse(own, this.#trailerLength)) {
+      case 'done':
+        this.done = true;
+        if (fields.count === 0) this.trailers = undefined;
+        return pos + fields.end - before;
+      case 'bad':
+        this.fault = fields.fault;
+        return pos;
+      case 'more':
+        if (this.#trailerLength === own.length) this.fault = { status: 431, what: 'trailer fields over the limit' };
+        return pos + count;
+    }
+  }
+
+  #bad(what: string): void {
+    this.fault ??= { status: 400, what };
+  }
+}

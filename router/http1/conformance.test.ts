@@ -1,0 +1,359 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { exchangeBytes, startRawApp } from '../raw-kit.ts';
+import { ready, routeOf, startTestRouter } from '../test-kit.ts';
+
+/** What the router adds, which every case has: told apart so that the cases show the rest. */
+const added =
+  /X-Forwarded-For: 127\.0\.0\.1\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: [^\r]*\r\nForwarded: [^\r]*\r\nX-Request-Id: [-0-9a-f]{36}\r\ntraceparent: 00-[0-9a-f]{32}-[0-9a-f]{16}-01\r\n/;
+const dated = /Date: [^\r]*\r\n/;
+
+interface Case {
+  readonly what: string;
+  /** From the client; the last request of it says `Connection: close`, or the answer ends the connection. */
+  readonly sends: string;
+  /** At the app, without what is always added. */
+  readonly app: string;
+  /** From the app, at once when the request has come. */
+  readonly says: string;
+  /** When the request has come: by default its head. */
+  readonly when?: RegExp;
+  /** At the client, without Date where the app said none. */
+  readonly gets: string;
+}
+
+/** Chunks of one byte, as they come of a request that is cut, as one. */
+function joinChunks(text: string): string {
+  return text.replace(/(?:\r\n1\r\n[^])+\r\n0/, (chunks) => {
+    const data = chunks.slice(0, -3).replaceAll(/\r\n1\r\n([^])/g, '$1');
+    return `\r\n${data.length.toString(16)}\r\n${data}\r\n0`;
+  });
+}
+
+const get = 'GET /x HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n';
+const atApp = 'GET /x HTTP/1.1\r\nHost: h\r\n\r\n';
+const ok = 'HTTP/1.1 200 OK\r\nDate: d\r\nContent-Length: 2\r\n\r\nok';
+const okClosed = 'HTTP/1.1 200 OK\r\nDate: d\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok';
+
+const cases: readonly Case[] = [
+  { what: 'a plain GET', sends: get, app: atApp, says: ok, gets: okClosed },
+  {
+    what: 'names in their case, order and repetition, values with what bytes they have',
+    sends:
+      'GET /x HTTP/1.1\r\nx-ONE:  a b \t\r\nHost: h\r\nX-One: \xe9\x80\r\nEmpty:\r\nConnection: close\r\nX-one: c:d\r\n\r\n',
+    app: 'GET /x HTTP/1.1\r\nx-ONE:  a b \t\r\nHost: h\r\nX-One: \xe9\x80\r\nEmpty:\r\nX-one: c:d\r\n\r\n',
+    says: 'HTTP/1.1 200 OK\r\nZ: 1\r\na: 2\r\nDate: d\r\nContent-Length: 0\r\nZ: \xff\r\n\r\n',
+    gets: 'HTTP/1.1 200 OK\r\nZ: 1\r\na: 2\r\nDate: d\r\nContent-Length: 0\r\nZ: \xff\r\nConnection: close\r\n\r\n',
+  },
+  {
+    what: 'fields of the connection, and those that it names',
+    sends:
+      'GET /x HTTP/1.1\r\nHost: h\r\nKeep-Alive: 5\r\nX-Hop: 1\r\nProxy-Connection: x\r\nConnection: close, x-hop\r\nConnection: , x-2\r\nX-2: 3\r\nX-3: 4\r\n\r\n',
+    app: 'GET /x HTTP/1.1\r\nHost: h\r\nX-3: 4\r\n\r\n',
+    says: 'HTTP/1.1 200 OK\r\nDate: d\r\nConnection: keep-alive, X-Mine\r\nX-Mine: 1\r\nKeep-Alive: timeout=5\r\nContent-Length: 2\r\n\r\nok',
+    gets: okClosed,
+  },
+  ...['/%2F//a;b?', '/a%2fb', '/?', '/*', '/a|b{c}"', '//'].map((path): Case => ({
+    what: `the path ${path} as it is`,
+    sends: get.replace('/x', path),
+    app: atApp.replace('/x', path),
+    says: ok,
+    gets: okClosed,
+  })),
+  {
+    what: 'a target in absolute form, whose authority is the host',
+    sends: get.replace('/x', 'http://other:81/y?z').replace('Host: h', 'X-Before: 1\r\nHost: h'),
+    app: 'GET /y?z HTTP/1.1\r\nX-Before: 1\r\nHost: other:81\r\n\r\n',
+    says: ok,
+    gets: okClosed,
+  },
+  {
+    what: 'a target in absolute form without a path',
+    sends: get.replace('/x', 'http://h?q'),
+    app: atApp.replace('/x', '/?q'),
+    says: ok,
+    gets: okClosed,
+  },
+  {
+    what: 'OPTIONS *',
+    sends: get.replace('GET /x', 'OPTIONS *'),
+    app: atApp.replace('GET /x', 'OPTIONS *'),
+    says: ok,
+    gets: okClosed,
+  },
+  {
+    what: 'OPTIONS of an absolute target without path, which is OPTIONS *',
+    sends: get.replace('GET /x', 'OPTIONS http://h'),
+    app: atApp.replace('GET /x', 'OPTIONS *'),
+    says: ok,
+    gets: okClosed,
+  },
+  {
+    what: 'a body by its length, on any method',
+    sends: 'DELETE /x HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nConnection: close\r\n\r\nabc',
+    app: 'DELETE /x HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc',
+    when: /abc$/,
+    says: ok,
+    gets: okClosed,
+  },
+  {
+    what: 'a body in chunks, without their extensions, and trailer fields but those that route or delimit',
+    sends:
+      'POST /x HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: Chunked\r\nTrailer: X-Sum\r\nConnection: close\r\n\r\n3;a=b;c="d e"\r\nabc\r\n0A\r\n0123456789\r\n0\r\nX-Sum: 1\r\nHost: evil\r\nContent-Length: 5\r\n\r\n',
+    app: 'POST /x HTTP/1.1\r\nHost: h\r\nTrailer: X-Sum\r\nTransfer-Encoding: chunked\r\n\r\nd\r\nabc0123456789\r\n0\r\nX-Sum: 1\r\n\r\n',
+    when: /X-Sum: 1\r\n\r\n$/,
+    says: ok,
+    gets: okClosed,
+  },
+  {
+    what: 'an answer in chunks with trailer fields',
+    sends: get,
+    app: atApp,
+    says: 'HTTP/1.1 200 OK\r\nDate: d\r\nTransfer-Encoding: chunked\r\nTrailer: T\r\n\r\n2;x\r\nab\r\n1\r\nc\r\n000\r\nT: 1\r\nt: 2\r\n\r\n',
+    gets: 'HTTP/1.1 200 OK\r\nDate: d\r\nTrailer: T\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n3\r\nabc\r\n0\r\nT: 1\r\nt: 2\r\n\r\n',
+  },
+  {
+    what: 'an answer in chunks to HTTP/1.0, which gets its bytes and the end',
+    sends: 'GET /x HTTP/1.0\r\n\r\n',
+    app: 'GET /x HTTP/1.1\r\nHost: \r\n\r\n',
+    says: 'HTTP/1.1 200 OK\r\nDate: d\r\nTransfer-Encoding: chunked\r\nTrailer: T\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\nT: 1\r\n\r\n',
+    gets: 'HTTP/1.1 200 OK\r\nDate: d\r\nConnection: close\r\n\r\nabc',
+  },
+  {
+    what: 'HEAD, whose answer has a length and no body',
+    sends: get.replace('GET', 'HEAD'),
+    app: atApp.replace('GET', 'HEAD'),
+    says: 'HTTP/1.1 200 OK\r\nDate: d\r\nContent-Length: 1000\r\n\r\n',
+    gets: 'HTTP/1.1 200 OK\r\nDate: d\r\nContent-Length: 1000\r\nConnection: close\r\n\r\n',
+  },
+  {
+    what: 'HEAD answered as if in chunks',
+    sends: get.replace('GET', 'HEAD'),
+    app: atApp.replace('GET', 'HEAD'),
+    says: 'HTTP/1.1 200 OK\r\nDate: d\r\nTransfer-Encoding: chunked\r\n\r\n',
+    gets: 'HTTP/1.1 200 OK\r\nDate: d\r\nConnection: close\r\n\r\n',
+  },
+  ...[204, 304].map((status): Case => ({
+    what: `${status}, which has no body`,
+    sends: get,
+    app: atApp,
+    says: `HTTP/1.1 ${status} X\r\nDate: d\r\nETag: "x"\r\n\r\n`,
+    gets: `HTTP/1.1 ${status} X\r\nDate: d\r\nETag: "x"\r\nConnection: close\r\n\r\n`,
+  })),
+  {
+    what: '304 that tells the length of what it has not',
+    sends: get,
+    app: atApp,
+    says: 'HTTP/1.1 304 X\r\nDate: d\r\nContent-Length: 7\r\n\r\n',
+    gets: 'HTTP/1.1 304 X\r\nDate: d\r\nContent-Length: 7\r\nConnection: close\r\n\r\n',
+  },
+  {
+    what: '204 with a length of none',
+    sends: get,
+    app: atApp,
+    says: 'HTTP/1.1 204 X\r\nDate: d\r\nContent-Length: 0\r\n\r\n',
+    gets: 'HTTP/1.1 204 X\r\nDate: d\r\nConnection: close\r\n\r\n',
+  },
+  {
+    what: 'a status without a reason',
+    sends: get,
+    app: atApp,
+    says: 'HTTP/1.1 599 \r\nDate: d\r\nContent-Length: 0\r\n\r\n',
+    gets: 'HTTP/1.1 599 \r\nDate: d\r\nContent-Length: 0\r\nConnection: close\r\n\r\n',
+  },
+  {
+    what: 'a status without a reason and the blank before it',
+    sends: get,
+    app: atApp,
+    says: 'HTTP/1.1 200\r\nDate: d\r\nContent-Length: 0\r\n\r\n',
+    gets: 'HTTP/1.1 200 \r\nDate: d\r\nContent-Length: 0\r\nConnection: close\r\n\r\n',
+  },
+  {
+    what: '100 of the app left out, 103 passed on',
+    sends: get,
+    app: atApp,
+    says: `HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n${ok}`,
+    gets: `HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n${okClosed}`,
+  },
+  {
+    what: '103 kept from HTTP/1.0',
+    sends: 'GET /x HTTP/1.0\r\nHost: h\r\n\r\n',
+    app: atApp,
+    says: `HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n${ok}`,
+    gets: okClosed,
+  },
+  {
+    what: 'an Expect that is answered when the call is sent, and not passed on',
+    sends: 'POST /x HTTP/1.1\r\nHost: h\r\nExpect: 100-Continue\r\nContent-Length: 1\r\nConnection: close\r\n\r\na',
+    app: 'POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\na',
+    when: /a$/,
+    says: ok,
+    gets: `HTTP/1.1 100 Continue\r\n\r\n${okClosed}`,
+  },
+  {
+    what: 'empty lines before the request',
+    sends: `\r\n\r\n${get}`,
+    app: atApp,
+    says: ok,
+    gets: okClosed,
+  },
+  {
+    what: 'an answer without a date, which gets one',
+    sends: get,
+    app: atApp,
+    says: 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok',
+    gets: 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok',
+  },
+];
+
+for (const { what, sends, app, says, when, gets } of cases) {
+  test(`${what}: whole, and cut at every byte`, async (t) => {
+    const raw = await startRawApp(t, { answer: says, ...(when === undefined ? undefined : { when }) });
+    const { port } = await startTestRouter(t, { routes: [routeOf('a', ready(raw.target), { path: '/' })] });
+    const check = async (parts: readonly string[]): Promise<void> => {
+      raw.got.length = 0;
+      const answer = await exchangeBytes(port, ...parts);
+      assert.equal(joinChunks(raw.got.join('').replace(added, '')), app);
+      assert.equal(/\r\nDate: d\r\n/.test(gets) ? answer : answer.replace(dated, ''), gets);
+    };
+    await check([sends]);
+    // Each of its bytes comes by itself.
+    await check(Array.from(sends));
+  });
+}
+
+test('an answer cut at every byte is passed on as if it came whole', async (t) => {
+  const says =
+    'HTTP/1.1 103 X\r\nA: b\r\n\r\nHTTP/1.1 200 OK\r\nDate: d\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\nT: 1\r\n\r\n';
+  for (let cut = 1; cut < says.length; cut += 1) {
+    const raw = await startRawApp(t, {
+      onData(socket) {
+        socket.write(says.slice(0, cut), 'latin1', () => setImmediate(() => socket.write(says.slice(cut), 'latin1')));
+      },
+    });
+    const { port, router } = await startTestRouter(t, { routes: [routeOf('a', ready(raw.target), { path: '/' })] });
+    const answer = await exchangeBytes(port, get);
+    await router.close();
+    const [, head = '', body = ''] = /^HTTP\/1\.1 103 X\r\nA: b\r\n\r\n([^]*?)\r\n\r\n([^]*)$/.exec(answer) ?? [];
+    assert.equal(
+      head,
+      'HTTP/1.1 200 OK\r\nDate: d\r\nTransfer-Encoding: chunked\r\nConnection: close',
+      `cut at ${cut}`,
+    );
+    assert.match(body, /^(3\r\nabc|2\r\nab\r\n1\r\nc|1\r\na\r\n2\r\nbc)\r\n0\r\nT: 1\r\n\r\n$/, `cut at ${cut}`);
+  }
+});
+
+test('an answer that ends with its connection is put in chunks, and the client keeps its own', async (t) => {
+  const raw = await startRawApp(t, {
+    onData: (socket) => socket.end('HTTP/1.1 200 OK\r\nDate: d\r\n\r\nall of it'),
+  });
+  const { port } = await startTestRouter(t, { routes: [routeOf('a', ready(raw.target), { path: '/' })] });
+  const answer = await exchangeBytes(port, get.replace('Connection: close\r\n', '') + get);
+  const one = (connection: string): string =>
+    `HTTP/1.1 200 OK\r\nDate: d\r\nTransfer-Encoding: chunked\r\nConnection: ${connection}\r\n\r\n9\r\nall of it\r\n0\r\n\r\n`;
+  assert.equal(answer, one('keep-alive\r\nKeep-Alive: timeout=75') + one('close'));
+});
+
+test('HTTP/1.0 keeps its connection where it asks for that and the answer has a length', async (t) => {
+  const raw = await startRawApp(t, { onData: (socket) => socket.write(ok) });
+  const { port } = await startTestRouter(t, { routes: [routeOf('a', ready(raw.target), { path: '/' })] });
+  const keep = 'GET /x HTTP/1.0\r\nHost: h\r\nConnection: keep-alive\r\n\r\n';
+  const answer = await exchangeBytes(port, `${keep}GET /x HTTP/1.0\r\nHost: h\r\n\r\n`);
+  assert.equal(
+    answer,
+    `${ok.replace('2\r\n\r\n', '2\r\nConnection: keep-alive\r\nKeep-Alive: timeout=75\r\n\r\n')}${okClosed}`,
+  );
+});
+
+test('many requests that come together are answered in their order, bodies and all', async (t) => {
+  const raw = await startRawApp(t, {
+    onData(socket, got) {
+      const id = /\/(\d+) HTTP[^]*?\r\n\r\n(?:abc|3\r\nabc\r\n0\r\n\r\n)?$/.exec(
+        got.slice(Math.max(0, got.lastIndexOf('T /') - 3)),
+      )?.[1];
+      if (id === undefined) return;
+      // The later, the faster.
+      setTimeout(() => socket.write(`HTTP/1.1 200 OK\r\nContent-Length: ${id.length}\r\n\r\n${id}`), 30 - Number(id));
+    },
+  });
+  const { port } = await startTestRouter(t, { routes: [routeOf('a', ready(raw.target), { path: '/' })] });
+  let sends = '';
+  for (let i = 0; i < 30; i += 1) {
+    if (i % 3 === 0) sends += `GET /${i} HTTP/1.1\r\nHost: h\r\n\r\n`;
+    else if (i % 3 === 1) sends += `POST /${i} HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc`;
+    else sends += `PUT /${i} HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n`;
+  }
+  sends += 'GET /30 HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n';
+  const answer = await exchangeBytes(port, sends);
+  const bodies = [...answer.matchAll(/\r\n\r\n(\d+)/g)].map((match) => Number(match[1]));
+  assert.deepEqual(
+    bodies,
+    Array.from({ length: 31 }, (_, i) => i),
+  );
+});
+
+const badAnswers: readonly (readonly [what: string, says: string])[] = [
+  ['both lengths', 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n'],
+  ['two lengths', 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nok'],
+  ['a list of lengths', 'HTTP/1.1 200 OK\r\nContent-Length: 2, 2\r\n\r\nok'],
+  ['a negative length', 'HTTP/1.1 200 OK\r\nContent-Length: -2\r\n\r\nok'],
+  ['another coding', 'HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n'],
+  ['chunked in HTTP/1.0', 'HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n'],
+  ['a folded field', 'HTTP/1.1 200 OK\r\nA: b\r\n c\r\nContent-Length: 2\r\n\r\nok'],
+  ['bare line feeds', 'HTTP/1.1 200 OK\nContent-Length: 2\n\nok'],
+  ['a blank before a colon', 'HTTP/1.1 200 OK\r\nContent-Length : 2\r\n\r\nok'],
+  ['NUL in a field', 'HTTP/1.1 200 OK\r\nA: b\0c\r\nContent-Length: 2\r\n\r\nok'],
+  ['a status of two digits', 'HTTP/1.1 20 OK\r\nContent-Length: 2\r\n\r\nok'],
+  ['a status of four digits', 'HTTP/1.1 2000 OK\r\nContent-Length: 2\r\n\r\nok'],
+  ['another version', 'HTTP/2.0 200 OK\r\nContent-Length: 2\r\n\r\nok'],
+  ['a switch that nobody asked for', 'HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n'],
+  ['a head over the limit', `HTTP/1.1 200 OK\r\nA: ${'a'.repeat(20_000)}\r\nContent-Length: 2\r\n\r\nok`],
+  [
+    'a body in an interim answer',
+    'HTTP/1.1 103 X\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n',
+  ],
+];
+
+for (const [what, says] of badAnswers) {
+  test(`an answer with ${what} is 502 upstream_protocol, and its connection is closed`, async (t) => {
+    let closed = false;
+    const raw = await startRawApp(t, {
+      onData(socket) {
+        socket.on('close', () => (closed = true));
+        socket.write(says, 'latin1');
+      },
+    });
+    const { port } = await startTestRouter(t, { routes: [routeOf('a', ready(raw.target), { path: '/' })] });
+    const answer = await exchangeBytes(port, get);
+    assert.match(answer, /^HTTP\/1\.1 502 /);
+    assert.match(answer, /"code":"upstream_protocol"/);
+    while (!closed) await new Promise(setImmediate);
+  });
+}
+
+test('what comes behind an answer never reaches a client, and its connection is not used again', async (t) => {
+  const raw = await startRawApp(t, {
+    onData: (socket) => socket.write(`${ok}HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nstale`),
+  });
+  const { port } = await startTestRouter(t, { routes: [routeOf('a', ready(raw.target), { path: '/' })] });
+  const answer = await exchangeBytes(port, get.replace('Connection: close\r\n', '') + get);
+  assert.doesNotMatch(answer, /stale/);
+  assert.equal(answer.match(/\r\n\r\nok/g)?.length, 2);
+  assert.equal(raw.connections(), 2);
+});
+
+test('what an idle connection of the app says is not the answer to the next call', async (t) => {
+  let say: (() => void) | undefined;
+  const raw = await startRawApp(t, {
+    onData(socket) {
+      socket.write(ok);
+      say ??= () => void socket.write('HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nstale');
+    },
+  });
+  const { port } = await startTestRouter(t, { routes: [routeOf('a', ready(raw.target), { path: '/' })] });
+  assert.equal(await exchangeBytes(port, get), okClosed);
+  say?.();
+  for (let i = 0; i < 5; i += 1) await new Promise(setImmediate);
+  assert.equal(await exchangeBytes(port, get), okClosed);
+});

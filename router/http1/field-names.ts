@@ -1,0 +1,86 @@
+/** The fields that the router itself acts on, told apart by their bytes. */
+import { tokenByte } from './bytes.ts';
+
+/** What a field is to the router. Numbers, because they are kept among offsets. */
+export const Field = {
+  /** Passed on as it is. */
+  other: 0,
+  host: 1,
+  contentLength: 2,
+  transferEncoding: 3,
+  connection: 4,
+  /** Of one connection only, RFC 9110 §7.6.1, with those that older proxies treat so. */
+  hop: 5,
+  te: 6,
+  upgrade: 7,
+  trailer: 8,
+  expect: 9,
+  /** What only a trusted proxy may say of the client. */
+  forwarding: 10,
+  /** The same by another name: CGI-like apps read `_` as `-`. */
+  lookalike: 11,
+  /** https://www.w3.org/TR/trace-context/ */
+  trace: 12,
+  date: 13,
+} as const;
+
+const known: Readonly<Record<string, number>> = {
+  host: Field.host,
+  'content-length': Field.contentLength,
+  'transfer-encoding': Field.transferEncoding,
+  connection: Field.connection,
+  'keep-alive': Field.hop,
+  'proxy-connection': Field.hop,
+  'proxy-authenticate': Field.hop,
+  'proxy-authorization': Field.hop,
+  te: Field.te,
+  upgrade: Field.upgrade,
+  trailer: Field.trailer,
+  expect: Field.expect,
+  forwarded: Field.forwarding,
+  'x-forwarded-for': Field.forwarding,
+  'x-forwarded-host': Field.forwarding,
+  'x-forwarded-port': Field.forwarding,
+  'x-forwarded-prefix': Field.forwarding,
+  'x-forwarded-proto': Field.forwarding,
+  'x-forwarded-server': Field.forwarding,
+  'x-forwarded-ssl': Field.forwarding,
+  'x-real-ip': Field.forwarding,
+  'x-request-id': Field.forwarding,
+  traceparent: Field.trace,
+  tracestate: Field.trace,
+  date: Field.date,
+};
+
+interface Known {
+  readonly bytes: Uint8Array;
+  readonly kind: number;
+}
+
+const byLength: (Known[] | undefined)[] = Array.from({ length: 24 });
+for (const [name, kind] of Object.entries(known)) {
+  (byLength[name.length] ??= []).push({ bytes: Uint8Array.from(Buffer.from(name)), kind });
+}
+
+/** @param start of the name, a token. */
+export function fieldKind(bytes: Uint8Array, start: number, end: number): number {
+  const candidates = byLength[end - start];
+  if (candidates === undefined) return Field.other;
+  for (let index = 0; index < candidates.length; index += 1) {
+    const { bytes: name, kind } = candidates[index] as Known;
+    let underscores = false;
+    let at = 0;
+    for (; at < name.length; at += 1) {
+      let byte = tokenByte[bytes[start + at] as number] as number;
+      if (byte === 0x5f) {
+        byte = 0x2d;
+        underscores = true;
+      }
+      if (byte !== name[at]) break;
+    }
+    if (at < name.length) continue;
+    if (!underscores) return kind;
+    return kind === Field.forwarding ? Field.lookalike : Field.other;
+  }
+  return Field.other;
+}

@@ -1,0 +1,138 @@
+/**
+ * Header and trailer sections, RFC 9112 §5, strictly: no folding, no bare CR or LF, no blank before a colon, nothing in a
+ * value that a field cannot have. Keeps offsets only, and can be cut at any byte and go on with more.
+ */
+import { colon, cr, lf, space, tab, tokenByte, valueByte } from './bytes.ts';
+import { fieldKind } from './field-names.ts';
+
+/** How far a parser got. */
+export type Progress = 'more' | 'done' | 'bad';
+
+/** Why a message is refused. */
+export interface Fault {
+  readonly status: number;
+  readonly what: string;
+}
+
+export const fieldStride = 5;
+
+const State = { lineStart: 0, name: 1, beforeValue: 2, value: 3, lineEnd: 4, sectionEnd: 5 } as const;
+
+export class FieldParser {
+  readonly #maxFields: number;
+  /**
+   * Per field: start of the line and of the name, end of the name, start and end of the value without blanks, kind. The end of
+   * its line is the start of the next one's, or `linesEnd`.
+   */
+  readonly at: number[] = [];
+  count = 0;
+  /** Where the empty line begins that ends the section. */
+  linesEnd = 0;
+  /** After the empty line. */
+  end = 0;
+  fault: Fault | undefined;
+  #state: number = State.lineStart;
+  #pos = 0;
+
+  constructor(maxFields: number) {
+    this.#maxFields = maxFields;
+  }
+
+  /** @param pos where the section begins. */
+  begin(pos: number): void {
+    this.count = 0;
+    this.fault = undefined;
+    this.#state = State.lineStart;
+    this.#pos = pos;
+  }
+
+  /** Goes on where it was; `end` is the end of what is there. */
+  parse(bytes: Uint8Array, end: number): Progress {
+    const { at } = this;
+    let pos = this.#pos;
+    let state = this.#state;
+    let base = this.count * fieldStride;
+    for (;;) {
+      if (pos >= end) {
+        this.#pos = pos;
+        this.#state = state;
+        return 'more';
+      }
+      switch (state) {
+        case State.lineStart: {
+          const byte = bytes[pos] as number;
+          if (byte === cr) {
+            this.linesEnd = pos;
+            pos += 1;
+            state = State.sectionEnd;
+            break;
+          }
+          if (byte === space || byte === tab) return this.#bad('a folded field');
+          if (tokenByte[byte] === 0)
+            return this.#bad(byte === lf ? 'a bare line feed' : 'a field name that is no token');
+          if (this.count >= this.#maxFields) {
+            this.fault = { status: 431, what: 'too many fields' };
+            return 'bad';
+          }
+          at[base] = pos;
+          pos += 1;
+          state = State.name;
+          break;
+        }
+        case State.name: {
+          while (pos < end && tokenByte[bytes[pos] as number] !== 0) pos += 1;
+          if (pos >= end) break;
+          if (bytes[pos] !== colon) return this.#bad('a field name that is no token');
+          at[base + 1] = pos;
+          pos += 1;
+          state = State.beforeValue;
+          break;
+        }
+        case State.beforeValue: {
+          while (pos < end && (bytes[pos] === space || bytes[pos] === tab)) pos += 1;
+          at[base + 2] = pos;
+          if (pos < end) state = State.value;
+          break;
+        }
+        case State.value: {
+          while (pos < end && valueByte[bytes[pos] as number] !== 0) pos += 1;
+          if (pos >= end) break;
+          if (bytes[pos] !== cr)
+            return this.#bad(bytes[pos] === lf ? 'a bare line feed' : 'a control character in a field');
+          let valueEnd = pos;
+          const valueStart = at[base + 2] as number;
+          while (valueEnd > valueStart && (bytes[valueEnd - 1] === space || bytes[valueEnd - 1] === tab)) valueEnd -= 1;
+          at[base + 3] = valueEnd;
+          pos += 1;
+          state = State.lineEnd;
+          break;
+        }
+        case State.lineEnd: {
+          if (bytes[pos] !== lf) return this.#bad('a bare carriage return');
+          at[base + 4] = fieldKind(bytes, at[base] as number, at[base + 1] as number);
+          this.count += 1;
+          base += fieldStride;
+          pos += 1;
+          state = State.lineStart;
+          break;
+        }
+        default: {
+          if (bytes[pos] !== lf) return this.#bad('a bare carriage return');
+          this.end = pos + 1;
+          this.#pos = this.end;
+          return 'done';
+        }
+      }
+    }
+  }
+
+  /** After the line of the field. */
+  lineEndOf(index: number): number {
+    return index + 1 < this.count ? (this.at[(index + 1) * fieldStride] as number) : this.linesEnd;
+  }
+
+  #bad(what: string): 'bad' {
+    this.fault = { status: 400, what };
+    return 'bad';
+  }
+}

@@ -1,0 +1,109 @@
+/** How the body of a message is delimited, as its fields say it: RFC 9112 §6.3. What two readers could see differently is a fault. */
+import { comma, space, tab, tokenByte } from './bytes.ts';
+import { Field } from './field-names.ts';
+import { fieldStride, type FieldParser } from './field-parser.ts';
+
+/** What Content-Length, Transfer-Encoding and Connection say together. */
+export class Framing {
+  /** -1: not said. */
+  contentLength = -1;
+  chunked = false;
+  /** Connection: close, and keep-alive. */
+  close = false;
+  keepAlive = false;
+  /** Connection: upgrade. */
+  upgrade = false;
+  /** Lower-case names of fields that Connection lists besides those. */
+  named: Set<string> | undefined;
+  fault: string | undefined;
+
+  read(bytes: Buffer, fields: FieldParser): void {
+    this.contentLength = -1;
+    this.chunked = false;
+    this.close = false;
+    this.keepAlive = false;
+    this.upgrade = false;
+    this.named = undefined;
+    this.fault = undefined;
+    const { at, count } = fields;
+    for (let index = 0, base = 0; index < count; index += 1, base += fieldStride) {
+      switch (at[base + 4] as number) {
+        case Field.contentLength:
+          this.#length(bytes, at[base + 2] as number, at[base + 3] as number);
+          break;
+        case Field.transferEncoding:
+          if (
+            this.chunked ||
+            tabBehind(bytes, at[base + 3] as number) ||
+            !equalsToken(bytes, at[base + 2] as number, at[base + 3] as number, chunkedName)
+          ) {
+            this.fault ??= 'a transfer coding other than chunked';
+          }
+          this.chunked = true;
+          break;
+        case Field.connection:
+          this.#connection(bytes, at[base + 2] as number, at[base + 3] as number);
+          break;
+        default:
+          break;
+      }
+    }
+    if (this.chunked && this.contentLength >= 0) this.fault ??= 'both Transfer-Encoding and Content-Length';
+  }
+
+  /** 1*DIGIT, once, without a zero before: some read that as octal. */
+  #length(bytes: Buffer, start: number, end: number): void {
+    const digits = end - start;
+    let value = 0;
+    for (let pos = start; pos < end; pos += 1) {
+      const digit = (bytes[pos] as number) - 0x30;
+      if (digit < 0 || digit > 9) value = Number.NaN;
+      value = value * 10 + digit;
+    }
+    if (this.contentLength >= 0) this.fault ??= 'more than one Content-Length';
+    else if (digits === 0 || digits > maxLengthDigits || Number.isNaN(value) || (digits > 1 && bytes[start] === 0x30)) {
+      this.fault ??= 'a Content-Length that is no length';
+    }
+    this.contentLength = Number.isNaN(value) ? 0 : value;
+  }
+
+  #connection(bytes: Buffer, start: number, end: number): void {
+    let pos = start;
+    while (pos < end) {
+      let stop = pos;
+      while (stop < end && bytes[stop] !== comma) stop += 1;
+      let first = pos;
+      let last = stop;
+      while (first < last && (bytes[first] === space || bytes[first] === tab)) first += 1;
+      while (last > first && (bytes[last - 1] === space || bytes[last - 1] === tab)) last -= 1;
+      if (equalsToken(bytes, first, last, closeName)) this.close = true;
+      else if (equalsToken(bytes, first, last, keepAliveName)) this.keepAlive = true;
+      else if (equalsToken(bytes, first, last, upgradeName)) this.upgrade = true;
+      else if (last > first) (this.named ??= new Set()).add(bytes.toString('latin1', first, last).toLowerCase());
+      pos = stop + 1;
+    }
+  }
+}
+
+/** A tab behind the coding is a blank to some and a part of the coding to others, node's own parser among them. */
+function tabBehind(bytes: Uint8Array, end: number): boolean {
+  let pos = end;
+  while (bytes[pos] === space) pos += 1;
+  return bytes[pos] === tab;
+}
+
+/** Whether the bytes are this token, in any case. */
+export function equalsToken(bytes: Uint8Array, start: number, end: number, name: Uint8Array): boolean {
+  if (end - start !== name.length) return false;
+  for (let at = 0; at < name.length; at += 1) {
+    if (tokenByte[bytes[start + at] as number] !== name[at]) return false;
+  }
+  return true;
+}
+
+/** Below 2^53. */
+const maxLengthDigits = 15;
+const chunkedName = Uint8Array.from(Buffer.from('chunked'));
+const closeName = Uint8Array.from(Buffer.from('close'));
+const keepAliveName = Uint8Array.from(Buffer.from('keep-alive'));
+const upgradeName = Uint8Array.from(Buffer.from('upgrade'));

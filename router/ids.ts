@@ -1,0 +1,43 @@
+/** Ids of requests and traces: random bytes, made many at a time, and written as text where they are needed. */
+import { randomFillSync } from 'node:crypto';
+
+/** 16 bytes of a request id and at the same time of a trace id, 8 of a parent id. */
+const idBytes = 24;
+const idsOfPool = 256;
+
+/** The ids of one call, where they lie. */
+export interface CallIds {
+  readonly bytes: Buffer;
+  readonly at: number;
+}
+
+export class Ids {
+  #pool = Buffer.alloc(0);
+  #at = 0;
+
+  /** @returns where the bytes are that `next` then has taken. */
+  get pool(): Buffer {
+    if (this.#at >= this.#pool.length) {
+      // A new one: calls that wait keep theirs.
+      this.#pool = randomFillSync(Buffer.allocUnsafeSlow(idBytes * idsOfPool));
+      this.#at = 0;
+    }
+    return this.#pool;
+  }
+
+  next(): number {
+    const { pool } = this;
+    const at = this.#at;
+    this.#at += idBytes;
+    // RFC 9562 §5.4: version 4.
+    pool[at + 6] = ((pool[at + 6] as number) & 0x0f) | 0x40;
+    pool[at + 8] = ((pool[at + 8] as number) & 0x3f) | 0x80;
+    return at;
+  }
+}
+
+/** The request id as text. */
+export function uuidOf({ bytes, at }: CallIds): string {
+  const hex = bytes.toString('hex', at, at + 16);
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
+}

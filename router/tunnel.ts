@@ -1,0 +1,153 @@
+/**
+ * After 101 (WebSocket and the like): two sockets joined, each side no faster than the other takes, each able to end its half
+ * first. A side that fails or is gone takes the other with it.
+ */
+import type { Socket } from 'node:net';
+import type { Clock } from '../shared/clock.ts';
+import type { App } from './apps.ts';
+import type { Call } from './call.ts';
+import type { ClientTunnel } from './connection-deps.ts';
+import type { Connection } from './connection.ts';
+import type { ExchangeDeps } from './exchange-deps.ts';
+import type { HeadWriter } from './http1/head-writer.ts';
+import type { Target } from './targets.ts';
+import type { UpstreamConnection, UpstreamUser } from './upstream.ts';
+
+interface TunnelDeps {
+  readonly clock: Clock;
+  readonly writer: HeadWriter;
+  /** That wait for one side at most, before the other is held up. */
+  readonly streamBytes: number;
+  /** Both sides are closed. */
+  readonly onEnded: (bytes: number) => void;
+}
+
+/** Time one side has to take what is left after the other has closed. */
+const lastBytesMs = 5_000;
+
+/**
+ * Joins the two, once the head of the 101 is in the writer.
+ * @param writeFirst what the app has sent behind it.
+ * @returns whether the app may go on at once.
+ */
+export function openTunnel(
+  call: Call,
+  upstream: UpstreamConnection,
+  app: App,
+  target: Target,
+  deps: ExchangeDeps,
+  writeFirst: (writer: HeadWriter) => void,
+): boolean {
+  const { connection } = call;
+  target.upgraded += 1;
+  upstream.deadlineMs = Infinity;
+  const tunnel = new Tunnel(connection, upstream, {
+    clock: deps.clock,
+    writer: deps.writer,
+    streamBytes: deps.limits.streamBytes,
+    onEnded(bytes) {
+      target.upgraded -= 1;
+      deps.onLeft(app, target);
+      deps.onEnded(app, bytes);
+    },
+  });
+  upstream.user = tunnel;
+  call.status = 101;
+  connection.becomeTunnel(tunnel);
+  deps.onUpgraded(app, call);
+  writeFirst(deps.writer);
+  const more = tunnel.begin(connection.flush());
+  connection.startTunnel();
+  return more;
+}
+
+class Tunnel implements ClientTunnel, UpstreamUser {
+  readonly #client: Socket;
+  readonly #app: Socket;
+  readonly #deps: TunnelDeps;
+  #open = 2;
+  #bytes = 0;
+  #clientHeldUp = false;
+  #appHeldUp = false;
+
+  constructor(client: Connection, app: UpstreamConnection, deps: TunnelDeps) {
+    this.#client = client.socket;
+    this.#app = app.socket;
+    this.#deps = deps;
+  }
+
+  /** @param more whether the client took what the app has sent until now. */
+  begin(more: boolean): boolean {
+    this.#appHeldUp = !more;
+    return more;
+  }
+
+  fromClient(chunk: Buffer): void {
+    this.#bytes += chunk.length;
+    if (!this.#app.writable) return;
+    this.#app.write(chunk);
+    if (this.#app.writableLength <= this.#deps.streamBytes) return;
+    this.#clientHeldUp = true;
+    this.#client.pause();
+  }
+
+  upstreamBytes(bytes: Buffer, count: number): boolean {
+    this.#bytes += count;
+    if (!this.#client.writable) return true;
+    const { writer, streamBytes } = this.#deps;
+    writer.range(bytes, 0, count);
+    writer.send(this.#client);
+    this.#appHeldUp = this.#client.writableLength > streamBytes;
+    return !this.#appHeldUp;
+  }
+
+  clientDrained(): void {
+    if (!this.#appHeldUp) return;
+    this.#appHeldUp = false;
+    this.#app.resume();
+  }
+
+  upstreamDrained(): void {
+    if (!this.#clientHeldUp) return;
+    this.#clientHeldUp = false;
+    this.#client.resume();
+  }
+
+  clientEnded(): void {
+    this.#app.end();
+  }
+
+  upstreamEnded(): void {
+    this.#client.end();
+  }
+
+  clientClosed(errored: boolean): void {
+    this.#sideClosed(this.#app, errored);
+  }
+
+  upstreamClosed(error: Error | undefined): void {
+    this.#sideClosed(this.#client, error !== undefined);
+  }
+
+  upstreamConnected(): void {
+    // It was, before there was a tunnel.
+  }
+
+  upstreamTimedOut(): void {
+    // It has no deadline.
+  }
+
+  #sideClosed(other: Socket, errored: boolean): void {
+    this.#open -= 1;
+    if (this.#open === 0) this.#deps.onEnded(this.#bytes);
+    if (other.destroyed) return;
+    // A break is passed on as one: it must not look like an end.
+    if (errored) other.resetAndDestroy();
+    else {
+      // Both halves of the one are over: what the other has still to take may go, for a moment.
+      const cancel = this.#deps.clock.after(lastBytesMs, () => other.destroy());
+      other.once('close', cancel);
+      other.end(() => other.destroy());
+    }
+  }
+}
