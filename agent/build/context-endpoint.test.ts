@@ -114,6 +114,33 @@ test('the end of a build ends the transfer of its context', async (t) => {
   assert.equal(await cut, 'cut');
 });
 
+test('who waits for the transfer before it gets nothing once the build has ended: its tree may be gone', async (t) => {
+  const packing = Promise.withResolvers<Readable>();
+  const replaced = Promise.withResolvers<void>();
+  let packs = 0;
+  const contexts = createContexts({
+    pack(_context, signal) {
+      packs += 1;
+      signal.addEventListener('abort', () => replaced.resolve());
+      return packing.promise;
+    },
+    log: silentLog,
+  });
+  const { url } = await serve(t, contexts);
+  const { token, tokenHash } = createContextToken();
+  const open = contexts.open(tokenHash, context);
+  const first = ask(`${url}/contexts/${token}`).catch(() => undefined);
+  await eventually(2_000, () => assert.equal(packs, 1));
+  const second = statusOf(`${url}/contexts/${token}`).catch(() => 0);
+  await replaced.promise;
+  const closed = open.close();
+  packing.reject(new Error('aborted'));
+  await closed;
+  assert.equal(await second, 503);
+  assert.equal(packs, 1);
+  await first;
+});
+
 const entry = new URL('fetch-context.ts', import.meta.url).pathname;
 
 async function fetchContext(

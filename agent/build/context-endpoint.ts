@@ -76,12 +76,10 @@ export function createContexts(deps: {
     }
     const token = /^\/contexts\/([A-Za-z0-9_-]{43})$/.exec(request.url ?? '')?.[1];
     if (token === undefined) throw new AppError('build_not_found', 'this is no token of a build context');
-    const entry = entries.get(hashOf(token));
+    const tokenHash = hashOf(token);
+    const entry = entries.get(tokenHash);
     if (entry === undefined) {
-      const error = new AppError('build_not_found', 'no build with this token is under way here (yet)', {
-        retryAfterMs,
-      });
-      sendProblem(response, error, { status: 503 });
+      refuseUnknown(response);
       return;
     }
     // The newest reader gets it: an older one of this token may be a connection that broke unnoticed.
@@ -93,6 +91,11 @@ export function createContexts(deps: {
       sendProblem(response, new AppError('build_not_found', 'this context was fetched already'), { status: 410 });
       return;
     }
+    // Its build has ended while this waited, and the tree may be gone.
+    if (entries.get(tokenHash) !== entry) {
+      refuseUnknown(response);
+      return;
+    }
     if (response.destroyed) return;
     const stop = new AbortController();
     const done = send(entry, response, stop.signal).finally(() => {
@@ -100,6 +103,11 @@ export function createContexts(deps: {
     });
     entry.transfer = { stop, done };
     await done;
+  }
+
+  function refuseUnknown(response: ServerResponse): void {
+    const message = 'no build with this token is under way here (yet)';
+    sendProblem(response, new AppError('build_not_found', message, { retryAfterMs }), { status: 503 });
   }
 
   return {

@@ -160,3 +160,18 @@ test('the leader prunes by itself, hourly and after builds, and stops when it do
   assert.equal(await isDone(g.images.close()), true);
   assert.equal(g.deleted.length, 4);
 });
+
+test('a registry that fails in the middle of pruning is asked no more', async (t) => {
+  const g = await imagesOf(t, 100);
+  let asked = 0;
+  g.registry.exists = async (image) => {
+    asked += 1;
+    if (asked === 5) throw new AppError('registry_unavailable', 'away', { phase: 'build' });
+    await new Promise(setImmediate);
+    return g.pushed.get(image.slice(-40));
+  };
+  await assert.rejects(g.images.prune({ dryRun: true }, never), { code: 'registry_unavailable' });
+  const when = asked;
+  for (let turn = 0; turn < 20; turn += 1) await new Promise(setImmediate);
+  assert.equal(asked, when, 'nothing goes on behind the failure');
+});

@@ -59,7 +59,15 @@ export function createImageStore(deps: ImageStoreDeps): ImageStore {
         if (digest !== undefined) digests.set(tag, digest);
       }
     };
-    await Promise.all(Array.from({ length: looksAtOnce }, look));
+    const looks = Array.from({ length: looksAtOnce }, look);
+    try {
+      await Promise.all(looks);
+    } catch (error) {
+      // The others end with what they are at: a registry that is away is not asked for every tag.
+      left.length = 0;
+      await Promise.allSettled(looks);
+      throw error;
+    }
     return digests;
   }
 
