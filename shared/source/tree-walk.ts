@@ -32,7 +32,9 @@ export async function walkTree(options: {
   readonly limits: Pick<SourceLimits, 'maxFiles' | 'maxDepth'>;
   readonly signal: AbortSignal;
 }): Promise<TreeListing> {
-  const { root, excludes, skip, limits, signal } = options;
+  const { excludes, skip, limits, signal } = options;
+  // What links lead to is told by real paths, so the root is known by its own; it may be reached by a link itself.
+  const root = await realpath(options.root);
   const folders: string[] = [];
   const files: TreeFile[] = [];
   const links: TreeLink[] = [];
@@ -42,7 +44,7 @@ export async function walkTree(options: {
     for (const entry of await readdir(join(root, folder), { withFileTypes: true })) {
       signal.throwIfAborted();
       const path = join(folder, entry.name);
-      if (skippedNames.has(entry.name) || skip?.has(join(root, path)) === true) continue;
+      if (skippedNames.has(entry.name) || skip?.has(join(options.root, path)) === true) continue;
       const excluded = excludes?.ignores(path) === true;
       if (excluded && !(entry.isDirectory() && excludes.hasExceptions)) continue;
       // What readdir puts for bytes that are not UTF-8: the name could not be opened again.
@@ -57,7 +59,7 @@ export async function walkTree(options: {
       } else if (entry.isFile()) {
         files.push({ path, mode: (await lstat(join(root, path))).mode & 0o777 });
       } else if (entry.isSymbolicLink()) {
-        links.push({ path, target: await linkTarget(root, path) });
+        links.push({ path, target: await linkTarget(root, path, options.root) });
       } else {
         throw sourceInvalid(path, 'is no file, folder or link (a device, socket or pipe)');
       }
@@ -69,10 +71,11 @@ export async function walkTree(options: {
 }
 
 /** Where the link leads, as a relative path: an absolute one would lead from a copy back into the folder. */
-async function linkTarget(root: string, path: string): Promise<string> {
+async function linkTarget(root: string, path: string, givenRoot: string): Promise<string> {
   const link = join(root, path);
   const text = await readlink(link);
-  const target = resolve(dirname(link), text);
+  const named = resolve(dirname(link), text);
+  const target = isAbsolute(text) && isInside(givenRoot, named) ? join(root, relative(givenRoot, named)) : named;
   // A link may lead out by way of other links: the real path tells. A dangling one has none.
   const real = await realpath(link).catch(() => target);
   if (!isInside(root, target) || !isInside(root, real))
