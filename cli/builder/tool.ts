@@ -53,13 +53,17 @@ export function buildArguments(meta: BuildMeta): string[] {
   ];
 }
 
+/** By these git, ssh and tar run commands: an ADD of a repository or an archive is the program's own work, not the container's. */
+const reservedOfHelpers =
+  /^(GIT_(SSH|SSH_COMMAND|SSH_VARIANT|ASKPASS|CONFIG|CONFIG_.*|EXEC_PATH|PROXY_COMMAND|TEMPLATE_DIR|EXTERNAL_DIFF|EDITOR|PAGER|ALLOW_PROTOCOL|DIR|WORK_TREE|TRACE.*|SSL_.*)|SSH_ASKPASS.*|SSH_AUTH_SOCK|EDITOR|PAGER|TAR_OPTIONS)$/;
+
 /** Names that mean something to the programs themselves, or to the loader and the runtime they are made of. */
 const reserved =
   /^(PATH|HOME|USER|SHELL|PWD|TMPDIR|IFS|ENV|BASH_ENV|REGISTRY_AUTH_FILE|(LD|DYLD|GO|XDG|DOCKER|BUILDKIT|BUILDX|BUILDAH|PODMAN|CONTAINERS?|STORAGE|SSL_CERT|DBUS|NOTIFY|_CONTAINERS|HOLDFAST)[A-Z0-9_]*|GLIBC_.*|MALLOC_.*)$/;
 
 /** @returns the first secret argument that a program could not be given by its environment. */
 export function reservedSecret(meta: BuildMeta): string | undefined {
-  return Object.keys(meta.secretArgs).find((name) => reserved.test(name));
+  return Object.keys(meta.secretArgs).find((name) => reserved.test(name) || reservedOfHelpers.test(name));
 }
 
 /** @returns the environment of a program of a build. */

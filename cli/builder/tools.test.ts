@@ -52,6 +52,21 @@ test('no secret is in a command line, and none of our variables in an environmen
   }
 });
 
+test('names by which git, which ADD may run outside of the container, runs commands cannot be secret arguments', () => {
+  for (const name of [
+    'GIT_SSH_COMMAND',
+    'GIT_SSH',
+    'GIT_CONFIG_COUNT',
+    'GIT_EXEC_PATH',
+    'SSH_ASKPASS',
+    'TAR_OPTIONS',
+  ]) {
+    assert.equal(reservedSecret({ ...meta, secretArgs: { [name]: 'x' } }), name);
+  }
+  const allowed = { GIT_TOKEN: 'x', GIT_PASSWORD: 'x', SSH_PRIVATE_KEY: 'x' };
+  assert.equal(reservedSecret({ ...meta, secretArgs: allowed }), undefined);
+});
+
 test('names that the programs themselves read cannot be secret arguments', () => {
   for (const name of ['PATH', 'LD_PRELOAD', 'HOME', 'DOCKER_HOST', 'BUILDAH_ISOLATION', 'GODEBUG', 'TMPDIR']) {
     assert.equal(reservedSecret({ ...meta, secretArgs: { [name]: 'x' } }), name);
