@@ -139,6 +139,20 @@ test('an app that is declared again as it is takes nothing back of what was decl
   await assert.rejects(g.engine.repin('none', 'sync'), { code: 'app_not_found' });
 });
 
+test('a source whose server says nothing is told as such by apply, and an image is declared without its digest', async (t) => {
+  const g = await ground(t);
+  for (const name of ['a', 'b']) g.platform.hold(`pin ${name}`);
+  const { image: _image, ...rest } = specOf();
+  const source = g.engine.apply([{ ...rest, source: 'https://git.example/x.git' }], false, 'test');
+  await until(() => g.platform.steps.includes('pin a'), 'the look-up');
+  g.clock.advance(10_000);
+  await assert.rejects(source, { code: 'source_unavailable', message: /app a: .* 10 s/ });
+  const image = g.engine.apply([specOf({ name: 'b', path: '/b' })], false, 'test');
+  await until(() => g.platform.steps.includes('pin b'), 'the look-up');
+  g.clock.advance(10_000);
+  assert.equal((await image).changes[0]?.action, 'create');
+});
+
 test('strict: an apply that is repeated after a failover waits for routers that have not come back yet', async (t) => {
   const clock = createManualClock();
   const hub = createRouteHub({ clock, leaseMs: 1_000, log: silentLog });

@@ -273,18 +273,23 @@ export class Engine {
 
   /** A registry that is away, or has no such image, is told by the version that fails, not here. */
   async #pin(specs: readonly AppSpec[]): Promise<Map<string, Pin>> {
-    const signal = AbortSignal.any([this.#closing.signal, AbortSignal.timeout(pinTimeoutMs)]);
+    const late = new AbortController();
+    const takeBack = this.#deps.clock.after(pinTimeoutMs, () => {
+      const message = `its source was not looked up within ${pinTimeoutMs / 1_000} s: the server does not answer`;
+      late.abort(new AppError('source_unavailable', message, { phase: 'source' }));
+    });
+    const signal = AbortSignal.any([this.#closing.signal, late.signal]);
     const pins = await Promise.all(
       specs.map(async (spec): Promise<[string, Pin]> => {
         try {
           return [spec.name, await this.#deps.platform.pin(spec, signal)];
         } catch (error) {
-          const { code, message } = toAppError(error);
+          const { code, message } = toAppError(late.signal.aborted ? late.signal.reason : error);
           if (spec.image !== undefined && code !== 'source_unsupported') return [spec.name, noPin];
           throw new AppError(code, `app ${spec.name}: ${message}`, { cause: error, data: { app: spec.name } });
         }
       }),
-    );
+    ).finally(takeBack);
     return new Map(pins);
   }
 
