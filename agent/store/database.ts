@@ -66,6 +66,11 @@ export function openDatabase({ connectionString, maxConnections, log, timeoutMs 
     async transaction(work) {
       const client = await connect();
       let broken: Error | undefined;
+      // The pool listens to idle connections only; what breaks between two statements would end the process.
+      const onBreak = (error: Error): void => {
+        broken = error;
+      };
+      client.on('error', onBreak);
       try {
         await client.query('begin');
         const result = await work({
@@ -81,6 +86,7 @@ export function openDatabase({ connectionString, maxConnections, log, timeoutMs 
         });
         throw mapError(error);
       } finally {
+        client.off('error', onBreak);
         // A connection that could not even roll back must not serve the next caller.
         client.release(broken);
       }
