@@ -45,7 +45,7 @@ async function run(stop: AbortSignal): Promise<void> {
   const db = openDatabase({ connectionString: config.metadata.db_connection, maxConnections: 4, log });
   const store = createAppStore({ db });
   let leadership: Leadership | undefined;
-  const uploadStore = createUploadStore({ db });
+  const uploadStore = createUploadStore({ db, keepVersions: config.registry.keep_versions });
   const sources = await createSources({
     config: config.source,
     auths: config.git_auth,

@@ -38,7 +38,7 @@ export interface BuildStore {
   uses(): Promise<ImageUse[]>;
   /** Its image is deleted. */
   pruned(tag: string, event: NewEvent): Promise<void>;
-  /** Forgets builds that ended so long ago and that no version and no image is of. @returns how many. */
+  /** Forgets builds that ended so long ago and that no version and no image is of, and the lines of the others. @returns how many. */
   forget(olderThanDays: number): Promise<number>;
 }
 
@@ -129,6 +129,11 @@ export function createBuildStore({ db }: { readonly db: Database }): BuildStore 
       const { rowCount } = await db.query(
         `delete from builds b where b.ended_at < now() - make_interval(days => $1) and b.image_digest is null
          and not exists (select from versions v where v.image_tag = b.tag)`,
+        [olderThanDays],
+      );
+      // A row stays as long as its image or version does; its lines have been told often enough.
+      await db.query(
+        `update builds set logs = '[]' where ended_at < now() - make_interval(days => $1) and logs <> '[]'`,
         [olderThanDays],
       );
       return rowCount ?? 0;

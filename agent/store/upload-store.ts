@@ -35,13 +35,19 @@ export interface UploadStore {
   find(digest: string): Promise<boolean>;
   /** An archive of this tree. @throws AppError source_not_found */
   readTree(digest: string): AsyncIterable<Buffer>;
-  /** Deletes what is unfinished, or named by no version, and was not touched for a day. @returns how many. */
+  /**
+   * Deletes what was not touched for a day and is unfinished, or of no version that is in use or one of the newest of its app:
+   * others have no image any more either. @returns how many.
+   */
   prune(): Promise<number>;
 }
 
 /** Small enough to be sent within the agent's time for a request over a slow line. */
 const partBytes = 1024 ** 2;
 const maxUnfinished = 64;
+/** Of all uploads that no version names (yet); each is deleted after a day. */
+const defaultMaxLooseBytes = 8 * 1024 ** 3;
+const defaultKeepVersions = 10;
 
 export function partCount({ bytes, partBytes }: Pick<Upload, 'bytes' | 'partBytes'>): number {
   return Math.ceil(bytes / partBytes);
@@ -55,7 +61,14 @@ interface UploadRow {
   readonly tree_bytes: string | null;
 }
 
-export function createUploadStore({ db }: { readonly db: Database }): UploadStore {
+export function createUploadStore(deps: {
+  readonly db: Database;
+  /** Newest versions of each app whose uploads are kept. */
+  readonly keepVersions?: number;
+  readonly maxLooseBytes?: number;
+}): UploadStore {
+  const { db, keepVersions = defaultKeepVersions, maxLooseBytes = defaultMaxLooseBytes } = deps;
+
   async function get(archive: string): Promise<Upload | undefined> {
     const { rows } = await db.query<UploadRow>('select * from uploads where archive = $1', [archive]);
     return rows[0] && toUpload(rows[0]);
@@ -82,14 +95,18 @@ export function createUploadStore({ db }: { readonly db: Database }): UploadStor
           [archive, bytes],
         );
         if (known.rows[0]) return toUpload(known.rows[0]);
-        const { rows } = await tx.query<{ count: string }>('select count(*) from uploads where digest is null');
-        if (Number(rows[0]?.count) >= maxUnfinished)
-          throw new AppError(
-            'too_many_calls',
-            `${maxUnfinished} uploads are unfinished already; they are kept for a day`,
-            {
-              retryAfterMs: 60_000,
-            },
+        const { rows } = await tx.query<{ unfinished: string; loose_bytes: string }>(
+          `select count(*) filter (where u.digest is null) as unfinished, coalesce(sum(u.bytes), 0) as loose_bytes
+           from uploads u where u.archive <> $1 and (u.digest is null
+             or not exists (select from versions v where v.spec->>'source' = 'upload:' || u.digest))`,
+          [archive],
+        );
+        const { unfinished = 0, loose_bytes: looseBytes = 0 } = rows[0] ?? {};
+        if (Number(unfinished) >= maxUnfinished)
+          throw tooMany(`${maxUnfinished} uploads are unfinished already; they are kept for a day`);
+        if (Number(looseBytes) + bytes > maxLooseBytes)
+          throw tooMany(
+            `uploads that no app uses take up ${Math.ceil(Number(looseBytes) / 1024 ** 2)} MiB already; they are kept for a day`,
           );
         // One that gave another length was a mistake: no archive has two.
         await tx.query('delete from uploads where archive = $1', [archive]);
@@ -136,12 +153,26 @@ export function createUploadStore({ db }: { readonly db: Database }): UploadStor
     },
     async prune() {
       const { rowCount } = await db.query(
-        `delete from uploads u where u.touched_at < now() - interval '1 day' and (u.digest is null or
-         not exists (select from versions v where v.spec->>'source' = 'upload:' || u.digest))`,
+        `with needed as (
+           select source from (
+             select v.spec->>'source' as source,
+               coalesce(v.version in (a.live_version, a.pending_version, a.good_version,
+                 (select max(k.version) from versions k
+                  where k.app_id = a.id and k.outcome = 'good' and k.version <> a.good_version)), false) as in_use,
+               row_number() over (partition by a.id order by v.version desc) as rank
+             from versions v join apps a on a.id = v.app_id
+           ) v where in_use or rank <= $1)
+         delete from uploads u where u.touched_at < now() - interval '1 day' and (u.digest is null
+           or not exists (select from needed where source = 'upload:' || u.digest))`,
+        [keepVersions],
       );
       return rowCount ?? 0;
     },
   };
+}
+
+function tooMany(message: string): AppError {
+  return new AppError('too_many_calls', message, { retryAfterMs: 60_000 });
 }
 
 function toUpload(row: UploadRow): Upload {

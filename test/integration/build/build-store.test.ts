@@ -132,6 +132,18 @@ test('uses say which versions have an image, which of them are in use, and how n
   );
 });
 
+test('after a while a build that stays has no lines any more', async (t) => {
+  const { builds, db } = await ground(t);
+  await builds.save(build('t1', { ...succeeded, logs: ['one', 'two'] }));
+  await db.query('update builds set ended_at = now()');
+  assert.equal(await builds.forget(30), 0);
+  assert.equal((await builds.find('a', 1))?.logs.length, 2);
+  await db.query(`update builds set ended_at = now() - interval '31 days'`);
+  assert.equal(await builds.forget(30), 0);
+  assert.deepEqual((await builds.find('a', 1))?.logs, []);
+  assert.equal((await builds.built()).length, 1);
+});
+
 test('a pruned image is built no more, its event is told, and its build is forgotten in time', async (t) => {
   const { builds, events, db } = await ground(t);
   await builds.save(build('t1', succeeded));

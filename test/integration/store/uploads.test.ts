@@ -124,6 +124,48 @@ test('after a day what is unfinished goes, and what no version names; nothing el
   );
 });
 
+test('an upload of an old version goes, unless that version is in use or may be gone back to', async (t) => {
+  const db = await openTestDatabase(t);
+  await migrate(db);
+  const store = createUploadStore({ db, keepVersions: 2 });
+  const digestOf = (version: number): string => `sha256:${String(version).repeat(64)}`;
+  await db.query(`insert into apps (name, host, path, live_version, good_version) values ('x', '', '/x', 3, 3)`);
+  for (const version of [1, 2, 3, 4, 5, 6]) {
+    const archive = String(version).repeat(64);
+    await store.begin(archive, 10);
+    await store.complete(archive, { digest: digestOf(version), files: 1, bytes: 1 });
+    await db.query(
+      `insert into versions (app_id, version, spec, secrets, outcome, created_by) select id, $1, $2, '{}', $3, 'test' from apps`,
+      [version, JSON.stringify({ source: `upload:${digestOf(version)}`, build: {} }), version < 4 ? 'good' : 'failed'],
+    );
+  }
+  await db.query(`update uploads set touched_at = now() - interval '2 days'`);
+  assert.equal(await store.prune(), 2);
+  const { rows } = await db.query<{ archive: string }>('select archive from uploads order by archive');
+  // Live and good: 3; before that good: 2; the newest two: 5 and 6.
+  assert.deepEqual(
+    rows.map(({ archive }) => archive[0]),
+    ['2', '3', '5', '6'],
+  );
+});
+
+test('uploads that no version names are bounded in all, finished or not', async (t) => {
+  const db = await openTestDatabase(t);
+  await migrate(db);
+  const store = createUploadStore({ db, maxLooseBytes: 100 });
+  await store.begin('a'.repeat(64), 40);
+  await store.complete('a'.repeat(64), { digest: `sha256:${'a'.repeat(64)}`, files: 1, bytes: 1 });
+  await store.begin('b'.repeat(64), 60);
+  await assert.rejects(store.begin('c'.repeat(64), 1), { code: 'too_many_calls' });
+  await store.begin('a'.repeat(64), 40);
+  await db.query(`insert into apps (name, host, path, live_version) values ('x', '', '/x', 1)`);
+  await db.query(
+    `insert into versions (app_id, version, spec, secrets, outcome, created_by) select id, 1, $1, '{}', 'declared', 'test' from apps`,
+    [JSON.stringify({ source: `upload:sha256:${'a'.repeat(64)}`, build: {} })],
+  );
+  await store.begin('c'.repeat(64), 1);
+});
+
 test('the same files are the same tree by git and by upload, whole and in part, and are fetched once', async (t) => {
   const bench = await createBench(t);
   const files = join(bench.folder, 'files');
