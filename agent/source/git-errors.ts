@@ -13,6 +13,8 @@ const rules: readonly (readonly [ErrorCode, RegExp])[] = [
     'source_not_found',
     /repository .*not found|not found in upstream|does not appear to be a git repository|returned error: 404|(could not|couldn't) find remote ref|not our ref|unadvertised object|no such remote ref|project you were looking for could not be found/i,
   ],
+  // What may be had is bounded in git-program.ts.
+  ['source_invalid', /Out of memory|malloc failed|mmap failed/],
   ['source_invalid', /transport '.*' not allowed|protocol .* is not supported|Unable to find remote helper/i],
 ];
 

@@ -32,6 +32,15 @@ export interface GitProgram {
 
 const maxStderrBytes = 16 * 1024;
 const maxStdoutBytes = 4 * 1024 ** 2;
+/**
+ * Of address space, for each program of git's: a delta of some bytes may say that it makes gigabytes, and git makes them in
+ * memory before anybody can look. Far below what an agent has, and far above what an honest repository of our bounds needs.
+ */
+const defaultMemoryBytes = 768 * 1024 ** 2;
+/** Where a shell knows no such limit, there is none. */
+const limited = 'ulimit -v "$1" 2>/dev/null || :; shift; exec "$@"';
+/** Of sh(1): not found. */
+const notFoundCode = 127;
 /** Of the agent's environment: how to reach servers and whom to trust. */
 const inherited = ['PATH', 'TMPDIR', 'SSL_CERT_FILE', 'SSL_CERT_DIR', 'GIT_EXEC_PATH'].concat(
   ['http_proxy', 'https_proxy', 'all_proxy', 'no_proxy'].flatMap((name) => [name, name.toUpperCase()]),
@@ -62,8 +71,10 @@ export function createGitProgram(deps: {
   /** An empty folder, where git and ssh look for what a user has. */
   readonly home: string;
   readonly program?: string;
+  readonly memoryBytes?: number;
 }): GitProgram {
-  const { home, program = 'git' } = deps;
+  const { home, program = 'git', memoryBytes = defaultMemoryBytes } = deps;
+  const memoryKib = String(Math.floor(memoryBytes / 1024));
   const base: Record<string, string> = {};
   for (const name of inherited) {
     const value = deps.env[name];
@@ -73,7 +84,7 @@ export function createGitProgram(deps: {
   function start(args: readonly string[], options: GitOptions): GitProcess {
     const { signal } = options;
     signal.throwIfAborted();
-    const child = spawn(program, args, {
+    const child = spawn('/bin/sh', ['-c', limited, 'sh', memoryKib, program, ...args], {
       stdio: ['ignore', 'pipe', 'pipe'],
       // A group of its own, so that its helpers (ssh, git-remote-https, index-pack) end with it.
       detached: true,
@@ -115,6 +126,7 @@ export function createGitProgram(deps: {
     child.on('close', (code) => {
       signal.removeEventListener('abort', kill);
       if (signal.aborted) reject(signal.reason);
+      else if (code === notFoundCode) reject(noGit(program));
       else resolve({ code: code ?? -1, stderr });
     });
     // It may end before anybody waits.
@@ -150,11 +162,10 @@ function configEnv(pairs: readonly (readonly [string, string])[]): Record<string
   return env;
 }
 
-function noGit(program: string, error: NodeJS.ErrnoException): AppError {
-  return error.code === 'ENOENT'
+function noGit(program: string, error?: NodeJS.ErrnoException): AppError {
+  return error === undefined
     ? new AppError('source_unsupported', `git sources need the program ${program}, which this agent does not have`, {
         phase: 'source',
-        cause: error,
       })
     : new AppError('source_unavailable', `git could not be started (${error.code})`, { phase: 'source', cause: error });
 }

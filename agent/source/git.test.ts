@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { once } from 'node:events';
 import { access, chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { createHash } from 'node:crypto';
 import { createServer } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo, Server } from 'node:net';
@@ -10,6 +11,7 @@ import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { promisify } from 'node:util';
+import { deflateSync } from 'node:zlib';
 import { systemClock } from '../../shared/clock.ts';
 import { defaultSourceLimits, type SourceLimits } from '../../shared/source/limits.ts';
 import { certificates } from '../../test/support/certificates.ts';
@@ -37,6 +39,7 @@ interface BenchOptions {
   readonly fetchTimeoutMs?: number;
   readonly env?: Record<string, string | undefined>;
   readonly program?: string;
+  readonly memoryBytes?: number;
 }
 
 async function createBench(t: TestContext, options: BenchOptions = {}): Promise<Bench> {
@@ -45,9 +48,9 @@ async function createBench(t: TestContext, options: BenchOptions = {}): Promise<
   const workDir = join(folder, 'work');
   const home = join(folder, 'home');
   for (const path of [workDir, home]) await mkdir(path);
-  const { env = process.env, program = 'git' } = options;
+  const { env = process.env, program = 'git', memoryBytes } = options;
   const git = createGit({
-    program: createGitProgram({ env, home, program }),
+    program: createGitProgram({ env, home, program, ...(memoryBytes === undefined ? {} : { memoryBytes }) }),
     auths: options.auths ?? [],
     allowFiles: true,
     limits: { ...defaultSourceLimits, ...options.limits },
@@ -344,3 +347,69 @@ exec ${stdout.trim()} "$@"
     message: /main is not [0-9a-f]{40} any more/,
   });
 });
+
+void test('a pack of a few bytes that says it makes gigabytes is refused by memory, not by the end of the agent', async (t) => {
+  const bench = await createBench(t, { memoryBytes: 192 * 1024 ** 2 });
+  const { url, git, path } = await createRepository(bench);
+  const pack = deltaBomb(24);
+  assert.ok(pack.bytes.length < 100_000);
+  const file = join(bench.folder, 'bomb.pack');
+  await writeFile(file, pack.bytes);
+  await run('sh', ['-c', 'git -C "$1" index-pack --stdin < "$2"', 'sh', path, file]);
+  await git('update-ref', 'refs/heads/main', pack.commit);
+  const spec = { source: url };
+  assert.equal(await bench.git.resolve(spec, never), pack.commit);
+  await assert.rejects(bench.git.unpack(spec, pack.commit, bench.target, never), {
+    code: 'source_invalid',
+    message: /out of memory|malloc failed/i,
+  });
+  assert.deepEqual(await readdir(bench.workDir), []);
+});
+
+/** A commit with a file of 16 MiB and one that is `times` that file, told as a delta. https://git-scm.com/docs/pack-format */
+function deltaBomb(times: number): { bytes: Buffer; commit: string } {
+  const block = Buffer.alloc(0xffffff, 'x');
+  const id = (type: string, size: number, parts: Iterable<Buffer>): Buffer => {
+    const hash = createHash('sha1').update(`${type} ${size}\0`);
+    for (const part of parts) hash.update(part);
+    return hash.digest();
+  };
+  const blob = id('blob', block.length, [block]);
+  const bomb = id(
+    'blob',
+    block.length * times,
+    Array.from({ length: times }, () => block),
+  );
+  const tree = Buffer.concat([Buffer.from('100644 a\0'), blob, Buffer.from('100644 b\0'), bomb]);
+  const who = 'a <a@git.example> 1 +0000';
+  const commit = Buffer.from(
+    `tree ${id('tree', tree.length, [tree]).toString('hex')}\nauthor ${who}\ncommitter ${who}\n\nx\n`,
+  );
+  const copyBlock = Buffer.from([0xf0, 0xff, 0xff, 0xff]);
+  const sizes = [block.length, block.length * times].map((size) => Buffer.from(sevenBits(size)));
+  const delta = Buffer.concat([...sizes, ...Array.from({ length: times }, () => copyBlock)]);
+  const entry = (type: number, size: number): Buffer => {
+    const first = (type << 4) | (size & 15);
+    const rest = Math.floor(size / 16);
+    return Buffer.from(rest === 0 ? [first] : [first | 0x80, ...sevenBits(rest)]);
+  };
+  const head = Buffer.from('PACK\0\0\0\x02\0\0\0\x04', 'latin1');
+  const objects = [
+    [entry(1, commit.length), deflateSync(commit)],
+    [entry(2, tree.length), deflateSync(tree)],
+    [entry(3, block.length), deflateSync(block)],
+    [entry(7, delta.length), blob, deflateSync(delta)],
+  ];
+  const body = Buffer.concat([head, ...objects.flat()]);
+  const bytes = Buffer.concat([body, createHash('sha1').update(body).digest()]);
+  return { bytes, commit: id('commit', commit.length, [commit]).toString('hex') };
+}
+
+/** The lowest seven bits first, each byte but the last with the highest bit set. */
+function sevenBits(number: number): number[] {
+  const bytes: number[] = [];
+  for (let left = number; ; left = Math.floor(left / 128)) {
+    if (left < 128) return [...bytes, left];
+    bytes.push((left % 128) | 0x80);
+  }
+}
