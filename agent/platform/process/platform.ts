@@ -4,7 +4,7 @@
  * told as HOLDFAST_VOLUME_<NAME>. Needs a POSIX system.
  */
 import { EventEmitter } from 'node:events';
-import { mkdir, readdir, rm } from 'node:fs/promises';
+import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { AppError } from '../../../shared/errors.ts';
 import type { Log } from '../../../shared/log.ts';
@@ -54,9 +54,13 @@ export async function createProcessPlatform(deps: ProcessPlatformDeps): Promise<
   const dataDir = resolve(deps.dataDir);
   const limits = { ...defaultLimits, ...deps.limits };
   const volumesDir = join(dataDir, 'volumes');
-  await mkdir(dataDir, { recursive: true }).catch((error: unknown) => {
-    throw new AppError('config_invalid', `system.data_dir: ${dataDir} cannot be made`, { cause: error });
-  });
+  try {
+    await mkdir(dataDir, { recursive: true });
+    // An app without a package.json is not read by that of a folder above the data (`"type": "module"` in a checkout).
+    await writeFile(join(dataDir, 'package.json'), '{}\n');
+  } catch (error) {
+    throw new AppError('config_invalid', `system.data_dir: ${dataDir} cannot be made or written`, { cause: error });
+  }
   const use = new SourceUse();
   const snapshots = await createSnapshots({
     folder: join(dataDir, 'sources'),
