@@ -249,3 +249,10 @@ void test('a port that something listens on is not given to an app', async (t) =
   await once(server, 'listening');
   assert.notEqual(await createPorts({ random: () => 0.5 }).take(), taken);
 });
+
+test('an app is not read by the package.json of a folder above the data', async (t) => {
+  const { platform, run, dataDir } = await createBench(t);
+  await writeFile(join(dataDir, '..', 'package.json'), '{ "type": "module" }');
+  await platform.start(await run(1), options());
+  assert.equal(await fetchText(platform.targets('shop', 1)[0]), 'one');
+});
