@@ -8,7 +8,8 @@ import type { PresetTree } from './preset.ts';
 export const presetDockerfile = 'Dockerfile.holdfast';
 
 export const generatedBy = (preset: string, what: string): string[] => [
-  `# ${what}`,
+  // A name with a line break would go on as an instruction.
+  `# ${what.replaceAll(/\p{Cc}/gu, '?')}`,
   `# Written by Holdfast's preset "${preset}"; \`holdfast init\` writes it into the folder, to be changed at will.`,
 ];
 

@@ -168,7 +168,11 @@ async function foldersOf(tree: PresetTree, pattern: string): Promise<string[]> {
     return /^[\w@.-]+(\/[\w@.-]+)*$/.test(pattern) && !pattern.includes('..') ? [pattern] : [];
   const folder = star[1];
   const entries = folder.includes('..') ? [] : await tree.list(folder);
-  return entries.filter(({ kind }) => kind === 'folder').map(({ name }) => `${folder}/${name}`);
+  // Their names go into instructions and a PATH.
+  const isPlain = /^[\w@.-]+$/;
+  return entries
+    .filter(({ kind, name }) => kind === 'folder' && isPlain.test(name))
+    .map(({ name }) => `${folder}/${name}`);
 }
 
 /** The list `packages:` of pnpm-workspace.yaml. */

@@ -80,6 +80,10 @@ async function readRequired(tree: PresetTree): Promise<Required> {
   const { project, tool } = parsePyproject(source);
   const poetry = Object.keys(tool?.poetry?.dependencies ?? {}).filter((name) => name !== 'python');
   const listed = project?.dependencies ?? [];
+  // Each is a word of pip's command line (PEP 508 begins with a name): an option, or a line break, is none.
+  const strange = listed.find((one) => !/^[A-Za-z0-9]/.test(one) || /\p{Cc}/u.test(one));
+  if (strange !== undefined)
+    throw misfit(`pyproject.toml requires ${JSON.stringify(strange)}, which is no requirement`);
   const names = new Set([...listed, ...poetry].map(nameOf));
   if (await tree.has('uv.lock')) {
     const requirements = [
