@@ -89,4 +89,5 @@ after(async () => {
 
 suite('sources', () => sources(ground));
 suite('failures of builds', () => buildFailures(ground));
-suite('deploys', () => deploys(ground));
+// Side by side: two builds at a time, the others in the queue.
+suite('deploys', { concurrency: true }, () => deploys(ground));
