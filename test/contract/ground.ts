@@ -10,12 +10,24 @@ import type { Target } from '../../shared/protocol/routes.ts';
 /** test/apps/test-app with this MODE. */
 export type TestAppMode = 'ok' | 'crash' | 'never-ready' | 'slow' | 'unhealthy';
 
+export interface Buildable {
+  readonly spec: Partial<AppSpecInput>;
+  /** How often making it ready has begun; it goes on until `letEnd`, and at once from then on. */
+  begun(): Promise<number>;
+  letEnd(): Promise<void>;
+}
+
+/** What a broken one says while it is built. */
+export const brokenLine = 'this build is broken';
+
 export interface Ground {
   readonly platform: Platform;
   /** Another agent's platform on the same ground, for when the first was closed. */
   another(): Promise<Platform>;
   /** What of `image` or `source` makes the test app run: `content` 2 is other content than 1. */
   readonly content: (content: 1 | 2) => Pick<AppSpecInput, 'image' | 'source'>;
+  /** A source of its own that has to be made ready before it runs: an image built, or a folder installed. `broken`: it cannot be. */
+  buildable(kind: 'good' | 'broken'): Promise<Buildable>;
   /** The same for something that is not there, and the code that `pin` says it with. */
   readonly missing: { readonly spec: Pick<AppSpecInput, 'image' | 'source'>; readonly code: string };
   /** The same for what this kind of platform does not run. */

@@ -11,7 +11,7 @@ import { createKubernetesPlatform } from '../../agent/platform/kubernetes/platfo
 import type { Platform } from '../../agent/platform/platform.ts';
 import { createRegistry } from '../../agent/registry/registry.ts';
 import { silentLog } from '../../shared/log.ts';
-import { noBuilds } from '../support/no-builds.ts';
+import { createBuiltImages } from './built-images.ts';
 import { platformContract } from './platform-contract.ts';
 
 const { env } = process;
@@ -58,6 +58,7 @@ platformContract({
   async create() {
     const api = await createApi();
     const registry = createRegistry({ own: { host: registryHost ?? '', insecure: true } });
+    const built = await createBuiltImages(registryHost ?? '', registry);
     const open: Platform[] = [];
     const another = async (): Promise<Platform> => {
       const platform = createKubernetesPlatform({
@@ -65,7 +66,8 @@ platformContract({
         appsNamespace: namespace,
         imagePullSecrets: [],
         registry,
-        ...noBuilds,
+        sources: built.sources,
+        images: built.images,
         log: silentLog,
       });
       open.push(platform);
@@ -76,6 +78,7 @@ platformContract({
       platform: await another(),
       another,
       content: (content) => image(String(content)),
+      buildable: async (kind) => built.buildable(kind),
       missing: { spec: image('no-such-tag'), code: 'image_not_found' },
       unsupported: { source: '/somewhere' },
       async running(app) {
@@ -88,6 +91,7 @@ platformContract({
       },
       async dispose(apps) {
         await Promise.all(open.map((platform) => platform.close()));
+        await built.close();
         // Not by the platform's `remove`, which waits until the pods are gone: the next test need not.
         for (const app of apps) {
           for (const path of collections) {

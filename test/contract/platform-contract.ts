@@ -7,6 +7,7 @@ import { after, before, describe } from 'node:test';
 import { failurePromises } from './contract-failures.ts';
 import { logPromises } from './contract-logs.ts';
 import { ownershipPromises } from './contract-ownership.ts';
+import { preparePromises } from './contract-prepare.ts';
 import { startPromises } from './contract-start.ts';
 import { stopPromises } from './contract-stop.ts';
 import { until, type ContractOptions } from './ground.ts';
@@ -23,6 +24,7 @@ export function platformContract(options: ContractOptions): void {
       );
     });
     startPromises(options);
+    preparePromises(options);
     failurePromises(options);
     stopPromises(options);
     ownershipPromises(options);

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { createProcessPlatform } from '../../agent/platform/process/platform.ts';
 import type { Platform } from '../../agent/platform/platform.ts';
 import { silentLog } from '../../shared/log.ts';
+import { brokenLine, type Buildable } from './ground.ts';
 import { platformContract } from './platform-contract.ts';
 
 const testApp = join(import.meta.dirname, '..', 'apps', 'test-app');
@@ -32,6 +33,7 @@ platformContract({
       platform: await another(),
       another,
       content: (content) => ({ source: sources[content] }),
+      buildable: (kind) => makeBuildable(folder, kind),
       missing: { spec: { source: join(folder, 'not-there') }, code: 'source_invalid' },
       unsupported: { image: 'registry.example/app:1' },
       running: countProcesses,
@@ -42,6 +44,27 @@ platformContract({
     };
   },
 });
+
+/** A folder with a build script that says when it begins, and waits for a file. */
+async function makeBuildable(place: string, kind: 'good' | 'broken'): Promise<Buildable> {
+  const control = await mkdtemp(join(place, 'build-'));
+  const source = join(control, 'source');
+  await cp(testApp, source, { recursive: true });
+  const scripts = { build: 'node build.mjs', start: 'node server.js' };
+  await writeFile(join(source, 'package.json'), JSON.stringify({ type: 'module', scripts }));
+  const [begun, gate] = ['begun', 'gate'].map((name) => join(control, name)) as [string, string];
+  const script = `
+    import { appendFileSync, existsSync } from 'node:fs';
+    appendFileSync(${JSON.stringify(begun)}, 'x');
+    while (!existsSync(${JSON.stringify(gate)})) await new Promise((resolve) => setTimeout(resolve, 20));
+    ${kind === 'good' ? '' : `console.error(${JSON.stringify(brokenLine)}); process.exitCode = 3;`}`;
+  await writeFile(join(source, 'build.mjs'), script);
+  return {
+    spec: { source },
+    begun: async () => (await readFile(begun, 'utf8').catch(() => '')).length,
+    letEnd: () => writeFile(gate, ''),
+  };
+}
 
 /** Processes whose environment names the app: what the platform believes does not count. */
 async function countProcesses(app: string): Promise<number> {
