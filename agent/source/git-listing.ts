@@ -1,7 +1,10 @@
 /** Looks through the listing of a tree before anything of it is written, so that what is too large is known at once. */
-import { overMaxBytes, overMaxFiles, type SourceLimits } from '../../shared/source/limits.ts';
+import { overMaxBytes, overMaxFiles, sourceInvalid, type SourceLimits } from '../../shared/source/limits.ts';
 import { gitError } from './git-errors.ts';
 import type { GitProgram } from './git-program.ts';
+
+/** Far more than any path may have; no chunk of git's is larger. */
+const maxEntryBytes = 128 * 1024;
 
 /** @throws AppError source_invalid over a bound; the signal's reason. */
 export async function checkListing(
@@ -22,6 +25,8 @@ export async function checkListing(
     for await (const chunk of stdout.setEncoding('latin1') as AsyncIterable<string>) {
       const lines = (rest + chunk).split('\0');
       rest = lines.pop() ?? '';
+      // Put together again and again while its end does not come.
+      if (rest.length > maxEntryBytes) throw sourceInvalid('', `has a path of more than ${maxEntryBytes} bytes`);
       for (const line of lines) {
         // <mode> <type> <object> <size>\t<path>; folders have no size.
         const size = Number(/^\d+ \w+ \w+ +(\d+)\t/.exec(line)?.[1] ?? 0);

@@ -25,6 +25,11 @@ void test('what is not taken is refused, saying what to write instead', () => {
     ['git@-oProxyCommand:a', /must not begin with -/],
     ['git://git.example/a', /are not taken/],
     ['ext::sh -c x', /are not taken|not a valid/],
+    // Read by us as localhost, and by curl as a user of another host.
+    ['http://localhost\\@git.example/a', /not a valid git URL/],
+    ['https://git.exa\tmple/a', /not a valid git URL/],
+    ['https://git.example#@other.example/a', /not a valid git URL/],
+    ['ssh://git@git.example/a b', /not a valid git URL/],
   ] as const)
     assert.throws(() => parseGitUrl(source, { allowFiles: false }), { code: 'source_invalid', message }, source);
   assert.throws(() => parseGitUrl('file://host/a', { allowFiles: true }), { code: 'source_invalid' });

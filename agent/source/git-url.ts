@@ -10,6 +10,8 @@ export interface GitUrl {
   readonly user: string | undefined;
 }
 
+/** Read in one way by URL, in another by git and curl: the host that was checked would not be the one that is asked. */
+const ambiguous = /[\\#\s\p{Cc}]/u;
 const loopbackHosts = new Set(['localhost', '127.0.0.1', '[::1]']);
 
 /** @throws AppError source_invalid, saying what to write instead. */
@@ -19,7 +21,7 @@ export function parseGitUrl(source: string, { allowFiles }: { readonly allowFile
     refuseOptions(scp.host);
     return { protocol: 'ssh', url: source, host: scp.host, user: scp.user };
   }
-  const url = URL.canParse(source) ? new URL(source) : undefined;
+  const url = URL.canParse(source) && (/^file:/i.test(source) || !ambiguous.test(source)) ? new URL(source) : undefined;
   if (url === undefined) throw invalid('the source is not a valid git URL');
   if (url.password !== '' || (url.username !== '' && url.protocol !== 'ssh:'))
     throw invalid(

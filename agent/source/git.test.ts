@@ -169,6 +169,7 @@ void test('a repository that is hostile or over a bound is refused, and nothing 
     [`120000 blob ${await blobOf('/etc/passwd')}\tpasswd\n`, /passwd is a link that leads out/],
     [`120000 blob ${await blobOf('../../x')}\tup\n`, /up is a link that leads out/],
     [`100644 blob ${zeros}\tzeros\n`, /larger than 20 MiB/],
+    [`100644 blob ${x}\t${'n'.repeat(1_000_000)}\n`, /path of more than/],
     [Array.from({ length: 200 }, (_, index) => `100644 blob ${x}\tf${index}\n`).join(''), /more than 100 files/],
   ];
   for (const [lines, message] of trees) {
