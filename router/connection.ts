@@ -52,11 +52,6 @@ export class Connection implements Timed, SocketOwner {
     deps.deadlines.add(this);
   }
 
-  /** Nothing is under way. */
-  get idle(): boolean {
-    return this.#phase === 'idle' && this.#unread.empty;
-  }
-
   /** Bytes that wait for the client. */
   get buffered(): number {
     return this.socket.writableLength;
@@ -67,10 +62,10 @@ export class Connection implements Timed, SocketOwner {
   data(chunk: Buffer): void {
     switch (this.#phase) {
       case 'idle':
-        this.#parse(chunk);
-        return;
       case 'head':
-        this.#parseMore(chunk);
+        // Behind what was read before and is looked at in a moment: bytes out of order are another request.
+        if (this.#unread.empty) this.#read(chunk);
+        else this.#unread.push(chunk);
         return;
       case 'call':
         if (!this.#body.take(chunk)) this.#keep(chunk);
@@ -84,6 +79,11 @@ export class Connection implements Timed, SocketOwner {
       case 'closing':
       case 'closed':
     }
+  }
+
+  #read(chunk: Buffer): void {
+    if (this.#phase === 'idle') this.#parse(chunk);
+    else this.#parseMore(chunk);
   }
 
   #parse(chunk: Buffer): void {
@@ -240,24 +240,36 @@ export class Connection implements Timed, SocketOwner {
   #next(): void {
     this.#phase = 'idle';
     this.#deadlineMs = this.deps.routing.clock.nowMs() + this.deps.limits.keepAliveMs;
-    if (!this.#unread.empty) process.nextTick(takeUnread, this);
+    if (!this.#unread.empty || this.#isBehind) process.nextTick(takeUnread, this);
     else this.#unread.resume();
   }
 
-  /** The next request has come already. */
+  /** Whether the client has so much to take that its next request has to wait: its answer would come on top of that. */
+  get #isBehind(): boolean {
+    return this.socket.writableLength > this.deps.limits.streamBytes;
+  }
+
+  /** The next request has come already, or may come now. */
   takeUnread(): void {
-    while (!this.#unread.empty && (this.#phase === 'idle' || this.#phase === 'head')) {
+    while ((this.#phase === 'idle' && !this.#isBehind) || this.#phase === 'head') {
       const chunk = this.#unread.shift();
-      if (chunk !== undefined) this.data(chunk);
+      if (chunk === undefined) {
+        this.#unread.resume();
+        return;
+      }
+      this.#read(chunk);
     }
-    if (this.#phase === 'idle' || this.#phase === 'head') this.#unread.resume();
+    if (this.#phase !== 'idle') return;
+    // Goes on when the client has taken it, or ends when it takes nothing for too long.
+    this.#unread.pause();
+    this.#deadlineMs = Infinity;
   }
 
   /** @returns whether the body is over. */
   #discard(chunk: Buffer): boolean {
     if (!this.#body.discard(chunk)) return false;
     // An answer here would be a second one to the request.
-    if (this.#body.faulty) this.socket.destroy();
+    if (this.#body.faulty) this.#close();
     else this.#next();
     return true;
   }
@@ -290,9 +302,15 @@ export class Connection implements Timed, SocketOwner {
     this.#unread.resume();
   }
 
-  /** No further request: an idle one is closed now, another one after its answer. */
+  /** No further request: an idle one is closed now, another one after its answer, of a request that is half here too. */
   finish(): void {
-    if (this.idle || this.#phase === 'head') this.socket.destroy();
+    if (this.#phase === 'idle' && this.#unread.empty) this.#end();
+  }
+
+  /** What the client has still to take of its answers may arrive. */
+  #end(): void {
+    if (this.socket.writableLength > 0) this.#close();
+    else this.socket.destroy();
   }
 
   // ---- Upgrade
@@ -326,9 +344,7 @@ export class Connection implements Timed, SocketOwner {
         return;
       case 'idle':
       case 'closing':
-        // Answers on the way may still arrive.
-        if (this.socket.writableLength > 0) this.socket.end();
-        else this.socket.destroy();
+        this.#end();
         return;
       case 'head':
       case 'call':
@@ -341,6 +357,7 @@ export class Connection implements Timed, SocketOwner {
 
   drained(): void {
     if (this.#tunnel !== undefined) this.#tunnel.clientDrained();
+    else if (this.#phase === 'idle') this.#next();
     else this.#body.exchange?.clientDrained();
   }
 
@@ -377,8 +394,7 @@ export class Connection implements Timed, SocketOwner {
         this.#refuse(new AppError('request_timeout', 'The request head did not arrive in time.'));
         return;
       case 'idle':
-        if (this.socket.writableLength > 0) this.socket.end();
-        else this.socket.destroy();
+        this.#end();
         return;
       case 'discard':
       case 'closing':

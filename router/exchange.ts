@@ -250,6 +250,7 @@ export class Exchange implements Attempt, Exchanging, UpstreamUser {
       end = block.length;
     }
     let pos = 0;
+    let more = true;
     for (;;) {
       parser.begin(pos);
       switch (parser.parse(block, end)) {
@@ -257,7 +258,8 @@ export class Exchange implements Attempt, Exchanging, UpstreamUser {
           if (end - pos >= limits.maxHeaderBytes) return this.#broken('a head over the limit');
           // In bytes of its own: those are read over.
           this.#partial = Buffer.from(block.subarray(pos, end));
-          return true;
+          this.#clientSlow = !more;
+          return more;
         case 'bad':
           return this.#broken(parser.fault ?? '');
         case 'done':
@@ -266,11 +268,12 @@ export class Exchange implements Attempt, Exchanging, UpstreamUser {
       if (parser.end - pos > limits.maxHeaderBytes) return this.#broken('a head over the limit');
       if (parser.status === 101) return this.#switch(block, end);
       if (parser.status >= 200) break;
-      this.#interim(block);
+      more = this.#interim(block);
       pos = parser.end;
       if (pos === end) {
         this.#partial = undefined;
-        return true;
+        this.#clientSlow = !more;
+        return more;
       }
     }
     this.#partial = undefined;
@@ -278,11 +281,11 @@ export class Exchange implements Attempt, Exchanging, UpstreamUser {
   }
 
   /** RFC 9110 §15.2: passed on, but never to HTTP/1.0; and not 100, which the router has answered itself. */
-  #interim(block: Buffer): void {
+  #interim(block: Buffer): boolean {
     const { parser, writer } = this.#deps;
-    if (parser.status === 100 || this.#call.head.minor === 0) return;
+    if (parser.status === 100 || this.#call.head.minor === 0) return true;
     writeResponseHead(writer, block, parser, interimFraming);
-    this.#call.connection.flush();
+    return this.#call.connection.flush();
   }
 
   #finalHead(block: Buffer, end: number): boolean {

@@ -63,6 +63,7 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
     deadlines,
     connectTimeoutMs: config.upstream_connect_timeout_ms,
     maxIdle: config.max_idle_upstream_sockets,
+    streamBytes: config.stream_buffer_bytes,
     buffers: new ReadBuffers(),
   });
   const apps = new Apps(targets, config.max_upstream_sockets);

@@ -50,6 +50,12 @@ export interface CallServer {
   close(): Promise<void>;
 }
 
+/**
+ * What a paused socket still reads, perhaps byte by byte, before the kernel holds its client up; and from what on it tells
+ * that all is taken, which must be no more than the least `stream_buffer_bytes`.
+ */
+const socketBytes = 1_024;
+
 export async function startServer(deps: ServerDeps): Promise<CallServer> {
   const { config, routing } = deps;
   const connections = new Set<Connection>();
@@ -83,9 +89,12 @@ export async function startServer(deps: ServerDeps): Promise<CallServer> {
       if (connections.size === 0) onEmpty?.();
     },
   };
-  const server = createServer({ allowHalfOpen: true, noDelay: true, keepAlive: true }, (socket: Socket) => {
-    connections.add(new Connection(socket, shared));
-  });
+  const server = createServer(
+    { allowHalfOpen: true, noDelay: true, keepAlive: true, highWaterMark: socketBytes },
+    (socket: Socket) => {
+      connections.add(new Connection(socket, shared));
+    },
+  );
   server.maxConnections = config.max_connections;
   // Further connections are closed by node as they come.
   server.on('error', () => undefined);

@@ -4,6 +4,8 @@ import type { ReadAhead } from './read-ahead.ts';
 
 /** While a call waits, its connection is read up to here. */
 const maxBytes = 16_384;
+/** What a chunk costs besides its bytes: a client can have each byte come by itself. */
+const chunkBytes = 256;
 
 export class Unread {
   readonly #socket: Socket;
@@ -23,20 +25,20 @@ export class Unread {
 
   push(chunk: Buffer): void {
     (this.#chunks ??= []).push(chunk);
-    this.#count(chunk.length);
+    this.#count(chunk.length + chunkBytes);
     this.pauseIfMany();
   }
 
   /** Before all others: what is left of one that was taken. */
   unshift(chunk: Buffer): void {
     (this.#chunks ??= []).unshift(chunk);
-    this.#count(chunk.length);
+    this.#count(chunk.length + chunkBytes);
   }
 
   shift(): Buffer | undefined {
     const chunk = this.#chunks?.shift();
     if (this.#chunks?.length === 0) this.#chunks = undefined;
-    if (chunk !== undefined) this.#count(-chunk.length);
+    if (chunk !== undefined) this.#count(-chunk.length - chunkBytes);
     return chunk;
   }
 

@@ -19,6 +19,8 @@ export interface UpstreamOptions {
   readonly connectTimeoutMs: number;
   /** Idle ones to one target. */
   readonly maxIdle: number;
+  /** That wait for an app at most before the client is held up. */
+  readonly streamBytes: number;
   readonly buffers: ReadBuffers;
 }
 
@@ -65,15 +67,18 @@ export class UpstreamConnection implements Timed {
     this.deadlineMs = options.clock.nowMs() + options.connectTimeoutMs;
     this.#buffers = options.buffers;
     this.#buffer = this.#buffers.shared;
-    this.socket = connect({
+    const connecting = {
       host: address.host,
       port: address.port,
       allowHalfOpen: true,
       noDelay: true,
       keepAlive: true,
       autoSelectFamily: false,
-      onread: { buffer: () => this.#buffer, callback: (count) => this.#bytes(count) },
-    });
+      // No more: else nobody would be told that what waits has been taken.
+      highWaterMark: options.streamBytes,
+      onread: { buffer: () => this.#buffer, callback: (count: number) => this.#bytes(count) },
+    };
+    this.socket = connect(connecting);
     (this.socket as UpstreamSocket).upstream = this;
     this.socket.on('connect', onConnect);
     this.socket.on('drain', onDrain);
