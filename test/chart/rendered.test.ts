@@ -189,7 +189,7 @@ describe('what builds need', async () => {
       find(await render(...values), 'Deployment', 'holdfast-agent')['spec'].template.spec.volumes.find(
         (volume: Rendered) => volume['name'] === 'tmp',
       ).emptyDir.sizeLimit;
-    assert.equal(await sizeOf(), '5Gi');
+    assert.equal(await sizeOf(), '8Gi');
     assert.equal(await sizeOf('agent.sourceCacheSize="9Gi"'), '9Gi');
   });
 });
