@@ -104,7 +104,10 @@ test('the digest of a tag is kept only once the app has answered', async () => {
   assert.deepEqual(pins, []);
 });
 
-test('an image that the registry has lost is built anew, once', async () => {
+for (const code of ['image_not_found', 'image_pull_failed'] as const)
+  test(`an image that the registry has lost is built anew, once (the node says ${code})`, () => losesImage(code));
+
+async function losesImage(code: 'image_not_found' | 'image_pull_failed'): Promise<void> {
   let lost = true;
   const { steps, start } = scene(
     source,
@@ -114,7 +117,7 @@ test('an image that the registry has lost is built anew, once', async () => {
       start: (run) => {
         if (lost) {
           lost = run.pin.imageDigest === 'sha256:2';
-          throw new AppError('image_not_found', 'gone', { phase: 'pull' });
+          throw new AppError(code, 'gone', { phase: 'pull' });
         }
       },
     },
@@ -127,10 +130,10 @@ test('an image that the registry has lost is built anew, once', async () => {
     {
       build: () => 'sha256:2',
       start: () => {
-        throw new AppError('image_not_found', 'gone', { phase: 'pull' });
+        throw new AppError(code, 'gone', { phase: 'pull' });
       },
     },
   );
-  await assert.rejects(gone.start(), { code: 'image_not_found' });
+  await assert.rejects(gone.start(), { code });
   assert.deepEqual(gone.steps, ['start sha256:1', 'prepare', 'start sha256:2']);
-});
+}

@@ -55,14 +55,12 @@ export async function attempts(
     } catch (error) {
       job.signal.throwIfAborted();
       const failed = toAppError(error);
-      if (isLost(failed, run) && rebuilds === 0) {
+      if (mayBeLost(failed, run) && rebuilds === 0) {
         rebuilds = 1;
         startedMs = undefined;
-        log.warn(
-          { err: failed, app: run.app, version: run.version },
-          'the registry has lost the image; it is built anew',
-        );
-        job.progress('queued', 'the registry has lost the image; it is built anew');
+        const message = 'the image could not be pulled; the registry is asked, and it is built anew if it is lost';
+        log.warn({ err: failed, app: run.app, version: run.version }, message);
+        job.progress('queued', message);
         continue;
       }
       const inTime = clock.nowMs() - (startedMs ?? askedMs) < run.config.container.start_deadline_secs * 1_000;
@@ -76,7 +74,14 @@ export async function attempts(
   }
 }
 
-/** Images of sources can be made again. */
-function isLost(error: AppError, { spec, pin }: VersionRun): boolean {
-  return error.code === 'image_not_found' && spec.source !== undefined && pin.imageDigest !== null;
+/**
+ * Images of sources can be made again. A node that was sent to a mirror tells of the last place it asked, which may be one that it
+ * cannot reach at all: what the registry says itself counts, and `prepare` asks it.
+ */
+function mayBeLost({ code }: AppError, { spec, pin }: VersionRun): boolean {
+  return (
+    (code === 'image_not_found' || code === 'image_pull_failed') &&
+    spec.source !== undefined &&
+    pin.imageDigest !== null
+  );
 }

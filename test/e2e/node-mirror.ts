@@ -14,9 +14,10 @@ export async function mirrorOnNode(host: string, nodePort: number, ca?: string):
   const folder = join(folders, host);
   await mkdir(folder, { recursive: true });
   if (ca !== undefined) await writeFile(join(folder, 'ca.crt'), ca);
-  const hosts = `[host."${ca === undefined ? 'http' : 'https'}://localhost:${nodePort}"]\n  capabilities = ["pull", "resolve"]\n${
-    ca === undefined ? '' : `  ca = "${join(folder, 'ca.crt')}"\n`
-  }`;
+  const mirror = `${ca === undefined ? 'http' : 'https'}://localhost:${nodePort}`;
+  const trust = ca === undefined ? '' : `ca = "${join(folder, 'ca.crt')}"\n`;
+  // As `server` too: else containerd asks the name of the Service for what the mirror does not have.
+  const hosts = `server = "${mirror}"\n${trust}\n[host."${mirror}"]\n  capabilities = ["pull", "resolve"]\n  ${trust}`;
   await writeFile(join(folder, 'hosts.toml'), hosts);
   return () => rm(folder, { recursive: true });
 }
