@@ -73,3 +73,18 @@ test('a file that is missing is named', () => {
     message: /^\/nowhere\/apps\.toml: cannot be read: ENOENT/,
   });
 });
+
+test('secret build arguments come from the environment and from files too', () => {
+  const text = `[[app]]
+name = "shop"
+path = "/shop"
+source = "https://git.example/shop.git"
+build_secrets = { TOKEN = { env = "SHOP_TOKEN" } }
+`;
+  const source = { file: 'app.toml', readFile: () => text };
+  assert.deepEqual(readAppFile({ ...source, env: { SHOP_TOKEN: 'x' } })[0]?.build_secrets, { TOKEN: 'x' });
+  assert.throws(
+    () => readAppFile({ ...source, env: {} }),
+    /build_secrets\.TOKEN: the environment variable SHOP_TOKEN is not set/,
+  );
+});

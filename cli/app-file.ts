@@ -24,6 +24,10 @@ const writtenApp = z.strictObject({
     .record(appSpec.shape.secrets.unwrap().keyType, secret)
     .default({})
     .describe('Environment that is kept secret: `"value"`, `{ env = "NAME" }` or `{ file = "path" }`.'),
+  build_secrets: z
+    .record(appSpec.shape.build_secrets.unwrap().keyType, secret)
+    .default({})
+    .describe('Build arguments that are kept secret: `"value"`, `{ env = "NAME" }` or `{ file = "path" }`.'),
 });
 type WrittenApp = z.output<typeof writtenApp>;
 
@@ -44,8 +48,9 @@ export function readAppFile(source: ConfigSource & { readonly file: string }): A
   // No environment here: HOLDFAST_… variables set keys of programs, not of apps.
   return loadConfig({ ...open, env: {}, schema: appFile, code: 'app_invalid' }, (file, report) =>
     file.app.map((written, index) => {
-      const secrets = readSecrets(written, index, open, report);
-      const app = { ...withAbsoluteSource(written, open.resolvePath), secrets };
+      const read = (key: SecretKey) => readSecrets(written, key, index, open, report);
+      const secrets = { secrets: read('secrets'), build_secrets: read('build_secrets') };
+      const app = { ...withAbsoluteSource(written, open.resolvePath), ...secrets };
       for (const issue of appSpec.safeParse(app).error?.issues ?? [])
         report(['app', index, ...issue.path], issue.message);
       return app;
@@ -74,10 +79,18 @@ function openAppFile(source: ConfigSource): OpenSource {
   }
 }
 
-function readSecrets(app: WrittenApp, index: number, source: OpenSource, report: Report): Record<string, string> {
-  const values = Object.entries(app.secrets).map(([name, value]): [string, string] => {
+type SecretKey = 'secrets' | 'build_secrets';
+
+function readSecrets(
+  app: WrittenApp,
+  key: SecretKey,
+  index: number,
+  source: OpenSource,
+  report: Report,
+): Record<string, string> {
+  const values = Object.entries(app[key]).map(([name, value]): [string, string] => {
     const fail = (message: string): void => {
-      report(['app', index, 'secrets', name], message);
+      report(['app', index, key, name], message);
     };
     if (typeof value === 'string') return [name, value];
     if ('file' in value) return [name, readSecret(source, value.file, fail) ?? ''];

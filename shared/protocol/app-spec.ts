@@ -155,6 +155,14 @@ const volume = z.strictObject({
   size: quantity.optional().describe('Its size, by default `kubernetes.default_volume_size`.'),
 });
 
+/** What `ARG` of a Dockerfile takes, and what command lines and Secrets have room for. */
+const buildArgs = z
+  .record(
+    z.string().regex(/^[A-Za-z_][A-Za-z0-9_]{0,127}$/, 'must be an argument name: letters, digits and _'),
+    z.string().max(8_192),
+  )
+  .refine((table) => Object.keys(table).length <= 64, 'at most 64 entries');
+
 /** Path inside a source: no `..`, not absolute. */
 const innerPath = z
   .string()
@@ -172,7 +180,7 @@ const build = z.strictObject({
   preset: presetName
     .optional()
     .describe('Preset to use instead of a Dockerfile; without it one is chosen where there is no Dockerfile.'),
-  args: envTable.default({}).describe('Build arguments.'),
+  args: buildArgs.default({}).describe('Build arguments.'),
   target: z
     .string()
     .regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/, 'must be the name of a build stage')
@@ -233,7 +241,7 @@ export const appSpec = z
       .default(false)
       .describe('Look for new commits of a git source by itself, and make a new version when its ref has moved.'),
     build: build.prefault({}).describe('How the image of a source is made.'),
-    build_secrets: envTable
+    build_secrets: buildArgs
       .default({})
       .describe('Build arguments that are kept secret: in no log, command line or API object that others read.'),
     port: z.int().min(1).max(65_535).default(8080).describe('Port the app listens on; told to it as PORT.'),
