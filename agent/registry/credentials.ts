@@ -20,6 +20,14 @@ export interface DockerConfig {
   readonly auths: Readonly<Record<string, DockerAuth>>;
 }
 
+/** What of it must not be shown: passwords, and the form in which the file has them. */
+export function secretsOf({ auths }: DockerConfig): string[] {
+  return Object.values(auths).flatMap(({ auth, identitytoken }) => {
+    const password = Buffer.from(auth, 'base64').toString().replace(/^[^:]*:/, '');
+    return identitytoken === undefined ? [auth, password] : [auth, password, identitytoken];
+  });
+}
+
 export interface RegistryCredentials {
   /**
    * @param place `host[:port]`, or with a repository: `host[:port]/path`.

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { silentLog } from '../../shared/log.ts';
-import { createCredentials } from './credentials.ts';
+import { createCredentials, secretsOf } from './credentials.ts';
 import { openDockerConfig, parseDockerConfig } from './docker-config.ts';
 
 const { signal } = new AbortController();
@@ -85,4 +85,10 @@ test('a file that is no docker config is an error that does not quote it', async
     code: 'config_invalid',
     message: /ENOENT/,
   });
+});
+
+test('the secrets of a config.json are its passwords, tokens and what it encodes them as', () => {
+  const auth = Buffer.from('me:pass:word').toString('base64');
+  const auths = { 'a.example': { auth }, 'b.example': { auth: 'eDo=', identitytoken: 'refresh' } };
+  assert.deepEqual(secretsOf({ auths }), [auth, 'pass:word', 'eDo=', '', 'refresh']);
 });

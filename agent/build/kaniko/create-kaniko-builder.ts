@@ -3,11 +3,11 @@
  * that takes the lead, finds a build again by the name of its Job.
  */
 import type { Clock } from '../../../shared/clock.ts';
-import { AppError } from '../../../shared/errors.ts';
+import { AppError, toAppError } from '../../../shared/errors.ts';
 import type { Log } from '../../../shared/log.ts';
 import type { KubeApi } from '../../platform/kubernetes/api.ts';
 import { cancelled, until } from '../../platform/kubernetes/wait.ts';
-import type { RegistryCredentials } from '../../registry/credentials.ts';
+import { secretsOf, type RegistryCredentials } from '../../registry/credentials.ts';
 import type { Registry } from '../../registry/registry.ts';
 import type { HttpEndpoint } from '../../rpc/endpoint.ts';
 import type { Builder, BuildOptions, BuildRequest } from '../builder.ts';
@@ -73,7 +73,7 @@ export function createKanikoBuilder(deps: KanikoBuilderDeps): KanikoBuilder {
       log,
       clock,
     });
-    const mask = createMask(Object.values(request.secretArgs));
+    const mask = createMask([...Object.values(request.secretArgs), ...(await logins(signal))]);
     const buildLog = createBuildLog({ api, namespace, mask, onLine: (line) => onLine(line, options), log, clock });
     let close = (): Promise<void> => Promise.resolve();
     try {
@@ -94,6 +94,17 @@ export function createKanikoBuilder(deps: KanikoBuilderDeps): KanikoBuilder {
       await close();
       await buildLog.close();
       await picture.close();
+    }
+  }
+
+  /** Steps can read the credentials that the executor pushes with. A Job that is there already needs none of ours. */
+  async function logins(signal: AbortSignal): Promise<string[]> {
+    try {
+      return secretsOf(await credentials.dockerConfig(undefined, signal));
+    } catch (error) {
+      signal.throwIfAborted();
+      log.debug({ err: toAppError(error) }, 'no credentials to mask');
+      return [];
     }
   }
 
