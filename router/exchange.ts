@@ -137,7 +137,7 @@ export class Exchange implements Attempt, Exchanging, UpstreamUser {
         return this.#answerBody(bytes, 0, count);
       case 'waiting':
         // Before it was asked.
-        this.#upstream?.socket.destroy();
+        this.#upstream?.spokeOutOfTurn();
         return true;
       case 'done':
         return true;
@@ -344,6 +344,7 @@ export class Exchange implements Attempt, Exchanging, UpstreamUser {
     if (lent && socket.writableLength > 0) this.#upstream?.giveBufferAway();
     if (body.done) {
       // More than its answer: nobody knows what the next one would be.
+      if (body.next !== end) this.#upstream?.spokeOutOfTurn();
       this.#finish(body.next === end);
       return true;
     }

@@ -6,11 +6,13 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { startRawApp } from './raw-kit.ts';
 import {
   asleep,
+  call,
   ready,
   routeOf,
   startTestRouter,
   startUpstream,
   targetOf,
+  TestClock,
   until,
   type RouterUnderTest,
 } from './test-kit.ts';
@@ -196,4 +198,25 @@ test('a drain lets the request come that is half here', async (t) => {
   await until(() => socket.closed, 'the end');
   assert.match(text, /^HTTP\/1\.1 200 [^]*Connection: close\r\n\r\nok$/);
   await drain;
+});
+
+test('an app that says more than its answer, however late, gets no second call by any of its connections', async (t) => {
+  // Broke: said a moment later, it was taken for the answer to the next call, and that one's for the one after it.
+  const clock = new TestClock();
+  let behind = 'HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil';
+  const app = await startRawApp(t, {
+    onData: (socket) => {
+      socket.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok');
+      setTimeout(() => socket.write(behind), 5);
+    },
+  });
+  const { port } = await startTestRouter(t, { clock, routes: [routeOf('a', ready(app.target))] });
+  assert.equal((await call(port, '/a')).body, 'ok');
+  await pause(30);
+  for (let count = 0; count < 20; count += 1) assert.equal((await call(port, '/a')).body, 'ok');
+  assert.equal(app.connections(), 21);
+  behind = '';
+  clock.advance(61_000);
+  for (let count = 0; count < 3; count += 1) assert.equal((await call(port, '/a')).body, 'ok');
+  assert.equal(app.connections(), 22);
 });

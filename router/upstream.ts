@@ -6,6 +6,9 @@
  * server's idle timeout is that short, and when a pod is killed its FIN has long been read. Requests that may be sent twice
  * take any socket younger than the common five seconds of app servers, and are sent once more on a new connection where that
  * fails. The one used last is taken first, so that those not needed grow old. An idle socket that says anything is destroyed.
+ *
+ * An app that says more than its answer may say it when the next call has the socket already, and nobody could tell it from
+ * that call's answer. So a target that has been heard out of turn gets no second call by any socket for a while.
  */
 import { connect, type Socket } from 'node:net';
 import type { Clock } from '../shared/clock.ts';
@@ -38,6 +41,8 @@ export interface UpstreamUser {
 
 /** A connection that reads so much at once gets a buffer of its own, so that this need not be copied. */
 const largeReadBytes = 32_768;
+/** Sockets are not used again for so long after a target has said more than it was asked. */
+const distrustMs = 60_000;
 /** An idle socket is closed at this age. */
 export const maxIdleMs = 4_000;
 
@@ -136,6 +141,12 @@ export class UpstreamConnection implements Timed {
     this.socket.destroy();
   }
 
+  /** It has said what nobody has asked for. */
+  spokeOutOfTurn(): void {
+    this.socket.destroy();
+    this.#pool.distrust();
+  }
+
   checkDeadlines(nowMs: number): void {
     if (nowMs < this.deadlineMs) return;
     this.deadlineMs = Infinity;
@@ -150,8 +161,8 @@ export class UpstreamConnection implements Timed {
       if (count >= largeReadBytes && !this.ownsBuffer) this.#buffer = this.#buffers.own() ?? this.#buffer;
       return more;
     }
-    // Nobody asked for them: what comes next by this socket would be in doubt.
-    this.socket.destroy();
+    // What comes next by this socket would be in doubt.
+    this.spokeOutOfTurn();
     return true;
   }
 }
@@ -162,6 +173,7 @@ export class UpstreamPool {
   readonly #idle: UpstreamConnection[] = [];
   #open = 0;
   #closed = false;
+  #distrustedUntilMs = 0;
 
   constructor(address: { readonly host: string; readonly port: number }, options: UpstreamOptions) {
     this.#address = address;
@@ -199,11 +211,13 @@ export class UpstreamPool {
   /** @param keepMs how long the app keeps it. */
   release(connection: UpstreamConnection, keepMs: number): void {
     connection.user = undefined;
-    if (this.#closed || keepMs <= 0 || this.#idle.length >= this.#options.maxIdle || connection.socket.destroyed) {
+    const nowMs = this.#options.clock.nowMs();
+    const unwanted = this.#closed || this.#idle.length >= this.#options.maxIdle || nowMs < this.#distrustedUntilMs;
+    if (unwanted || keepMs <= 0 || connection.socket.destroyed) {
       connection.socket.destroy();
       return;
     }
-    connection.idleSinceMs = this.#options.clock.nowMs();
+    connection.idleSinceMs = nowMs;
     connection.deadlineMs = connection.idleSinceMs + Math.min(maxIdleMs, keepMs);
     this.#idle.push(connection);
   }
@@ -215,9 +229,19 @@ export class UpstreamPool {
     if (index >= 0) this.#idle.splice(index, 1);
   }
 
+  /** No socket is used again for a while. */
+  distrust(): void {
+    this.#distrustedUntilMs = this.#options.clock.nowMs() + distrustMs;
+    this.#closeIdle();
+  }
+
   /** Idle sockets are closed now, the others after their call. */
   close(): void {
     this.#closed = true;
+    this.#closeIdle();
+  }
+
+  #closeIdle(): void {
     for (const connection of this.#idle.splice(0)) connection.socket.destroy();
   }
 }
