@@ -8,20 +8,18 @@
  * that a part can never be taken for the whole.
  */
 import { AppError } from '../shared/errors.ts';
+import { beginAnswer, interimFraming, passInterim, type Answer } from './answer.ts';
 import type { App } from './apps.ts';
 import type { Attempt, Call } from './call.ts';
 import type { Exchanging, Trailers } from './connection-deps.ts';
-import { BodyReader } from './http1/body-reader.ts';
 import { writeBodyPart } from './http1/body-writer.ts';
 import type { ExchangeDeps } from './exchange-deps.ts';
 import { stripPrefix } from './path.ts';
 import { parsedAgain, writeRequestHead } from './request-head.ts';
-import { keepAliveSeconds, writeLastChunk, writeResponseHead } from './response-head.ts';
+import { writeLastChunk, writeResponseHead } from './response-head.ts';
 import type { Target } from './targets.ts';
 import { openTunnel } from './tunnel.ts';
 import { maxIdleMs, type UpstreamConnection, type UpstreamUser } from './upstream.ts';
-
-const interimFraming = { chunked: false, connection: '', timing: '', date: '', switching: false };
 
 /** An idle socket that closes under one call after another: treat the target as one that refuses. */
 const maxStaleSockets = 3;
@@ -49,9 +47,7 @@ export class Exchange implements Attempt, Exchanging, UpstreamUser {
   #composing = false;
   /** Of an answer head that is not whole. */
   #partial: Buffer | undefined;
-  #body: BodyReader | undefined;
-  #chunked = false;
-  #keepMs = 0;
+  #answer: Answer | undefined;
   #clientSlow = false;
 
   private constructor(call: Call, app: App, target: Target, deps: ExchangeDeps) {
@@ -149,8 +145,8 @@ export class Exchange implements Attempt, Exchanging, UpstreamUser {
   }
 
   upstreamEnded(): void {
-    if (this.#stage === 'answering' && this.#body?.endsWithConnection === true) {
-      if (this.#chunked) writeLastChunk(this.#deps.writer, undefined);
+    if (this.#stage === 'answering' && this.#answer?.body.endsWithConnection === true) {
+      if (this.#answer.chunked) writeLastChunk(this.#deps.writer, undefined);
       this.#call.connection.flush();
       this.#finish(false);
       return;
@@ -268,7 +264,7 @@ export class Exchange implements Attempt, Exchanging, UpstreamUser {
       if (parser.end - pos > limits.maxHeaderBytes) return this.#broken('a head over the limit');
       if (parser.status === 101) return this.#switch(block, end);
       if (parser.status >= 200) break;
-      more = this.#interim(block);
+      more = passInterim(this.#call, block, this.#deps);
       pos = parser.end;
       if (pos === end) {
         this.#partial = undefined;
@@ -280,38 +276,12 @@ export class Exchange implements Attempt, Exchanging, UpstreamUser {
     return this.#finalHead(block, end);
   }
 
-  /** RFC 9110 §15.2: passed on, but never to HTTP/1.0; and not 100, which the router has answered itself. */
-  #interim(block: Buffer): boolean {
-    const { parser, writer } = this.#deps;
-    if (parser.status === 100 || this.#call.head.minor === 0) return true;
-    writeResponseHead(writer, block, parser, interimFraming);
-    return this.#call.connection.flush();
-  }
-
   #finalHead(block: Buffer, end: number): boolean {
-    const call = this.#call;
-    const { parser, writer, limits, date } = this.#deps;
-    const { framing, status, minor } = parser;
-    const bodiless = call.head.method === 'HEAD' || status === 204 || status === 304;
-    const body = (this.#body = this.#upstream?.body ?? new BodyReader(limits));
-    if (this.#upstream !== undefined) this.#upstream.body = body;
-    if (bodiless) body.beginNone();
-    else if (framing.chunked) body.beginChunked();
-    else if (framing.contentLength >= 0) body.beginLength(framing.contentLength);
-    else body.beginClose();
-    const ofLength = bodiless || framing.contentLength >= 0;
-    this.#chunked = !ofLength && call.head.minor > 0;
-    const reusable = minor > 0 && !framing.close && !body.endsWithConnection;
-    this.#keepMs = reusable ? keepAliveSeconds(block, parser.fields) * 1_000 - 1_000 : 0;
-    if (this.#upstream !== undefined) this.#upstream.deadlineMs = Infinity;
-    writeResponseHead(writer, block, parser, {
-      chunked: this.#chunked,
-      connection: call.connection.connectionFields(call, !ofLength && !this.#chunked),
-      timing: call.serverTiming(),
-      date: date.now(),
-      switching: false,
-    });
-    call.status = status;
+    const { parser } = this.#deps;
+    const upstream = this.#upstream as UpstreamConnection;
+    upstream.deadlineMs = Infinity;
+    this.#answer = beginAnswer(this.#call, block, upstream, this.#deps);
+    this.#call.status = parser.status;
     this.#stage = 'answering';
     return this.#answerBody(block, parser.end, end);
   }
@@ -320,7 +290,7 @@ export class Exchange implements Attempt, Exchanging, UpstreamUser {
   #answerBody(bytes: Buffer, start: number, end: number): boolean {
     const { writer } = this.#deps;
     const { connection } = this.#call;
-    const body = this.#body as BodyReader;
+    const { body, chunked } = this.#answer as Answer;
     body.read(bytes, start, end);
     if (body.fault !== undefined) {
       // What was good of it goes, so that what the client has is what the app sent.
@@ -334,12 +304,12 @@ export class Exchange implements Attempt, Exchanging, UpstreamUser {
     // Copied, unless the bytes stay where they are.
     const owned = this.#upstream?.ownsBuffer === true && bytes === this.#upstream.buffer;
     let lent = false;
-    if (owned) lent = writeBodyPart(writer, socket, bytes, body.dataStart, body.dataEnd, this.#chunked);
+    if (owned) lent = writeBodyPart(writer, socket, bytes, body.dataStart, body.dataEnd, chunked);
     else if (count > 0) {
-      if (this.#chunked) writer.chunk(bytes, body.dataStart, body.dataEnd);
+      if (chunked) writer.chunk(bytes, body.dataStart, body.dataEnd);
       else writer.range(bytes, body.dataStart, body.dataEnd);
     }
-    if (body.done && this.#chunked) writeLastChunk(writer, body.trailers);
+    if (body.done && chunked) writeLastChunk(writer, body.trailers);
     const more = connection.flush();
     if (lent && socket.writableLength > 0) this.#upstream?.giveBufferAway();
     if (body.done) {
@@ -355,7 +325,7 @@ export class Exchange implements Attempt, Exchanging, UpstreamUser {
   #finish(clean: boolean): void {
     const upstream = this.#upstream;
     if (upstream !== undefined) {
-      if (clean && this.#requestDone) this.#target.pool.release(upstream, this.#keepMs);
+      if (clean && this.#requestDone) this.#target.pool.release(upstream, this.#answer?.keepMs ?? 0);
       else upstream.destroy();
     }
     const call = this.#call;
