@@ -19,6 +19,7 @@ import { faultError, refusedMethod, tooBusy, writeProblem, writeRefusal } from '
 import { RequestBody } from './request-body.ts';
 import { readRequestHead } from './request-head.ts';
 import { Unread } from './unread.ts';
+import { WriteStall } from './write-stall.ts';
 
 /** A client that goes on sending after its answer, or does not close, has so long. */
 const lingerMs = 5_000;
@@ -37,9 +38,7 @@ export class Connection implements Timed, SocketOwner {
   readonly #body: RequestBody;
   #deadlineMs: number;
   #closeAfter = false;
-  /** Bytes that wait for the client, when last looked at, and since when there are no fewer. */
-  #waitingBytes = 0;
-  #waitingSinceMs = 0;
+  readonly #stall = new WriteStall();
 
   constructor(socket: Socket, deps: ConnectionDeps) {
     this.socket = socket;
@@ -50,11 +49,6 @@ export class Connection implements Timed, SocketOwner {
     this.#deadlineMs = deps.routing.clock.nowMs() + deps.limits.keepAliveMs;
     listenTo(socket, this);
     deps.deadlines.add(this);
-  }
-
-  /** Bytes that wait for the client. */
-  get buffered(): number {
-    return this.socket.writableLength;
   }
 
   // ---- The request
@@ -253,10 +247,7 @@ export class Connection implements Timed, SocketOwner {
   takeUnread(): void {
     while ((this.#phase === 'idle' && !this.#isBehind) || this.#phase === 'head') {
       const chunk = this.#unread.shift();
-      if (chunk === undefined) {
-        this.#unread.resume();
-        return;
-      }
+      if (chunk === undefined) return this.#unread.resume();
       this.#read(chunk);
     }
     if (this.#phase !== 'idle') return;
@@ -378,13 +369,8 @@ export class Connection implements Timed, SocketOwner {
   checkDeadlines(nowMs: number): void {
     if (nowMs >= this.#deadlineMs) this.#deadlineOver(nowMs);
     if (nowMs >= this.#body.deadlineMs) this.#body.timeOut();
-    const { writableLength } = this.socket;
-    if (writableLength !== this.#waitingBytes) {
-      this.#waitingBytes = writableLength;
-      this.#waitingSinceMs = nowMs;
-    } else if (writableLength > 0 && nowMs - this.#waitingSinceMs >= this.deps.limits.answerStallMs) {
-      if (this.#phase !== 'tunnel') this.socket.resetAndDestroy();
-    }
+    const stalledMs = this.#stall.stalledMs(this.socket, nowMs);
+    if (stalledMs >= this.deps.limits.answerStallMs && this.#phase !== 'tunnel') this.socket.resetAndDestroy();
   }
 
   #deadlineOver(nowMs: number): void {

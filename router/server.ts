@@ -108,9 +108,9 @@ export async function startServer(deps: ServerDeps): Promise<CallServer> {
     buffered() {
       let max = 0;
       let sum = 0;
-      for (const { buffered } of connections) {
-        sum += buffered;
-        if (buffered > max) max = buffered;
+      for (const { socket } of connections) {
+        sum += socket.writableLength;
+        max = Math.max(max, socket.writableLength);
       }
       return { max, sum };
     },
