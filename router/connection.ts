@@ -23,6 +23,8 @@ import { WriteStall } from './write-stall.ts';
 
 /** A client that goes on sending after its answer, or does not close, has so long. */
 const lingerMs = 5_000;
+/** A new connection at the end of the router: its first request is on its way. */
+const newcomerMs = 1_000;
 
 type Phase = 'idle' | 'head' | 'call' | 'discard' | 'closing' | 'tunnel' | 'closed';
 
@@ -166,11 +168,10 @@ export class Connection implements Timed, SocketOwner {
   /** How the connection goes on after this answer, as fields; notes it. */
   connectionFields(call: Call, endsWithConnection: boolean): string {
     const { routing, closing } = this.deps;
-    const { head } = call;
     if (
       endsWithConnection ||
-      !head.keepAlive ||
-      head.upgrade !== undefined ||
+      !call.head.keepAlive ||
+      call.head.upgrade !== undefined ||
       call.expectsContinue ||
       routing.draining() ||
       closing() ||
@@ -185,9 +186,8 @@ export class Connection implements Timed, SocketOwner {
 
   /** Sends what is composed. @returns whether the client takes it as fast as it comes. */
   flush(): boolean {
-    const { socket } = this;
-    this.deps.writer.send(socket);
-    return socket.writableLength <= this.deps.limits.streamBytes;
+    this.deps.writer.send(this.socket);
+    return !this.#isBehind;
   }
 
   writeContinue(): void {
@@ -295,7 +295,9 @@ export class Connection implements Timed, SocketOwner {
 
   /** No further request: an idle one is closed now, another one after its answer, of a request that is half here too. */
   finish(): void {
-    if (this.#phase === 'idle' && this.#unread.empty) this.#end();
+    if (this.#phase !== 'idle' || !this.#unread.empty) return;
+    if (this.socket.bytesRead === 0) this.#deadlineMs = this.deps.routing.clock.nowMs() + newcomerMs;
+    else this.#end();
   }
 
   /** What the client has still to take of its answers may arrive. */
@@ -331,12 +333,10 @@ export class Connection implements Timed, SocketOwner {
   ended(): void {
     switch (this.#phase) {
       case 'tunnel':
-        this.#tunnel?.clientEnded();
-        return;
+        return this.#tunnel?.clientEnded();
       case 'idle':
       case 'closing':
-        this.#end();
-        return;
+        return this.#end();
       case 'head':
       case 'call':
       case 'discard':

@@ -220,3 +220,18 @@ test('an app that says more than its answer, however late, gets no second call b
   for (let count = 0; count < 3; count += 1) assert.equal((await call(port, '/a')).body, 'ok');
   assert.equal(app.connections(), 22);
 });
+
+test('a drain serves the first request of a connection that it has just let in', async (t) => {
+  const app = await startUpstream(t, 'a-1', (_, res) => res.end('ok'));
+  const { router, port, registry } = await startTestRouter(t, { routes: [routeOf('a', ready(targetOf(app)))] });
+  const socket = open(t, port);
+  let text = '';
+  socket.on('data', (chunk: Buffer) => (text += chunk.toString('latin1')));
+  while (!/router_connections 1/.test(await registry.metrics())) await pause(2);
+  const drain = router.drain();
+  await pause(20);
+  socket.write('GET /a HTTP/1.1\r\nHost: h\r\n\r\n');
+  await until(() => socket.closed, 'the end');
+  assert.match(text, /^HTTP\/1\.1 200 /);
+  await drain;
+});
