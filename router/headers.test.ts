@@ -58,6 +58,7 @@ test('an untrusted client cannot say who it is, by no spelling; a trusted proxy 
   const headers = {
     'X-Forwarded-For': '192.0.2.7',
     X_Forwarded_For: '192.0.2.8',
+    Content_Length: '3',
     'X-Forwarded-Proto': 'https',
     'X-Forwarded-Host': 'shop.example',
     'X-Forwarded-Prefix': '/outer',
@@ -68,6 +69,7 @@ test('an untrusted client cannot say who it is, by no spelling; a trusted proxy 
   const untrusted = JSON.parse((await call(plain.port, '/a', { headers })).body);
   assert.equal(untrusted['x-forwarded-for'], '127.0.0.1');
   assert.equal(untrusted['x_forwarded_for'], undefined);
+  assert.equal(untrusted['content_length'], undefined);
   assert.equal(untrusted['x-forwarded-proto'], 'http');
   assert.equal(untrusted['x-forwarded-prefix'], '/a');
   assert.equal(untrusted['x-real-ip'], undefined);

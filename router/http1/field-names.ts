@@ -80,6 +80,8 @@ export function fieldKind(bytes: Uint8Array, start: number, end: number): number
     }
     if (at < name.length) continue;
     if (!underscores) return kind;
+    // `Content_Length` frames nothing here, and may frame the body for such an app: it does not get there.
+    if (kind === Field.contentLength || kind === Field.transferEncoding) return Field.hop;
     return kind === Field.forwarding ? Field.lookalike : Field.other;
   }
   return Field.other;
