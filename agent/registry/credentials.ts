@@ -23,7 +23,9 @@ export interface DockerConfig {
 /** What of it must not be shown: passwords, and the form in which the file has them. */
 export function secretsOf({ auths }: DockerConfig): string[] {
   return Object.values(auths).flatMap(({ auth, identitytoken }) => {
-    const password = Buffer.from(auth, 'base64').toString().replace(/^[^:]*:/, '');
+    const password = Buffer.from(auth, 'base64')
+      .toString()
+      .replace(/^[^:]*:/, '');
     return identitytoken === undefined ? [auth, password] : [auth, password, identitytoken];
   });
 }
