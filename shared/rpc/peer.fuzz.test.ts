@@ -187,7 +187,10 @@ test('what is decoded from any text is a message of a known kind, and a valid on
   fc.assert(
     fc.property(
       id,
-      fc.dictionary(fc.string(), fc.jsonValue()),
+      fc.dictionary(
+        fc.string().filter((key) => key !== '__proto__'),
+        fc.jsonValue(),
+      ),
       fc.option(fc.nat(), { nil: undefined }),
       (i, p, deadlineMs) => {
         const frame = encodeRequest(i, 'echo', p, deadlineMs);
@@ -198,4 +201,11 @@ test('what is decoded from any text is a message of a known kind, and a valid on
       },
     ),
   );
+});
+
+test('a parameter named __proto__ is no parameter, and changes no prototype', () => {
+  const message = decode('{"jsonrpc":"2.0","id":1,"method":"echo","params":{"__proto__":{"polluted":true},"a":1}}');
+  assert.ok(message.kind === 'request');
+  assert.equal(JSON.stringify(message.params), '{"a":1}');
+  assert.equal('polluted' in (message.params as object), false);
 });
