@@ -4,6 +4,7 @@
  */
 import type { ErrorCode, FailurePhase } from '../../../shared/errors.ts';
 import type { AgentConfig } from '../../config/config.ts';
+import { weigh, type SymptomTimes, type TimedSymptom } from '../../platform/kubernetes/symptoms.ts';
 import type { BuildPodFacts, ContainerFacts, JobFacts } from './build-facts.ts';
 
 export interface BuildObservation {
@@ -31,13 +32,7 @@ type Outcome =
 
 export type BuildVerdict = Outcome | { readonly kind: 'waiting'; readonly message: string; readonly againMs: number };
 
-interface Symptom extends Failure {
-  readonly key: string;
-  readonly graceMs: number;
-}
-
-/** When each symptom was first seen, by key. */
-export type SymptomTimes = ReadonlyMap<string, number>;
+type Symptom = Failure & TimedSymptom;
 
 /** Three tries of the kubelet (at 0, 10 and 30 s): a registry that is only away for a moment does no harm. */
 const pullGraceMs = 35_000;
@@ -46,7 +41,6 @@ const passingGraceMs = 10_000;
 const conditionGraceMs = 5_000;
 const noPodGraceMs = 60_000;
 const nothingRunsMs = 10 * 60_000;
-const maxLookAgainMs = 30_000;
 
 export function judgeBuild(
   seen: BuildObservation,
@@ -57,14 +51,11 @@ export function judgeBuild(
   const outcome = outcomeOf(seen, config);
   if (outcome !== undefined) return { verdict: outcome, since };
   const symptoms = symptomsOf(seen, config);
-  const times = new Map(symptoms.map(({ key }) => [key, since.get(key) ?? nowMs]));
-  const leftMs = (symptom: Symptom): number => symptom.graceMs - (nowMs - (times.get(symptom.key) ?? nowMs));
-  const worst = symptoms.find((symptom) => leftMs(symptom) <= 0);
+  const { worst, since: times, againMs } = weigh(symptoms, since, nowMs);
   if (worst !== undefined) {
     const { code, phase, message } = worst;
     return { verdict: { kind: 'failed', code, phase, message }, since: times };
   }
-  const againMs = Math.min(maxLookAgainMs, ...symptoms.map(leftMs));
   return { verdict: { kind: 'waiting', message: progressOf(seen), againMs }, since: times };
 }
 

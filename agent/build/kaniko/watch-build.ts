@@ -5,7 +5,8 @@ import type { JobFacts } from './build-facts.ts';
 import type { BuildJobs } from './build-jobs.ts';
 import type { BuildLog } from './build-log.ts';
 import type { BuildPicture } from './build-picture.ts';
-import { judgeBuild, type BuildVerdict, type SymptomTimes } from './build-verdict.ts';
+import type { SymptomTimes } from '../../platform/kubernetes/symptoms.ts';
+import { judgeBuild, type BuildVerdict } from './build-verdict.ts';
 import type { BuildConfig } from './job.ts';
 import { watchPodRefusal } from './pod-refusal.ts';
 

@@ -9,6 +9,7 @@ import type { AppConfig } from '../../../shared/protocol/app-spec.ts';
 import type { EnsureProgress } from '../../../shared/protocol/methods.ts';
 import type { ErrorCode, FailurePhase } from '../../../shared/errors.ts';
 import type { ExitFacts, PodFacts } from './facts.ts';
+import { weigh, type SymptomTimes, type TimedSymptom } from './symptoms.ts';
 
 export interface Observation {
   /** Pods of the version, without those that leave. */
@@ -19,14 +20,10 @@ export interface Observation {
   readonly priorExits: ReadonlyMap<string, number>;
 }
 
-export interface Symptom {
-  /** One symptom from look to look, though its words may change. */
-  readonly key: string;
+export interface Symptom extends TimedSymptom {
   readonly code: ErrorCode;
   readonly phase: FailurePhase;
   readonly message: string;
-  /** How long it may last before the version has failed. */
-  readonly graceMs: number;
   /** Whose logs tell more. */
   readonly pod?: PodFacts;
 }
@@ -40,9 +37,6 @@ export type Verdict =
       readonly againMs: number;
     };
 
-/** When each symptom was first seen, by key. */
-export type SymptomTimes = ReadonlyMap<string, number>;
-
 /** Ends before the first answer that make a failure: the first may be bad luck (a database not up yet). */
 const maxExits = 2;
 /** Three tries of the kubelet (at 0, 10 and 30 s): a registry that is only away for a moment does no harm. */
@@ -53,7 +47,6 @@ const passingGraceMs = 10_000;
 const staleConditionMs = 1_500;
 /** For what happens before any container runs: a large image may take its time, but not for ever. */
 const preparationMs = 10 * 60_000;
-const maxLookAgainMs = 30_000;
 
 /** @returns the verdict now, and the times to be given to the next look. */
 export function judge(
@@ -63,15 +56,13 @@ export function judge(
   nowMs: number,
 ): { readonly verdict: Verdict; readonly since: SymptomTimes } {
   const symptoms = symptomsOf(observation, config);
-  const times = new Map(symptoms.map(({ key }) => [key, since.get(key) ?? nowMs]));
-  const leftMs = (symptom: Symptom): number => symptom.graceMs - (nowMs - (times.get(symptom.key) ?? nowMs));
-  const worst = symptoms.find((symptom) => leftMs(symptom) <= 0);
+  const { worst, since: times, againMs } = weigh(symptoms, since, nowMs);
   const verdict: Verdict =
     worst === undefined
       ? {
           kind: 'waiting',
           ...progressOf(observation, symptoms),
-          againMs: Math.min(maxLookAgainMs, ...symptoms.map((symptom) => leftMs(symptom))),
+          againMs,
         }
       : { kind: 'failed', symptom: worst };
   return { verdict, since: times };
