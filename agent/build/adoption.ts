@@ -3,7 +3,7 @@ import { AppError, toAppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
 import type { VersionRun } from '../platform/platform.ts';
 import type { BuildRecord, BuildStore } from '../store/build-store.ts';
-import { failureOf } from './build-failure.ts';
+import { failureOf } from '../failure.ts';
 import type { BuildRecords } from './build-records.ts';
 import type { Builder } from './builder.ts';
 
@@ -120,5 +120,5 @@ function ending(
   if (row.state === 'queued') return { state: 'cancelled', imageDigest: null, failure: null };
   const message = 'the agent that followed this build is gone, and so is the build; the next call builds it anew';
   const error = new AppError('builder_unavailable', message, { phase: 'build', data: { logs: row.logs.slice(-50) } });
-  return { state: 'failed', imageDigest: null, failure: failureOf(error) };
+  return { state: 'failed', imageDigest: null, failure: failureOf(error, 'build') };
 }

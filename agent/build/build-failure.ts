@@ -1,6 +1,6 @@
 /** A failed build as it is told and kept: with the last lines, unless the builder gave some. */
-import { AppError, errorTable, toAppError, type FailurePhase } from '../../shared/errors.ts';
-import type { Failure } from '../../shared/protocol/views.ts';
+import { AppError, toAppError, type FailurePhase } from '../../shared/errors.ts';
+import { linesOf } from '../failure.ts';
 import type { BuildLog } from './build-log.ts';
 
 const toldLines = 50;
@@ -32,20 +32,4 @@ export async function inPhase<T>(phase: FailurePhase, work: () => Promise<T>): P
       ...(data === undefined ? {} : { data }),
     });
   }
-}
-
-export function failureOf(error: AppError): Failure {
-  return {
-    code: error.code,
-    phase: error.phase ?? 'build',
-    owner: errorTable[error.code].owner,
-    message: error.message,
-    logs: linesOf(error),
-    at: new Date().toISOString(),
-  };
-}
-
-function linesOf({ data }: AppError): string[] {
-  const logs = data?.['logs'];
-  return Array.isArray(logs) ? logs.map(String) : [];
 }

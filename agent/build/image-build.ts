@@ -3,13 +3,14 @@ import { AppError, toAppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
 import type { BuildView } from '../../shared/protocol/views.ts';
 import type { Clock } from '../../shared/clock.ts';
+import { failureOf } from '../failure.ts';
 import type { VersionRun } from '../platform/platform.ts';
 import type { Sources } from '../source/sources.ts';
 import type { BuildRecord } from '../store/build-store.ts';
 import { BuildLog } from './build-log.ts';
 import type { BuildRecords } from './build-records.ts';
 import type { Builder } from './builder.ts';
-import { failureOf, inPhase, withLines } from './build-failure.ts';
+import { inPhase, withLines } from './build-failure.ts';
 import { untilItPasses } from './passing-failures.ts';
 import { recipeOf, type Presets } from './recipe.ts';
 import type { RegistryGate } from './registry-gate.ts';
@@ -115,7 +116,7 @@ export class ImageBuild {
       return digest;
     } catch (thrown) {
       const error = withLines(toAppError(thrown), this.log);
-      if (!signal.aborted) this.#end('failed', { failure: failureOf(error) });
+      if (!signal.aborted) this.#end('failed', { failure: failureOf(error, 'build') });
       else if (this.work.abandoned) await this.#cancel();
       // Otherwise the lead is lost: the build goes on without us, and so does its record.
       throw error;

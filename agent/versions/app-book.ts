@@ -1,7 +1,8 @@
 /** The record of one app in memory, and what is learnt of it on the way to Postgres (written behind, never waited for). */
-import { AppError, errorTable } from '../../shared/errors.ts';
+import { AppError } from '../../shared/errors.ts';
 import { resolveAppConfig, type AppConfig, type AppSpec } from '../../shared/protocol/app-spec.ts';
 import type { Failure } from '../../shared/protocol/views.ts';
+import { failureOf } from '../failure.ts';
 import type { Pin, VersionRun } from '../platform/platform.ts';
 import type { Outbox } from '../store/outbox.ts';
 import type { AppRecord, NewEvent, VersionRecord } from '../store/records.ts';
@@ -95,15 +96,7 @@ export class AppBook {
   }
 
   failed(version: number, error: AppError): Failure {
-    const logs = Array.isArray(error.data?.logs) ? error.data.logs.map(String) : [];
-    const failure: Failure = {
-      code: error.code,
-      phase: error.phase ?? 'start',
-      owner: errorTable[error.code].owner,
-      message: error.message,
-      logs,
-      at: new Date().toISOString(),
-    };
+    const failure = failureOf(error, 'start');
     const { outcome } = this.version(version);
     this.#learn(version, { outcome: outcome === 'good' ? 'good' : 'failed', failure });
     this.point({}, this.event('version.failed', `${failure.code}: ${failure.message}`, version));
