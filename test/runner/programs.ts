@@ -31,8 +31,10 @@ export async function providePrograms(options: {
     process.stdout.write(`installing ${names.join(', ')}\n`);
     // A package must not start a server of its own.
     const script = `
-      printf '#!/bin/sh\\nexit 101\\n' >/usr/sbin/policy-rc.d && chmod +x /usr/sbin/policy-rc.d
-      trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+      if [ ! -e /usr/sbin/policy-rc.d ]; then
+        trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+        printf '#!/bin/sh\\nexit 101\\n' >/usr/sbin/policy-rc.d && chmod +x /usr/sbin/policy-rc.d
+      fi
       apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends ${names.join(' ')} >/dev/null`;
     const code = await run('sh', ['-c', script], { env, signal });
     const still = await whichAreMissing(env, signal);
