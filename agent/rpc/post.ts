@@ -12,6 +12,7 @@ import { decode, encodeError, encodeItem, encodeResult, type Message } from '../
 import type { Dispatch } from '../../shared/rpc/dispatch.ts';
 import type { RpcLimits } from '../../shared/rpc/limits.ts';
 import type { Identity } from '../../shared/rpc/types.ts';
+import { readBody } from './read-body.ts';
 
 interface PostDeps<Remote extends MethodTable> {
   readonly dispatch: Dispatch<Remote>;
@@ -39,7 +40,8 @@ export function createPost<Remote extends MethodTable>(deps: PostDeps<Remote>): 
     }
     let body: string;
     try {
-      body = await readBody(request, limits.maxFrameBytes);
+      const { maxFrameBytes } = limits;
+      body = (await readBody(request, maxFrameBytes, `the body is over ${maxFrameBytes} bytes`)).toString('utf8');
     } catch (thrown) {
       // What is left of the body is not worth reading.
       if (!response.destroyed) sendProblem(response, toAppError(thrown), { headers: { Connection: 'close' } });
@@ -103,19 +105,6 @@ function unsupportedMedia({ headers }: IncomingMessage): AppError | undefined {
   const encoding = (headers['content-encoding'] ?? 'identity').trim().toLowerCase();
   if (encoding !== 'identity') return new AppError('invalid_request', 'Content-Encoding is not taken: send plain JSON');
   return undefined;
-}
-
-async function readBody(request: IncomingMessage, maxBytes: number): Promise<string> {
-  const tooLarge = (): AppError => new AppError('frame_too_large', `the body is over ${maxBytes} bytes`);
-  if (Number(request.headers['content-length'] ?? 0) > maxBytes) throw tooLarge();
-  const chunks: Buffer[] = [];
-  let bytes = 0;
-  for await (const chunk of request as AsyncIterable<Buffer>) {
-    bytes += chunk.length;
-    if (bytes > maxBytes) throw tooLarge();
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks).toString('utf8');
 }
 
 /** @throws AppError parse_error or invalid_request. */

@@ -9,6 +9,7 @@ import { AppError } from '../../shared/errors.ts';
 import { sendProblem } from '../../shared/problem.ts';
 import { sourceKind } from '../../shared/protocol/app-spec.ts';
 import type { HttpEndpoint } from '../rpc/endpoint.ts';
+import { readBody } from '../rpc/read-body.ts';
 import { repositoryKey } from './git-url.ts';
 import type { SyncApp } from './sync.ts';
 
@@ -49,7 +50,7 @@ export function createWebhookEndpoint(deps: {
   async function take(request: IncomingMessage, app: string | undefined): Promise<string[]> {
     if (secret === undefined)
       throw new AppError('webhook_denied', 'webhooks are not taken: [source] webhook_secret_file is not set');
-    const body = await readBody(request);
+    const body = await readBody(request, maxBodyBytes, `a webhook has at most ${maxBodyBytes} bytes`);
     checkSignature(secret, body, request.headers['x-hub-signature-256']);
     const pushed = parsePush(body, request.headers['content-type'] ?? '');
     // One that is named in the URL was chosen by whoever set the webhook up; of the others only those that are to follow.
@@ -82,19 +83,6 @@ export function createWebhookEndpoint(deps: {
       response.writeHead(202, { 'Content-Type': 'application/json' }).end(`${JSON.stringify({ apps: names })}\n`);
     },
   };
-}
-
-async function readBody(request: IncomingMessage): Promise<Buffer> {
-  const tooLarge = (): AppError => new AppError('frame_too_large', `a webhook has at most ${maxBodyBytes} bytes`);
-  if (Number(request.headers['content-length'] ?? 0) > maxBodyBytes) throw tooLarge();
-  const chunks: Buffer[] = [];
-  let bytes = 0;
-  for await (const chunk of request as AsyncIterable<Buffer>) {
-    bytes += chunk.length;
-    if (bytes > maxBodyBytes) throw tooLarge();
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks);
 }
 
 function checkSignature(secret: string, body: Buffer, header: string | string[] | undefined): void {
