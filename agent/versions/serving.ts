@@ -1,5 +1,6 @@
 /** What routers and people are told of an app: pure functions of its record and of what its machine is doing. */
-import { maskedSecret, type AppConfig } from '../../shared/protocol/app-spec.ts';
+import { isDeepStrictEqual } from 'node:util';
+import { defaultWakeRules, maskedSecret, type AppConfig } from '../../shared/protocol/app-spec.ts';
 import type { Route, Serving, StartTimings, Target } from '../../shared/protocol/routes.ts';
 import type { AppView, Failure, VersionView } from '../../shared/protocol/views.ts';
 import type { AppRecord, VersionRecord } from '../store/records.ts';
@@ -43,6 +44,7 @@ export function servingOf({ record, phase, starting, targets }: Situation): Serv
 
 export function routeOf(situation: Situation, config: AppConfig): Route {
   const { record } = situation;
+  const { protocol } = liveOf(record).spec;
   return {
     app: record.name,
     host: record.host,
@@ -53,6 +55,12 @@ export function routeOf(situation: Situation, config: AppConfig): Route {
     holdMaxCalls: config.hold.max_calls,
     holdTimeoutMs: config.hold.timeout_secs * 1_000,
     maxConcurrency: config.max_concurrency,
+    ...(config.max_concurrency_total > 0 && { maxConcurrencyTotal: config.max_concurrency_total }),
+    ...(config.hold.queue_timeout_secs > 0 && { queueTimeoutMs: config.hold.queue_timeout_secs * 1_000 }),
+    ...(protocol === 'h2c' && { protocol }),
+    ...(config.upgrade_max_age_secs > 0 && { upgradeMaxAgeMs: config.upgrade_max_age_secs * 1_000 }),
+    ...(config.waiting_page && { waitingPage: true as const }),
+    ...(!isDeepStrictEqual(config.wake.rules, defaultWakeRules) && { wakeRules: config.wake.rules }),
   };
 }
 

@@ -1,6 +1,6 @@
 /** What the agent pushes to routers: which route leads to which app, its live version and where that can be reached. */
 import { z } from 'zod';
-import { appName } from './app-spec.ts';
+import { appName, wakeRule } from './app-spec.ts';
 
 /** An address that serves one version. `id` is unique per start: a pod UID or a process run. */
 export const target = z.strictObject({
@@ -58,6 +58,17 @@ export const route = z.strictObject({
   holdTimeoutMs: z.number().positive(),
   /** Calls in flight per target at most; 0 is no limit. */
   maxConcurrency: z.int().nonnegative(),
+  // Absent where they are not used, since there may be a hundred thousand routes.
+  /** Calls in flight of the app at most. */
+  maxConcurrencyTotal: z.int().positive().optional(),
+  /** How long a call may wait for room where targets are ready. */
+  queueTimeoutMs: z.number().positive().optional(),
+  /** What its targets speak instead of HTTP/1.1. */
+  protocol: z.literal('h2c').optional(),
+  upgradeMaxAgeMs: z.number().positive().optional(),
+  waitingPage: z.literal(true).optional(),
+  /** Absent: `defaultWakeRules`. */
+  wakeRules: z.array(wakeRule).max(64).optional(),
 });
 export type Route = z.output<typeof route>;
 
