@@ -3,7 +3,7 @@ import type { AppError, ErrorOwner } from '../shared/errors.ts';
 import type { Route, StartTimings } from '../shared/protocol/routes.ts';
 import type { Clock } from '../shared/clock.ts';
 import type { App } from './apps.ts';
-import type { Connection } from './connection.ts';
+import type { Caller } from './caller.ts';
 import type { Waiter } from './hold.ts';
 import type { RequestHead } from './request-head.ts';
 import type { Target } from './targets.ts';
@@ -26,7 +26,7 @@ export interface Attempt {
 }
 
 export class Call implements Waiter {
-  readonly connection: Connection;
+  readonly caller: Caller;
   readonly head: RequestHead;
   readonly arrivedMs: number;
   /** The client waits for 100 (Continue) before it sends its body. */
@@ -50,8 +50,8 @@ export class Call implements Waiter {
   readonly #routing: CallRouting;
   #timings: StartTimings | undefined;
 
-  constructor(connection: Connection, head: RequestHead, routing: CallRouting) {
-    this.connection = connection;
+  constructor(caller: Caller, head: RequestHead, routing: CallRouting) {
+    this.caller = caller;
     this.head = head;
     this.expectsContinue = head.expectsContinue;
     this.#routing = routing;
@@ -89,18 +89,18 @@ export class Call implements Waiter {
     if (this.ended) return;
     this.errorCode = error.code;
     if (this.status !== 0) {
-      this.connection.breakOff();
+      this.caller.breakOff();
       return;
     }
     this.status = as?.status ?? error.status;
-    this.connection.answerProblem(this, error, as);
+    this.caller.answerProblem(this, error, as);
   }
 
   /** The answer broke off: the client must see that this is not its end. */
   breakOff(): void {
     this.attempt = undefined;
     this.errorCode = 'upstream_reset';
-    this.connection.breakOff();
+    this.caller.breakOff();
   }
 
   /** What is told of the time it was held (https://www.w3.org/TR/server-timing/); `''` when it never was. */
@@ -116,7 +116,7 @@ export class Call implements Waiter {
     if (this.heldMs !== undefined && route.serving.state === 'ready') this.#timings = route.serving.timings;
   }
 
-  /** For the connection: its answer is over, or its client has gone. */
+  /** For the caller's side: its answer is over, or its client has gone. */
   close(): void {
     if (this.ended) return;
     this.ended = true;
@@ -126,7 +126,7 @@ export class Call implements Waiter {
     this.#routing.ended(this);
   }
 
-  /** For the connection: it has become a tunnel, which is counted by itself. */
+  /** For the caller's side: it has become a tunnel, which is counted by itself. */
   becomeTunnel(): void {
     this.ended = true;
     this.attempt = undefined;

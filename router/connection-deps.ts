@@ -1,10 +1,8 @@
-/** What a client's connection needs of the router, and who may have to do with it while it has a call. */
+/** What a client's connection needs of the router. */
 import type { BlockList } from 'node:net';
-import type { AppError } from '../shared/errors.ts';
 import type { CallRouting } from './call.ts';
 import type { Connection } from './connection.ts';
 import type { Deadlines } from './deadlines.ts';
-import type { FieldParser } from './http1/field-parser.ts';
 import type { HeadWriter } from './http1/head-writer.ts';
 import type { RequestParser } from './http1/request-parser.ts';
 import type { Ids } from './ids.ts';
@@ -44,26 +42,4 @@ export interface ConnectionDeps {
   /** A request was refused before it was a call. */
   readonly onRefused: (status: number) => void;
   readonly onClosed: (connection: Connection) => void;
-}
-
-export interface Trailers {
-  readonly bytes: Buffer;
-  readonly fields: FieldParser;
-}
-
-/** Who takes the body of a call, and who gives its answer. */
-export interface Exchanging {
-  /** @returns whether more may come at once. */
-  requestBody(bytes: Buffer, start: number, end: number, done: boolean, trailers: Trailers | undefined): boolean;
-  requestFault(error: AppError): void;
-  /** The client has taken what it had to take. */
-  clientDrained(): void;
-}
-
-/** A connection that is not HTTP any more. */
-export interface ClientTunnel {
-  fromClient(chunk: Buffer): void;
-  clientEnded(): void;
-  clientDrained(): void;
-  clientClosed(errored: boolean): void;
 }

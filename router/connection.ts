@@ -10,7 +10,9 @@ import type { ProblemOptions } from '../shared/problem.ts';
 import { Call } from './call.ts';
 import { listenTo, type SocketOwner } from './client-socket.ts';
 import { Client } from './client.ts';
-import type { ClientTunnel, ConnectionDeps, Exchanging } from './connection-deps.ts';
+import type { Caller, ClientTunnel, Exchanging } from './caller.ts';
+import { ClientAnswer } from './client-answer.ts';
+import type { ConnectionDeps } from './connection-deps.ts';
 import type { Timed } from './deadlines.ts';
 import type { Fault } from './http1/field-parser.ts';
 import type { RequestParser } from './http1/request-parser.ts';
@@ -19,7 +21,6 @@ import { faultError, refusedMethod, tooBusy, writeProblem, writeRefusal } from '
 import { RequestBody } from './request-body.ts';
 import { readRequestHead } from './request-head.ts';
 import { Unread } from './unread.ts';
-import { WriteStall } from './write-stall.ts';
 
 /** A client that goes on sending after its answer, or does not close, has so long. */
 const lingerMs = 5_000;
@@ -28,9 +29,10 @@ const newcomerMs = 1_000;
 
 type Phase = 'idle' | 'head' | 'call' | 'discard' | 'closing' | 'tunnel' | 'closed';
 
-export class Connection implements Timed, SocketOwner {
+export class Connection implements Caller, Timed, SocketOwner {
   readonly socket: Socket;
   readonly client: Client;
+  readonly answer: ClientAnswer;
   readonly deps: ConnectionDeps;
   #phase: Phase = 'idle';
   #call: Call | undefined;
@@ -40,12 +42,12 @@ export class Connection implements Timed, SocketOwner {
   readonly #body: RequestBody;
   #deadlineMs: number;
   #closeAfter = false;
-  readonly #stall = new WriteStall();
 
   constructor(socket: Socket, deps: ConnectionDeps) {
     this.socket = socket;
     this.deps = deps;
     this.client = new Client(socket, deps.trusted);
+    this.answer = new ClientAnswer(socket, deps.writer, deps.limits.streamBytes, this);
     this.#unread = new Unread(socket, deps.readAhead);
     this.#body = new RequestBody(this.#unread, deps.limits, deps.routing.clock);
     this.#deadlineMs = deps.routing.clock.nowMs() + deps.limits.keepAliveMs;
@@ -144,12 +146,10 @@ export class Connection implements Timed, SocketOwner {
     routing.route(call);
   }
 
-  /** The call is sent: what there is of a body goes to `exchange`. */
   readBody(exchange: Exchanging): void {
     this.#body.send(exchange);
   }
 
-  /** The exchange takes more of the body. */
   resumeBody(): void {
     this.#body.resume();
   }
@@ -184,12 +184,6 @@ export class Connection implements Timed, SocketOwner {
     return this.deps.keepAliveFields;
   }
 
-  /** Sends what is composed. @returns whether the client takes it as fast as it comes. */
-  flush(): boolean {
-    this.deps.writer.send(this.socket);
-    return !this.#isBehind;
-  }
-
   writeContinue(): void {
     this.socket.write('HTTP/1.1 100 Continue\r\n\r\n', 'latin1');
   }
@@ -203,11 +197,10 @@ export class Connection implements Timed, SocketOwner {
     const close = this.connectionFields(call, false).startsWith('Connection: close');
     const options = { ...as, headers: { Connection: close ? 'close' : 'keep-alive' } };
     writeProblem(this.deps.writer, call.head, error, options);
-    this.flush();
+    this.answer.flush();
     this.answered();
   }
 
-  /** The whole answer was handed over. */
   answered(): void {
     const call = this.#call;
     this.#call = undefined;
@@ -234,18 +227,13 @@ export class Connection implements Timed, SocketOwner {
   #next(): void {
     this.#phase = 'idle';
     this.#deadlineMs = this.deps.routing.clock.nowMs() + this.deps.limits.keepAliveMs;
-    if (!this.#unread.empty || this.#isBehind) process.nextTick(takeUnread, this);
+    if (!this.#unread.empty || this.answer.isBehind) process.nextTick(takeUnread, this);
     else this.#unread.resume();
-  }
-
-  /** Whether the client has so much to take that its next request has to wait: its answer would come on top of that. */
-  get #isBehind(): boolean {
-    return this.socket.writableLength > this.deps.limits.streamBytes;
   }
 
   /** The next request has come already, or may come now. */
   takeUnread(): void {
-    while ((this.#phase === 'idle' && !this.#isBehind) || this.#phase === 'head') {
+    while ((this.#phase === 'idle' && !this.answer.isBehind) || this.#phase === 'head') {
       const chunk = this.#unread.shift();
       if (chunk === undefined) return this.#unread.resume();
       this.#read(chunk);
@@ -265,7 +253,7 @@ export class Connection implements Timed, SocketOwner {
     return true;
   }
 
-  /** Ends the connection so that the client sees that the answer is not whole; by a reset where no length tells it. */
+  /** By a reset where no length tells it. */
   breakOff(): void {
     if (this.#call?.head.minor === 0) this.socket.resetAndDestroy();
     else this.socket.destroy();
@@ -274,7 +262,7 @@ export class Connection implements Timed, SocketOwner {
   /** Before it was a call: answered as the last thing on the connection. */
   #refuse(error: AppError, options: ProblemOptions = {}): void {
     this.deps.onRefused(writeRefusal(this.deps.writer, error, options));
-    this.flush();
+    this.answer.flush();
     this.#close();
   }
 
@@ -308,7 +296,6 @@ export class Connection implements Timed, SocketOwner {
 
   // ---- Upgrade
 
-  /** From here on the bytes both ways are not ours to understand. */
   becomeTunnel(tunnel: ClientTunnel): void {
     const call = this.#call;
     this.#call = undefined;
@@ -319,13 +306,16 @@ export class Connection implements Timed, SocketOwner {
     call?.becomeTunnel();
   }
 
-  /** What the client sent before its upgrade was answered. */
   startTunnel(): void {
     // First: the tunnel may hold the client up at once.
     this.#unread.resume();
     for (let chunk = this.#unread.shift(); chunk !== undefined; chunk = this.#unread.shift()) {
       this.#tunnel?.fromClient(chunk);
     }
+  }
+
+  reset(): void {
+    this.socket.resetAndDestroy();
   }
 
   // ---- What the socket tells
@@ -369,7 +359,7 @@ export class Connection implements Timed, SocketOwner {
   checkDeadlines(nowMs: number): void {
     if (nowMs >= this.#deadlineMs) this.#deadlineOver(nowMs);
     if (nowMs >= this.#body.deadlineMs) this.#body.timeOut();
-    const stalledMs = this.#stall.stalledMs(this.socket, nowMs);
+    const stalledMs = this.answer.stalledMs(nowMs);
     if (stalledMs >= this.deps.limits.answerStallMs && this.#phase !== 'tunnel') this.socket.resetAndDestroy();
   }
 

@@ -4,6 +4,7 @@ import type { App } from './apps.ts';
 import type { Call } from './call.ts';
 import type { BodyLimits } from './http1/body-reader.ts';
 import type { HeadWriter } from './http1/head-writer.ts';
+import type { RequestParser } from './http1/request-parser.ts';
 import type { ResponseParser } from './http1/response-parser.ts';
 import type { HttpDate } from './http-date.ts';
 import type { Target } from './targets.ts';
@@ -11,7 +12,9 @@ import type { Target } from './targets.ts';
 export interface ExchangeDeps {
   readonly clock: Clock;
   readonly writer: HeadWriter;
-  /** Holds the answer head that was looked at last. */
+  /** Holds the request head that was looked at last. */
+  readonly requestParser: RequestParser;
+  /** And the answer head. */
   readonly parser: ResponseParser;
   readonly date: HttpDate;
   readonly limits: BodyLimits & {

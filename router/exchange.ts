@@ -4,19 +4,19 @@
  *
  * A call is sent again only where that cannot do a thing twice: when not a byte of it was sent (the dial failed, or the
  * idle socket turned out closed before the write), or once for GET and HEAD without body when a kept-alive socket was
- * closed before the answer began. A body is never sent twice. An answer that breaks off ends the client's connection, so
- * that a part can never be taken for the whole.
+ * closed before the answer began. A body is never sent twice. An answer that breaks off ends the client's connection or
+ * stream, so that a part can never be taken for the whole.
  */
 import { AppError } from '../shared/errors.ts';
-import { beginAnswer, interimFraming, passInterim, type Answer } from './answer.ts';
+import { beginAnswer, passInterim, type Answer } from './answer.ts';
 import type { App } from './apps.ts';
 import type { Attempt, Call } from './call.ts';
-import type { Exchanging, Trailers } from './connection-deps.ts';
+import type { Exchanging, Trailers } from './caller.ts';
 import { writeBodyPart } from './http1/body-writer.ts';
 import type { ExchangeDeps } from './exchange-deps.ts';
 import { stripPrefix } from './path.ts';
 import { parsedAgain, writeRequestHead } from './request-head.ts';
-import { writeLastChunk, writeResponseHead } from './response-head.ts';
+import { writeLastChunk } from './response-head.ts';
 import type { Target } from './targets.ts';
 import { openTunnel } from './tunnel.ts';
 import { maxIdleMs, type UpstreamConnection, type UpstreamUser } from './upstream.ts';
@@ -141,13 +141,14 @@ export class Exchange implements Attempt, Exchanging, UpstreamUser {
   }
 
   upstreamDrained(): void {
-    if (!this.#requestDone) this.#call.connection.resumeBody();
+    if (!this.#requestDone) this.#call.caller.resumeBody();
   }
 
   upstreamEnded(): void {
     if (this.#stage === 'answering' && this.#answer?.body.endsWithConnection === true) {
-      if (this.#answer.chunked) writeLastChunk(this.#deps.writer, undefined);
-      this.#call.connection.flush();
+      const { answer } = this.#call.caller;
+      answer.end(undefined);
+      answer.flush();
       this.#finish(false);
       return;
     }
@@ -202,27 +203,27 @@ export class Exchange implements Attempt, Exchanging, UpstreamUser {
     const upstream = this.#upstream;
     // Closed while it waited for its turn: that is told in a moment.
     if (upstream === undefined || upstream.socket.destroyed) return;
-    const { head, connection } = call;
+    const { head, caller } = call;
     const { writer } = this.#deps;
     this.#stage = 'sent';
     const { path, prefix } = stripPrefix(head.path, this.#app.route);
-    writeRequestHead(writer, head, parsedAgain(connection.deps.parser, head), connection.client, {
+    writeRequestHead(writer, head, parsedAgain(this.#deps.requestParser, head), caller.client, {
       path,
       prefix: head.outerPrefix + prefix,
     });
     if (!head.chunked && head.contentLength === 0) {
       this.#requestDone = true;
-      connection.readBody(this);
+      caller.readBody(this);
       writer.send(upstream.socket);
       this.#awaitAnswer();
       return;
     }
     if (call.expectsContinue) {
       call.expectsContinue = false;
-      connection.writeContinue();
+      caller.writeContinue();
     }
     this.#composing = true;
-    connection.readBody(this);
+    caller.readBody(this);
     this.#composing = false;
     if (this.#stage !== 'sent') return;
     writer.send(upstream.socket);
@@ -288,30 +289,22 @@ export class Exchange implements Attempt, Exchanging, UpstreamUser {
 
   /** Passes on what belongs to the body, with the head where that is still in the writer. */
   #answerBody(bytes: Buffer, start: number, end: number): boolean {
-    const { writer } = this.#deps;
-    const { connection } = this.#call;
-    const { body, chunked } = this.#answer as Answer;
+    const { answer } = this.#call.caller;
+    const { body } = this.#answer as Answer;
     body.read(bytes, start, end);
     if (body.fault !== undefined) {
       // What was good of it goes, so that what the client has is what the app sent.
-      connection.flush();
+      answer.flush();
       this.#fail(new AppError('upstream_protocol', `The app answered with ${body.fault.what}.`));
       return true;
     }
     const count = body.dataEnd - body.dataStart;
     this.#app.bytes += count;
-    const { socket } = connection;
-    // Copied, unless the bytes stay where they are.
     const owned = this.#upstream?.ownsBuffer === true && bytes === this.#upstream.buffer;
-    let lent = false;
-    if (owned) lent = writeBodyPart(writer, socket, bytes, body.dataStart, body.dataEnd, chunked);
-    else if (count > 0) {
-      if (chunked) writer.chunk(bytes, body.dataStart, body.dataEnd);
-      else writer.range(bytes, body.dataStart, body.dataEnd);
-    }
-    if (body.done && chunked) writeLastChunk(writer, body.trailers);
-    const more = connection.flush();
-    if (lent && socket.writableLength > 0) this.#upstream?.giveBufferAway();
+    const lent = count > 0 && answer.part(bytes, body.dataStart, body.dataEnd, owned);
+    if (body.done) answer.end(body.trailers);
+    const more = answer.flush();
+    if (lent && answer.waitingBytes > 0) this.#upstream?.giveBufferAway();
     if (body.done) {
       // More than its answer: nobody knows what the next one would be.
       if (body.next !== end) this.#upstream?.spokeOutOfTurn();
@@ -331,16 +324,16 @@ export class Exchange implements Attempt, Exchanging, UpstreamUser {
     const call = this.#call;
     call.attempt = undefined;
     this.#leave();
-    call.connection.answered();
+    call.caller.answered();
   }
 
   #switch(block: Buffer, end: number): boolean {
     const call = this.#call;
     const upstream = this.#upstream;
-    const { parser, writer } = this.#deps;
+    const { parser } = this.#deps;
     if (call.head.upgrade === undefined || upstream === undefined)
       return this.#broken('a switch of protocols that nobody asked for');
-    writeResponseHead(writer, block, parser, { ...interimFraming, switching: true });
+    call.caller.answer.switch(block, parser);
     this.#stage = 'done';
     this.#target.inFlight -= 1;
     return openTunnel(call, upstream, this.#app, this.#target, this.#deps, (to) => to.range(block, parser.end, end));

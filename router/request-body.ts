@@ -4,7 +4,8 @@
  */
 import type { Clock } from '../shared/clock.ts';
 import { AppError } from '../shared/errors.ts';
-import type { ConnectionLimits, Exchanging } from './connection-deps.ts';
+import type { Exchanging } from './caller.ts';
+import type { ConnectionLimits } from './connection-deps.ts';
 import { BodyReader } from './http1/body-reader.ts';
 import { faultError } from './refusal.ts';
 import type { RequestHead } from './request-head.ts';

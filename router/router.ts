@@ -19,6 +19,7 @@ import type { ExchangeDeps } from './exchange-deps.ts';
 import { Exchange } from './exchange.ts';
 import { Hold, refuseFailed } from './hold.ts';
 import { HeadWriter } from './http1/head-writer.ts';
+import { RequestParser } from './http1/request-parser.ts';
 import { ResponseParser } from './http1/response-parser.ts';
 import { HttpDate } from './http-date.ts';
 import { Ids } from './ids.ts';
@@ -56,6 +57,7 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
   const deadlines = new Deadlines(clock);
   const readAhead = new ReadAhead(config.read_ahead_max_bytes);
   const writer = new HeadWriter();
+  const requestParser = new RequestParser({ maxFields: config.max_header_fields });
   const ids = new Ids();
   const routes = new Routes();
   const targets = new Targets({
@@ -112,6 +114,7 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
   const sending: ExchangeDeps = {
     clock,
     writer,
+    requestParser,
     parser: new ResponseParser({ maxFields: config.max_header_fields }),
     date: new HttpDate(),
     limits: {
@@ -270,6 +273,7 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
       deadlines,
       readAhead,
       writer,
+      requestParser,
       ids,
       routing: { route, send, ended, clock, draining: () => draining },
       onRefused: (status) => metrics.request(status, 0),

@@ -7,7 +7,7 @@ import type { ConnectionDeps } from './connection-deps.ts';
 import { Connection } from './connection.ts';
 import type { Deadlines } from './deadlines.ts';
 import type { HeadWriter } from './http1/head-writer.ts';
-import { RequestParser } from './http1/request-parser.ts';
+import type { RequestParser } from './http1/request-parser.ts';
 import type { Ids } from './ids.ts';
 import type { ReadAhead } from './read-ahead.ts';
 
@@ -32,6 +32,7 @@ export interface ServerDeps {
   readonly deadlines: Deadlines;
   readonly readAhead: ReadAhead;
   readonly writer: HeadWriter;
+  readonly requestParser: RequestParser;
   readonly ids: Ids;
   /** A request was refused before it was a call. */
   readonly onRefused: (status: number) => void;
@@ -68,7 +69,7 @@ export async function startServer(deps: ServerDeps): Promise<CallServer> {
     readAhead: deps.readAhead,
     writer: deps.writer,
     ids: deps.ids,
-    parser: new RequestParser({ maxFields: config.max_header_fields }),
+    parser: deps.requestParser,
     trusted: trustedProxies(config.trusted_proxies),
     keepAliveFields: `Connection: keep-alive\r\nKeep-Alive: timeout=${keepAliveSecs}\r\n`,
     limits: {

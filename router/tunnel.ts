@@ -3,11 +3,11 @@
  * first. A side that fails or is gone takes the other with it.
  */
 import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import type { Clock } from '../shared/clock.ts';
 import type { App } from './apps.ts';
 import type { Call } from './call.ts';
-import type { ClientTunnel } from './connection-deps.ts';
-import type { Connection } from './connection.ts';
+import type { Caller, ClientTunnel } from './caller.ts';
 import type { ExchangeDeps } from './exchange-deps.ts';
 import type { HeadWriter } from './http1/head-writer.ts';
 import type { Target } from './targets.ts';
@@ -38,10 +38,10 @@ export function openTunnel(
   deps: ExchangeDeps,
   writeFirst: (writer: HeadWriter) => void,
 ): boolean {
-  const { connection } = call;
+  const { caller } = call;
   target.upgraded += 1;
   upstream.deadlineMs = Infinity;
-  const tunnel = new Tunnel(connection, upstream, {
+  const tunnel = new Tunnel(caller, upstream, {
     clock: deps.clock,
     writer: deps.writer,
     streamBytes: deps.limits.streamBytes,
@@ -53,16 +53,17 @@ export function openTunnel(
   });
   upstream.user = tunnel;
   call.status = 101;
-  connection.becomeTunnel(tunnel);
+  caller.becomeTunnel(tunnel);
   deps.onUpgraded(app, call);
   writeFirst(deps.writer);
-  const more = tunnel.begin(connection.flush());
-  connection.startTunnel();
+  const more = tunnel.begin(caller.answer.flush());
+  caller.startTunnel();
   return more;
 }
 
 class Tunnel implements ClientTunnel, UpstreamUser {
-  readonly #client: Socket;
+  readonly #caller: Caller;
+  readonly #client: Duplex;
   readonly #app: Socket;
   readonly #deps: TunnelDeps;
   #open = 2;
@@ -70,8 +71,9 @@ class Tunnel implements ClientTunnel, UpstreamUser {
   #clientHeldUp = false;
   #appHeldUp = false;
 
-  constructor(client: Connection, app: UpstreamConnection, deps: TunnelDeps) {
-    this.#client = client.socket;
+  constructor(caller: Caller, app: UpstreamConnection, deps: TunnelDeps) {
+    this.#caller = caller;
+    this.#client = caller.socket;
     this.#app = app.socket;
     this.#deps = deps;
   }
@@ -122,11 +124,11 @@ class Tunnel implements ClientTunnel, UpstreamUser {
   }
 
   clientClosed(errored: boolean): void {
-    this.#sideClosed(this.#app, errored);
+    this.#sideClosed(this.#app, errored && (() => this.#app.resetAndDestroy()));
   }
 
   upstreamClosed(error: Error | undefined): void {
-    this.#sideClosed(this.#client, error !== undefined);
+    this.#sideClosed(this.#client, error !== undefined && (() => this.#caller.reset()));
   }
 
   upstreamConnected(): void {
@@ -137,12 +139,12 @@ class Tunnel implements ClientTunnel, UpstreamUser {
     // It has no deadline.
   }
 
-  #sideClosed(other: Socket, errored: boolean): void {
+  #sideClosed(other: Duplex, reset: false | (() => void)): void {
     this.#open -= 1;
     if (this.#open === 0) this.#deps.onEnded(this.#bytes);
     if (other.destroyed) return;
     // A break is passed on as one: it must not look like an end.
-    if (errored) other.resetAndDestroy();
+    if (reset !== false) reset();
     else {
       // Both halves of the one are over: what the other has still to take may go, for a moment.
       const cancel = this.#deps.clock.after(lastBytesMs, () => other.destroy());

@@ -2,7 +2,7 @@
  * Where messages are put together before they are written: one place for all connections, since each is written before the
  * next one begins. Bytes that the kernel did not take at once are left where they are, and the next message goes behind them.
  */
-import type { Socket } from 'node:net';
+import type { Writable } from 'node:stream';
 
 /** A slab is left when less than this is free: a head at its limit and one read of a body fit without a second look. */
 const roomBytes = 131_072;
@@ -90,7 +90,7 @@ export class HeadWriter {
   }
 
   /** Gives what is there to the socket, in one write. */
-  send(socket: Socket): void {
+  send(socket: Writable): void {
     if (this.#end === this.#start) return;
     if (socket.writableLength > 0) {
       // It waits behind others there: not in here.
