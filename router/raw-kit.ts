@@ -16,12 +16,14 @@ export async function startRawApp(
   options: {
     readonly answer?: string;
     readonly when?: RegExp;
+    /** Closes after its answer. */
+    readonly ends?: boolean;
     readonly onData?: (socket: Socket, got: string) => void;
   },
 ): Promise<RawApp> {
   const sockets = new Set<Socket>();
   const got: string[] = [];
-  const { answer = '', when = /\r\n\r\n/, onData } = options;
+  const { answer = '', when = /\r\n\r\n/, ends = false, onData } = options;
   let connections = 0;
   const server = createServer((socket) => {
     sockets.add(socket);
@@ -36,6 +38,7 @@ export async function startRawApp(
         got.push(pending);
         pending = '';
         socket.write(answer, 'latin1');
+        if (ends) socket.end();
       }
     });
   });

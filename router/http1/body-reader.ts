@@ -4,7 +4,8 @@
  * and left out: nobody uses them, and they are how two readers come to see different chunks.
  */
 import { cr, hexValue, lf, tokenByte, valueByte } from './bytes.ts';
-import { FieldParser, type Fault } from './field-parser.ts';
+import { Field } from './field-names.ts';
+import { fieldStride, FieldParser, type Fault } from './field-parser.ts';
 
 const State = {
   size: 0,
@@ -243,6 +244,10 @@ export class BodyReader {
     this.#trailerLength += count;
     switch (fields.parse(own, this.#trailerLength)) {
       case 'done':
+        if (delimits(fields)) {
+          this.#bad('a trailer field that says where a message ends');
+          return pos;
+        }
         this.done = true;
         if (fields.count === 0) this.trailers = undefined;
         return pos + fields.end - before;
@@ -258,4 +263,12 @@ export class BodyReader {
   #bad(what: string): void {
     this.fault ??= { status: 400, what };
   }
+}
+
+/** RFC 9110 §6.5.1 forbids it, and what joins trailer fields with the others would see another message. */
+function delimits({ at, count }: FieldParser): boolean {
+  for (let base = 4; base < count * fieldStride; base += fieldStride) {
+    if (at[base] === Field.contentLength || at[base] === Field.transferEncoding) return true;
+  }
+  return false;
 }

@@ -55,6 +55,39 @@ const refused: readonly (readonly [what: string, text: string, status?: number])
   ['TE.TE: a byte above ASCII in the name', post('Transfer-Encoding\x80: chunked', chunkedGet)],
   ['chunked in HTTP/1.0', post('Transfer-Encoding: chunked', chunkedGet, '1.0')],
   ['a length with a blank before the colon', post('Content-Length : 5', 'abcde')],
+  ['a length with a vertical tab', post('Content-Length: \v5', 'abcde')],
+  ['a length with NUL behind', post('Content-Length: 5\0', 'abcde')],
+  ['a length with a comma behind', post('Content-Length: 5,', 'abcde')],
+  ['a length in quotes', post('Content-Length: "5"', 'abcde')],
+  ['a length that is folded (0.CL)', post('Content-Length:\r\n 5', 'abcde')],
+  [
+    'a length and a second one folded behind another field',
+    post('Content-Length: 5\r\nX: y\r\n Content-Length: 0', 'abcde'),
+  ],
+  [
+    'a length with a blank before the name, first in the head',
+    `GET / HTTP/1.1\r\n Content-Length: 5\r\nHost: h\r\n\r\nabcde`,
+  ],
+  [
+    'TE.0: OPTIONS with a coding that is none',
+    `OPTIONS / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked, x\r\n\r\n${chunkedGet}`,
+  ],
+  ['an expectation obfuscated', post('Content-Length: 5\r\nExpect: y 100-continue', 'abcde')],
+  ['an expectation among others', post('Content-Length: 5\r\nExpect: 100-continue, x', 'abcde')],
+  ['an expectation with a parameter', post('Content-Length: 5\r\nExpect: 100-continue;x', 'abcde')],
+  ['an empty expectation', post('Content-Length: 5\r\nExpect:', 'abcde')],
+  ['a second expectation', post('Content-Length: 5\r\nExpect: 100-continue\r\nExpect: x', 'abcde')],
+  ['an expectation with a blank before the colon', post('Content-Length: 5\r\nExpect : 100-continue', 'abcde')],
+  ['an expectation that is folded', post('Content-Length: 5\r\nExpect:\r\n 100-continue', 'abcde')],
+  ['a host, and one with a blank before the colon', 'GET / HTTP/1.1\r\nHost: h\r\nHost : evil\r\n\r\n'],
+  ['a host that is folded', 'GET / HTTP/1.1\r\nHost: h\r\n evil\r\n\r\n'],
+  ['a target in absolute form with user information', 'GET http://h@evil/ HTTP/1.1\r\nHost: h\r\n\r\n'],
+  ['a target in absolute form of another scheme', 'GET file:///etc/passwd HTTP/1.1\r\nHost: h\r\n\r\n'],
+  ['a target in absolute form without a host', 'GET http:///x HTTP/1.1\r\nHost: h\r\n\r\n'],
+  ['a target in absolute form beside a Host that is none', 'GET http://h/x HTTP/1.1\r\nHost: a b\r\n\r\n'],
+  ['a target in authority form', 'GET h:80 HTTP/1.1\r\nHost: h\r\n\r\n'],
+  ['an empty line that ends in a bare line feed before it', '\nGET / HTTP/1.1\r\nHost: h\r\n\r\n'],
+  ['empty lines without end before it', `${'\r\n'.repeat(10_000)}GET / HTTP/1.1\r\nHost: h\r\n\r\n`, 414],
   ['a field without a colon', post('Content-Length', 'abcde')],
   ['a field without a name', post(': 5', 'abcde')],
   ['CR CR LF at the end of a line', post('X: y\r\r\nContent-Length: 5', 'abcde')],
@@ -119,6 +152,25 @@ const badChunks: readonly (readonly [what: string, body: string])[] = [
   ['a chunk longer than its size', `3\r\nabcd\r\n${chunkedGet}`],
   ['a bare line feed behind a chunk', `3\r\nabc\n${chunkedGet}`],
   ['a bare carriage return behind a chunk', `3\r\nabc\r${chunkedGet}`],
+  ['nothing behind a chunk', `3\r\nabc3\r\nabc\r\n${chunkedGet}`],
+  ['one byte behind a chunk, and one too many (ONE.TWO)', `3\r\nabc\n3\r\nabc\r\n${chunkedGet}`],
+  ['two line feeds behind a chunk', `3\r\nabc\n\n${chunkedGet}`],
+  ['two other bytes behind a chunk (SPILL.TERM)', `3\r\nabcXX${chunkedGet}`],
+  ['a chunk shorter than its size (TERM.SPILL)', `5\r\nabc\r\n${chunkedGet}`],
+  ['a line feed within an extension (EXT.TERM)', `3;a\nb=c\r\nabc\r\n${chunkedGet}`],
+  ['an extension behind a blank', `3 ;a=b\r\nabc\r\n${chunkedGet}`],
+  ['an extension with blanks around its =', `3;a = b\r\nabc\r\n${chunkedGet}`],
+  ['an extension with a tab', `3;\ta=b\r\nabc\r\n${chunkedGet}`],
+  ['an extension with a backslash in quotes', `3;a="\\\r"\r\nabc\r\n${chunkedGet}`],
+  ['an extension whose quote is not closed', `3;a="b\r\nabc\r\n${chunkedGet}`],
+  ['an extension with something behind its quote', `3;a="b"c\r\nabc\r\n${chunkedGet}`],
+  ['an extension that begins with a bare carriage return', `3;\ra=b\r\nabc\r\n${chunkedGet}`],
+  ['a size with an underscore', `1_0\r\nabc\r\n${chunkedGet}`],
+  ['a size in another base', `0o3\r\nabc\r\n${chunkedGet}`],
+  ['a size of digits above ASCII', `\xb3\r\nabc\r\n${chunkedGet}`],
+  ['a size with NUL behind', `3\0\r\nabc\r\n${chunkedGet}`],
+  ['a last chunk with a bare carriage return behind its trailer fields', `0\r\nA: b\r\n\r${smuggled}`],
+  ['trailer fields that are a request', `0\r\n${smuggled}`],
   ['an extension with a bare line feed (TERM.EXT)', `3;\nxx\r\nabc\r\n${chunkedGet}`],
   ['an extension ended by a bare line feed', `3;a=b\nabc\r\n${chunkedGet}`],
   ['an extension ended by a bare carriage return', `3;a\rabc\r\n${chunkedGet}`],
@@ -129,6 +181,8 @@ const badChunks: readonly (readonly [what: string, body: string])[] = [
   ['a trailer field that is folded', `0\r\nA: b\r\n c\r\n\r\n${smuggled}`],
   ['a trailer field with a bare line feed', `0\r\nA: b\nX: y\r\n\r\n${smuggled}`],
   ['a trailer field with a blank before the colon', `0\r\nA : b\r\n\r\n${smuggled}`],
+  ['Content-Length as a trailer field', `0\r\nContent-Length: 5\r\n\r\n${smuggled}`],
+  ['Transfer-Encoding as a trailer field', `0\r\nTransfer-Encoding: chunked\r\n\r\n${chunkedGet}`],
   ['a last chunk ended by a bare line feed', `0\r\n\n${smuggled}`],
   ['trailer fields over the limit', `0\r\nA: ${'b'.repeat(9_000)}\r\n\r\n${smuggled}`],
 ];
@@ -184,6 +238,115 @@ test('CL.0: a body that the app answers without reading is not its next request'
   );
   assert.equal(answer.match(/HTTP\/1\.1 200/g)?.length, 2);
   assert.match(seen.at(-1) ?? '', /GET \/next HTTP[^]*$/);
+});
+
+/** A good head: what the app gets of it, and where the next request begins. */
+const framed: readonly (readonly [what: string, text: string, atApp: RegExp, not?: RegExp])[] = [
+  [
+    'CL.TE by names that a CGI-like app reads otherwise',
+    `POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nTransfer_Encoding: chunked\r\nContent_Length: 99\r\nTransfer-Encoding_: x\r\n\r\nabcde`,
+    /^POST \/ HTTP\/1\.1\r\nHost: h\r\nContent-Length: 5\r\nTransfer-Encoding_: x\r\n/,
+    /Transfer_Encoding|Content_Length/,
+  ],
+  [
+    '0.CL: GET with a body that looks like a request',
+    `GET /a HTTP/1.1\r\nHost: h\r\nContent-Length: ${smuggled.length}\r\n\r\n${smuggled}`,
+    /^GET \/a HTTP\/1\.1\r\n/,
+  ],
+  [
+    'an expectation in GET with a body',
+    `GET /a HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: ${smuggled.length}\r\n\r\n${smuggled}`,
+    /^GET \/a HTTP\/1\.1\r\nHost: h\r\nContent-Length: \d+\r\n/,
+    /Expect/,
+  ],
+  [
+    'an expectation in tabs and other case, and twice',
+    `POST /a HTTP/1.1\r\nHost: h\r\neXPECT:\t100-CONTINUE \r\nExpect: 100-continue\r\nContent-Length: ${smuggled.length}\r\n\r\n${smuggled}`,
+    /^POST \/a HTTP\/1\.1\r\nHost: h\r\nContent-Length: \d+\r\n/,
+    /Expect/i,
+  ],
+  [
+    'a body behind an upgrade to h2c',
+    `POST /a HTTP/1.1\r\nHost: h\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\nContent-Length: ${smuggled.length}\r\n\r\n${smuggled}`,
+    /^POST \/a HTTP\/1\.1\r\nHost: h\r\nContent-Length: \d+\r\n/,
+    /Upgrade|HTTP2-Settings/i,
+  ],
+  [
+    'chunks with a request as data and as an extension',
+    `POST /a HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n${smuggled.length.toString(16)};x="GET /smuggled HTTP/1.1"\r\n${smuggled}\r\n0\r\n\r\n`,
+    /^POST \/a HTTP\/1\.1\r\nHost: h\r\n/,
+    /;x=/,
+  ],
+];
+
+for (const [what, text, atApp, not] of framed) {
+  test(`${what}: one call with its body, and the next one behind it`, async (t) => {
+    const seen: string[] = [];
+    const app = await startRawApp(t, {
+      onData(socket, got) {
+        // Whole by the length or the chunks that the router has told.
+        const [, head = '', body = ''] = /^([^]*?\r\n\r\n)([^]*)$/.exec(got.slice(seen.join('').length)) ?? [];
+        const length = Number(/\r\nContent-Length: (\d+)\r\n/.exec(head)?.[1] ?? 0);
+        if (head === '' || body.length < length) return;
+        if (/\r\nTransfer-Encoding: chunked\r\n/.test(head) && !body.endsWith('\r\n0\r\n\r\n')) return;
+        seen.push(head + body);
+        socket.write('HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n');
+      },
+    });
+    const { port } = await startTestRouter(t, { routes: [routeOf('a', ready(app.target), { path: '/' })] });
+    const next = 'GET /next HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n';
+    for (const parts of [[text + next], halves(text + next)]) {
+      seen.length = 0;
+      const answer = await exchangeBytes(port, ...parts);
+      assert.deepEqual(answer.match(/HTTP\/1\.1 [2-5]\d\d/g), ['HTTP/1.1 200', 'HTTP/1.1 200'], answer);
+      assert.equal(seen.length, 2, seen.join('----'));
+      assert.match(seen[0] ?? '', atApp);
+      if (not !== undefined) assert.doesNotMatch(seen[0] ?? '', not);
+      assert.match(seen[1] ?? '', /^GET \/next HTTP\/1\.1\r\nHost: h\r\n/);
+    }
+  });
+}
+
+for (const upgrade of ['h2c', 'H2C', 'websocket, h2c', 'h2c,websocket', ' ,h2c ,']) {
+  test(`an upgrade to "${upgrade}" does not reach the app as one`, async (t) => {
+    const app = await startRawApp(t, { answer: 'HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n' });
+    const { port } = await startTestRouter(t, { routes: [routeOf('a', ready(app.target), { path: '/' })] });
+    const head = `GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: ${upgrade}\r\nHTTP2-Settings: AAM\r\n\r\n`;
+    const answer = await exchangeBytes(port, `${head}PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n`);
+    assert.deepEqual(answer.match(/HTTP\/1\.1 \d+/g), ['HTTP/1.1 200', 'HTTP/1.1 501']);
+    assert.equal(app.got.length, 1);
+    assert.doesNotMatch(app.got.join(''), /upgrade|http2-settings/i);
+  });
+}
+
+test('a call that is refused before its 100 has no body, and its connection no further call', async (t) => {
+  const app = await startRawApp(t, { answer: 'HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n' });
+  const { port } = await startTestRouter(t, { routes: [routeOf('a', ready(app.target), { path: '/a' })] });
+  const head = `POST /none HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 10\r\n\r\n`;
+  // The client may send the body or leave it out: what comes could be either.
+  const answer = await exchangeBytes(port, `${head}GET /a/evil HTTP/1.1\r\nHost: h\r\n\r\n`);
+  assert.deepEqual(answer.match(/HTTP\/1\.1 \d+/g), ['HTTP/1.1 404']);
+  assert.match(answer, /\r\nConnection: close\r\n/);
+  assert.deepEqual(app.got, []);
+});
+
+test('each request of a connection goes where its own host leads, whatever the one before said', async (t) => {
+  const apps = await Promise.all(
+    ['one', 'two'].map((body) =>
+      startRawApp(t, { answer: `HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n${body}`, when: /\r\n\r\n$/ }),
+    ),
+  );
+  const routes = apps.map((app, index) =>
+    routeOf(`app-${index}`, ready({ ...app.target, id: `t-${index}` }), { host: `${index}.example`, path: '/' }),
+  );
+  const { port } = await startTestRouter(t, { routes });
+  const hosts = ['0.example', '1.example', '0.EXAMPLE:80', '1.example', 'none.example', '1.example'];
+  const last = 'GET http://0.example/ HTTP/1.1\r\nHost: 1.example\r\nConnection: close\r\n\r\n';
+  const answer = await exchangeBytes(
+    port,
+    hosts.map((host) => `GET / HTTP/1.1\r\nHost: ${host}\r\n\r\n`).join('') + last,
+  );
+  assert.deepEqual(answer.match(/one|two|HTTP\/1\.1 404/g), ['one', 'two', 'one', 'two', 'HTTP/1.1 404', 'two', 'one']);
 });
 
 test('H2-like and other pseudo fields are no tokens and are refused', async (t) => {
