@@ -29,8 +29,8 @@ export interface AgentLinkDeps {
   readonly dial: AgentDial;
   /** A new watch begins with a snapshot. */
   readonly onWatch: () => void;
-  /** Must have taken full effect when it returns; `gap` asks for a new watch. */
-  readonly onItem: (item: RoutesItem) => 'applied' | 'partial' | 'gap';
+  /** Calls `applied` once the item has taken full effect. @returns false to ask for a new watch. */
+  readonly onItem: (item: RoutesItem, applied: () => void) => boolean;
   /** The agent can be asked, or what is known may be trusted again. */
   readonly onBetter: (what: 'link' | 'lease') => void;
   readonly targets: Pick<Targets, 'count' | 'whenFree'>;
@@ -171,23 +171,26 @@ class Session {
   }
 
   #take(item: RoutesItem, watchSentMs: number): void {
-    const { peer, onItem, onSynced, onHeard, onBetter, log } = this.#deps;
-    switch (onItem(item)) {
-      case 'gap':
-        log.warn({ seq: item.seq }, 'a push of the routes is missing');
-        this.#watchRoutes();
-        return;
-      case 'partial':
-        return;
-      case 'applied':
-        peer.notify('routes.ack', { seq: item.seq });
-        if (this.#synced) return;
-        this.#synced = true;
-        onSynced();
-        onHeard(watchSentMs);
-        onBetter('link');
-        this.#report();
-    }
+    const watch = this.#watch;
+    const applied = (): void => {
+      if (!this.#ended && this.#watch === watch) this.#applied(item, watchSentMs);
+    };
+    if (this.#deps.onItem(item, applied)) return;
+    this.#deps.log.warn({ seq: item.seq }, 'a push of the routes is missing');
+    this.#watchRoutes();
+  }
+
+  /** A part of a snapshot is acknowledged too: so the agent knows that a large one makes progress. */
+  #applied(item: RoutesItem, watchSentMs: number): void {
+    const { peer, onSynced, onHeard, onBetter } = this.#deps;
+    peer.notify('routes.ack', { seq: item.seq });
+    if (this.#synced || (item.kind === 'snapshot' && item.more)) return;
+    this.#synced = true;
+    onSynced();
+    onHeard(watchSentMs);
+    onBetter('link');
+    this.#deps.activity.restart();
+    this.#report();
   }
 
   /** A link without a watch is of no use (a standby answers not_leader): the next one may lead elsewhere. */
@@ -207,18 +210,21 @@ class Session {
     const current = (): boolean => !this.#ended && this.#watch === watch;
     const repeat = (): void => {
       if (!current()) return;
-      this.#stopReports = clock.after(Math.max(1, sentMs + periodMs - clock.nowMs()), () => this.#report());
+      const dueMs = report.more ? 0 : sentMs + periodMs - clock.nowMs();
+      this.#stopReports = clock.after(Math.max(1, dueMs), () => this.#report());
     };
-    peer.call('activity.report', { router: name, apps: [...report.apps] }, { deadlineMs: leaseMs }).then(
-      () => {
-        report.taken();
-        if (current()) onHeard(sentMs);
-        repeat();
-      },
-      (reason: unknown) => {
-        log.debug({ code: toAppError(reason).code }, 'activity report failed');
-        repeat();
-      },
-    );
+    peer
+      .call('activity.report', { router: name, apps: [...report.apps], more: report.more }, { deadlineMs: leaseMs })
+      .then(
+        () => {
+          report.taken();
+          if (current()) onHeard(sentMs);
+          repeat();
+        },
+        (reason: unknown) => {
+          log.debug({ code: toAppError(reason).code }, 'activity report failed');
+          repeat();
+        },
+      );
   }
 }

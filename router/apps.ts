@@ -70,7 +70,11 @@ export class Apps {
     return this.#byName.get(name);
   }
 
-  all(): Iterable<App> {
+  get size(): number {
+    return this.#byName.size;
+  }
+
+  all(): IterableIterator<App> {
     return this.#byName.values();
   }
 
@@ -97,8 +101,9 @@ export class Apps {
   }
 
   #setTargets(app: App, targets: readonly Target[]): void {
+    const kept = new Set(targets);
     for (const old of app.targets) {
-      if (!targets.includes(old)) this.#targets.unlist(old);
+      if (!kept.has(old)) this.#targets.unlist(old);
     }
     app.targets = targets;
   }

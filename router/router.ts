@@ -6,11 +6,10 @@ import { randomUUID } from 'node:crypto';
 import type { Registry } from '@prometheus-io/client';
 import { AppError } from '../shared/errors.ts';
 import type { Log } from '../shared/log.ts';
-import type { RoutesItem } from '../shared/protocol/routes.ts';
 import { systemClock, type Clock } from '../shared/clock.ts';
-import { createActivity } from './activity.ts';
+import { Activity } from './activity.ts';
 import { createAgentLink, type AgentDial } from './agent-link.ts';
-import { Apps, type App } from './apps.ts';
+import { Apps } from './apps.ts';
 import type { Call } from './call.ts';
 import type { RouterConfig } from './config.ts';
 import { Deadlines } from './deadlines.ts';
@@ -25,12 +24,12 @@ import { HttpDate } from './http-date.ts';
 import { Ids } from './ids.ts';
 import { createMetrics } from './metrics.ts';
 import { stripsToHost } from './path.ts';
-import { Routes } from './routes.ts';
 import { startServer, type CallServer } from './server.ts';
 import { ReadAhead } from './read-ahead.ts';
 import { ReadBuffers } from './read-buffers.ts';
 import { tooBusy } from './refusal.ts';
 import { requestIdOf } from './request-head.ts';
+import { Table } from './table.ts';
 import { Targets, type Target } from './targets.ts';
 
 export interface RouterDeps {
@@ -59,7 +58,6 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
   const writer = new HeadWriter();
   const requestParser = new RequestParser({ maxFields: config.max_header_fields });
   const ids = new Ids();
-  const routes = new Routes();
   const targets = new Targets({
     clock,
     deadlines,
@@ -75,7 +73,7 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
   const metrics = createMetrics({
     registry: deps.registry,
     held: () => hold.held,
-    routes: () => routes.size,
+    routes: () => table.size,
     agentUp: () => agent.peer !== undefined,
     connections: () => server?.connections ?? 0,
     readAheadBytes: () => readAhead.bytes,
@@ -111,6 +109,8 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
     agentUp: () => agent.peer !== undefined,
     onRejected: (reason) => metrics.holdRejected(reason),
   });
+  const table = new Table({ apps, hold, clock });
+  const activity = new Activity({ heldOf: (app) => hold.heldOf(app), clock });
   const sending: ExchangeDeps = {
     clock,
     writer,
@@ -153,14 +153,14 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
   /** The way of a call. */
   function route(call: Call): void {
     uncount(call);
-    const found = routes.lookup(call.host, call.head.path);
-    const app = found === undefined ? undefined : apps.get(found.app);
+    const app = table.lookup(call.host, call.head.path);
     if (app === undefined) {
       call.refuse(agent.synced ? noRoute() : noTableYet());
       return;
     }
     if (call.app !== app) {
       call.app = app;
+      if (app.calls === 0) activity.note(app);
       app.calls += 1;
     }
     if (stripsToHost(call.head.path, app.route)) {
@@ -217,40 +217,18 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
     if (config.access_log) logAccess(log, call, status, durationMs);
   }
 
-  /** The way of a push: when this returns, every later call is treated by it. */
-  function applyPush(item: RoutesItem): 'applied' | 'partial' | 'gap' {
-    const applied = routes.apply(item);
-    if (applied.kind !== 'changed') return applied.kind;
-    const nowMs = clock.nowMs();
-    const changed: { app: App; moved: boolean }[] = [];
-    for (const name of applied.removed) {
-      const app = apps.remove(name);
-      if (app !== undefined) changed.push({ app, moved: true });
-    }
-    for (const pushed of applied.upserted) {
-      const before = apps.get(pushed.app)?.route;
-      const moved =
-        before !== undefined &&
-        (before.host !== pushed.host || before.path !== pushed.path || before.stripPath !== pushed.stripPath);
-      changed.push({ app: apps.upsert(pushed, nowMs), moved });
-    }
-    // Only now, when the whole push is in, the rooms are looked at: a call may go from one app to another.
-    for (const { app, moved } of changed) hold.changed(app, moved);
-    return 'applied';
-  }
-
   const agent = createAgentLink({
     // Two processes may have one name: the agent has to know each, to wait for each.
     name: `${config.name}/${randomUUID().slice(0, 8)}`,
     dial: deps.dial,
-    onWatch: () => routes.restart(),
-    onItem: applyPush,
+    onWatch: () => table.restart(),
+    onItem: (item, applied) => table.apply(item, applied),
     onBetter(what) {
       if (what === 'link') ensures.linkUp();
       hold.changedAll();
     },
     targets,
-    activity: createActivity({ apps: () => apps.all(), heldOf: (app) => hold.heldOf(app), clock }),
+    activity,
     clock,
     log,
     leaseMs: config.lease_secs * 1_000,
@@ -263,6 +241,7 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
     hold.close(new AppError('router_draining', 'This router is shutting down.', { retryAfterMs: 1_000 }));
     await server?.close();
     await agent.close();
+    table.close();
     targets.close();
     deadlines.close();
   };

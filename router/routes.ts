@@ -4,10 +4,14 @@
  */
 import type { Route, RoutesItem } from '../shared/protocol/routes.ts';
 
-/** What applying an item did. `gap`: an item is missing, nothing was changed, the watch must begin again. */
+/**
+ * What applying an item did. `gap`: an item is missing, nothing was changed, the watch must begin again · `partial`: a part of
+ * a snapshot was put aside · `replaced`: the whole table is another one.
+ */
 export type Applied =
   | { readonly kind: 'partial' }
   | { readonly kind: 'gap' }
+  | { readonly kind: 'replaced' }
   | { readonly kind: 'changed'; readonly upserted: readonly Route[]; readonly removed: readonly string[] };
 
 export class Routes {
@@ -21,6 +25,11 @@ export class Routes {
 
   lookup(host: string, path: string): Route | undefined {
     return this.#table.lookup(host, path);
+  }
+
+  /** The route of an app. */
+  of(app: string): Route | undefined {
+    return this.#table.of(app);
   }
 
   /** A new watch begins: the next item must be a snapshot. What is known stays until that is complete. */
@@ -43,10 +52,10 @@ export class Routes {
     const staged = (this.#staged ??= new RouteTable());
     for (const route of routes) staged.put(route);
     if (more) return { kind: 'partial' };
-    const removed = [...this.#table.apps()].filter((app) => !staged.has(app));
+    // However many routes there are, this is all that is done at once: who has to know of each looks for itself.
     this.#table = staged;
     this.#staged = undefined;
-    return { kind: 'changed', upserted: [...staged.routes()], removed };
+    return { kind: 'replaced' };
   }
 
   /** Removals first: one delta may give the route of a deleted app to another. */
@@ -54,13 +63,18 @@ export class Routes {
     for (const app of removed) this.#table.delete(app);
     for (const route of upserted) this.#table.delete(route.app);
     for (const route of upserted) this.#table.put(route);
-    return { kind: 'changed', upserted, removed: removed.filter((app) => !this.#table.has(app)) };
+    return { kind: 'changed', upserted, removed: removed.filter((app) => this.#table.of(app) === undefined) };
   }
 }
 
 interface PathNode {
-  readonly children: Map<string, PathNode>;
+  /** undefined where there are none, as of most nodes of a large table. */
+  children: Map<string, PathNode> | undefined;
   route: Route | undefined;
+}
+
+function emptyNode(): PathNode {
+  return { children: undefined, route: undefined };
 }
 
 class RouteTable {
@@ -72,26 +86,19 @@ class RouteTable {
     return this.#byApp.size;
   }
 
-  has(app: string): boolean {
-    return this.#byApp.has(app);
-  }
-
-  apps(): Iterable<string> {
-    return this.#byApp.keys();
-  }
-
-  routes(): Iterable<Route> {
-    return this.#byApp.values();
+  of(app: string): Route | undefined {
+    return this.#byApp.get(app);
   }
 
   put(route: Route): void {
     let root = this.#hosts.get(route.host);
-    if (root === undefined) this.#hosts.set(route.host, (root = { children: new Map(), route: undefined }));
+    if (root === undefined) this.#hosts.set(route.host, (root = emptyNode()));
     let node: PathNode = root;
     for (const segment of route.path.split('/')) {
       if (segment === '') continue;
+      node.children ??= new Map<string, PathNode>();
       let child: PathNode | undefined = node.children.get(segment);
-      if (child === undefined) node.children.set(segment, (child = { children: new Map(), route: undefined }));
+      if (child === undefined) node.children.set(segment, (child = emptyNode()));
       node = child;
     }
     node.route = route;
@@ -109,16 +116,18 @@ class RouteTable {
     for (const segment of route.path.split('/')) {
       if (segment === '' || node === undefined) continue;
       way.push({ parent: node, segment });
-      node = node.children.get(segment);
+      node = node.children?.get(segment);
     }
     if (node?.route?.app === app) node.route = undefined;
     // Empty nodes go, so that a table that changes for months does not grow.
     for (let step = way.pop(); step !== undefined; step = way.pop()) {
-      const child = step.parent.children.get(step.segment);
-      if (child === undefined || child.route !== undefined || child.children.size > 0) break;
-      step.parent.children.delete(step.segment);
+      const { children } = step.parent;
+      const child = children?.get(step.segment);
+      if (child === undefined || child.route !== undefined || child.children !== undefined) break;
+      children?.delete(step.segment);
+      if (children?.size === 0) step.parent.children = undefined;
     }
-    if (root.route === undefined && root.children.size === 0) this.#hosts.delete(route.host);
+    if (root.route === undefined && root.children === undefined) this.#hosts.delete(route.host);
   }
 
   /** Exact host, then `*.domain` with the longest domain first, then any host; a host without a matching path is passed over. */
@@ -143,7 +152,7 @@ function longestPrefix(root: PathNode, path: string): Route | undefined {
   let node = root;
   let found = root.route;
   let start = 1;
-  while (node.children.size > 0) {
+  while (node.children !== undefined) {
     let end = start;
     for (; end < path.length; end++) {
       const char = path.charCodeAt(end);

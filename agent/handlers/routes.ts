@@ -1,10 +1,14 @@
 /** What routers speak: `routes.watch`, its acknowledgements, and `activity.report`. */
 import { AppError, toAppError } from '../../shared/errors.ts';
-import { agentNotifications, type RouterMethods } from '../../shared/protocol/methods.ts';
+import { agentNotifications, type AppActivity, type RouterMethods } from '../../shared/protocol/methods.ts';
 import type { NotificationHandlers } from '../../shared/rpc/types.ts';
 import type { AgentHandlers, HandlerDeps } from './handlers.ts';
 
+/** Apps in one report, of all its parts. */
+const maxReported = 1_000_000;
+
 export function routeHandlers({ lead }: HandlerDeps): Pick<AgentHandlers, 'routes.watch' | 'activity.report'> {
+  const parts = new WeakMap<object, readonly AppActivity[]>();
   return {
     'routes.watch': async ({ router }, { peer, emit, signal }) => {
       if (!peer) throw new AppError('invalid_request', 'routes.watch needs a WebSocket: routers acknowledge each item');
@@ -19,8 +23,15 @@ export function routeHandlers({ lead }: HandlerDeps): Pick<AgentHandlers, 'route
       }
       return {};
     },
-    'activity.report': async ({ router, apps }) => {
-      lead().activity.report(router, apps);
+    'activity.report': async ({ router, apps, more }, { peer }) => {
+      // Told in parts, it counts as a whole: an app that a report leaves out does nothing there.
+      const before = (peer && parts.get(peer)) ?? [];
+      const all = before.length === 0 ? apps : [...before, ...apps];
+      if (more && peer !== undefined && all.length <= maxReported) parts.set(peer, all);
+      else {
+        if (peer !== undefined) parts.delete(peer);
+        lead().activity.report(router, all);
+      }
       return {};
     },
   };

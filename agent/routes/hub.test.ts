@@ -73,20 +73,26 @@ const settle = (hub: RouteHub, revision: number, t: TestContext) =>
 
 test('a watch begins with a snapshot, cut into pieces, and goes on with deltas', async (t) => {
   const { hub, watch } = ground(t);
-  for (let i = 0; i < 501; i += 1) hub.publish(route(`a${i}`));
+  for (let i = 0; i < 250; i += 1) hub.publish(route(`a${i}`));
   const router = watch('r');
   await isDone(Promise.resolve());
+  const parts = router.items.map((item) => (item.kind === 'snapshot' ? item : assert.fail(item.kind)));
   assert.deepEqual(
-    router.items.map((item) => item.kind === 'snapshot' && [item.seq, item.routes.length, item.more]),
+    parts.map(({ seq, more }) => [seq, more]),
     [
-      [1, 500, true],
-      [2, 1, false],
+      [1, true],
+      [2, true],
+      [3, false],
     ],
+  );
+  assert.deepEqual(
+    parts.flatMap(({ routes }) => routes.map(({ app }) => app)),
+    Array.from({ length: 250 }, (_, i) => `a${i}`),
   );
   hub.publish(route('a0', 2));
   hub.remove('a1');
   await isDone(Promise.resolve());
-  assert.deepEqual(router.items.at(-1), { kind: 'delta', seq: 3, upsert: [route('a0', 2)], remove: ['a1'] });
+  assert.deepEqual(router.items.at(-1), { kind: 'delta', seq: 4, upsert: [route('a0', 2)], remove: ['a1'] });
   await router.leave();
 });
 
@@ -215,4 +221,47 @@ test('a router that acknowledges is never cut, however long nothing changes', as
   }
   assert.equal(hub.routers.length, 1);
   await router.leave();
+});
+
+test('a router that takes a large table for longer than a lease is waited for while it goes on', async (t) => {
+  const { clock, hub, watch } = ground(t);
+  for (let i = 0; i < 1_000; i += 1) hub.publish(route(`a${i}`));
+  let go: () => void = () => undefined;
+  const router = watch('r', () => new Promise((resolve) => (go = resolve)));
+  await isDone(Promise.resolve());
+  for (let taken = 1; taken < 8; taken += 1) {
+    assert.equal(router.items.length, taken);
+    router.ack();
+    clock.advance(900);
+    go();
+    await isDone(Promise.resolve());
+  }
+  assert.equal(hub.routers.length, 1);
+  const left = assert.rejects(router.leave(), { code: 'deadline_exceeded' });
+  clock.advance(2_100);
+  await left;
+});
+
+test('a push of many routes goes in items that fit into frames, and is acknowledged with the last', async (t) => {
+  const { hub, watch } = ground(t);
+  for (let i = 0; i < 2_000; i += 1) hub.publish(route(`gone${i}`));
+  const router = watch('r');
+  await isDone(Promise.resolve());
+  router.ack();
+  const snapshot = router.items.length;
+  for (let i = 0; i < 2_000; i += 1) hub.remove(`gone${i}`);
+  let revision = 0;
+  for (let i = 0; i < 1_000; i += 1) revision = hub.publish(route(`b${i}`));
+  await isDone(Promise.resolve());
+  const deltas = router.items.slice(snapshot);
+  for (const item of deltas) assert.ok(JSON.stringify(item).length < 65_536);
+  assert.equal(new Set(deltas.flatMap((item) => (item.kind === 'delta' ? item.remove : []))).size, 2_000);
+  assert.equal(
+    new Set(deltas.flatMap((item) => (item.kind === 'delta' ? item.upsert : []).map((one) => one.app))).size,
+    1_000,
+  );
+  const done = settle(hub, revision, t);
+  assert.equal(await isDone(done), false);
+  router.ack();
+  assert.deepEqual(await done, { acknowledged: 1, expired: 0 });
 });

@@ -6,6 +6,7 @@ import { AppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
 import type { Route, RoutesItem } from '../../shared/protocol/routes.ts';
 import type { Clock } from '../../shared/clock.ts';
+import { pieces, removedAtOnce } from './pieces.ts';
 
 export interface RouterStatus {
   readonly router: string;
@@ -76,8 +77,6 @@ interface RouterRecord {
   lastHeardMs: number;
 }
 
-const snapshotChunk = 500;
-
 export function createRouteHub(deps: { readonly clock: Clock; readonly leaseMs: number; readonly log: Log }): RouteHub {
   const { clock, leaseMs, log } = deps;
   const routes = new Map<string, Route>();
@@ -101,14 +100,18 @@ export function createRouteHub(deps: { readonly clock: Clock; readonly leaseMs: 
     };
   }
 
-  /** A router that is heard and does not acknowledge would be waited for without end. */
-  function expectAck(watch: Watch, seq: number): void {
+  /**
+   * A router that is heard and does not acknowledge would be waited for without end. One that takes a large table in pieces
+   * may take longer than a lease for all of it: it has to go on, that is all.
+   */
+  function expectAck(watch: Watch): void {
+    const { ackedSeq } = watch;
     watch.cancelOverdue ??= later(() => {
       watch.cancelOverdue = undefined;
-      if (watch.ackedSeq < seq) {
-        const message = `router ${watch.options.router} has not acknowledged push ${seq} for ${leaseMs} ms`;
+      if (watch.ackedSeq === ackedSeq) {
+        const message = `router ${watch.options.router} has acknowledged nothing after push ${ackedSeq} for ${leaseMs} ms`;
         watch.overdue.reject(new AppError('deadline_exceeded', message));
-      } else if (watch.ackedSeq < watch.sentSeq) expectAck(watch, watch.sentSeq);
+      } else if (watch.ackedSeq < watch.sentSeq) expectAck(watch);
     }, leaseMs);
   }
 
@@ -137,19 +140,17 @@ export function createRouteHub(deps: { readonly clock: Clock; readonly leaseMs: 
 
   async function push(watch: Watch, signal: AbortSignal): Promise<void> {
     const { emit } = watch.options;
-    const send = async (item: RoutesItem): Promise<void> => {
+    /** @param covers the revision that the router has with this item; -1 where more belongs to it. */
+    const send = async (item: RoutesItem, covers: number): Promise<void> => {
+      watch.unacked.set(item.seq, covers);
       watch.sentSeq = item.seq;
+      expectAck(watch);
       await emit(item);
     };
     // The snapshot covers the revision at its beginning; what changes while it is sent is dirty and follows as a delta.
     const covered = revision;
-    const all = [...routes.values()];
-    expectAck(watch, Math.max(1, Math.ceil(all.length / snapshotChunk)));
-    for (let start = 0; start === 0 || start < all.length; start += snapshotChunk) {
-      const more = start + snapshotChunk < all.length;
-      const seq = watch.sentSeq + 1;
-      watch.unacked.set(seq, more ? -1 : covered);
-      await send({ kind: 'snapshot', seq, routes: all.slice(start, start + snapshotChunk), more });
+    for (const piece of pieces([...routes.values()])) {
+      await send({ kind: 'snapshot', seq: watch.sentSeq + 1, ...piece }, piece.more ? -1 : covered);
     }
     while (!signal.aborted) {
       if (watch.dirty.size === 0) {
@@ -159,16 +160,23 @@ export function createRouteHub(deps: { readonly clock: Clock; readonly leaseMs: 
         continue;
       }
       const upsert: Route[] = [];
-      const remove: string[] = [];
+      const removed: string[] = [];
       for (const [app, route] of watch.dirty) {
         if (route) upsert.push(route);
-        else remove.push(app);
+        else removed.push(app);
       }
       watch.dirty.clear();
-      const seq = watch.sentSeq + 1;
-      watch.unacked.set(seq, revision);
-      expectAck(watch, seq);
-      await send({ kind: 'delta', seq, upsert, remove });
+      const covers = revision;
+      // What goes with the first piece of routes goes last of all that is removed: mostly that is one item.
+      while (removed.length > removedAtOnce) {
+        const remove = removed.splice(0, removedAtOnce);
+        await send({ kind: 'delta', seq: watch.sentSeq + 1, upsert: [], remove }, -1);
+      }
+      for (const piece of pieces(upsert)) {
+        const remove = removed.splice(0);
+        const seq = watch.sentSeq + 1;
+        await send({ kind: 'delta', seq, upsert: piece.routes, remove }, piece.more ? -1 : covers);
+      }
     }
   }
 

@@ -196,9 +196,14 @@ export const agentMethods = {
     result: none,
   },
   'activity.report': {
-    summary: 'What a router did for each app since its last report; apps without activity are left out.',
+    summary:
+      'What a router did for each app since its last report; apps without activity are left out. With more, other apps follow in the next call.',
     scopes: ['router'],
-    params: z.strictObject({ router: z.string().min(1).max(253), apps: z.array(appActivity).max(100_000) }),
+    params: z.strictObject({
+      router: z.string().min(1).max(253),
+      apps: z.array(appActivity).max(100_000),
+      more: z.boolean().default(false),
+    }),
     result: none,
   },
   'system.status': {

@@ -75,7 +75,8 @@ export type Route = z.output<typeof route>;
 /**
  * One push. `seq` grows by one per item of a watch, and the router acknowledges it with `routes.ack` once every later
  * call is treated by it. A watch begins with a snapshot, cut into items with `more: true` until the last; routes absent
- * from it are gone. Then deltas.
+ * from it are gone. It takes effect as a whole with the last item; the others are acknowledged as they are taken, which says
+ * that the router makes progress. Then deltas.
  */
 export const routesItem = z.discriminatedUnion('kind', [
   z.strictObject({

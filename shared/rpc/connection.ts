@@ -7,6 +7,9 @@ import type { RpcLimits } from './limits.ts';
 /** A side that does not answer the close is cut off after this. */
 const closeTimeoutMs = 1_000;
 
+/** What takes about a millisecond to read and to act on. */
+const largeFrameBytes = 16_384;
+
 /** RFC 6455 §5.5.1: a control frame carries 125 bytes, two of them the code. */
 const maxReasonBytes = 123;
 
@@ -123,6 +126,14 @@ export class Connection {
       return;
     }
     this.#deps.onFrame(bytes.toString('utf8'));
+    if (bytes.length >= largeFrameBytes) this.#breathe();
+  }
+
+  /** One read takes megabytes where they are there; whatever else this process does goes on between two large frames. */
+  #breathe(): void {
+    const { socket } = this.#deps;
+    socket.pause();
+    setImmediate(() => socket.resume());
   }
 
   /**
