@@ -45,6 +45,9 @@ export class Call implements Waiter {
   ended = false;
   /** Of its answer, once that has begun; 0 before. */
   status = 0;
+  /** Of its body and of its answer's, or of the tunnel that it became. */
+  bytesReceived = 0;
+  bytesSent = 0;
   /** Code of the error that the router answered with. */
   errorCode: string | undefined;
   readonly #routing: CallRouting;

@@ -150,7 +150,10 @@ export const routerConfig = z.strictObject({
         .default(75)
         .describe('How long an idle connection of a client is kept, seconds.'),
       log_level: logLevel.default('info').describe('Least level that is logged.'),
-      access_log: z.boolean().default(false).describe('Log a line for each call.'),
+      access_log: z
+        .boolean()
+        .default(false)
+        .describe('Write a line for each call to standard output, whatever log_level is.'),
     })
     .refine((value) => (value.token === undefined) !== (value.token_file === undefined), {
       message: 'exactly one of token and token_file must be given',

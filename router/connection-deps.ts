@@ -1,6 +1,7 @@
 /** What a client's connection needs of the router. */
 import type { BlockList } from 'node:net';
 import type { CallRouting } from './call.ts';
+import type { Client } from './client.ts';
 import type { Connection } from './connection.ts';
 import type { Deadlines } from './deadlines.ts';
 import type { HeadWriter } from './http1/head-writer.ts';
@@ -40,6 +41,6 @@ export interface ConnectionDeps {
   /** No answer may be followed by another request. */
   readonly closing: () => boolean;
   /** A request was refused before it was a call. */
-  readonly onRefused: (status: number) => void;
+  readonly onRefused: (client: Client, status: number) => void;
   readonly onClosed: (connection: Connection) => void;
 }

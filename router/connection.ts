@@ -196,7 +196,7 @@ export class Connection implements Caller, Timed, SocketOwner {
     // Without its 100 the client may leave the body out: what comes next on the connection would be in doubt.
     const close = this.connectionFields(call, false).startsWith('Connection: close');
     const options = { ...as, headers: { Connection: close ? 'close' : 'keep-alive' } };
-    writeProblem(this.deps.writer, call.head, error, options);
+    call.bytesSent = writeProblem(this.deps.writer, call.head, error, options);
     this.answer.flush();
     this.answered();
   }
@@ -261,7 +261,7 @@ export class Connection implements Caller, Timed, SocketOwner {
 
   /** Before it was a call: answered as the last thing on the connection. */
   #refuse(error: AppError, options: ProblemOptions = {}): void {
-    this.deps.onRefused(writeRefusal(this.deps.writer, error, options));
+    this.deps.onRefused(this.client, writeRefusal(this.deps.writer, error, options));
     this.answer.flush();
     this.#close();
   }

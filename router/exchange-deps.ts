@@ -29,5 +29,6 @@ export interface ExchangeDeps {
   /** The target is done with the call. */
   readonly onLeft: (app: App, target: Target) => void;
   readonly onUpgraded: (app: App, call: Call) => void;
-  readonly onEnded: (app: App, bytes: number) => void;
+  /** The tunnel that the call became is closed at both ends. */
+  readonly onEnded: (app: App, call: Call, bytes: number) => void;
 }

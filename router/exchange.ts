@@ -91,6 +91,7 @@ export class Exchange implements Attempt, Exchanging, UpstreamUser {
     const { socket } = upstream;
     const { chunked } = this.#call.head;
     this.#app.bytes += end - start;
+    this.#call.bytesReceived += end - start;
     writeBodyPart(writer, socket, bytes, start, end, chunked);
     if (done) {
       if (chunked) writeLastChunk(writer, trailers);
@@ -300,6 +301,7 @@ export class Exchange implements Attempt, Exchanging, UpstreamUser {
     }
     const count = body.dataEnd - body.dataStart;
     this.#app.bytes += count;
+    this.#call.bytesSent += count;
     const owned = this.#upstream?.ownsBuffer === true && bytes === this.#upstream.buffer;
     const lent = count > 0 && answer.part(bytes, body.dataStart, body.dataEnd, owned);
     if (body.done) answer.end(body.trailers);

@@ -7,6 +7,7 @@ import { createLog } from '../shared/log.ts';
 import { defaultLimits } from '../shared/rpc/limits.ts';
 import { createLink } from '../shared/rpc/link.ts';
 import { loadRouterConfig } from './config.ts';
+import { openStandardOutput } from './line-writer.ts';
 import { startRouter } from './router.ts';
 
 const orphaned = 'parent gone';
@@ -24,6 +25,7 @@ async function run(): Promise<void> {
     config,
     log,
     registry,
+    accessLog: config.access_log ? openStandardOutput() : undefined,
     dial: (options) => createLink({ ...options, url: config.agent_url, token: config.token, limits }),
   });
   const admin = await startAdminServer({

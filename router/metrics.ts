@@ -7,6 +7,7 @@ export interface RouterMetrics {
   holdEnded(durationMs: number): void;
   holdRejected(reason: string): void;
   connectFailed(): void;
+  accessLogDropped(lines: number): void;
 }
 
 export interface MetricsDeps {
@@ -54,6 +55,11 @@ export function createMetrics(deps: MetricsDeps): RouterMetrics {
     help: 'Connections to targets that were not accepted; the calls went elsewhere or were held.',
     registers,
   });
+  const accessLogDropped = new Counter({
+    name: 'holdfast_router_access_log_dropped_total',
+    help: 'Lines of the access log that were dropped because standard output was too slow.',
+    registers,
+  });
   gauge('holdfast_router_held_calls', 'Calls that wait now.', deps.held);
   gauge('holdfast_router_routes', 'Routes known.', deps.routes);
   gauge('holdfast_router_agent_link_up', '1 while the agent can be reached.', () => (deps.agentUp() ? 1 : 0));
@@ -96,5 +102,6 @@ export function createMetrics(deps: MetricsDeps): RouterMetrics {
     holdEnded: (durationMs) => holdDuration.observe(durationMs / 1_000),
     holdRejected: (reason) => holdRejected.inc({ reason }),
     connectFailed: () => connectFailures.inc(),
+    accessLogDropped: (lines) => accessLogDropped.inc(lines),
   };
 }

@@ -31,12 +31,14 @@ export function tooBusy(): AppError {
   return new AppError('hold_full', 'Too much waits in this router.', { retryAfterMs: 2_000 });
 }
 
-/** Instead of an app's answer to the call. */
-export function writeProblem(writer: HeadWriter, head: RequestHead, error: AppError, options: ProblemOptions): void {
+/** Instead of an app's answer to the call. @returns the bytes of its body. */
+export function writeProblem(writer: HeadWriter, head: RequestHead, error: AppError, options: ProblemOptions): number {
   const requestId = requestIdOf(head);
   const headers = { 'X-Request-Id': requestId, ...options.headers };
   const problem = toProblem(error, { ...options, instance: requestId, headers });
-  writer.utf8(rawAnswer(head.method === 'HEAD' ? { ...problem, body: '' } : problem));
+  const body = head.method === 'HEAD' ? '' : problem.body;
+  writer.utf8(rawAnswer({ ...problem, body }));
+  return Buffer.byteLength(body);
 }
 
 /** Before there was a call: the last answer of its connection. @returns its status. */

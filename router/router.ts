@@ -7,6 +7,7 @@ import type { Registry } from '@prometheus-io/client';
 import { AppError } from '../shared/errors.ts';
 import type { Log } from '../shared/log.ts';
 import { systemClock, type Clock } from '../shared/clock.ts';
+import { createAccessLog } from './access-log.ts';
 import { Activity } from './activity.ts';
 import { createAgentLink, type AgentDial } from './agent-link.ts';
 import { Apps } from './apps.ts';
@@ -22,22 +23,24 @@ import { RequestParser } from './http1/request-parser.ts';
 import { ResponseParser } from './http1/response-parser.ts';
 import { HttpDate } from './http-date.ts';
 import { Ids } from './ids.ts';
+import { LineWriter, type Output } from './line-writer.ts';
 import { createMetrics } from './metrics.ts';
 import { stripsToHost } from './path.ts';
 import { startServer, type CallServer } from './server.ts';
 import { ReadAhead } from './read-ahead.ts';
 import { ReadBuffers } from './read-buffers.ts';
 import { tooBusy } from './refusal.ts';
-import { requestIdOf } from './request-head.ts';
 import { Table } from './table.ts';
 import { Targets, type Target } from './targets.ts';
 
 export interface RouterDeps {
-  readonly config: Omit<RouterConfig, 'token' | 'agent_url' | 'admin_port' | 'log_level'>;
+  readonly config: Omit<RouterConfig, 'token' | 'agent_url' | 'admin_port' | 'log_level' | 'access_log'>;
   readonly dial: AgentDial;
   readonly registry: Registry;
   readonly log: Log;
   readonly clock?: Clock;
+  /** Where a line goes for each call; none without it. */
+  readonly accessLog?: Output | undefined;
 }
 
 export interface Router {
@@ -80,6 +83,12 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
     buffered: () => server?.buffered() ?? { max: 0, sum: 0 },
     upstreamSockets: () => targets.sockets(),
   });
+  const accessLines = deps.accessLog
+    ? new LineWriter({ clock, output: deps.accessLog, onDropped: (lines) => metrics.accessLogDropped(lines) })
+    : undefined;
+  const accessLog = accessLines
+    ? createAccessLog({ lines: accessLines, maxFields: config.max_header_fields, now: Date.now })
+    : undefined;
   const ensures = new Ensures({
     agent: () => agent.peer,
     clock,
@@ -143,10 +152,11 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
       app.upgraded += 1;
       metrics.request(101, clock.nowMs() - call.arrivedMs);
     },
-    onEnded(app, bytes) {
+    onEnded(app, call, bytes) {
       app.upgraded -= 1;
       app.bytes += bytes;
       app.lastActiveMs = clock.nowMs();
+      accessLog?.call(call, 101, app.lastActiveMs - call.arrivedMs);
     },
   };
 
@@ -214,7 +224,7 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
     const status = call.status === 0 ? 499 : call.status;
     metrics.request(status, durationMs);
     if (call.heldMs !== undefined) metrics.holdEnded(call.heldMs);
-    if (config.access_log) logAccess(log, call, status, durationMs);
+    accessLog?.call(call, status, durationMs);
   }
 
   const agent = createAgentLink({
@@ -244,6 +254,7 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
     table.close();
     targets.close();
     deadlines.close();
+    await accessLines?.close();
   };
 
   try {
@@ -255,7 +266,10 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
       requestParser,
       ids,
       routing: { route, send, ended, clock, draining: () => draining },
-      onRefused: (status) => metrics.request(status, 0),
+      onRefused(client, status) {
+        metrics.request(status, 0);
+        accessLog?.refused(client, status);
+      },
     });
   } catch (error) {
     await close();
@@ -297,23 +311,4 @@ function pause(clock: Clock, ms: number): Promise<void> {
   return new Promise((resolve) => {
     clock.after(ms, resolve);
   });
-}
-
-function logAccess(log: Log, call: Call, status: number, durationMs: number): void {
-  const { head, app } = call;
-  log.info(
-    {
-      requestId: requestIdOf(head),
-      method: head.method,
-      host: call.host,
-      // Without the query: it may carry what must not be in a log.
-      path: head.path.split('?', 1)[0],
-      app: app?.name,
-      status,
-      code: call.errorCode,
-      durationMs: Math.round(durationMs),
-      heldMs: call.heldMs === undefined ? undefined : Math.round(call.heldMs),
-    },
-    'call',
-  );
 }

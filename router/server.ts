@@ -1,7 +1,7 @@
 /** The server that calls come in by, and what it takes to close it without cutting anybody off. */
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import type { CallRouting } from './call.ts';
-import { trustedProxies } from './client.ts';
+import { trustedProxies, type Client } from './client.ts';
 import type { RouterConfig } from './config.ts';
 import type { ConnectionDeps } from './connection-deps.ts';
 import { Connection } from './connection.ts';
@@ -35,7 +35,7 @@ export interface ServerDeps {
   readonly requestParser: RequestParser;
   readonly ids: Ids;
   /** A request was refused before it was a call. */
-  readonly onRefused: (status: number) => void;
+  readonly onRefused: (client: Client, status: number) => void;
 }
 
 export interface CallServer {

@@ -221,7 +221,13 @@ export interface RouterUnderTest {
 
 export async function startTestRouter(
   t: TestContext,
-  options: { config?: Partial<RouterDeps['config']>; clock?: Clock; routes?: Route[]; link?: 'up' | 'down' } = {},
+  options: {
+    config?: Partial<RouterDeps['config']>;
+    clock?: Clock;
+    routes?: Route[];
+    link?: 'up' | 'down';
+    accessLog?: RouterDeps['accessLog'];
+  } = {},
 ): Promise<RouterUnderTest> {
   const agent = new FakeAgent();
   for (const route of options.routes ?? []) agent.routes.set(route.app, route);
@@ -252,13 +258,13 @@ export async function startTestRouter(
       request_stall_timeout_secs: 30,
       response_stall_timeout_secs: 30,
       keep_alive_timeout_secs: 75,
-      access_log: false,
       ...options.config,
     },
     dial: agent.dial,
     registry,
     log: silentLog,
     ...(options.clock === undefined ? undefined : { clock: options.clock }),
+    accessLog: options.accessLog,
   });
   t.after(() => router.close());
   if (options.link !== 'down') agent.up();

@@ -19,7 +19,7 @@ interface TunnelDeps {
   /** That wait for one side at most, before the other is held up. */
   readonly streamBytes: number;
   /** Both sides are closed. */
-  readonly onEnded: (bytes: number) => void;
+  readonly onEnded: (received: number, sent: number) => void;
 }
 
 /** Time one side has to take what is left after the other has closed. */
@@ -45,10 +45,12 @@ export function openTunnel(
     clock: deps.clock,
     writer: deps.writer,
     streamBytes: deps.limits.streamBytes,
-    onEnded(bytes) {
+    onEnded(received, sent) {
       target.upgraded -= 1;
       deps.onLeft(app, target);
-      deps.onEnded(app, bytes);
+      call.bytesReceived = received;
+      call.bytesSent = sent;
+      deps.onEnded(app, call, received + sent);
     },
   });
   upstream.user = tunnel;
@@ -67,7 +69,8 @@ class Tunnel implements ClientTunnel, UpstreamUser {
   readonly #app: Socket;
   readonly #deps: TunnelDeps;
   #open = 2;
-  #bytes = 0;
+  #received = 0;
+  #sent = 0;
   #clientHeldUp = false;
   #appHeldUp = false;
 
@@ -85,7 +88,7 @@ class Tunnel implements ClientTunnel, UpstreamUser {
   }
 
   fromClient(chunk: Buffer): void {
-    this.#bytes += chunk.length;
+    this.#received += chunk.length;
     if (!this.#app.writable) return;
     this.#app.write(chunk);
     if (this.#app.writableLength <= this.#deps.streamBytes) return;
@@ -94,7 +97,7 @@ class Tunnel implements ClientTunnel, UpstreamUser {
   }
 
   upstreamBytes(bytes: Buffer, count: number): boolean {
-    this.#bytes += count;
+    this.#sent += count;
     if (!this.#client.writable) return true;
     const { writer, streamBytes } = this.#deps;
     writer.range(bytes, 0, count);
@@ -141,7 +144,7 @@ class Tunnel implements ClientTunnel, UpstreamUser {
 
   #sideClosed(other: Duplex, reset: false | (() => void)): void {
     this.#open -= 1;
-    if (this.#open === 0) this.#deps.onEnded(this.#bytes);
+    if (this.#open === 0) this.#deps.onEnded(this.#received, this.#sent);
     if (other.destroyed) return;
     // A break is passed on as one: it must not look like an end.
     if (reset !== false) reset();
