@@ -146,7 +146,8 @@ export class Exchange implements Attempt, Exchanging, UpstreamUser {
   }
 
   upstreamEnded(): void {
-    if (this.#stage === 'answering' && this.#answer?.body.endsWithConnection === true) {
+    const ends = this.#stage === 'answering' && this.#answer?.body.endsWithConnection === true;
+    if (ends && this.#upstream?.socket.endIsProper === true) {
       const { answer } = this.#call.caller;
       answer.end(undefined);
       answer.flush();
@@ -219,6 +220,7 @@ export class Exchange implements Attempt, Exchanging, UpstreamUser {
       this.#awaitAnswer();
       return;
     }
+    upstream.socket.outlivesWrites = true;
     if (call.expectsContinue) {
       call.expectsContinue = false;
       caller.writeContinue();

@@ -10,11 +10,12 @@
  * An app that says more than its answer may say it when the next call has the socket already, and nobody could tell it from
  * that call's answer. So a target that has been heard out of turn gets no second call by any socket for a while.
  */
-import { connect, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import type { Clock } from '../shared/clock.ts';
 import type { BodyReader } from './http1/body-reader.ts';
 import type { Deadlines, Timed } from './deadlines.ts';
 import type { ReadBuffers } from './read-buffers.ts';
+import { UpstreamSocket } from './upstream-socket.ts';
 
 export interface UpstreamOptions {
   readonly clock: Clock;
@@ -47,7 +48,7 @@ const distrustMs = 60_000;
 export const maxIdleMs = 4_000;
 
 export class UpstreamConnection implements Timed {
-  readonly socket: Socket;
+  readonly socket: UpstreamSocket;
   /** undefined: idle, or on its way out. */
   user: UpstreamUser | undefined;
   /** Of its answers, one after the other. */
@@ -83,8 +84,9 @@ export class UpstreamConnection implements Timed {
       highWaterMark: options.streamBytes,
       onread: { buffer: () => this.#buffer, callback: (count: number) => this.#bytes(count) },
     };
-    this.socket = connect(connecting);
-    (this.socket as UpstreamSocket).upstream = this;
+    this.socket = new UpstreamSocket(connecting);
+    (this.socket as Owned).upstream = this;
+    this.socket.connect(connecting);
     this.socket.on('connect', onConnect);
     this.socket.on('drain', onDrain);
     this.socket.on('end', onEnd);
@@ -213,7 +215,7 @@ export class UpstreamPool {
     connection.user = undefined;
     const nowMs = this.#options.clock.nowMs();
     const unwanted = this.#closed || this.#idle.length >= this.#options.maxIdle || nowMs < this.#distrustedUntilMs;
-    if (unwanted || keepMs <= 0 || connection.socket.destroyed) {
+    if (unwanted || keepMs <= 0 || connection.socket.destroyed || connection.socket.writeFailure !== undefined) {
       connection.socket.destroy();
       return;
     }
@@ -246,28 +248,28 @@ export class UpstreamPool {
   }
 }
 
-interface UpstreamSocket extends Socket {
+interface Owned extends UpstreamSocket {
   upstream: UpstreamConnection;
 }
 
 // One function each for all sockets, with the state on the socket.
 
 function onConnect(this: Socket): void {
-  (this as UpstreamSocket).upstream.connected();
+  (this as unknown as Owned).upstream.connected();
 }
 
 function onDrain(this: Socket): void {
-  (this as UpstreamSocket).upstream.drained();
+  (this as unknown as Owned).upstream.drained();
 }
 
 function onEnd(this: Socket): void {
-  (this as UpstreamSocket).upstream.ended();
+  (this as unknown as Owned).upstream.ended();
 }
 
 function onError(this: Socket, error: Error): void {
-  (this as UpstreamSocket).upstream.failed(error);
+  (this as unknown as Owned).upstream.failed(error);
 }
 
 function onClose(this: Socket): void {
-  (this as UpstreamSocket).upstream.closed();
+  (this as unknown as Owned).upstream.closed();
 }
