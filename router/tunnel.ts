@@ -18,11 +18,13 @@ interface TunnelDeps {
   readonly writer: HeadWriter;
   /** That wait for one side at most, before the other is held up. */
   readonly streamBytes: number;
+  /** Age at which it is ended. */
+  readonly maxAgeMs: number;
   /** Both sides are closed. */
   readonly onEnded: (received: number, sent: number) => void;
 }
 
-/** Time one side has to take what is left after the other has closed. */
+/** Time a side has to take what is left, and to end itself, after the other has closed or the tunnel is too old. */
 const lastBytesMs = 5_000;
 
 /**
@@ -40,11 +42,13 @@ export function openTunnel(
 ): boolean {
   const { caller } = call;
   target.upgraded += 1;
-  upstream.deadlineMs = Infinity;
+  // A break has to be seen as one.
+  upstream.socket.outlivesWrites = false;
   const tunnel = new Tunnel(caller, upstream, {
     clock: deps.clock,
     writer: deps.writer,
     streamBytes: deps.limits.streamBytes,
+    maxAgeMs: app.route.upgradeMaxAgeMs ?? Infinity,
     onEnded(received, sent) {
       target.upgraded -= 1;
       deps.onLeft(app, target);
@@ -67,18 +71,22 @@ class Tunnel implements ClientTunnel, UpstreamUser {
   readonly #caller: Caller;
   readonly #client: Duplex;
   readonly #app: Socket;
+  readonly #upstream: UpstreamConnection;
   readonly #deps: TunnelDeps;
   #open = 2;
   #received = 0;
   #sent = 0;
   #clientHeldUp = false;
   #appHeldUp = false;
+  #tooOld = false;
 
-  constructor(caller: Caller, app: UpstreamConnection, deps: TunnelDeps) {
+  constructor(caller: Caller, upstream: UpstreamConnection, deps: TunnelDeps) {
     this.#caller = caller;
     this.#client = caller.socket;
-    this.#app = app.socket;
+    this.#upstream = upstream;
+    this.#app = upstream.socket;
     this.#deps = deps;
+    upstream.deadlineMs = deps.clock.nowMs() + deps.maxAgeMs;
   }
 
   /** @param more whether the client took what the app has sent until now. */
@@ -138,8 +146,20 @@ class Tunnel implements ClientTunnel, UpstreamUser {
     // It was, before there was a tunnel.
   }
 
+  /** At its age: both sides are told the end, and get what was said before that; those that stay then are cut off. */
   upstreamTimedOut(): void {
-    // It has no deadline.
+    if (this.#tooOld) {
+      this.#client.destroy();
+      this.#app.destroy();
+      return;
+    }
+    this.#tooOld = true;
+    this.#upstream.deadlineMs = this.#deps.clock.nowMs() + lastBytesMs;
+    this.#client.end();
+    this.#app.end();
+    // A side that is held up could not be heard to end.
+    this.#client.resume();
+    this.#app.resume();
   }
 
   #sideClosed(other: Duplex, reset: false | (() => void)): void {
