@@ -16,9 +16,9 @@ export class UpstreamSocket extends Socket {
     super._write(chunk, encoding, this.outlivesWrites ? this.#tolerant(done) : done);
   }
 
-  override _writev(chunks: { readonly chunk: Buffer; readonly encoding: BufferEncoding }[], done: Done): void {
+  override _writev(chunks: { chunk: Buffer; encoding: BufferEncoding }[], done: Done): void {
     // Defined by every net.Socket, though its type does not say so.
-    super._writev?.(chunks as never, this.outlivesWrites ? this.#tolerant(done) : done);
+    super._writev?.(chunks, this.outlivesWrites ? this.#tolerant(done) : done);
   }
 
   /**
