@@ -15,6 +15,7 @@ import { createOutbox } from './store/outbox.ts';
 import type { UploadStore } from './store/upload-store.ts';
 import { createActivityLog, type ActivityLog } from './versions/activity.ts';
 import { Engine } from './versions/engine.ts';
+import { createKeepAwake } from './versions/keep-awake.ts';
 
 export interface Leadership {
   readonly epoch: number;
@@ -52,9 +53,15 @@ export async function takeLead(deps: LeadershipDeps, signal: AbortSignal): Promi
   const outbox = createOutbox({ store, epoch, clock, log, onFenced });
   const hub = createRouteHub({ clock, leaseMs: deps.routerLeaseMs, log });
   const links = createRouterLinks({ log });
-  const activity = createActivityLog({ now: () => clock.nowMs() });
+  const activity: ActivityLog = createActivityLog({
+    now: () => clock.nowMs(),
+    ruleOf: (app) => engine.idleRule(app),
+  });
   hub.onGone((router) => activity.forget(router));
-  const engine = new Engine({ platform, store, outbox, epoch, hub, links, activity, defaults, clock, log, onFenced });
+  const wallMs = (): number => Date.now();
+  const keepAwake = createKeepAwake(wallMs);
+  const parts = { platform, store, outbox, hub, links, activity, keepAwake };
+  const engine: Engine = new Engine({ ...parts, epoch, defaults, clock, wallMs, log, onFenced });
   const closeParts = async (): Promise<void> => {
     await engine.close();
     hub.close();

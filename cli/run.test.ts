@@ -83,6 +83,7 @@ const app = {
     config: {},
   },
   targets: 1,
+  keptAwake: null,
   failure: null,
   failedVersion: null,
   createdAt: '2026-01-01T00:00:00Z',

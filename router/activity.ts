@@ -4,6 +4,7 @@ import type { Clock } from '../shared/clock.ts';
 import type { App } from './apps.ts';
 
 export interface ActivityDeps {
+  readonly appOf: (name: string) => App | undefined;
   readonly heldOf: (app: App) => number;
   readonly clock: Clock;
 }
@@ -46,6 +47,14 @@ export class Activity {
   /** Another agent, or another link: a report that was told in part begins again. */
   restart(): void {
     this.#left = [];
+  }
+
+  /** What an app did that the agent does not know of yet; nothing where that is nothing. */
+  unreported(name: string): { readonly bytes?: number; readonly idleMs?: number } {
+    const app = this.#deps.appOf(name);
+    if (app === undefined || (app.calls === 0 && app.bytes === 0)) return {};
+    const busy = app.inFlight + app.upgraded > 0;
+    return { bytes: app.bytes, idleMs: busy ? 0 : Math.max(0, this.#deps.clock.nowMs() - app.lastActiveMs) };
   }
 
   collect(): ActivityReport {

@@ -148,6 +148,17 @@ test('targets.release waits for the calls on a target, and says what is left whe
   assert.deepEqual(await agent.release('a', ['unknown'], 60_000), { inFlight: 0, upgraded: 0 });
 });
 
+test('heads count as bytes of the app, as bodies do', async (t) => {
+  const app = await startUpstream(t, 'a-1', (_, res) => res.end('x'.repeat(1_000)));
+  const { agent, port } = await startTestRouter(t, { routes: [routeOf('a', ready(targetOf(app)))] });
+  const { rawHeaders } = await call(port, '/a', { headers: { 'X-Long': 'y'.repeat(2_000) } });
+  assert.ok(rawHeaders.length > 0);
+  const { bytes = 0, idleMs } = await agent.released('a', ['a-1'], 0);
+  assert.equal(typeof idleMs, 'number');
+  // Both heads of node are under 500 bytes but for the long field.
+  assert.ok(bytes > 3_100 && bytes < 4_000, `${bytes} bytes`);
+});
+
 test('a call that comes while its target is being drained takes it back', async (t) => {
   const app = await startUpstream(t, 'a-1', (_, res) => res.end('ok'));
   const { agent, port, router } = await startTestRouter(t, { routes: [routeOf('a', ready(targetOf(app)))] });

@@ -60,7 +60,7 @@ export function createAgentLink(deps: AgentLinkDeps): AgentLink {
   const trusted = (): boolean => deps.onAgentLoss === 'serve' || clock.nowMs() < leaseFromMs + deps.leaseMs;
 
   const handlers: Handlers<RouterMethods, AgentMethods> = {
-    'targets.release': async ({ targets, waitMs }, { signal }) => {
+    'targets.release': async ({ app, targets, waitMs }, { signal }) => {
       const end = new AbortController();
       const stop = (): void => end.abort();
       const cancel = clock.after(waitMs, stop);
@@ -69,7 +69,7 @@ export function createAgentLink(deps: AgentLinkDeps): AgentLink {
       await deps.targets.whenFree(targets, end.signal);
       cancel();
       signal.removeEventListener('abort', stop);
-      return deps.targets.count(targets);
+      return { ...deps.targets.count(targets), ...deps.activity.unreported(app) };
     },
   };
 

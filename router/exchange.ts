@@ -209,7 +209,9 @@ export class Exchange implements Attempt, Exchanging, UpstreamUser {
     const { writer } = this.#deps;
     this.#stage = 'sent';
     const { path, prefix } = stripPrefix(head.path, this.#app.route);
-    writeRequestHead(writer, head, parsedAgain(this.#deps.requestParser, head), caller.client, {
+    const parsed = parsedAgain(this.#deps.requestParser, head);
+    this.#app.bytes += parsed.end - head.start;
+    writeRequestHead(writer, head, parsed, caller.client, {
       path,
       prefix: head.outerPrefix + prefix,
     });
@@ -287,6 +289,7 @@ export class Exchange implements Attempt, Exchanging, UpstreamUser {
     this.#answer = beginAnswer(this.#call, block, upstream, this.#deps);
     this.#call.status = parser.status;
     this.#stage = 'answering';
+    this.#app.bytes += parser.end;
     return this.#answerBody(block, parser.end, end);
   }
 

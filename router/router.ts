@@ -119,7 +119,7 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
     onRejected: (reason) => metrics.holdRejected(reason),
   });
   const table = new Table({ apps, hold, clock });
-  const activity = new Activity({ heldOf: (app) => hold.heldOf(app), clock });
+  const activity = new Activity({ appOf: (name) => apps.get(name), heldOf: (app) => hold.heldOf(app), clock });
   const sending: ExchangeDeps = {
     clock,
     writer,

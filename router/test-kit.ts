@@ -12,7 +12,7 @@ import type { TestContext } from 'node:test';
 import { Registry } from '@prometheus-io/client';
 import { AppError } from '../shared/errors.ts';
 import { silentLog } from '../shared/log.ts';
-import type { AgentMethods, RouterMethods } from '../shared/protocol/methods.ts';
+import type { AgentMethods, ResultOf, RouterMethods } from '../shared/protocol/methods.ts';
 import type { Route, RoutesItem, Target } from '../shared/protocol/routes.ts';
 import { systemClock, type Clock } from '../shared/clock.ts';
 import type { Handlers, Peer } from '../shared/rpc/types.ts';
@@ -86,8 +86,14 @@ export class FakeAgent {
     this.emit({ kind: 'delta', seq: ++this.seq, upsert: [], remove: apps });
   }
 
-  /** Calls `targets.release` as the agent does. */
+  /** Calls `targets.release` as the agent does. @returns what is left on the targets. */
   async release(app: string, targets: string[], waitMs: number): Promise<{ inFlight: number; upgraded: number }> {
+    const { inFlight, upgraded } = await this.released(app, targets, waitMs);
+    return { inFlight, upgraded };
+  }
+
+  /** The same, with what is not reported yet. */
+  async released(app: string, targets: string[], waitMs: number): Promise<ResultOf<RouterMethods['targets.release']>> {
     if (this.handlers === undefined) throw new Error('not dialled');
     const signal = new AbortController().signal;
     const context = { identity: { name: 'agent', scopes: [] }, signal, emit: () => Promise.resolve(), peer: undefined };

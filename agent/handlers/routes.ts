@@ -30,7 +30,9 @@ export function routeHandlers({ lead }: HandlerDeps): Pick<AgentHandlers, 'route
       if (more && peer !== undefined && all.length <= maxReported) parts.set(peer, all);
       else {
         if (peer !== undefined) parts.delete(peer);
-        lead().activity.report(router, all);
+        const { hub, activity } = lead();
+        // Of one that watches no routes nobody would know when it is gone.
+        if (hub.known.includes(router)) activity.report(router, all);
       }
       return {};
     },

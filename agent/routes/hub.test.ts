@@ -264,4 +264,25 @@ test('a push of many routes goes in items that fit into frames, and is acknowled
   assert.equal(await isDone(done), false);
   router.ack();
   assert.deepEqual(await done, { acknowledged: 1, expired: 0 });
+  await router.leave();
+});
+
+test('a router that comes after a revision was settled does not know it until it acknowledges', async (t) => {
+  const { hub, watch } = ground(t);
+  const one = watch('one');
+  await isDone(Promise.resolve());
+  const revision = hub.publish(route('a'));
+  await isDone(Promise.resolve());
+  one.ack();
+  await settle(hub, revision, t);
+  assert.equal(hub.knows(revision), true);
+  const two = watch('two');
+  assert.equal(hub.knows(revision), false);
+  assert.deepEqual(hub.known, ['one', 'two']);
+  await isDone(Promise.resolve());
+  two.ack();
+  assert.equal(hub.knows(revision), true);
+  await Promise.all([one.leave(), two.leave()]);
+  assert.deepEqual(hub.known, ['one', 'two'], 'until their lease has run out');
+  assert.equal(hub.knows(revision), false);
 });

@@ -50,6 +50,10 @@ export interface RouteHub {
     revision: number,
     options: { readonly countUnknown: boolean; readonly signal: AbortSignal },
   ): Promise<Settlement>;
+  /** Whether every router that counts has acknowledged `revision`, now: none has come or been lost since `settled`. */
+  knows(revision: number): boolean;
+  /** Names of the routers that count: those that watch, and those lost whose lease has not run out. */
+  readonly known: readonly string[];
   readonly routers: readonly RouterStatus[];
   /** Called when a router is gone and its lease has run out, so that what it last reported no longer counts. */
   onGone(listener: (router: string) => void): void;
@@ -123,6 +127,9 @@ export function createRouteHub(deps: { readonly clock: Clock; readonly leaseMs: 
     }
     return revision;
   }
+
+  const knows = (wanted: number): boolean =>
+    [...records.values()].every((record) => (record.watch?.ackedRevision ?? -1) >= wanted);
 
   const recheck = (): void => {
     for (const barrier of barriers) barrier();
@@ -247,9 +254,7 @@ export function createRouteHub(deps: { readonly clock: Clock; readonly leaseMs: 
         const barrier = (): void => {
           const unknownUntilMs = countUnknown ? beganAtMs + leaseMs : 0;
           if (clock.nowMs() < unknownUntilMs) return void later(barrier, unknownUntilMs - clock.nowMs());
-          for (const record of records.values()) {
-            if ((record.watch?.ackedRevision ?? -1) < wanted) return;
-          }
+          if (!knows(wanted)) return;
           barriers.delete(barrier);
           signal.removeEventListener('abort', aborted);
           const known = [...waitedFor].filter((router) => records.has(router)).length;
@@ -264,6 +269,10 @@ export function createRouteHub(deps: { readonly clock: Clock; readonly leaseMs: 
         barriers.add(barrier);
         barrier();
       });
+    },
+    knows,
+    get known() {
+      return [...records.keys()];
     },
     get routers() {
       return [...records].flatMap(([router, { watch }]) =>

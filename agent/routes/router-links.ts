@@ -1,16 +1,34 @@
 /** The links of the routers that watch routes, to ask them something back. */
 import type { Log } from '../../shared/log.ts';
-import { toAppError } from '../../shared/errors.ts';
+import { AppError, toAppError } from '../../shared/errors.ts';
 import type { RouterMethods } from '../../shared/protocol/methods.ts';
 import type { Peer } from '../../shared/rpc/types.ts';
 
+/** What routers answered, all together. */
+export interface Released {
+  /** Calls and upgraded connections that are left on the targets. */
+  readonly left: number;
+  /** Routers that could not be asked: nobody knows what they have. */
+  readonly unasked: number;
+  /** What they did for the app and have not reported yet; `idleMs` is Infinity where that is nothing. */
+  readonly bytes: number;
+  readonly idleMs: number;
+}
+
+export interface ReleaseRequest {
+  readonly app: string;
+  /** That the route table no longer names. */
+  readonly targets: readonly string[];
+  /** Names of those to ask, each of which has to answer. */
+  readonly routers: readonly string[];
+  /** How long they may wait for calls to end. */
+  readonly waitMs: number;
+}
+
 export interface RouterLinks {
   add(router: string, peer: Peer<RouterMethods>): void;
-  /**
-   * Asks every router to let go of targets that the route table no longer names.
-   * @returns calls and upgraded connections left after at most `waitMs`; a router that cannot be asked counts as one.
-   */
-  release(app: string, targets: readonly string[], waitMs: number, signal: AbortSignal): Promise<number>;
+  /** Asks routers to let go of targets. @throws the reason of the signal. */
+  release(request: ReleaseRequest, signal: AbortSignal): Promise<Released>;
 }
 
 /** On top of `waitMs`, for the way there and back. */
@@ -27,24 +45,34 @@ export function createRouterLinks({ log }: { readonly log: Log }): RouterLinks {
       peer.closed.addEventListener('abort', gone, { once: true });
       if (peer.closed.aborted) gone();
     },
-    async release(app, targets, waitMs, signal) {
+    async release({ app, targets, routers, waitMs }, signal) {
       const answers = await Promise.all(
-        [...links].map(async ([router, peer]) => {
+        routers.map(async (router): Promise<Released> => {
           try {
-            const left = await peer.call(
+            const peer = links.get(router);
+            if (peer === undefined) throw new AppError('link_lost', `router ${router} has no link`);
+            const { inFlight, upgraded, bytes, idleMs } = await peer.call(
               'targets.release',
               { app, targets: [...targets], waitMs },
               { signal, deadlineMs: waitMs + answerMs },
             );
-            return left.inFlight + left.upgraded;
+            return { left: inFlight + upgraded, unasked: 0, bytes: bytes ?? 0, idleMs: idleMs ?? Infinity };
           } catch (error) {
             signal.throwIfAborted();
             log.warn({ err: toAppError(error), app, router }, 'a router could not be asked to let go of targets');
-            return 1;
+            return { left: 0, unasked: 1, bytes: 0, idleMs: Infinity };
           }
         }),
       );
-      return answers.reduce((sum, left) => sum + left, 0);
+      return answers.reduce(
+        (sum, answer) => ({
+          left: sum.left + answer.left,
+          unasked: sum.unasked + answer.unasked,
+          bytes: sum.bytes + answer.bytes,
+          idleMs: Math.min(sum.idleMs, answer.idleMs),
+        }),
+        { left: 0, unasked: 0, bytes: 0, idleMs: Infinity },
+      );
     },
   };
 }

@@ -6,14 +6,18 @@ import type { Failure } from '../../shared/protocol/views.ts';
 import { createFakePlatform } from '../../test/support/fake-platform.ts';
 import { createManualClock } from '../../test/support/manual-clock.ts';
 import { createRouteHub } from '../routes/hub.ts';
+import type { Released } from '../routes/router-links.ts';
 import type { Progress } from '../store/app-store.ts';
 import type { AppRecord, VersionRecord } from '../store/records.ts';
-import { AppMachine, type EnsureResult } from './app-machine.ts';
+import { AppMachine } from './app-machine.ts';
+import { createKeepAwake } from './keep-awake.ts';
+import type { EnsureResult } from './machine-deps.ts';
 import {
   appRecord,
   createTestRouter,
   defaults,
   isDone,
+  releasedOf,
   specOf,
   turns,
   until,
@@ -23,7 +27,6 @@ import {
 
 const crashed = new AppError('app_crashed', 'exit code 1', { phase: 'start', data: { logs: ['boom'] } });
 const away = new AppError('platform_error', 'the API server is away');
-const idle = { busy: false, lastMs: 0 };
 const good = (version: number, spec: SpecInput = {}): VersionRecord =>
   versionRecord(version, { outcome: 'good', spec: specOf(spec) });
 const fresh = (version: number, spec: SpecInput = {}): VersionRecord => versionRecord(version, { spec: specOf(spec) });
@@ -39,20 +42,35 @@ function ground(t: TestContext, record: AppRecord) {
   const written: Progress[] = [];
   /** Calls that routers still have, by version of the target. */
   const inFlight = new Map<number, Promise<number>>();
+  const state = {
+    /** What routers' reports come to. */
+    idle: true,
+    /** What they answer besides the calls in flight. */
+    released: {} as Partial<Released>,
+    /** Calls in flight that they answer first, one release each. */
+    answers: [] as Promise<number>[],
+    wallMs: Date.parse('2026-01-05T00:00:00Z'),
+  };
   const machine = new AppMachine(
     {
       platform,
       publish: (route) => hub.publish(route),
       settled: (revision, countUnknown, signal) => hub.settled(revision, { countUnknown, signal }),
+      isSettled: (revision) => hub.knows(revision),
+      isIdle: (_app, { bytes = 0 } = { bytes: 0, idleMs: Infinity }) => state.idle && bytes < 1_500,
+      keepAwake: createKeepAwake(() => state.wallMs),
+      onChange: () => undefined,
       release: async (_app, targets, _waitMs, signal) => {
+        const answer = state.answers.shift();
+        if (answer) return releasedOf(await answer);
         for (const [version, left] of inFlight) {
           if (!targets.some((id) => id.startsWith(`a-v${version}-`))) continue;
           const cut = new Promise<never>((_resolve, reject) => {
             signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
           });
-          return await Promise.race([left, cut]);
+          return releasedOf(await Promise.race([left, cut]), state.released);
         }
-        return 0;
+        return releasedOf(0, state.released);
       },
       outbox: { add: (progress) => void written.push(progress) },
       defaults,
@@ -95,16 +113,32 @@ function ground(t: TestContext, record: AppRecord) {
   const lookAround = async (): Promise<void> => {
     for (let second = 0; second < 12; second += 1) {
       clock.advance(500);
-      machine.considerIdle({ busy: true, lastMs: clock.nowMs() });
+      state.idle = false;
+      machine.look();
       await turns();
     }
   };
-  return { clock, platform, hub, machine, router, written, inFlight, ensure, declare, serving, count, lookAround };
+  return {
+    clock,
+    platform,
+    hub,
+    machine,
+    router,
+    written,
+    inFlight,
+    state,
+    ensure,
+    declare,
+    serving,
+    count,
+    lookAround,
+  };
 }
 
 async function idleDown(g: ReturnType<typeof ground>): Promise<void> {
   g.clock.advance(181_000);
-  g.machine.considerIdle(idle);
+  g.state.idle = true;
+  g.machine.look();
   await turns();
 }
 
@@ -461,6 +495,47 @@ test('a call that is in flight when an idle app is drained keeps it awake', asyn
   assert.equal(g.count('stop a v1'), 0);
 });
 
+test('a router that cannot be asked, or has used the app since its last report, keeps an idle app awake', async (t) => {
+  for (const released of [{ unasked: 1 }, { bytes: 2_000, idleMs: 500 }]) {
+    const g = ground(t, appRecord([good(1)]));
+    await g.ensure();
+    g.state.released = released;
+    await idleDown(g);
+    assert.equal(g.serving(), 'v1 ready');
+    g.state.released = {};
+    await idleDown(g);
+    await until(() => g.count('stop a v1') === 1, 'zero');
+  }
+});
+
+test('a router that comes while the others are asked keeps an idle app awake, since it may not hold yet', async (t) => {
+  const g = ground(t, appRecord([good(1)]));
+  await g.ensure();
+  const answer = Promise.withResolvers<number>();
+  g.inFlight.set(1, answer.promise);
+  await idleDown(g);
+  const late = createTestRouter(g.hub, 'late', () => g.clock.nowMs());
+  late.acknowledges = false;
+  answer.resolve(0);
+  await until(() => g.serving() === 'v1 ready', 'the end of the drain');
+  assert.equal(g.count('stop a v1'), 0);
+  late.acknowledges = true;
+  await late.leave();
+});
+
+test('calls that are left on an app that has just gone to zero take it back before anything is ended', async (t) => {
+  const g = ground(t, appRecord([good(1)]));
+  await g.ensure();
+  const second = Promise.withResolvers<number>();
+  g.state.answers.push(Promise.resolve(0), second.promise);
+  await idleDown(g);
+  await until(() => g.serving() === 'v1 asleep', 'zero');
+  second.resolve(1);
+  await until(() => g.serving() === 'v1 ready', 'the call that is left');
+  await g.lookAround();
+  assert.equal(g.count('stop a v1'), 0);
+});
+
 test('a call that arrives while the app is being stopped waits for that and starts it again', async (t) => {
   const g = ground(t, appRecord([good(1)]));
   await g.ensure();
@@ -634,7 +709,11 @@ test('after a failover, what an unknown router may still call is left until a le
       platform,
       publish: (route) => hub.publish(route),
       settled: (revision, countUnknown, signal) => hub.settled(revision, { countUnknown, signal }),
-      release: async () => 0,
+      isSettled: (revision) => hub.knows(revision),
+      isIdle: () => true,
+      keepAwake: createKeepAwake(() => 0),
+      onChange: () => undefined,
+      release: async () => releasedOf(0),
       outbox: { add: () => undefined },
       defaults,
       clock,
@@ -649,7 +728,7 @@ test('after a failover, what an unknown router may still call is left until a le
   platform.answers('a', 1);
   platform.answers('a', 2);
   machine.adopt();
-  machine.considerIdle(idle);
+  machine.look();
   await turns();
   assert.equal(platform.targets('a', 1).length, 1);
   clock.advance(1_000);
@@ -662,6 +741,83 @@ test('an app with min_replicas never goes to zero, also when a new leader finds 
   g.machine.adopt();
   await idleDown(g);
   await idleDown(g);
+  assert.equal(g.count('stop a v1'), 0);
+});
+
+test('an app with min_replicas runs again without a call: after a failover, an update, a rollback', async (t) => {
+  const spec = { min_replicas: 1 };
+  const g = ground(t, appRecord([good(1, spec)]));
+  g.machine.adopt();
+  g.machine.look();
+  await turns();
+  assert.equal(g.serving(), 'v1 ready');
+  assert.equal(g.machine.view().keptAwake, 'min_replicas');
+  g.declare(fresh(2, spec));
+  g.machine.look();
+  await turns();
+  assert.equal(g.serving(), 'v2 ready');
+  g.declare(good(1, spec));
+  g.machine.look();
+  await turns();
+  assert.equal(g.serving(), 'v1 ready');
+  g.declare(fresh(3, spec), { live: 1, pending: 3 });
+  g.machine.look();
+  await turns();
+  assert.equal(g.serving(), 'v3 ready');
+});
+
+test('an app with min_replicas that was never called waits for its first call', async (t) => {
+  const g = ground(t, appRecord([fresh(1, { min_replicas: 1 })]));
+  g.machine.look();
+  await turns();
+  assert.deepEqual(g.platform.steps, []);
+});
+
+test('an app with min_replicas that crashes is tried again by the pauses of the retry timer, with one event', async (t) => {
+  const g = ground(t, appRecord([good(1, { min_replicas: 1 })]));
+  g.platform.fail('start a v1', crashed);
+  for (let second = 0; second < 120; second += 1) {
+    g.clock.advance(1_000);
+    g.machine.look();
+    await turns();
+  }
+  // Three tries each: 0 s, and then after 5, 10, 20 and 40 s of pause.
+  assert.ok(g.count('start a v1') <= 18, `${g.count('start a v1')} starts`);
+  const woken = g.written.flatMap(({ events }) => events).filter(({ kind }) => kind === 'app.woken');
+  assert.equal(woken.length, 1);
+});
+
+test('running hours: woken at their beginning, kept awake until their end, and then idle as ever', async (t) => {
+  const config = { container: { running_hours: ['Mon-Fri 08:00-18:00 Europe/Berlin'] } };
+  const g = ground(t, appRecord([good(1, { config })]));
+  g.state.wallMs = Date.parse('2026-01-05T06:59:59Z');
+  assert.equal(g.machine.look(), 'minute');
+  await turns();
+  assert.deepEqual(g.platform.steps, []);
+  g.state.wallMs += 1_000;
+  g.machine.look();
+  await turns();
+  assert.equal(g.serving(), 'v1 ready');
+  await idleDown(g);
+  assert.equal(g.serving(), 'v1 ready');
+  assert.equal(g.machine.view().keptAwake, 'running_hours');
+  g.state.wallMs = Date.parse('2026-01-05T17:00:00Z');
+  await idleDown(g);
+  await until(() => g.count('stop a v1') === 1, 'zero');
+});
+
+test('targets that die while routers let go are not served again, and a call starts them anew', async (t) => {
+  const g = ground(t, appRecord([good(1)]));
+  await g.ensure();
+  g.router.acknowledges = false;
+  await idleDown(g);
+  g.platform.dies('a', 1);
+  const woken = g.ensure();
+  await until(() => g.count('start a v1') === 2, 'a start');
+  g.router.acknowledges = true;
+  assert.equal((await woken).targets, 1);
+  await turns();
+  assert.equal(g.serving(), 'v1 ready');
   assert.equal(g.count('stop a v1'), 0);
 });
 

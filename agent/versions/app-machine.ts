@@ -3,52 +3,24 @@
  * and may be cut by a crash; the next leader repeats it. Postgres is written behind (outbox), never waited for.
  */
 import { AppError, toAppError } from '../../shared/errors.ts';
-import type { Log } from '../../shared/log.ts';
 import type { AppConfig } from '../../shared/protocol/app-spec.ts';
-import type { Route, StartTimings } from '../../shared/protocol/routes.ts';
+import type { StartTimings } from '../../shared/protocol/routes.ts';
 import type { AppView, Failure, VersionView } from '../../shared/protocol/views.ts';
-import type { Clock } from '../../shared/clock.ts';
 import type { Platform } from '../platform/platform.ts';
-import type { Settlement } from '../routes/hub.ts';
-import type { Outbox } from '../store/outbox.ts';
 import type { AppRecord, VersionRecord } from '../store/records.ts';
 import { AppBook, type Declared } from './app-book.ts';
 import { attempts } from './attempts.ts';
+import { dueOf, type KeptAwake, type NextLook } from './due.ts';
 import { Leftovers } from './leftovers.ts';
+import { letGo } from './let-go.ts';
+import type { EnsureRequest, EnsureResult, MachineDeps } from './machine-deps.ts';
 import { RetryTimer } from './retry-timer.ts';
 import { appViewOf, routeOf, versionViewOf, type Phase, type Situation } from './serving.ts';
 import { StableAddress } from './stable-address.ts';
-import { StartJob, type ProgressListener } from './start-job.ts';
+import { StartJob } from './start-job.ts';
 import type { Switching } from './start-version.ts';
 
-export interface MachineDeps {
-  readonly platform: Platform;
-  readonly publish: (route: Route) => number;
-  readonly settled: (revision: number, countUnknown: boolean, signal: AbortSignal) => Promise<Settlement>;
-  /** Calls that routers still have on these targets after at most `waitMs`. */
-  readonly release: (app: string, targets: readonly string[], waitMs: number, signal: AbortSignal) => Promise<number>;
-  readonly outbox: Pick<Outbox, 'add'>;
-  readonly defaults: AppConfig;
-  readonly clock: Clock;
-  readonly log: Log;
-}
-
-export interface EnsureRequest {
-  readonly version: number | undefined;
-  readonly suspects: readonly string[];
-  readonly onProgress: ProgressListener;
-  readonly signal: AbortSignal;
-}
-
-export interface EnsureResult {
-  readonly version: number;
-  readonly targets: number;
-  readonly timings: StartTimings;
-}
-
 const noTimings: StartTimings = { buildMs: null, rolloutMs: null };
-/** How long routers may take to say that an idle app is free; they know at once, this is for the way. */
-const idleReleaseMs = 1_000;
 /** A clean-up that failed is tried again after this. */
 const clearAgainMs = 5_000;
 
@@ -112,6 +84,7 @@ export class AppMachine {
 
   publish(): number {
     if (this.#closing.signal.aborted) return this.#revision; // the route of a deleted app stays away
+    this.#deps.onChange(this.record.name);
     this.#revision = this.#deps.publish(routeOf(this.#situation(), this.config));
     return this.#revision;
   }
@@ -174,26 +147,28 @@ export class AppMachine {
     return this.#joined(this.#job, request);
   }
 
-  /** Sends the app to sleep when it has been idle for long enough. Called every so often. */
-  considerIdle({ busy, lastMs }: { readonly busy: boolean; readonly lastMs: number }): void {
-    if (this.#job || this.#pendingJob) return;
-    const idleMs = this.config.container.idle_shutdown_secs * 1_000;
-    const nowMs = this.#deps.clock.nowMs();
-    if (this.#phase.kind === 'serving' || this.#phase.kind === 'failed') this.#takeAwayAgain();
-    if (idleMs === 0 || busy) return;
-    if (this.#phase.kind === 'asleep' || this.#phase.kind === 'failed') {
-      if (nowMs - Math.max(lastMs, this.#sleepingSinceMs) >= idleMs) this.#takeAwayAgain();
-      return;
-    }
-    if (this.#phase.kind !== 'serving' || this.#book.version(this.record.live).spec.min_replicas > 0) return;
-    if (nowMs - Math.max(lastMs, this.#phase.sinceMs) < idleMs) return;
-    const phase: Phase = { ...this.#phase, kind: 'draining' };
-    this.#phase = phase;
-    this.#draining = this.#drain(phase).catch((err: unknown) => {
-      if (this.#closing.signal.aborted) return;
-      this.#deps.log.warn({ err, app: this.record.name }, 'going to zero failed; the app stays awake');
-      if (this.#phase === phase) this.#serve(phase.timings);
+  /** Does what the clock makes due. @returns when it has to be asked again. */
+  look(): NextLook {
+    const phase = this.#phase;
+    const { container } = this.config;
+    const keptAwake = this.#deps.keepAwake.of(this.#book);
+    const { step, clear, next } = dueOf({
+      phase,
+      starting: this.#job !== undefined || this.#pendingJob !== undefined,
+      hasPending: this.record.pending !== null,
+      hasLeftovers: this.#leftovers.any,
+      keptAwake,
+      hasHours: container.running_hours.length > 0,
+      idleMs: container.idle_shutdown_secs * 1_000,
+      sinceMs: phase.kind === 'serving' ? phase.sinceMs : this.#sleepingSinceMs,
+      nowMs: this.#deps.clock.nowMs(),
+      isIdle: () => this.#deps.isIdle(this.record.name),
     });
+    if (clear && this.#leftovers.any && this.#deps.clock.nowMs() - this.#clearedMs >= clearAgainMs) this.#takeAway();
+    if (step === 'start' && keptAwake) this.#startUncalled(keptAwake);
+    else if (step === 'zero' && phase.kind === 'serving')
+      this.#draining = this.#goToZero({ ...phase, kind: 'draining' });
+    return next;
   }
 
   /** The app is being deleted: nothing of it may be started again. Ends when nothing is under way. */
@@ -205,6 +180,19 @@ export class AppMachine {
     this.#pendingJob?.abort(error);
     const work = [this.#leftovers.idle(), this.#address.idle(), this.#draining];
     await Promise.allSettled([this.#job?.result, this.#pendingJob?.result, ...work]);
+  }
+
+  #startUncalled(why: KeptAwake): void {
+    const { name, live, pending } = this.record;
+    const start = (version: number): StartJob => new StartJob(name, version, (job) => this.#run(job, []));
+    if (pending !== null) this.#pendingJob = start(pending);
+    else {
+      this.#job = start(live);
+      // Once, and not with each try of one that fails.
+      const event = this.#book.event('app.woken', `started without a call: ${why}`, live);
+      if (this.#book.version(live).failure === null) this.#book.point({}, event);
+    }
+    this.publish();
   }
 
   async #joined(job: StartJob, request: EnsureRequest): Promise<EnsureResult> {
@@ -237,6 +225,7 @@ export class AppMachine {
     } catch (error) {
       if (job.signal.aborted) {
         this.#leftovers.add(job.version); // whatever came of it by then
+        this.#deps.onChange(this.record.name);
         throw toAppError(job.signal.reason);
       }
       if (this.#pendingJob === job) this.#pendingFailed(job.version, toAppError(error));
@@ -327,16 +316,19 @@ export class AppMachine {
     this.#takeAway();
   }
 
-  /** Asks routers to let go; only when none has a call goes the version to zero. A call meanwhile takes it back. */
-  async #drain(phase: Phase & { kind: 'draining' }): Promise<void> {
-    const { name, live } = this.record;
-    const signal = this.#closing.signal;
+  /** Only when no router has a call goes the version to zero. A call meanwhile takes it back. */
+  async #goToZero(phase: Phase & { kind: 'draining' }): Promise<void> {
+    this.#phase = phase;
+    const { name: app, live } = this.record;
+    const isMeant = (): boolean => this.#phase === phase;
     const targets = this.#targets().map((target) => target.id);
-    await this.#deps.settled(this.publish(), true, signal);
-    if (this.#phase !== phase) return;
-    const left = await this.#deps.release(name, targets, idleReleaseMs, signal);
-    if (this.#phase !== phase) return;
-    if (left > 0) {
+    const request = { app, targets, revision: this.publish(), isMeant };
+    const isFree = await letGo(this.#deps, request, this.#closing.signal).catch((err: unknown) => {
+      if (!this.#closing.signal.aborted) this.#deps.log.warn({ err, app }, 'going to zero failed; the app stays awake');
+      return false;
+    });
+    if (!isMeant() || this.#closing.signal.aborted) return;
+    if (!isFree) {
       this.#serve(phase.timings);
       return;
     }
@@ -366,10 +358,6 @@ export class AppMachine {
     );
   }
 
-  #takeAwayAgain(): void {
-    if (this.#leftovers.any && this.#deps.clock.nowMs() - this.#clearedMs >= clearAgainMs) this.#takeAway();
-  }
-
   /** Takes away versions that may run and are not served; what is being started is left alone. */
   #clearLeftovers(): Promise<void> {
     const { live } = this.record;
@@ -381,6 +369,10 @@ export class AppMachine {
       spared: new Set(spared.filter((version) => version !== undefined)),
       isKept: (version) => [this.record.live, this.record.kept, this.record.good].includes(version),
       settled: (countUnknown, signal) => this.#deps.settled(revision, countUnknown, signal),
+      isSettled: () => this.#deps.isSettled(revision),
+      // Of an app that went to zero: a router that nobody knew of has come back with calls on it.
+      onBusy: (version) =>
+        version === this.record.live && this.#phase.kind === 'asleep' && !this.#job && this.#resume(),
       drainMs: this.config.update.drain_secs * 1_000,
     });
   }
@@ -391,7 +383,13 @@ export class AppMachine {
   }
 
   #situation(): Situation {
-    return { record: this.record, phase: this.#phase, starting: this.#job !== undefined, targets: this.#targets() };
+    return {
+      record: this.record,
+      phase: this.#phase,
+      starting: this.#job !== undefined,
+      targets: this.#targets(),
+      keptAwake: this.#deps.keepAwake.of(this.#book),
+    };
   }
 
   #targets(): ReturnType<Platform['targets']> {

@@ -10,6 +10,7 @@ import type { AppStore, Declaration } from '../store/app-store.ts';
 import type { AppRecord } from '../store/records.ts';
 import { createActivityLog } from './activity.ts';
 import { Engine } from './engine.ts';
+import { createKeepAwake } from './keep-awake.ts';
 import { appRecord, createTestRouter, defaults, isDone, specOf, turns, until, versionRecord } from './test-ground.ts';
 
 const unavailable = new AppError('store_unavailable', 'the connection broke');
@@ -66,14 +67,16 @@ async function ground(t: TestContext, records: readonly AppRecord[] = []) {
   clock.advance(leaseMs); // One has passed since the leader began.
   const { store, state } = createFakeStore(records);
   const fenced: AppError[] = [];
-  const engine = new Engine({
+  const engine: Engine = new Engine({
     platform,
     store,
     outbox: { add: () => undefined, size: 0, flushed: async () => undefined, close: async () => undefined },
     epoch: 1,
     hub,
     links: createRouterLinks({ log: silentLog }),
-    activity: createActivityLog({ now: () => clock.nowMs() }),
+    activity: createActivityLog({ now: () => clock.nowMs(), ruleOf: (app) => engine.idleRule(app) }),
+    keepAwake: createKeepAwake(() => 0),
+    wallMs: () => 0,
     defaults,
     clock,
     log: silentLog,
@@ -157,14 +160,16 @@ test('strict: an apply that is repeated after a failover waits for routers that 
   const clock = createManualClock();
   const hub = createRouteHub({ clock, leaseMs: 1_000, log: silentLog });
   const { store } = createFakeStore([appRecord([good(1)])]);
-  const engine = new Engine({
+  const engine: Engine = new Engine({
     platform: createFakePlatform(),
     store,
     outbox: { add: () => undefined, size: 0, flushed: async () => undefined, close: async () => undefined },
     epoch: 2,
     hub,
     links: createRouterLinks({ log: silentLog }),
-    activity: createActivityLog({ now: () => clock.nowMs() }),
+    activity: createActivityLog({ now: () => clock.nowMs(), ruleOf: (app) => engine.idleRule(app) }),
+    keepAwake: createKeepAwake(() => 0),
+    wallMs: () => 0,
     defaults,
     clock,
     log: silentLog,

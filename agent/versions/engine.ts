@@ -14,8 +14,11 @@ import type { RouterLinks } from '../routes/router-links.ts';
 import type { AppStore, Declaration } from '../store/app-store.ts';
 import type { Outbox } from '../store/outbox.ts';
 import type { AppRecord } from '../store/records.ts';
-import type { ActivityLog } from './activity.ts';
-import { AppMachine, type MachineDeps } from './app-machine.ts';
+import type { ActivityLog, IdleRule } from './activity.ts';
+import { AppMachine } from './app-machine.ts';
+import type { KeepAwake } from './keep-awake.ts';
+import { Looks } from './looks.ts';
+import type { MachineDeps } from './machine-deps.ts';
 import { planApply, planRollback } from './plan.ts';
 import { Removals } from './removals.ts';
 
@@ -28,7 +31,10 @@ interface EngineDeps {
   readonly links: RouterLinks;
   readonly activity: ActivityLog;
   readonly defaults: AppConfig;
+  readonly keepAwake: KeepAwake;
   readonly clock: Clock;
+  /** Since 1970. */
+  readonly wallMs: () => number;
   readonly log: Log;
   /** Another agent leads already, says Postgres. */
   readonly onFenced: (error: AppError) => void;
@@ -39,7 +45,6 @@ export interface ApplyResult {
   readonly routers: Settlement;
 }
 
-const idleCheckMs = 500;
 const commitPrepareMs = 5_000;
 /** How long a declaration that promises nothing about routers waits for them all the same. */
 const courtesyMs = 1_000;
@@ -52,17 +57,18 @@ export class Engine {
   readonly #machines = new Map<string, AppMachine>();
   readonly #closing = new AbortController();
   readonly #removals: Removals;
+  readonly #looks: Looks;
   /** A declaration may be in Postgres that is not here. */
   #unsure = false;
   #reloading: Promise<void> = Promise.resolve();
   #turn: Promise<unknown> = Promise.resolve();
   #waiting = 0;
   #unsubscribe: (() => void) | undefined;
-  #cancelIdleCheck: (() => void) | undefined;
 
   constructor(deps: EngineDeps) {
     this.#deps = deps;
     this.#removals = new Removals({ ...deps, signal: this.#closing.signal });
+    this.#looks = new Looks({ ...deps, look: (app) => this.#machines.get(app)?.look() ?? 'change' });
   }
 
   /** Loads every app, takes over what runs, publishes the routes. @throws AppError store_unavailable */
@@ -86,13 +92,24 @@ export class Engine {
     );
     this.#unsubscribe = platform.onTargets((app, version) => this.#machines.get(app)?.targetsChanged(version));
     for (const record of records) this.#add(record).adopt();
-    this.#scheduleIdleCheck();
+    this.#looks.start();
   }
 
   machine(app: string): AppMachine {
     const machine = this.#machines.get(app);
     if (!machine) throw new AppError('app_not_found', `there is no app ${app}`);
     return machine;
+  }
+
+  /** When the app counts as idle; undefined where there is no such app. */
+  idleRule(app: string): IdleRule | undefined {
+    const container = this.#machines.get(app)?.config.container;
+    return (
+      container && {
+        periodMs: container.idle_shutdown_secs * 1_000,
+        watermarkBytes: container.idle_bytes_high_watermark,
+      }
+    );
   }
 
   machines(): AppMachine[] {
@@ -177,23 +194,27 @@ export class Engine {
   async close(): Promise<void> {
     this.#closing.abort(new AppError('cancelled', 'the agent stops'));
     this.#unsubscribe?.();
-    this.#cancelIdleCheck?.();
+    this.#looks.close();
     await Promise.all([...this.#machines.values()].map((machine) => machine.close()));
     await Promise.allSettled([this.#turn, this.#reloading]);
     await this.#removals.idle();
   }
 
   #add(record: AppRecord): AppMachine {
-    const { platform, hub, links, outbox, defaults, clock, log } = this.#deps;
+    const { platform, hub, links, activity, outbox, defaults, keepAwake, clock, log } = this.#deps;
     const deps: MachineDeps = {
       platform,
       outbox,
       defaults,
+      keepAwake,
       clock,
       log,
       publish: (route) => hub.publish(route),
       settled: (revision, countUnknown, signal) => hub.settled(revision, { countUnknown, signal }),
-      release: (app, targets, waitMs, signal) => links.release(app, targets, waitMs, signal),
+      isSettled: (revision) => hub.knows(revision),
+      release: (app, targets, waitMs, signal) => links.release({ app, targets, waitMs, routers: hub.known }, signal),
+      isIdle: (app, unreported) => activity.idle(app, unreported),
+      onChange: (app) => this.#looks.changed(app),
     };
     const machine = new AppMachine(deps, record);
     this.#machines.set(record.name, machine);
@@ -247,6 +268,7 @@ export class Engine {
   async #forget(machine: AppMachine): Promise<void> {
     const { name } = machine.record;
     this.#machines.delete(name);
+    this.#deps.activity.drop(name);
     const closed = machine.close();
     const revision = this.#deps.hub.remove(name); // at once: a call that is held finds no app, not a failed start
     await closed;
@@ -345,12 +367,5 @@ export class Engine {
         this.#waiting -= 1;
       });
     return result;
-  }
-
-  #scheduleIdleCheck(): void {
-    this.#cancelIdleCheck = this.#deps.clock.after(idleCheckMs, () => {
-      for (const machine of this.#machines.values()) machine.considerIdle(this.#deps.activity.of(machine.record.name));
-      this.#scheduleIdleCheck();
-    });
   }
 }

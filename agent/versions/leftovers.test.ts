@@ -4,20 +4,29 @@ import { AppError } from '../../shared/errors.ts';
 import { silentLog } from '../../shared/log.ts';
 import { createFakePlatform } from '../../test/support/fake-platform.ts';
 import { Leftovers } from './leftovers.ts';
-import { isDone, turns } from './test-ground.ts';
+import { createManualClock } from '../../test/support/manual-clock.ts';
+import { isDone, releasedOf, turns } from './test-ground.ts';
 
 function ground(t: TestContext) {
   const platform = createFakePlatform();
   const end = new AbortController();
-  const calls = { release: Promise.resolve(0), kept: new Set<number>(), unknown: [] as boolean[] };
+  const clock = createManualClock();
+  const calls = {
+    release: Promise.resolve(0),
+    kept: new Set<number>(),
+    unknown: [] as boolean[],
+    settled: true,
+    busy: [] as number[],
+  };
   const leftovers = new Leftovers({
     app: 'a',
     platform,
     release: async (_app, _targets, _waitMs, signal) => {
       const cut = Promise.withResolvers<never>();
       signal.addEventListener('abort', () => cut.reject(signal.reason as Error), { once: true });
-      return await Promise.race([calls.release, cut.promise]);
+      return releasedOf(await Promise.race([calls.release, cut.promise]));
     },
+    clock,
     log: silentLog,
     signal: end.signal,
   });
@@ -26,13 +35,15 @@ function ground(t: TestContext) {
       spared: new Set(spared),
       isKept: (version) => calls.kept.has(version),
       settled: async (countUnknown) => void calls.unknown.push(countUnknown),
+      isSettled: () => calls.settled,
+      onBusy: (version) => calls.busy.includes(version),
       drainMs: 30_000,
     });
   t.after(() => {
     end.abort(new AppError('cancelled', 'the test is over'));
     return leftovers.idle();
   });
-  return { platform, leftovers, clear, calls, end };
+  return { clock, platform, leftovers, clear, calls, end };
 }
 
 test('a kept version stays at zero, another one is removed, a spared one is left alone', async (t) => {
@@ -143,4 +154,35 @@ test('at the end of the lead every task ends, and nothing more is taken away', a
   await cleared;
   await clear();
   assert.deepEqual(platform.steps, []);
+});
+
+test('nothing ends while a router has come or been lost since it was settled: all are asked again', async (t) => {
+  const { leftovers, clear, calls, platform, clock } = ground(t);
+  platform.answers('a', 1);
+  leftovers.add(1);
+  calls.settled = false;
+  const cleared = clear();
+  await turns();
+  assert.deepEqual(platform.steps, []);
+  calls.settled = true;
+  clock.advance(200);
+  await cleared;
+  assert.equal(platform.steps.length, 1);
+});
+
+test('a router that can never be asked is waited for as long as calls in flight are', async (t) => {
+  const { leftovers, clear, calls, platform, clock } = ground(t);
+  platform.answers('a', 1);
+  leftovers.add(1);
+  calls.settled = false;
+  const cleared = clear();
+  for (let step = 0; step < 149; step += 1) {
+    await turns();
+    clock.advance(200);
+  }
+  assert.deepEqual(platform.steps, []);
+  await turns();
+  clock.advance(200);
+  await cleared;
+  assert.equal(platform.steps.length, 1);
 });

@@ -4,13 +4,17 @@
  * removed. A start of the same version takes it back.
  */
 import { AppError, toAppError } from '../../shared/errors.ts';
+import type { Clock } from '../../shared/clock.ts';
 import type { Log } from '../../shared/log.ts';
+import { sleep } from '../../shared/sleep.ts';
 import type { Platform } from '../platform/platform.ts';
+import type { Released } from '../routes/router-links.ts';
 
 interface LeftoversDeps {
   readonly app: string;
   readonly platform: Pick<Platform, 'targets' | 'stop' | 'discard'>;
-  readonly release: (app: string, targets: readonly string[], waitMs: number, signal: AbortSignal) => Promise<number>;
+  readonly release: (app: string, targets: readonly string[], waitMs: number, signal: AbortSignal) => Promise<Released>;
+  readonly clock: Clock;
   readonly log: Log;
   /** Ends every task: the app is deleted or the agent stops. */
   readonly signal: AbortSignal;
@@ -26,9 +30,16 @@ interface ClearPlan {
    * too that an earlier leader knew and that have not come back yet.
    */
   readonly settled: (countUnknown: boolean, signal: AbortSignal) => Promise<unknown>;
+  /** Whether that holds still: a router may have come, or been lost, while the others were asked. */
+  readonly isSettled: () => boolean;
   /** Time for calls in flight, milliseconds. */
   readonly drainMs: number;
+  /** Calls are left on the version. @returns whether it is served again because of them (and was taken back). */
+  readonly onBusy: (version: number) => boolean;
 }
+
+/** Between two rounds of asking routers, where one of them could not be asked. */
+const askAgainMs = 200;
 
 interface Task {
   readonly abort: AbortController;
@@ -89,15 +100,10 @@ export class Leftovers {
   }
 
   async #takeAway(version: number, plan: ClearPlan, task: Task): Promise<void> {
-    const { app, platform, release, log } = this.#deps;
+    const { app, platform, log } = this.#deps;
     const signal = AbortSignal.any([task.abort.signal, this.#deps.signal]);
     try {
-      await plan.settled(platform.targets(app, version).length > 0, signal);
-      const targets = platform.targets(app, version).map((target) => target.id);
-      if (targets.length > 0) {
-        const left = await release(app, targets, plan.drainMs, signal);
-        if (left > 0) log.info({ app, version, left }, 'calls are still in flight at the end of update.drain_secs');
-      }
+      await this.#letGo(version, plan, signal);
       signal.throwIfAborted();
       task.ending = true;
       const kept = plan.isKept(version);
@@ -107,6 +113,27 @@ export class Leftovers {
     } catch (error) {
       if (!signal.aborted)
         log.warn({ err: toAppError(error), app, version }, 'a version could not be taken away; tried again later');
+    }
+  }
+
+  /** Ends when no router sends anything to the version and its calls have ended, or had their time. */
+  async #letGo(version: number, plan: ClearPlan, signal: AbortSignal): Promise<void> {
+    const { app, platform, release, clock, log } = this.#deps;
+    let deadlineMs: number | undefined;
+    for (;;) {
+      await plan.settled(platform.targets(app, version).length > 0, signal);
+      const targets = platform.targets(app, version).map((target) => target.id);
+      if (targets.length === 0) return;
+      deadlineMs ??= clock.nowMs() + plan.drainMs;
+      const { left, unasked } = await release(app, targets, Math.max(0, deadlineMs - clock.nowMs()), signal);
+      signal.throwIfAborted();
+      if (left > 0 && plan.onBusy(version)) signal.throwIfAborted();
+      if (left === 0 && unasked === 0 && plan.isSettled()) return;
+      if ((left > 0 && unasked === 0) || clock.nowMs() >= deadlineMs) {
+        log.info({ app, version, left, unasked }, 'calls may be in flight still at the end of update.drain_secs');
+        return;
+      }
+      await sleep(clock, askAgainMs, signal);
     }
   }
 }

@@ -17,7 +17,7 @@ const failed: Partial<VersionRecord> = { outcome: 'failed', failure: crash };
 const asleep: Phase = { kind: 'asleep' };
 
 function problem(record: AppRecord, phase: Phase = asleep): { code: string | undefined; version: number | null } {
-  const { failure, failedVersion } = appViewOf({ record, phase, starting: false, targets: [] });
+  const { failure, failedVersion } = appViewOf({ record, phase, starting: false, targets: [], keptAwake: undefined });
   return { code: failure?.code, version: failedVersion };
 }
 

@@ -4,6 +4,7 @@ import { defaultWakeRules, maskedSecret, type AppConfig } from '../../shared/pro
 import type { Route, Serving, StartTimings, Target } from '../../shared/protocol/routes.ts';
 import type { AppView, Failure, VersionView } from '../../shared/protocol/views.ts';
 import type { AppRecord, VersionRecord } from '../store/records.ts';
+import type { KeptAwake } from './due.ts';
 
 /**
  * asleep: nothing is meant to run · serving: the live version has answered and is meant to run · draining: routers are
@@ -22,9 +23,10 @@ export interface Situation {
   readonly starting: boolean;
   /** Of the live version. */
   readonly targets: readonly Target[];
+  readonly keptAwake: KeptAwake | undefined;
 }
 
-export function servingOf({ record, phase, starting, targets }: Situation): Serving {
+export function servingOf({ record, phase, starting, targets }: Omit<Situation, 'keptAwake'>): Serving {
   switch (phase.kind) {
     case 'failed': {
       const { code, phase: step, owner } = phase.failure;
@@ -88,6 +90,7 @@ export function appViewOf(situation: Situation): AppView {
     pendingVersion: record.pending,
     spec: { ...live.spec, secrets: masked(live.spec.secrets), build_secrets: masked(live.spec.build_secrets) },
     targets: targets.length,
+    keptAwake: situation.keptAwake ?? null,
     ...problemOf(situation),
     createdAt: record.createdAt,
     updatedAt: record.updatedAt,

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { appConfig, appSpec, type AppConfig, type AppSpecInput } from '../../shared/protocol/app-spec.ts';
 import type { Route } from '../../shared/protocol/routes.ts';
 import type { RouteHub } from '../routes/hub.ts';
+import type { Released } from '../routes/router-links.ts';
 import type { AppRecord, VersionRecord } from '../store/records.ts';
 
 export const defaults: AppConfig = appConfig.parse({});
@@ -48,6 +49,11 @@ export function appRecord(versions: readonly VersionRecord[], more: Partial<AppR
     versions: new Map(versions.map((version) => [version.version, version])),
     ...more,
   };
+}
+
+/** What routers answer that have so many calls. */
+export function releasedOf(left: number, more: Partial<Released> = {}): Released {
+  return { left, unasked: 0, bytes: 0, idleMs: Infinity, ...more };
 }
 
 export interface TestRouter {

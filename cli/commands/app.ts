@@ -25,6 +25,7 @@ function appText(app: AppView): string {
     ['live version', String(app.liveVersion)],
     ['pending version', app.pendingVersion === null ? 'none' : String(app.pendingVersion)],
     ['targets', String(app.targets)],
+    ...(app.keptAwake === null ? [] : [['kept awake by', app.keptAwake] as const]),
     ...specFacts(app.spec),
     ['created', app.createdAt],
     ['updated', app.updatedAt],

@@ -3,6 +3,7 @@
  * may override. Keys are snake_case in both, so a TOML app file and its JSON are the same thing.
  */
 import { z } from 'zod';
+import { parseRunningSpan } from './running-hours.ts';
 
 /** Kubernetes resource quantity, as in `500m`, `1.5`, `256Mi`. */
 const quantity = z
@@ -91,19 +92,16 @@ export const defaultWakeRules: readonly WakeRule[] = [
   { user_agent: 'kube-probe/*', answer: { status: 200, content_type: 'text/plain', body: '' } },
 ];
 
-const weekdays = '(Mon|Tue|Wed|Thu|Fri|Sat|Sun)';
-/** `Mon-Fri 08:00-18:00 Europe/Berlin`; the zone may be left out (UTC). */
+/** `Mon-Fri 08:00-18:00 Europe/Berlin`; the zone may be left out (UTC), and an end before the beginning is on the day after. */
 const runningHours = z
   .array(
     z
       .string()
       .max(128)
-      .regex(
-        new RegExp(
-          `^${weekdays}(-${weekdays})?(,${weekdays}(-${weekdays})?)* ([01]\\d|2[0-3]):[0-5]\\d-(([01]\\d|2[0-3]):[0-5]\\d|24:00)( [A-Za-z0-9_+/-]{1,64})?$`,
-        ),
-        'must be days, hours and perhaps a time zone, as in "Mon-Fri 08:00-18:00 Europe/Berlin"',
-      ),
+      .superRefine((value, context) => {
+        const span = parseRunningSpan(value);
+        if (typeof span === 'string') context.addIssue({ code: 'custom', message: span });
+      }),
   )
   .max(32);
 
@@ -188,7 +186,9 @@ export const appConfig = z.strictObject({
         ),
       running_hours: runningHours
         .default([])
-        .describe('Hours in which the app, once it has answered, is kept running whether it is called or not.'),
+        .describe(
+          'Hours in which the app, once it has answered, is kept running whether it is called or not, each as `Mon-Fri 08:00-18:00 Europe/Berlin`: days, hours, time zone (by default UTC).',
+        ),
       start_deadline_secs: secs(1, 3_600)
         .default(120)
         .describe('Time from start to the first answer after which a version has failed, seconds.'),
@@ -377,7 +377,9 @@ export const appSpec = z
       .min(0)
       .max(1_000)
       .default(0)
-      .describe('Replicas that run once the app is awake; above 0 the app never goes to zero.'),
+      .describe(
+        'Replicas that run once the app has been called; above 0 it never goes to zero, and new versions start without a call.',
+      ),
     max_replicas: z
       .int()
       .min(1)

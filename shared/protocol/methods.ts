@@ -247,7 +247,14 @@ export const routerMethods = {
       targets: z.array(z.string().max(128)).max(1_000),
       waitMs: z.number().nonnegative().max(3_600_000),
     }),
-    result: z.strictObject({ inFlight: z.int().nonnegative(), upgraded: z.int().nonnegative() }),
+    result: z.strictObject({
+      inFlight: z.int().nonnegative(),
+      upgraded: z.int().nonnegative(),
+      /** Of the app, not reported yet. */
+      bytes: z.int().nonnegative().optional(),
+      /** Milliseconds since a call of the app last began or ended, where that is not reported yet. */
+      idleMs: z.number().nonnegative().optional(),
+    }),
   },
 } as const satisfies Record<string, Method>;
 

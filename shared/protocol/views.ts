@@ -29,6 +29,8 @@ export const appView = z.strictObject({
   /** The spec of the live version; the values of `secrets` and `build_secrets` are replaced by `***`. */
   spec: appSpec,
   targets: z.int().nonnegative(),
+  /** Why it runs whether it is called or not; null: it goes to zero when it is idle. */
+  keptAwake: z.enum(['min_replicas', 'running_hours']).nullable(),
   /** Why the live version does not run, or else why the newest one is not live. */
   failure: failure.nullable(),
   /** The version that `failure` is of. */

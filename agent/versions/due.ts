@@ -1,0 +1,54 @@
+/** What the clock makes due for an app that nothing is being done to, and when it has to be looked at again. */
+import type { Phase } from './serving.ts';
+
+/** Why an app that has answered once runs whether it is called or not. */
+export type KeptAwake = 'min_replicas' | 'running_hours';
+
+/** soon: again at the next look · minute: when the minute has changed, for its running hours · change: not before something changes. */
+export type NextLook = 'soon' | 'minute' | 'change';
+
+export interface Due {
+  /** start: it is to run and does not · zero: it is idle. */
+  readonly step: 'start' | 'zero' | undefined;
+  /** Versions that are no longer served may be taken away, if there are any. */
+  readonly clear: boolean;
+  readonly next: NextLook;
+}
+
+export interface Watched {
+  readonly phase: Phase;
+  /** A start is under way. */
+  readonly starting: boolean;
+  readonly hasPending: boolean;
+  readonly hasLeftovers: boolean;
+  readonly keptAwake: KeptAwake | undefined;
+  readonly hasHours: boolean;
+  /** 0: never. */
+  readonly idleMs: number;
+  /** Since when it has been as it is. */
+  readonly sinceMs: number;
+  readonly nowMs: number;
+  /** By what routers tell. */
+  readonly isIdle: () => boolean;
+}
+
+export function dueOf(app: Watched): Due {
+  const { phase, keptAwake, hasLeftovers } = app;
+  if (app.starting || phase.kind === 'draining') return { step: undefined, clear: false, next: 'change' };
+  const rest: NextLook = hasLeftovers ? 'soon' : app.hasHours ? 'minute' : 'change';
+  const isQuiet = (): boolean => app.idleMs > 0 && app.nowMs - app.sinceMs >= app.idleMs && app.isIdle();
+  switch (phase.kind) {
+    case 'asleep':
+      if (keptAwake !== undefined) return { step: 'start', clear: false, next: 'change' };
+      return { step: undefined, clear: hasLeftovers && isQuiet(), next: rest };
+    case 'failed':
+      return { step: undefined, clear: true, next: rest };
+    case 'serving':
+      if (keptAwake !== undefined)
+        return { step: app.hasPending ? 'start' : undefined, clear: true, next: app.hasPending ? 'change' : rest };
+      if (app.idleMs === 0) return { step: undefined, clear: true, next: rest };
+      return isQuiet() ? { step: 'zero', clear: true, next: 'change' } : { step: undefined, clear: true, next: 'soon' };
+    default:
+      return phase satisfies never;
+  }
+}

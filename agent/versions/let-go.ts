@@ -1,0 +1,33 @@
+/** The handshake before an idle app goes to zero: no router sends it anything, none has a call of it, none has had one. */
+import type { MachineDeps } from './machine-deps.ts';
+
+/** How long routers may take to say that an idle app is free; they know at once, this is for the way. */
+const releaseMs = 1_000;
+
+interface LetGoRequest {
+  readonly app: string;
+  /** Ids of what answers. */
+  readonly targets: readonly string[];
+  /** Of the route by which routers hold the app. */
+  readonly revision: number;
+  /** False once a call has taken the app back. */
+  readonly isMeant: () => boolean;
+}
+
+/**
+ * Each router first acknowledges that it holds new calls of the app, and then tells what it has of it. One that cannot be
+ * asked, or that came only now and does not hold yet, may have anything: the app stays awake then.
+ * @returns whether the app is free. @throws the reason of the signal.
+ */
+export async function letGo(
+  { settled, isSettled, release, isIdle }: Pick<MachineDeps, 'settled' | 'isSettled' | 'release' | 'isIdle'>,
+  { app, targets, revision, isMeant }: LetGoRequest,
+  signal: AbortSignal,
+): Promise<boolean> {
+  await settled(revision, true, signal);
+  if (!isMeant()) return false;
+  const released = await release(app, targets, releaseMs, signal);
+  if (released.left > 0 || released.unasked > 0 || !isSettled(revision)) return false;
+  // With what routers have not reported yet.
+  return isIdle(app, released);
+}
