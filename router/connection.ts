@@ -1,8 +1,8 @@
 /**
  * One connection of a client: requests one after the other, each with its answer before the next is looked at, however many
- * came together. It reads on while a call waits, so that a client that leaves is seen, up to a small bound; behind that
- * bound the kernel holds the client up, and its leaving is seen when its bytes are taken. A client that ends its half counts
- * as one that has left, as a close looks the same; only a tunnel has halves.
+ * came together. It reads on while a call waits, so that a client that leaves is seen, up to a bound that grows while there is
+ * room; behind that the kernel holds the client up, and its leaving is seen when its bytes are taken. A client that ends its
+ * half looks like one that has closed: a call that waits is given up, one at its app goes on as long as it is being answered.
  */
 import type { Socket } from 'node:net';
 import { AppError, toAppError, type ErrorOwner } from '../shared/errors.ts';
@@ -24,6 +24,8 @@ import { Unread } from './unread.ts';
 
 /** A client that goes on sending after its answer, or does not close, has so long. */
 const lingerMs = 5_000;
+/** A client that has ended its half gets what begins within so long, and no pause of that length. */
+const halfClosedMs = 1_000;
 /** A new connection at the end of the router: its first request is on its way. */
 const newcomerMs = 1_000;
 
@@ -42,6 +44,9 @@ export class Connection implements Caller, Timed, SocketOwner {
   readonly #body: RequestBody;
   #deadlineMs: number;
   #closeAfter = false;
+  /** When a client that has ended its half counts as gone, and what it had been sent when that was looked at last. */
+  #leavesAtMs = Infinity;
+  #sentBytes = 0;
 
   constructor(socket: Socket, deps: ConnectionDeps) {
     this.socket = socket;
@@ -137,7 +142,7 @@ export class Connection implements Caller, Timed, SocketOwner {
     }
     if (parser === this.deps.parser) parser.parsed = head;
     this.#phase = 'call';
-    this.#deadlineMs = Infinity;
+    this.#deadlineMs = this.#leavesAtMs;
     this.#body.begin(head);
     const call = new Call(this, head, routing);
     this.#call = call;
@@ -228,14 +233,20 @@ export class Connection implements Caller, Timed, SocketOwner {
     this.#phase = 'idle';
     this.#deadlineMs = this.deps.routing.clock.nowMs() + this.deps.limits.keepAliveMs;
     if (!this.#unread.empty || this.answer.isBehind) process.nextTick(takeUnread, this);
-    else this.#unread.resume();
+    else this.#awaitMore();
+  }
+
+  #awaitMore(): void {
+    if (this.#leavesAtMs === Infinity) this.#unread.resume();
+    else if (this.#phase === 'idle') this.#end();
+    else this.socket.destroy();
   }
 
   /** The next request has come already, or may come now. */
   takeUnread(): void {
     while ((this.#phase === 'idle' && !this.answer.isBehind) || this.#phase === 'head') {
       const chunk = this.#unread.shift();
-      if (chunk === undefined) return this.#unread.resume();
+      if (chunk === undefined) return this.#awaitMore();
       this.#read(chunk);
     }
     if (this.#phase !== 'idle') return;
@@ -312,6 +323,7 @@ export class Connection implements Caller, Timed, SocketOwner {
     for (let chunk = this.#unread.shift(); chunk !== undefined; chunk = this.#unread.shift()) {
       this.#tunnel?.fromClient(chunk);
     }
+    if (this.#leavesAtMs !== Infinity) this.#tunnel?.clientEnded();
   }
 
   reset(): void {
@@ -327,13 +339,21 @@ export class Connection implements Caller, Timed, SocketOwner {
       case 'idle':
       case 'closing':
         return this.#end();
-      case 'head':
       case 'call':
-      case 'discard':
-        this.socket.destroy();
+        if (this.#call?.attempt === undefined || !this.#body.done) break;
+        this.#halfClosed(this.deps.routing.clock.nowMs());
         return;
+      case 'head':
+      case 'discard':
       case 'closed':
     }
+    this.socket.destroy();
+  }
+
+  #halfClosed(nowMs: number): void {
+    this.#sentBytes = this.socket.bytesWritten;
+    this.#leavesAtMs = nowMs + halfClosedMs;
+    this.#deadlineMs = this.#leavesAtMs;
   }
 
   drained(): void {
@@ -359,6 +379,7 @@ export class Connection implements Caller, Timed, SocketOwner {
   checkDeadlines(nowMs: number): void {
     if (nowMs >= this.#deadlineMs) this.#deadlineOver(nowMs);
     if (nowMs >= this.#body.deadlineMs) this.#body.timeOut();
+    if (this.#phase === 'call' && this.#call?.attempt === undefined) this.#unread.readFurther(nowMs);
     const stalledMs = this.answer.stalledMs(nowMs);
     if (stalledMs >= this.deps.limits.answerStallMs && this.#phase !== 'tunnel') this.socket.resetAndDestroy();
   }
@@ -379,6 +400,10 @@ export class Connection implements Caller, Timed, SocketOwner {
         else this.socket.destroy();
         return;
       case 'call':
+        // One that has closed would answer a write with a reset.
+        if (this.socket.writableLength > 0 || this.socket.bytesWritten > this.#sentBytes) this.#halfClosed(nowMs);
+        else this.socket.destroy();
+        return;
       case 'tunnel':
       case 'closed':
     }

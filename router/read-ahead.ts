@@ -6,6 +6,8 @@
 export class ReadAhead {
   readonly #maxBytes: number;
   #bytes = 0;
+  #granted = 0;
+  #grantedAtMs = 0;
 
   constructor(maxBytes: number) {
     this.#maxBytes = maxBytes;
@@ -18,6 +20,16 @@ export class ReadAhead {
   /** Nobody new may wait. */
   get full(): boolean {
     return this.#bytes >= this.#maxBytes;
+  }
+
+  /** Whether one who waits may read so much more: of a part of the whole, since a new one should find room. */
+  grant(bytes: number, nowMs: number): boolean {
+    if (nowMs !== this.#grantedAtMs) this.#granted = 0;
+    this.#grantedAtMs = nowMs;
+    // What was granted at the same time has not come yet.
+    if (this.#bytes + this.#granted + bytes > this.#maxBytes / 4) return false;
+    this.#granted += bytes;
+    return true;
   }
 
   /** @param bytes less than 0 for those that are wanted now, or gone. */

@@ -2,8 +2,12 @@
 import type { Socket } from 'node:net';
 import type { ReadAhead } from './read-ahead.ts';
 
-/** While a call waits, its connection is read up to here. */
-const maxBytes = 16_384;
+/** While a call waits, its connection is read up to here at first. */
+const firstBytes = 16_384;
+/** And up to here as time goes by: the end of a client that has left is behind all that it has sent. */
+const mostBytes = 1_048_576;
+/** What comes at once by one read. */
+const mostOfRead = 65_536;
 /** What a chunk costs besides its bytes: a client can have each byte come by itself. */
 const chunkBytes = 256;
 
@@ -13,6 +17,7 @@ export class Unread {
   #chunks: Buffer[] | undefined;
   #bytes = 0;
   #paused = false;
+  #maxBytes = firstBytes;
 
   constructor(socket: Socket, readAhead: ReadAhead) {
     this.#socket = socket;
@@ -37,18 +42,26 @@ export class Unread {
 
   shift(): Buffer | undefined {
     const chunk = this.#chunks?.shift();
-    if (this.#chunks?.length === 0) this.#chunks = undefined;
+    if (this.#chunks?.length === 0) this.#empty();
     if (chunk !== undefined) this.#count(-chunk.length - chunkBytes);
     return chunk;
   }
 
   drop(): void {
-    this.#chunks = undefined;
+    this.#empty();
     this.#count(-this.#bytes);
   }
 
   pauseIfMany(): void {
-    if (this.#bytes >= maxBytes) this.pause();
+    if (this.#bytes >= this.#maxBytes) this.pause();
+  }
+
+  /** Reads on by as much again where it was held up, while there is room for that beside what others need. */
+  readFurther(nowMs: number): void {
+    if (!this.#paused || this.#bytes < this.#maxBytes || this.#maxBytes >= mostBytes) return;
+    if (!this.#readAhead.grant(this.#maxBytes + mostOfRead, nowMs)) return;
+    this.#maxBytes *= 2;
+    if (this.#bytes < this.#maxBytes) this.resume();
   }
 
   pause(): void {
@@ -61,6 +74,11 @@ export class Unread {
     if (!this.#paused) return;
     this.#paused = false;
     this.#socket.resume();
+  }
+
+  #empty(): void {
+    this.#chunks = undefined;
+    this.#maxBytes = firstBytes;
   }
 
   #count(bytes: number): void {
