@@ -16,7 +16,7 @@ import {
 
 interface Peer {
   readonly socket: Socket;
-  text(): string;
+  readonly text: () => string;
 }
 
 function open(t: TestContext, port: number): Peer {
