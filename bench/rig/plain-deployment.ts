@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import type { KubeApi } from '../../agent/platform/kubernetes/api.ts';
 import { kubectl } from '../../test/e2e/cluster.ts';
 import { testImage } from '../../test/e2e/scenario.ts';
-import { callOnce } from './callers.ts';
+import { callOnce, msBetween } from './callers.ts';
+import { watchFirstPod } from './pod-prober.ts';
 import type { Bench } from './question.ts';
 import { until } from './until.ts';
 
@@ -17,6 +18,8 @@ const lookEveryMs = 20;
 const attemptMs = 2_000;
 
 export interface PlainWake {
+  /** From the change of `replicas` to the first answer of the pod on its own address. */
+  readonly plainPodMs: number;
   /** From the change of `replicas` to Ready. */
   readonly readyMs: number;
   /** From the change of `replicas` to the answer of the ClusterIP. */
@@ -45,6 +48,9 @@ export async function startPlain(bench: Bench, api: KubeApi): Promise<() => Prom
     });
   return async () => {
     const look = { withinMs: readyWithinMs, everyMs: lookEveryMs, signal };
+    const inTime = AbortSignal.any([signal, AbortSignal.timeout(readyWithinMs)]);
+    const pod = await watchFirstPod(api, { namespace: plainNamespace, port, healthPath: '/healthz' }, inTime);
+    const startNs = process.hrtime.bigint();
     const startMs = performance.now();
     await scale(1);
     await until({ ...look, what: 'the plain pod is Ready' }, async () =>
@@ -54,9 +60,10 @@ export async function startPlain(bench: Bench, api: KubeApi): Promise<() => Prom
     );
     const readyMs = performance.now() - startMs;
     const answeredMs = (await firstAnswer(service.spec.clusterIP, signal)) - startMs;
+    const { answeredNs } = await pod.answer;
     await scale(0);
     await zero(api, plainNamespace, signal);
-    return { readyMs, answeredMs };
+    return { plainPodMs: msBetween(startNs, answeredNs), readyMs, answeredMs };
   };
 }
 
