@@ -106,7 +106,12 @@ export const routerConfig = z.strictObject({
         .max(300)
         .default(5)
         .describe('After SIGTERM: time for load balancers to see that it is not ready, before it stops accepting.'),
-      drain_timeout_secs: z.number().min(0).max(3_600).default(30).describe('Then: time that calls have to end.'),
+      drain_timeout_secs: z
+        .number()
+        .min(0)
+        .max(3_600)
+        .default(30)
+        .describe('Then: time that calls, held ones too, and WebSockets have to end; these are closed with 1001 then.'),
       upstream_connect_timeout_ms: z
         .int()
         .min(1)

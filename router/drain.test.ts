@@ -74,12 +74,12 @@ test('a drain that lasts too long closes what is left', async (t) => {
   let drained = false;
   const drain = router.drain().then(() => (drained = true));
   await until(() => {
-    clock.advance(11_000);
+    clock.advance(500);
     return drained;
   }, 'the end of the drain');
   await drain;
   assert.equal(await hanging, 'ECONNRESET');
-  assert.ok(['router_draining', 'ECONNRESET'].includes((await heldEnd) ?? ''));
+  assert.equal(await heldEnd, 'router_draining');
 });
 
 test('metrics count calls by status, and what is held now', async (t) => {

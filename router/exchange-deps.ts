@@ -8,6 +8,7 @@ import type { RequestParser } from './http1/request-parser.ts';
 import type { ResponseParser } from './http1/response-parser.ts';
 import type { HttpDate } from './http-date.ts';
 import type { Target } from './targets.ts';
+import type { Tunnels } from './tunnel.ts';
 
 export interface ExchangeDeps {
   readonly clock: Clock;
@@ -17,6 +18,7 @@ export interface ExchangeDeps {
   /** And the answer head. */
   readonly parser: ResponseParser;
   readonly date: HttpDate;
+  readonly tunnels: Tunnels;
   readonly limits: BodyLimits & {
     readonly headersTimeoutMs: number;
     readonly maxHeaderBytes: number;

@@ -343,7 +343,7 @@ export class Exchange implements Attempt, Exchanging, UpstreamUser {
     call.caller.answer.switch(block, parser);
     this.#stage = 'done';
     this.#target.inFlight -= 1;
-    return openTunnel(call, upstream, this.#app, this.#target, this.#deps, (to) => to.range(block, parser.end, end));
+    return openTunnel(call, upstream, this.#app, this.#target, this.#deps, block, parser.end, end);
   }
 
   // ---- Ends

@@ -32,6 +32,10 @@ import { ReadBuffers } from './read-buffers.ts';
 import { tooBusy } from './refusal.ts';
 import { Table } from './table.ts';
 import { Targets, type Target } from './targets.ts';
+import { Tunnels } from './tunnel.ts';
+
+/** After `drain_timeout_secs`: time for what is ended then to end in an orderly way. */
+const goodbyeMs = 2_000;
 
 export interface RouterDeps {
   readonly config: Omit<RouterConfig, 'token' | 'agent_url' | 'admin_port' | 'log_level' | 'access_log'>;
@@ -61,6 +65,7 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
   const writer = new HeadWriter();
   const requestParser = new RequestParser({ maxFields: config.max_header_fields });
   const ids = new Ids();
+  const tunnels = new Tunnels();
   const targets = new Targets({
     clock,
     deadlines,
@@ -126,6 +131,7 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
     requestParser,
     parser: new ResponseParser({ maxFields: config.max_header_fields }),
     date: new HttpDate(),
+    tunnels,
     limits: {
       headersTimeoutMs: config.upstream_headers_timeout_secs * 1_000,
       maxHeaderBytes: config.max_header_bytes,
@@ -227,6 +233,11 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
     accessLog?.call(call, status, durationMs);
   }
 
+  function refuseHeld(): void {
+    ensures.close();
+    hold.close(new AppError('router_draining', 'This router is shutting down.', { retryAfterMs: 1_000 }));
+  }
+
   const agent = createAgentLink({
     // Two processes may have one name: the agent has to know each, to wait for each.
     name: `${config.name}/${randomUUID().slice(0, 8)}`,
@@ -247,8 +258,7 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
 
   const close = async (): Promise<void> => {
     draining = true;
-    ensures.close();
-    hold.close(new AppError('router_draining', 'This router is shutting down.', { retryAfterMs: 1_000 }));
+    refuseHeld();
     await server?.close();
     await agent.close();
     table.close();
@@ -292,6 +302,9 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
       await pause(clock, config.drain_delay_secs * 1_000); // Load balancers take note; calls still come and are served.
       running.stopAccepting();
       await running.whenEmpty(config.drain_timeout_secs * 1_000); // Calls, held calls and upgrades end.
+      refuseHeld();
+      tunnels.goAway();
+      await running.whenEmpty(goodbyeMs); // Refusals are read, WebSockets closed by both sides.
       await close();
       log.info('drained');
     },

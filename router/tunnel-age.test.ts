@@ -92,7 +92,7 @@ test('sides that stay open after that, or take nothing, are cut off', async (t) 
   assert.deepEqual(await agent.release('a', ['app'], 5_000), { inFlight: 0, upgraded: 0 });
 });
 
-test('a WebSocket sees the end at its age and may open another one; without an age it stays', async (t) => {
+test('a WebSocket is closed with 1001 at its age and may open another one; without an age it stays', async (t) => {
   const clock = new TestClock();
   const sockets = new WebSocketServer({ noServer: true });
   const app = await startApp(t, (socket, req, head) => {
@@ -111,7 +111,7 @@ test('a WebSocket sees the end at its age and may open another one; without an a
     const socket = await openSocket('/a');
     const code = new Promise((resolve) => socket.once('close', resolve));
     clock.advance(61_000);
-    assert.equal(await code, 1006);
+    assert.equal(await code, 1001);
   }
   const echoed = new Promise((resolve) => stays.once('message', resolve));
   stays.send('still here');

@@ -1,6 +1,6 @@
 /**
  * After 101 (WebSocket and the like): two sockets joined, each side no faster than the other takes, each able to end its half
- * first. A side that fails or is gone takes the other with it.
+ * first. A side that fails or is gone takes the other with it. A WebSocket that we have to end is closed in its own words.
  */
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
@@ -12,6 +12,7 @@ import type { ExchangeDeps } from './exchange-deps.ts';
 import type { HeadWriter } from './http1/head-writer.ts';
 import type { Target } from './targets.ts';
 import type { UpstreamConnection, UpstreamUser } from './upstream.ts';
+import { goingAwayFrame, WebSocketFrames } from './websocket-frames.ts';
 
 interface TunnelDeps {
   readonly clock: Clock;
@@ -20,8 +21,28 @@ interface TunnelDeps {
   readonly streamBytes: number;
   /** Age at which it is ended. */
   readonly maxAgeMs: number;
+  /** Of the app, where it is a WebSocket. */
+  readonly frames: WebSocketFrames | undefined;
   /** Both sides are closed. */
   readonly onEnded: (received: number, sent: number) => void;
+}
+
+/** Those that are open. */
+export class Tunnels {
+  readonly #open = new Set<Tunnel>();
+
+  add(tunnel: Tunnel): void {
+    this.#open.add(tunnel);
+  }
+
+  delete(tunnel: Tunnel): void {
+    this.#open.delete(tunnel);
+  }
+
+  /** WebSockets are closed with 1001, at the end of the frame that the app is sending; what is none of them stays. */
+  goAway(): void {
+    for (const tunnel of this.#open) tunnel.goAway();
+  }
 }
 
 /** Time a side has to take what is left, and to end itself, after the other has closed or the tunnel is too old. */
@@ -29,7 +50,7 @@ const lastBytesMs = 5_000;
 
 /**
  * Joins the two, once the head of the 101 is in the writer.
- * @param writeFirst what the app has sent behind it.
+ * @param block what the app has sent behind it, from `start` to `end`.
  * @returns whether the app may go on at once.
  */
 export function openTunnel(
@@ -38,18 +59,23 @@ export function openTunnel(
   app: App,
   target: Target,
   deps: ExchangeDeps,
-  writeFirst: (writer: HeadWriter) => void,
+  block: Buffer,
+  start: number,
+  end: number,
 ): boolean {
   const { caller } = call;
   target.upgraded += 1;
   // A break has to be seen as one.
   upstream.socket.outlivesWrites = false;
+  const frames = call.head.upgrade?.toLowerCase() === 'websocket' ? new WebSocketFrames() : undefined;
   const tunnel = new Tunnel(caller, upstream, {
     clock: deps.clock,
     writer: deps.writer,
     streamBytes: deps.limits.streamBytes,
     maxAgeMs: app.route.upgradeMaxAgeMs ?? Infinity,
+    frames,
     onEnded(received, sent) {
+      deps.tunnels.delete(tunnel);
       target.upgraded -= 1;
       deps.onLeft(app, target);
       call.bytesReceived = received;
@@ -57,11 +83,13 @@ export function openTunnel(
       deps.onEnded(app, call, received + sent);
     },
   });
+  deps.tunnels.add(tunnel);
   upstream.user = tunnel;
   call.status = 101;
   caller.becomeTunnel(tunnel);
   deps.onUpgraded(app, call);
-  writeFirst(deps.writer);
+  frames?.read(block, start, end);
+  deps.writer.range(block, start, end);
   const more = tunnel.begin(caller.answer.flush());
   caller.startTunnel();
   return more;
@@ -78,7 +106,8 @@ class Tunnel implements ClientTunnel, UpstreamUser {
   #sent = 0;
   #clientHeldUp = false;
   #appHeldUp = false;
-  #tooOld = false;
+  /** It is to be closed by us · and has been: what the app still sends is for nobody. */
+  #leaving: 'no' | 'wanted' | 'said' = 'no';
 
   constructor(caller: Caller, upstream: UpstreamConnection, deps: TunnelDeps) {
     this.#caller = caller;
@@ -106,12 +135,29 @@ class Tunnel implements ClientTunnel, UpstreamUser {
 
   upstreamBytes(bytes: Buffer, count: number): boolean {
     this.#sent += count;
-    if (!this.#client.writable) return true;
-    const { writer, streamBytes } = this.#deps;
+    if (!this.#client.writable || this.#leaving === 'said') return true;
+    const { frames, writer, streamBytes } = this.#deps;
+    frames?.read(bytes, 0, count);
     writer.range(bytes, 0, count);
     writer.send(this.#client);
+    if (this.#leaving === 'wanted') this.#sayGoingAway();
     this.#appHeldUp = this.#client.writableLength > streamBytes;
     return !this.#appHeldUp;
+  }
+
+  /** What then ends it is the client's answer, to which the app answers by closing, as to any client that closes. */
+  goAway(): void {
+    if (this.#leaving !== 'no') return;
+    this.#leaving = 'wanted';
+    this.#sayGoingAway();
+  }
+
+  #sayGoingAway(): void {
+    const { frames, writer } = this.#deps;
+    if (frames === undefined || !frames.between || frames.closed || !this.#client.writable) return;
+    this.#leaving = 'said';
+    writer.range(goingAwayFrame, 0, goingAwayFrame.length);
+    writer.send(this.#client);
   }
 
   clientDrained(): void {
@@ -146,17 +192,19 @@ class Tunnel implements ClientTunnel, UpstreamUser {
     // It was, before there was a tunnel.
   }
 
-  /** At its age: both sides are told the end, and get what was said before that; those that stay then are cut off. */
+  /** At its age: a WebSocket is closed, of anything else both sides are told the end; those that stay then are cut off. */
   upstreamTimedOut(): void {
-    if (this.#tooOld) {
+    if (this.#leaving !== 'no') {
       this.#client.destroy();
       this.#app.destroy();
       return;
     }
-    this.#tooOld = true;
     this.#upstream.deadlineMs = this.#deps.clock.nowMs() + lastBytesMs;
-    this.#client.end();
-    this.#app.end();
+    this.goAway();
+    if (this.#deps.frames === undefined) {
+      this.#client.end();
+      this.#app.end();
+    }
     // A side that is held up could not be heard to end.
     this.#client.resume();
     this.#app.resume();

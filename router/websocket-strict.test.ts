@@ -253,7 +253,7 @@ test('a reset of either side is a reset for the other, in the middle of a messag
   assert.deepEqual(await agent.release('a', ['ws'], 5_000), { inFlight: 0, upgraded: 0 });
 });
 
-test('a drain leaves a WebSocket open until it ends itself, and cuts it off at its timeout', async (t) => {
+test('a drain leaves a WebSocket open until it ends itself, and closes it with 1001 at its timeout', async (t) => {
   const app = await startApp(t);
   const first = await startTestRouter(t, { routes: [routeOf('a', ready(app.target))] });
   const socket = await openSocket(t, first.port);
@@ -270,6 +270,6 @@ test('a drain leaves a WebSocket open until it ends itself, and cuts it off at i
   const stays = await openSocket(t, second.port);
   const closed = new Promise((resolve) => stays.once('close', resolve));
   await second.router.drain();
-  assert.equal(await closed, 1006);
+  assert.equal(await closed, 1001);
   await until(() => app.server.clients.size === 0, 'the end at the app');
 });

@@ -5,7 +5,7 @@ import { connect, type AddressInfo, type Socket } from 'node:net';
 import { test, type TestContext } from 'node:test';
 import { WebSocket, WebSocketServer } from 'ws';
 import type { Target } from '../shared/protocol/routes.ts';
-import { asleep, ready, routeOf, startTestRouter, until } from './test-kit.ts';
+import { asleep, call, ready, routeOf, startTestRouter, TestClock, until } from './test-kit.ts';
 
 /** Sends back what comes, as it came: text as text, binary as binary. */
 async function startEcho(t: TestContext): Promise<Target> {
@@ -108,4 +108,67 @@ test('much that the app sends with its 101 waits for a client that reads late, a
   await new Promise((resolve) => socket.on('close', resolve));
   const got = Buffer.concat(chunks);
   assert.equal(digest(got.subarray(got.indexOf('\r\n\r\n') + 4)), digest(bytes));
+});
+
+test('at the end of a drain a WebSocket is closed with 1001, both to the client and to the app', async (t) => {
+  const server = createServer();
+  const sockets = new WebSocketServer({ server });
+  const appSaw: number[] = [];
+  sockets.on('connection', (socket) => socket.on('close', (code) => appSaw.push(code)));
+  await new Promise<void>((resolve) => void server.listen(0, '127.0.0.1', resolve));
+  t.after(() => new Promise((resolve) => server.close(resolve)));
+  const target = { id: 'ws', host: '127.0.0.1', port: (server.address() as AddressInfo).port };
+  const { port, router } = await startTestRouter(t, {
+    config: { drain_timeout_secs: 0.1 },
+    routes: [routeOf('a', ready(target))],
+  });
+  const socket = new WebSocket(`ws://127.0.0.1:${port}/a`);
+  t.after(() => socket.terminate());
+  const closed = new Promise<number>((resolve) => socket.once('close', resolve));
+  await new Promise((resolve) => socket.once('open', resolve));
+  await router.drain();
+  assert.equal(await closed, 1001);
+  await until(() => appSaw.length === 1, 'the app to see it');
+  assert.deepEqual(appSaw, [1001]);
+});
+
+test('one that is in the middle of a long frame then is closed behind it', async (t) => {
+  const clock = new TestClock();
+  const server = createServer();
+  let finish: () => void = () => undefined;
+  server.on('upgrade', (_req, socket: Socket) => {
+    socket.on('error', () => undefined);
+    socket.on('end', () => socket.end());
+    socket.resume();
+    socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n');
+    socket.write(Buffer.from([0x82, 5, 1, 2]));
+    finish = () => socket.write(Buffer.from([3, 4, 5, 0x82, 1, 9]));
+  });
+  await new Promise<void>((resolve) => void server.listen(0, '127.0.0.1', resolve));
+  t.after(() => new Promise((resolve) => server.close(resolve)));
+  const target = { id: 'ws', host: '127.0.0.1', port: (server.address() as AddressInfo).port };
+  const routes = [routeOf('a', ready(target)), routeOf('b', asleep)];
+  const { port, router } = await startTestRouter(t, { clock, routes });
+  const socket = connect({ port, host: '127.0.0.1' });
+  t.after(() => socket.destroy());
+  socket.write('GET /a HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n');
+  let got = Buffer.alloc(0);
+  socket.on('data', (chunk: Buffer) => (got = Buffer.concat([got, chunk])));
+  const body = (): number[] => [...got.subarray(got.indexOf('\r\n\r\n') + 4)];
+  await until(() => got.includes('\r\n\r\n') && body().length === 4, 'half a frame');
+  let over = false;
+  const held = call(port, '/b').then(() => (over = true));
+  await until(() => router.held === 1, 'a held call');
+  const drained = router.drain();
+  await until(() => {
+    if (!over) clock.advance(1_000);
+    return over;
+  }, 'the end of drain_timeout_secs, at which held calls are refused');
+  await held;
+  assert.equal(body().length, 4, 'nothing within the frame');
+  finish();
+  await until(() => body().length >= 14, 'the rest, and the Close');
+  assert.deepEqual(body().slice(4), [3, 4, 5, 0x82, 1, 9, 0x88, 2, 3, 0xe9]);
+  socket.end();
+  await drained;
 });
