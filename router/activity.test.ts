@@ -6,7 +6,7 @@ import { App } from './apps.ts';
 import { asleep, routeOf } from './test-kit.ts';
 
 function appsOf(count: number): App[] {
-  return Array.from({ length: count }, (_, i) => new App(routeOf(`a${i}`, asleep), 0, 1));
+  return Array.from({ length: count }, (_, i) => new App(routeOf(`a${i}`, asleep), 0));
 }
 
 function call(activity: Activity, app: App): void {

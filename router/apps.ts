@@ -15,41 +15,48 @@ export class App {
   calls = 0;
   bytes = 0;
   lastActiveMs: number;
-  readonly #maxSockets: number;
+  /** Calls and upgraded connections that it may have in this router. */
+  maxTotal = Infinity;
   #turn = 0;
 
-  constructor(route: Route, nowMs: number, maxSockets: number) {
-    this.#maxSockets = maxSockets;
+  constructor(route: Route, nowMs: number) {
     this.name = route.app;
     this.route = route;
     this.lastActiveMs = nowMs;
   }
 
-  /**
-   * The target for a call, or undefined when all are set aside or at `maxConcurrency`. Of a few all are looked at; of
-   * many, two by turn and the less busy one is taken, which spreads nearly as well and costs the same for any number.
-   * @param fits a further condition.
-   */
-  pick(nowMs: number, fits?: (target: Target) => boolean): Target | undefined {
-    const { targets } = this;
-    const count = targets.length;
-    if (count === 0) return undefined;
-    this.#turn = (this.#turn + 1) % count;
-    const sample = count <= 4 ? count : 2;
-    return this.#best(nowMs, sample, fits) ?? (sample < count ? this.#best(nowMs, count, fits) : undefined);
+  /** It has as many calls as it may have in this router. */
+  get full(): boolean {
+    return this.inFlight + this.upgraded >= this.maxTotal;
   }
 
-  #best(nowMs: number, sample: number, fits: ((target: Target) => boolean) | undefined): Target | undefined {
+  /**
+   * The target for a call, or undefined when all are set aside or at their limit. Of a few all are looked at; of many, two by
+   * turn and the less busy one is taken, which spreads nearly as well and costs the same for any number.
+   * @param fits a further condition.
+   */
+  pick(fits?: (target: Target) => boolean): Target | undefined {
     const { targets } = this;
-    const { maxConcurrency } = this.route;
-    const limit = maxConcurrency > 0 ? Math.min(maxConcurrency, this.#maxSockets) : this.#maxSockets;
+    const count = targets.length;
+    if (count === 0 || this.full) return undefined;
+    this.#turn = (this.#turn + 1) % count;
+    const sample = count <= 4 ? count : 2;
+    return this.#best(sample, fits) ?? (sample < count ? this.#best(count, fits) : undefined);
+  }
+
+  #best(sample: number, fits: ((target: Target) => boolean) | undefined): Target | undefined {
+    const { targets } = this;
     let best: Target | undefined;
+    let least = Infinity;
     for (let step = 0; step < sample; step++) {
       const target = targets[(this.#turn + step) % targets.length];
-      if (target === undefined || !target.usable(nowMs)) continue;
-      if (target.inFlight + target.upgraded >= limit) continue;
+      if (target === undefined || target.setAside) continue;
+      // An open WebSocket is work too.
+      const busy = target.inFlight + target.upgraded;
+      if (busy >= target.limit || busy >= least) continue;
       if (fits !== undefined && !fits(target)) continue;
-      if (best === undefined || target.inFlight < best.inFlight) best = target;
+      best = target;
+      least = busy;
     }
     return best;
   }
@@ -80,8 +87,9 @@ export class Apps {
 
   upsert(route: Route, nowMs: number): App {
     let app = this.#byName.get(route.app);
-    if (app === undefined) this.#byName.set(route.app, (app = new App(route, nowMs, this.#maxSockets)));
+    if (app === undefined) this.#byName.set(route.app, (app = new App(route, nowMs)));
     app.route = route;
+    app.maxTotal = route.maxConcurrencyTotal ?? Infinity;
     this.#setTargets(
       app,
       route.serving.state === 'ready' ? route.serving.targets.map((t) => this.#targets.list(t)) : [],
@@ -101,6 +109,9 @@ export class Apps {
   }
 
   #setTargets(app: App, targets: readonly Target[]): void {
+    const { maxConcurrency } = app.route;
+    const limit = maxConcurrency > 0 ? Math.min(maxConcurrency, this.#maxSockets) : this.#maxSockets;
+    for (const target of targets) target.bound(limit);
     const kept = new Set(targets);
     for (const old of app.targets) {
       if (!kept.has(old)) this.#targets.unlist(old);

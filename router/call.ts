@@ -4,7 +4,7 @@ import type { Route, StartTimings } from '../shared/protocol/routes.ts';
 import type { Clock } from '../shared/clock.ts';
 import type { App } from './apps.ts';
 import type { Caller } from './caller.ts';
-import type { Waiter } from './hold.ts';
+import type { Waiter } from './room.ts';
 import type { RequestHead } from './request-head.ts';
 import type { Target } from './targets.ts';
 

@@ -26,8 +26,8 @@ export interface ExchangeDeps {
   };
   /** The call has its connection. */
   readonly onConnected: (app: App, target: Target) => void;
-  /** Nothing accepts connections there. */
-  readonly onDialFailed: (app: App, target: Target) => void;
+  /** A connection was refused, or `timedOut`: not made in time. */
+  readonly onDialFailed: (app: App, target: Target, timedOut: boolean) => void;
   /** The target is done with the call. */
   readonly onLeft: (app: App, target: Target) => void;
   readonly onUpgraded: (app: App, call: Call) => void;

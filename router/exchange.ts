@@ -38,7 +38,8 @@ export class Exchange implements Attempt, Exchanging, UpstreamUser {
   readonly #deps: ExchangeDeps;
   #upstream: UpstreamConnection | undefined;
   #stage: Stage = 'waiting';
-  #dialling = false;
+  /** While a connection is being made: what the target calls it; 0: none is. */
+  #dial = 0;
   #reused = false;
   /** Something of the answer has come. */
   #heard = false;
@@ -64,8 +65,7 @@ export class Exchange implements Attempt, Exchanging, UpstreamUser {
     const safe = repeatable(call);
     const idle = call.needsFresh ? undefined : target.pool.take(safe ? maxIdleMs : unsafeIdleMs, exchange);
     if (idle === undefined) {
-      exchange.#dialling = true;
-      target.connecting += 1;
+      exchange.#dial = target.dialBegun();
       exchange.#upstream = target.pool.dial(exchange);
       return;
     }
@@ -118,8 +118,7 @@ export class Exchange implements Attempt, Exchanging, UpstreamUser {
   // ---- The target's side
 
   upstreamConnected(): void {
-    this.#dialling = false;
-    this.#target.connecting -= 1;
+    this.#endDial();
     this.#target.connected();
     this.#deps.onConnected(this.#app, this.#target);
     if (this.#stage === 'waiting') this.#start();
@@ -168,14 +167,14 @@ export class Exchange implements Attempt, Exchanging, UpstreamUser {
     const stage = this.#stage;
     if (stage === 'done') return;
     const call = this.#call;
-    const dialFailed = this.#dialling;
+    const dialFailed = this.#dial !== 0;
     this.#leave();
     switch (stage) {
       case 'waiting':
         if (!dialFailed && ++call.staleSockets < maxStaleSockets) call.needsFresh = true;
         else {
           call.needsFresh = false;
-          this.#deps.onDialFailed(this.#app, this.#target);
+          this.#deps.onDialFailed(this.#app, this.#target, error === undefined);
         }
         call.again();
         return;
@@ -362,11 +361,13 @@ export class Exchange implements Attempt, Exchanging, UpstreamUser {
     else this.#call.refuse(error);
   }
 
+  #endDial(): void {
+    this.#target.dialEnded(this.#dial);
+    this.#dial = 0;
+  }
+
   #leave(): void {
-    if (this.#dialling) {
-      this.#dialling = false;
-      this.#target.connecting -= 1;
-    }
+    if (this.#dial !== 0) this.#endDial();
     this.#stage = 'done';
     this.#target.inFlight -= 1;
     this.#deps.onLeft(this.#app, this.#target);

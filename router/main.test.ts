@@ -47,6 +47,8 @@ test('the process is alive and not ready without an agent, and ends with 0 on SI
   const readiness = await call(started.adminPort, '/readyz');
   assert.deepEqual([readiness.status, readiness.body], [503, 'no routes from the agent yet\n']);
   assert.match((await call(started.adminPort, '/metrics')).body, /holdfast_router_agent_link_up 0/);
+  assert.equal((await call(started.adminPort, '/debug/targets?app=a')).body, '{"targets":[],"more":false}\n');
+  assert.equal((await call(started.adminPort, '/debug/targets?limit=0')).status, 400);
   const answer = await call(started.port, '/x');
   assert.deepEqual([answer.status, JSON.parse(answer.body).code], [503, 'agent_unavailable']);
   started.child.kill('SIGTERM');

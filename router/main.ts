@@ -33,6 +33,7 @@ async function run(): Promise<void> {
     port: config.admin_port,
     registry,
     ready: () => router.ready(),
+    pages: { '/debug/targets': (query) => router.viewTargets(query) },
   }).catch(async (error: unknown) => {
     await router.close();
     throw error;

@@ -1,13 +1,15 @@
 /** The router's metrics. Labels are bounded: status codes, reasons, and apps up to a number. */
 import { Counter, Gauge, Histogram, type Registry } from '@prometheus-io/client';
+import { targetStates, type TargetState } from './targets.ts';
 
 export interface RouterMetrics {
   /** @param status 499: the client left before its answer began. */
   request(status: number, durationMs: number): void;
   holdEnded(durationMs: number): void;
   holdRejected(reason: string): void;
-  connectFailed(): void;
   accessLogDropped(lines: number): void;
+  connectFailed(reason: 'refused' | 'timeout'): void;
+  targetSetAside(): void;
 }
 
 export interface MetricsDeps {
@@ -19,6 +21,7 @@ export interface MetricsDeps {
   readonly readAheadBytes: () => number;
   /** Bytes that wait for clients. */
   readonly buffered: () => { readonly max: number; readonly sum: number };
+  readonly targets: () => Readonly<Record<TargetState, number>>;
   readonly upstreamSockets: () => { readonly open: number; readonly idle: number; readonly maxOfTarget: number };
 }
 
@@ -52,13 +55,29 @@ export function createMetrics(deps: MetricsDeps): RouterMetrics {
   });
   const connectFailures = new Counter({
     name: 'holdfast_router_upstream_connect_failures_total',
-    help: 'Connections to targets that were not accepted; the calls went elsewhere or were held.',
+    help: 'Connections to targets that were not accepted, by reason; the calls went elsewhere or were held.',
+    labelNames: ['reason'],
     registers,
   });
   const accessLogDropped = new Counter({
     name: 'holdfast_router_access_log_dropped_total',
     help: 'Lines of the access log that were dropped because standard output was too slow.',
     registers,
+  });
+  const setAside = new Counter({
+    name: 'holdfast_router_targets_set_aside_total',
+    help: 'Times that a target was set aside, for a connection that was not accepted.',
+    registers,
+  });
+  const targets: Gauge<'state'> = new Gauge({
+    name: 'holdfast_router_targets',
+    help: 'Targets of apps that were called, by state (docs/limits.md).',
+    labelNames: ['state'],
+    registers,
+    collect() {
+      const counts = deps.targets();
+      for (const state of targetStates) targets.set({ state }, counts[state]);
+    },
   });
   gauge('holdfast_router_held_calls', 'Calls that wait now.', deps.held);
   gauge('holdfast_router_routes', 'Routes known.', deps.routes);
@@ -101,7 +120,8 @@ export function createMetrics(deps: MetricsDeps): RouterMetrics {
     },
     holdEnded: (durationMs) => holdDuration.observe(durationMs / 1_000),
     holdRejected: (reason) => holdRejected.inc({ reason }),
-    connectFailed: () => connectFailures.inc(),
     accessLogDropped: (lines) => accessLogDropped.inc(lines),
+    connectFailed: (reason) => connectFailures.inc({ reason }),
+    targetSetAside: () => setAside.inc(),
   };
 }

@@ -14,6 +14,8 @@ import { Apps } from './apps.ts';
 import type { Call } from './call.ts';
 import type { RouterConfig } from './config.ts';
 import { Deadlines } from './deadlines.ts';
+import { viewTargets, type TargetsView } from './debug-targets.ts';
+import { DialFailures } from './dial-failures.ts';
 import { Ensures } from './ensure.ts';
 import type { ExchangeDeps } from './exchange-deps.ts';
 import { Exchange } from './exchange.ts';
@@ -26,6 +28,7 @@ import { Ids } from './ids.ts';
 import { LineWriter, type Output } from './line-writer.ts';
 import { createMetrics } from './metrics.ts';
 import { stripsToHost } from './path.ts';
+import { Probes } from './probes.ts';
 import { startServer, type CallServer } from './server.ts';
 import { ReadAhead } from './read-ahead.ts';
 import { ReadBuffers } from './read-buffers.ts';
@@ -52,6 +55,8 @@ export interface Router {
   readonly port: number;
   readonly held: number;
   ready(): { readonly ok: boolean; readonly reason: string };
+  /** For `GET /debug/targets`. */
+  viewTargets(query: URLSearchParams): TargetsView;
   /** Lets what is there end, for `drain_timeout_secs`, then closes. */
   drain(): Promise<void>;
   /** Ends everything now. */
@@ -86,6 +91,7 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
     connections: () => server?.connections ?? 0,
     readAheadBytes: () => readAhead.bytes,
     buffered: () => server?.buffered() ?? { max: 0, sum: 0 },
+    targets: () => targets.states(),
     upstreamSockets: () => targets.sockets(),
   });
   const accessLines = deps.accessLog
@@ -100,7 +106,7 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
     log,
     onEnsured(app, suspects) {
       for (const target of apps.get(app)?.targets ?? []) {
-        if (suspects.includes(target.id)) target.vouchedFor();
+        if (suspects.includes(target.id)) probes.hurry(target);
       }
       hold.lookAgain(app);
     },
@@ -125,6 +131,20 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
   });
   const table = new Table({ apps, hold, clock });
   const activity = new Activity({ appOf: (name) => apps.get(name), heldOf: (app) => hold.heldOf(app), clock });
+  const probes = new Probes({
+    clock,
+    connectTimeoutMs: config.upstream_connect_timeout_ms,
+    onBack(app, target) {
+      log.info({ app: app.name, target: target.id }, 'target accepts connections again');
+      hold.changed(app);
+    },
+  });
+  const dialFailures = new DialFailures({
+    probes,
+    metrics,
+    log,
+    suspect: (app, id) => ensures.want(app.name, app.route.version, [id]),
+  });
   const sending: ExchangeDeps = {
     clock,
     writer,
@@ -144,18 +164,10 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
       targets.left(target);
       hold.changed(app);
     },
-    onDialFailed(app, target) {
-      metrics.connectFailed();
-      target.dialFailed(clock.nowMs());
-      log.warn(
-        { app: app.name, target: target.id, host: target.host, port: target.port },
-        'target refuses connections',
-      );
-      ensures.want(app.name, app.route.version, [target.id]);
-    },
+    onDialFailed: (app, target, timedOut) => dialFailures.take(app, target, timedOut),
     onUpgraded(app, call) {
-      uncount(call);
       app.upgraded += 1;
+      uncount(call);
       metrics.request(101, clock.nowMs() - call.arrivedMs);
     },
     onEnded(app, call, bytes) {
@@ -163,6 +175,7 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
       app.bytes += bytes;
       app.lastActiveMs = clock.nowMs();
       accessLog?.call(call, 101, app.lastActiveMs - call.arrivedMs);
+      if (app.maxTotal !== Infinity) hold.changed(app);
     },
   };
 
@@ -192,7 +205,7 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
         ensures.want(app.name, serving.pending, []);
       }
       if (!hold.waiting(app) && agent.trusted()) {
-        const target = app.pick(clock.nowMs());
+        const target = app.pick();
         if (target !== undefined) {
           send(call, target);
           return;
@@ -221,6 +234,7 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
     call.countedIn = undefined;
     app.inFlight -= 1;
     app.lastActiveMs = clock.nowMs();
+    if (app.maxTotal !== Infinity) hold.changed(app);
   }
 
   function ended(call: Call): void {
@@ -262,6 +276,7 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
     await server?.close();
     await agent.close();
     table.close();
+    probes.close();
     targets.close();
     deadlines.close();
     await accessLines?.close();
@@ -295,6 +310,7 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
       if (draining) return { ok: false, reason: 'draining' };
       return agent.synced ? { ok: true, reason: 'ok' } : { ok: false, reason: 'no routes from the agent yet' };
     },
+    viewTargets: (query) => viewTargets(apps, query),
     async drain() {
       if (draining) return;
       draining = true; // Not ready any more; answers say `Connection: close`.

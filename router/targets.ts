@@ -1,10 +1,15 @@
 /** Every target the router knows or still has calls on: how many, whether it is set aside, and its connections. */
 import type { Target as TargetAddress } from '../shared/protocol/routes.ts';
+import { SlowStart, type Standing } from './slow-start.ts';
 import { UpstreamPool, type UpstreamOptions } from './upstream.ts';
 
-/** Set aside after a failed dial: doubles with each failure in a row. Meanwhile the agent is asked to look at it. */
-const setAsideMinMs = 50;
-const setAsideMaxMs = 2_000;
+/**
+ * Whether a target takes connections: `ready` · `fresh`: it gets a few calls at first (slow-start.ts) · `doubted`: a connection
+ * was not made in time and there is no other target, so it is tried by one call at a time · `set_aside`: it gets no call until a
+ * probe has got through (probes.ts). What the app answers, a 5xx also, has no part in this: that is the app's own word.
+ */
+export type TargetState = 'ready' | 'fresh' | 'doubted' | 'set_aside';
+export const targetStates: readonly TargetState[] = ['ready', 'fresh', 'doubted', 'set_aside'];
 
 export class Target {
   readonly id: string;
@@ -13,12 +18,19 @@ export class Target {
   /** Calls being answered by it, upgraded connections not among them. */
   inFlight = 0;
   upgraded = 0;
-  /** Calls given to it that have no connection yet. */
-  connecting = 0;
   /** Whether the route table names it. Only then new calls may pick it. */
   listed = true;
-  #failures = 0;
-  #setAsideUntilMs = 0;
+  /** Calls that it may have at once. */
+  limit: number;
+  setAside = false;
+  /** Dials that failed, in a row. */
+  failures = 0;
+  #maxCalls = Infinity;
+  #connecting = 0;
+  /** Dials under way that were there at the last look. */
+  #hanging = 0;
+  #looks = 1;
+  readonly #slowStart = new SlowStart();
   readonly #options: UpstreamOptions;
   #pool: UpstreamPool | undefined;
 
@@ -27,6 +39,7 @@ export class Target {
     this.host = address.host;
     this.port = address.port;
     this.#options = options;
+    this.limit = this.#slowStart.calls;
   }
 
   get pool(): UpstreamPool {
@@ -42,32 +55,81 @@ export class Target {
     return this.inFlight > 0 || this.upgraded > 0;
   }
 
-  get setAsideUntilMs(): number {
-    return this.#setAsideUntilMs;
+  get state(): TargetState {
+    if (this.setAside) return 'set_aside';
+    if (this.failures > 0) return 'doubted';
+    return this.#slowStart.over ? 'ready' : 'fresh';
   }
 
   /** Its last dial failed. */
   get doubted(): boolean {
-    return this.#failures > 0;
+    return this.failures > 0;
   }
 
-  usable(nowMs: number): boolean {
-    return this.#failures === 0 || nowMs >= this.#setAsideUntilMs;
+  /** @param maxCalls at once, by configuration and by its app. */
+  bound(maxCalls: number): void {
+    this.#maxCalls = maxCalls;
+    this.#setLimit();
   }
 
-  /** Nothing listens there, or not now. */
-  dialFailed(nowMs: number): void {
-    this.#failures += 1;
-    this.#setAsideUntilMs = nowMs + Math.min(setAsideMaxMs, setAsideMinMs * 2 ** Math.min(this.#failures, 10));
+  /** Calls given to it that have no connection yet. */
+  get connecting(): number {
+    return this.#connecting;
+  }
+
+  /** A connection is being made for a call. @returns what `dialEnded` wants to know of it. */
+  dialBegun(): number {
+    this.#connecting += 1;
+    return this.#looks;
+  }
+
+  dialEnded(begun: number): void {
+    this.#connecting -= 1;
+    if (begun === this.#looks) return;
+    this.#hanging -= 1;
+    this.#setLimit();
+  }
+
+  dialFailed(): void {
+    this.failures += 1;
+    this.#slowStart.keepTo(this.#standing.standing);
+    this.#setLimit();
   }
 
   connected(): void {
-    this.#failures = 0;
+    this.failures = 0;
   }
 
-  /** The agent has looked at it and keeps it: tried at once, unless that has just been in vain more than once. */
-  vouchedFor(): void {
-    if (this.#failures <= 2) this.#setAsideUntilMs = 0;
+  /** A call has left it. */
+  left(): void {
+    if (this.#slowStart.over) return;
+    this.#slowStart.answered(this.#standing);
+    this.#setLimit();
+  }
+
+  /** A probe has got through: it may be another process than before. */
+  takeBack(): void {
+    this.failures = 0;
+    this.setAside = false;
+    this.#slowStart.restart();
+    this.#setLimit();
+  }
+
+  /** To be told now and then while calls wait for room; see slow-start.ts. */
+  look(): void {
+    this.#slowStart.look(this.#standing);
+    this.#hanging = this.#connecting;
+    this.#looks += 1;
+    this.#setLimit();
+  }
+
+  get #standing(): Standing {
+    const connecting = this.#connecting;
+    return { standing: this.inFlight + this.upgraded - connecting, connecting, hanging: this.#hanging };
+  }
+
+  #setLimit(): void {
+    this.limit = Math.min(this.#maxCalls, this.#slowStart.calls + this.#hanging);
   }
 
   closeConnections(): void {
@@ -111,6 +173,7 @@ export class Targets {
 
   /** To be told after a call or an upgraded connection has left the target. */
   left(target: Target): void {
+    target.left();
     if (target.busy) return;
     if (!target.listed) this.#forget(target);
     for (const watcher of this.#watchers) watcher();
@@ -125,6 +188,17 @@ export class Targets {
       upgraded += target?.upgraded ?? 0;
     }
     return { inFlight, upgraded };
+  }
+
+  all(): Iterable<Target> {
+    return this.#byId.values();
+  }
+
+  /** How many there are, by state. */
+  states(): Record<TargetState, number> {
+    const counts = { ready: 0, fresh: 0, doubted: 0, set_aside: 0 };
+    for (const target of this.#byId.values()) if (target.listed) counts[target.state] += 1;
+    return counts;
   }
 
   /** Resolves as soon as nothing is on the targets, or when the signal aborts. */

@@ -22,6 +22,8 @@ export interface AdminServerDeps {
   readonly ready: () => Health;
   /** Whether the process is of use: it is restarted where not. Without it `/livez` says that it answers, no more. */
   readonly live?: (() => Health) | undefined;
+  /** Further pages, by path: JSON of what they return. What they throw is told by its message, as 400. */
+  readonly pages?: Readonly<Record<string, (query: URLSearchParams) => unknown>>;
 }
 
 export interface AdminServer {
@@ -29,10 +31,11 @@ export interface AdminServer {
   close(): Promise<void>;
 }
 
-/** Serves `/livez`, `/readyz` and `/metrics`. Rejects when the port is taken. */
+/** Serves `/livez`, `/readyz`, `/metrics` and `pages`. Rejects when the port is taken. */
 export async function startAdminServer(deps: AdminServerDeps): Promise<AdminServer> {
   const server = createServer({ keepAliveTimeout: 5_000, headersTimeout: 5_000, requestTimeout: 5_000 }, (req, res) => {
-    const path = req.url?.split('?', 1)[0];
+    const [path = '', query = ''] = req.url?.split('?', 2) ?? [];
+    const page = deps.pages !== undefined && Object.hasOwn(deps.pages, path) ? deps.pages[path] : undefined;
     req.resume();
     if (req.method !== 'GET' && req.method !== 'HEAD') answer(res, 405, 'method not allowed\n');
     else if (path === '/livez') tell(res, deps.live?.() ?? { ok: true, reason: 'ok' });
@@ -42,7 +45,8 @@ export async function startAdminServer(deps: AdminServerDeps): Promise<AdminServ
         (text) => answer(res, 200, text, deps.registry.contentType),
         () => answer(res, 500, 'metrics could not be collected\n'),
       );
-    } else answer(res, 404, 'not found\n');
+    } else if (page !== undefined) show(res, page, query);
+    else answer(res, 404, 'not found\n');
   });
   server.maxConnections = 256;
   await new Promise<void>((resolve, reject) => {
@@ -64,6 +68,17 @@ export async function startAdminServer(deps: AdminServerDeps): Promise<AdminServ
 
 function tell(res: ServerResponse, { ok, reason }: Health): void {
   answer(res, ok ? 200 : 503, `${reason}\n`);
+}
+
+function show(res: ServerResponse, page: (query: URLSearchParams) => unknown, query: string): void {
+  let body;
+  try {
+    body = JSON.stringify(page(new URLSearchParams(query)));
+  } catch (error) {
+    answer(res, 400, `${error instanceof Error ? error.message : String(error)}\n`);
+    return;
+  }
+  answer(res, 200, `${body}\n`, 'application/json');
 }
 
 function answer(res: ServerResponse, status: number, body: string, contentType = 'text/plain; charset=utf-8'): void {

@@ -36,6 +36,12 @@ export const errorTable = {
     retryable: true,
     help: 'The call waited its whole `hold.timeout_secs` and no version answered. Look at `holdfast versions NAME`.',
   },
+  queue_timeout: {
+    status: 503,
+    owner: 'app',
+    retryable: true,
+    help: 'The app runs, and has as many calls as it takes; the call waited its `hold.queue_timeout_secs` for room. Try again after Retry-After; raise `max_concurrency`, `max_concurrency_total` or `max_replicas`.',
+  },
   agent_unavailable: {
     status: 503,
     owner: 'platform',
