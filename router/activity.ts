@@ -53,7 +53,7 @@ export class Activity {
   unreported(name: string): { readonly bytes?: number; readonly idleMs?: number } {
     const app = this.#deps.appOf(name);
     if (app === undefined || (app.calls === 0 && app.bytes === 0)) return {};
-    const busy = app.inFlight + app.upgraded > 0;
+    const busy = app.inFlight - app.passive + app.upgraded > 0;
     return { bytes: app.bytes, idleMs: busy ? 0 : Math.max(0, this.#deps.clock.nowMs() - app.lastActiveMs) };
   }
 
@@ -70,7 +70,8 @@ export class Activity {
         continue;
       }
       const held = this.#deps.heldOf(app);
-      const { inFlight, upgraded, calls, bytes } = app;
+      const { upgraded, calls, bytes } = app;
+      const inFlight = app.inFlight - app.passive;
       const idleMs = held + inFlight + upgraded > 0 ? 0 : Math.max(0, nowMs - app.lastActiveMs);
       reported.push(app);
       apps.push({ app: app.name, held, inFlight, upgraded, calls, bytes, idleMs });

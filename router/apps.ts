@@ -14,6 +14,10 @@ export class App {
   upgraded = 0;
   calls = 0;
   bytes = 0;
+  /** Of `inFlight`, those that are no reason to keep it awake. */
+  passive = 0;
+  /** When a call last came that is one. */
+  provenAtMs = -Infinity;
   lastActiveMs: number;
   /** Calls and upgraded connections that it may have in this router. */
   maxTotal = Infinity;

@@ -42,6 +42,8 @@ export class Call implements Waiter {
   staleSockets = 0;
   /** Its pooled connection turned out closed: the next attempt has one of its own. */
   needsFresh = false;
+  /** No reason to keep its app awake. */
+  passive = false;
   ended = false;
   /** Of its answer, once that has begun; 0 before. */
   status = 0;

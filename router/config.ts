@@ -83,6 +83,12 @@ export const routerConfig = z.strictObject({
         .describe(
           'Bytes that wait for a slow reader, of one stream in one direction, before the other side is held up.',
         ),
+      max_waiting_streams: z
+        .int()
+        .min(0)
+        .max(100_000)
+        .default(1_000)
+        .describe('Waiting pages that are told live how far their app is; further ones ask every few seconds.'),
       max_upstream_sockets: z
         .int()
         .min(1)

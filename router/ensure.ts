@@ -5,7 +5,8 @@
 import { backoff, type Backoff } from '../shared/backoff.ts';
 import { toAppError, type AppError, type ErrorCode } from '../shared/errors.ts';
 import type { Log } from '../shared/log.ts';
-import type { AgentMethods } from '../shared/protocol/methods.ts';
+import type { AgentMethods, EnsureProgress } from '../shared/protocol/methods.ts';
+import type { WakeCause } from '../shared/protocol/wake-cause.ts';
 import type { Clock } from '../shared/clock.ts';
 import type { Peer } from '../shared/rpc/types.ts';
 
@@ -16,6 +17,8 @@ export interface EnsureDeps {
   readonly log: Log;
   /** The agent says that the version runs; where, it pushes. */
   readonly onEnsured: (app: string, suspects: readonly string[]) => void;
+  /** How far it is with the start. */
+  readonly onProgress: (progress: EnsureProgress) => void;
   /** The version cannot run. Normally the agent pushes what calls get instead. */
   readonly onFailed: (app: string, version: number, error: AppError) => void;
   /** The pause after an answer is over: ask again if calls still wait. */
@@ -69,8 +72,11 @@ export class Ensures {
     return this.#entries.size;
   }
 
-  /** Does nothing while the link is down, the same is being asked, or an answer has just come. */
-  want(app: string, version: number, suspects: readonly string[]): void {
+  /**
+   * Does nothing while the link is down, the same is being asked, or an answer has just come.
+   * @param cause asked for when it is told.
+   */
+  want(app: string, version: number, suspects: readonly string[], cause?: () => WakeCause | undefined): void {
     const agent = this.#deps.agent();
     if (agent === undefined) return;
     let entry = this.#entries.get(app);
@@ -98,11 +104,12 @@ export class Ensures {
     const asking: Entry['state'] = { kind: 'asking', version, abort };
     entry.state = asking;
     const asked = entry;
+    const because = cause?.();
     agent
       .call(
         'versions.ensure',
-        { app, version, suspects: suspects.slice(0, 1_000) },
-        { signal: abort.signal, deadlineMs: ensureDeadlineMs },
+        { app, version, suspects: suspects.slice(0, 1_000), ...(because && { cause: because }) },
+        { signal: abort.signal, deadlineMs: ensureDeadlineMs, onItem: this.#deps.onProgress },
       )
       .then(
         () => {

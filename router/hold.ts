@@ -22,8 +22,8 @@ export interface HoldDeps {
   readonly clock: Clock;
   /** Calls that may wait, of all apps. */
   readonly maxCalls: number;
-  /** Asks for a version to be started; coalesced by the other side. */
-  readonly want: (app: string, version: number, suspects: readonly string[]) => void;
+  /** Asks for a version to be started, for the call that waits longest; coalesced by the other side. */
+  readonly want: (app: string, version: number, suspects: readonly string[], first: Waiter | undefined) => void;
   /** Whether what the table says may be acted on: false while the lease has run out and `on_agent_loss` is "hold". */
   readonly trusted: () => boolean;
   readonly agentUp: () => boolean;
@@ -123,6 +123,12 @@ export class Hold {
     this.#graces.add(cancel);
   }
 
+  /** Its calls need not wait any longer. */
+  refuse(app: App, error: AppError): void {
+    const room = this.#rooms.get(app.name);
+    if (room !== undefined) this.#empty(room, (waiter) => waiter.refuse(error));
+  }
+
   /** Everyone is refused; for the end of the process. */
   close(error: AppError): void {
     for (const cancel of this.#graces) cancel();
@@ -152,7 +158,7 @@ export class Hold {
           this.#empty(room, (waiter) => refuseFailed(waiter, serving.failure));
           break;
         case 'hold':
-          this.#deps.want(app.name, version, []);
+          this.#deps.want(app.name, version, [], room.first);
           break;
         case 'ready':
           full = this.#release(room);
@@ -188,6 +194,7 @@ export class Hold {
       app.name,
       app.route.version,
       aside.map((target) => target.id),
+      room.first,
     );
     return false;
   }

@@ -10,6 +10,10 @@ export interface RouterMetrics {
   accessLogDropped(lines: number): void;
   connectFailed(reason: 'refused' | 'timeout'): void;
   targetSetAside(): void;
+  /** @param rule its number, or `default`. */
+  wakeAnswered(app: string, rule: string): void;
+  wakeRefused(): void;
+  waitingPage(): void;
 }
 
 export interface MetricsDeps {
@@ -19,12 +23,15 @@ export interface MetricsDeps {
   readonly agentUp: () => boolean;
   readonly connections: () => number;
   readonly readAheadBytes: () => number;
+  readonly waitingStreams: () => number;
   /** Bytes that wait for clients. */
   readonly buffered: () => { readonly max: number; readonly sum: number };
   readonly targets: () => Readonly<Record<TargetState, number>>;
   readonly upstreamSockets: () => { readonly open: number; readonly idle: number; readonly maxOfTarget: number };
 }
 
+/** With labels of their own. */
+const maxLabelledApps = 100;
 const secondsBuckets = [0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300];
 
 export function createMetrics(deps: MetricsDeps): RouterMetrics {
@@ -79,6 +86,27 @@ export function createMetrics(deps: MetricsDeps): RouterMetrics {
       for (const state of targetStates) targets.set({ state }, counts[state]);
     },
   });
+  const wakeAnswers = new Counter({
+    name: 'holdfast_router_wake_rule_answers_total',
+    help: 'Static answers to calls that may not wake their app, by app and number of the rule; app "other" past the first hundred.',
+    labelNames: ['app', 'rule'],
+    registers,
+  });
+  const wakesRefused = new Counter({
+    name: 'holdfast_router_wakes_refused_total',
+    help: 'Calls of an app that was woken as often as wake.max_per_hour allows.',
+    registers,
+  });
+  const waitingPages = new Counter({
+    name: 'holdfast_router_waiting_pages_total',
+    help: 'Waiting pages given to browsers.',
+    registers,
+  });
+  gauge(
+    'holdfast_router_waiting_streams',
+    'Waiting pages that are told live how far their app is.',
+    deps.waitingStreams,
+  );
   gauge('holdfast_router_held_calls', 'Calls that wait now.', deps.held);
   gauge('holdfast_router_routes', 'Routes known.', deps.routes);
   gauge('holdfast_router_agent_link_up', '1 while the agent can be reached.', () => (deps.agentUp() ? 1 : 0));
@@ -109,6 +137,7 @@ export function createMetrics(deps: MetricsDeps): RouterMetrics {
     });
   }
 
+  const labelled = new Set<string>();
   // One child per status, so that a call does not hash its labels.
   const byStatus = new Map<number, { inc(): void }>();
   return {
@@ -123,5 +152,11 @@ export function createMetrics(deps: MetricsDeps): RouterMetrics {
     accessLogDropped: (lines) => accessLogDropped.inc(lines),
     connectFailed: (reason) => connectFailures.inc({ reason }),
     targetSetAside: () => setAside.inc(),
+    wakeAnswered(app, rule) {
+      if (labelled.size < maxLabelledApps) labelled.add(app);
+      wakeAnswers.inc({ app: labelled.has(app) ? app : 'other', rule });
+    },
+    wakeRefused: () => wakesRefused.inc(),
+    waitingPage: () => waitingPages.inc(),
   };
 }

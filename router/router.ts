@@ -11,7 +11,7 @@ import { createAccessLog } from './access-log.ts';
 import { Activity } from './activity.ts';
 import { createAgentLink, type AgentDial } from './agent-link.ts';
 import { Apps } from './apps.ts';
-import type { Call } from './call.ts';
+import { Call } from './call.ts';
 import type { RouterConfig } from './config.ts';
 import { Deadlines } from './deadlines.ts';
 import { viewTargets, type TargetsView } from './debug-targets.ts';
@@ -36,6 +36,8 @@ import { tooBusy } from './refusal.ts';
 import { Table } from './table.ts';
 import { Targets, type Target } from './targets.ts';
 import { Tunnels } from './tunnel.ts';
+import { createWaking } from './wake/create-waking.ts';
+import { provenMs } from './wake/wake-gate.ts';
 
 /** After `drain_timeout_secs`: time for what is ended then to end in an orderly way. */
 const goodbyeMs = 2_000;
@@ -71,6 +73,7 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
   const requestParser = new RequestParser({ maxFields: config.max_header_fields });
   const ids = new Ids();
   const tunnels = new Tunnels();
+  const date = new HttpDate();
   const targets = new Targets({
     clock,
     deadlines,
@@ -78,6 +81,15 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
     maxIdle: config.max_idle_upstream_sockets,
     streamBytes: config.stream_buffer_bytes,
     buffers: new ReadBuffers(),
+  });
+  const { gate, waiting, causeOf } = createWaking({
+    config,
+    requestParser,
+    date,
+    clock,
+    ensures: () => ensures,
+    agentUp: () => agent.peer !== undefined,
+    metrics: () => metrics,
   });
   const apps = new Apps(targets, config.max_upstream_sockets);
   let server: CallServer | undefined;
@@ -90,6 +102,7 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
     agentUp: () => agent.peer !== undefined,
     connections: () => server?.connections ?? 0,
     readAheadBytes: () => readAhead.bytes,
+    waitingStreams: () => waiting.streams,
     buffered: () => server?.buffered() ?? { max: 0, sum: 0 },
     targets: () => targets.states(),
     upstreamSockets: () => targets.sockets(),
@@ -112,24 +125,48 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
     },
     onFailed(name, version, error) {
       const app = apps.get(name);
-      if (app !== undefined) hold.failed(app, version, error);
+      if (app === undefined) return;
+      const refusal = error.code === 'wake_budget_exhausted' ? gate.refused(app, version, error) : undefined;
+      if (refusal !== undefined) {
+        hold.refuse(app, refusal);
+        return;
+      }
+      hold.failed(app, version, error);
+      waiting.failed(app, version, error);
+    },
+    onProgress(progress) {
+      const app = apps.get(progress.app);
+      if (app !== undefined) waiting.progressed(app, progress);
     },
     onRested(name) {
       const app = apps.get(name);
       // If the pending version is still not started, the next call asks again.
-      if (app !== undefined) app.askedPending = null;
+      if (app !== undefined) {
+        app.askedPending = null;
+        waiting.lookAgain(app);
+      }
       hold.lookAgain(name);
     },
   });
   const hold = new Hold({
     clock,
     maxCalls: config.hold_max_calls,
-    want: (app, version, suspects) => ensures.want(app, version, suspects),
+    want: (app, version, suspects, first) =>
+      ensures.want(app, version, suspects, first instanceof Call ? () => causeOf(first) : undefined),
     trusted: () => agent.trusted(),
     agentUp: () => agent.peer !== undefined,
     onRejected: (reason) => metrics.holdRejected(reason),
   });
-  const table = new Table({ apps, hold, clock });
+  const table = new Table({
+    apps,
+    hold: {
+      changed(app, moved) {
+        hold.changed(app, moved);
+        waiting.changed(app);
+      },
+    },
+    clock,
+  });
   const activity = new Activity({ appOf: (name) => apps.get(name), heldOf: (app) => hold.heldOf(app), clock });
   const probes = new Probes({
     clock,
@@ -150,7 +187,7 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
     writer,
     requestParser,
     parser: new ResponseParser({ maxFields: config.max_header_fields }),
-    date: new HttpDate(),
+    date,
     tunnels,
     limits: {
       headersTimeoutMs: config.upstream_headers_timeout_secs * 1_000,
@@ -192,6 +229,7 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
       if (app.calls === 0) activity.note(app);
       app.calls += 1;
     }
+    if (app.route.waitingPage === true && gate.takes(call, app)) return;
     if (stripsToHost(call.head.path, app.route)) {
       call.refuse(
         new AppError('request_invalid', 'The request is refused: an empty segment after the path of the app.'),
@@ -200,10 +238,11 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
     }
     const { serving } = app.route;
     if (serving.state === 'ready') {
-      if (serving.pending !== null && app.askedPending !== serving.pending) {
+      if (serving.pending !== null && app.askedPending !== serving.pending && gate.mayStart(call, app)) {
         app.askedPending = serving.pending;
-        ensures.want(app.name, serving.pending, []);
+        ensures.want(app.name, serving.pending, [], () => causeOf(call));
       }
+      if (call.arrivedMs - app.provenAtMs > provenMs) gate.prove(call, app);
       if (!hold.waiting(app) && agent.trusted()) {
         const target = app.pick();
         if (target !== undefined) {
@@ -212,9 +251,10 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
         }
       }
     } else if (serving.state === 'failed' && agent.trusted()) {
-      refuseFailed(call, serving.failure);
+      if (!gate.answersFailed(call, app, serving.failure)) refuseFailed(call, serving.failure);
       return;
     }
+    if (gate.answers(call, app)) return;
     if (readAhead.full) call.refuse(tooBusy());
     else hold.wait(app, call);
   }
@@ -223,6 +263,7 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
     const { app } = call;
     if (app === undefined) return;
     app.inFlight += 1;
+    if (call.passive) app.passive += 1;
     call.countedIn = app;
     call.noteTimings(app.route);
     Exchange.send(call, app, target, sending);
@@ -233,7 +274,8 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
     if (app === undefined) return;
     call.countedIn = undefined;
     app.inFlight -= 1;
-    app.lastActiveMs = clock.nowMs();
+    if (call.passive) app.passive -= 1;
+    else app.lastActiveMs = clock.nowMs();
     if (app.maxTotal !== Infinity) hold.changed(app);
   }
 
@@ -261,6 +303,7 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
     onBetter(what) {
       if (what === 'link') ensures.linkUp();
       hold.changedAll();
+      waiting.changedAll();
     },
     targets,
     activity,
@@ -273,6 +316,7 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
   const close = async (): Promise<void> => {
     draining = true;
     refuseHeld();
+    waiting.close();
     await server?.close();
     await agent.close();
     table.close();
@@ -315,6 +359,7 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
       if (draining) return;
       draining = true; // Not ready any more; answers say `Connection: close`.
       log.info('draining');
+      waiting.close();
       await pause(clock, config.drain_delay_secs * 1_000); // Load balancers take note; calls still come and are served.
       running.stopAccepting();
       await running.whenEmpty(config.drain_timeout_secs * 1_000); // Calls, held calls and upgrades end.

@@ -12,7 +12,8 @@ import type { TestContext } from 'node:test';
 import { Registry } from '@prometheus-io/client';
 import { AppError } from '../shared/errors.ts';
 import { silentLog } from '../shared/log.ts';
-import type { AgentMethods, ResultOf, RouterMethods } from '../shared/protocol/methods.ts';
+import type { AgentMethods, EnsureProgress, ResultOf, RouterMethods } from '../shared/protocol/methods.ts';
+import type { WakeCause } from '../shared/protocol/wake-cause.ts';
 import type { Route, RoutesItem, Target } from '../shared/protocol/routes.ts';
 import { systemClock, type Clock } from '../shared/clock.ts';
 import type { Handlers, Peer } from '../shared/rpc/types.ts';
@@ -24,13 +25,18 @@ export type EnsureParams = { app: string; version?: number; suspects?: string[] 
 /** Serves what a test tells it to; remembers what it was asked. */
 export class FakeAgent {
   readonly ensures: EnsureParams[] = [];
+  /** Of the ensures, in the same order. */
+  readonly causes: (WakeCause | undefined)[] = [];
   readonly acked: number[] = [];
   readonly reports: { app: string; held: number; inFlight: number; upgraded: number; calls: number }[][] = [];
   watches = 0;
   seq = 0;
   /** What an ensure does; by default it never ends. */
-  onEnsure: (params: EnsureParams, signal: AbortSignal | undefined) => Promise<void> = () =>
-    new Promise(() => undefined);
+  onEnsure: (
+    params: EnsureParams,
+    signal: AbortSignal | undefined,
+    onItem: (progress: EnsureProgress) => void,
+  ) => Promise<void> = () => new Promise(() => undefined);
   onReport: () => Promise<void> = () => Promise.resolve();
   handlers: Handlers<RouterMethods, AgentMethods> | undefined;
   readonly routes = new Map<string, Route>();
@@ -113,9 +119,10 @@ export class FakeAgent {
         this.emit({ kind: 'snapshot', seq: this.seq, routes: [...this.routes.values()], more: false });
         return new Promise(() => undefined);
       case 'versions.ensure': {
-        const asked = params as EnsureParams;
+        const { cause, ...asked } = params as EnsureParams & { cause?: WakeCause };
         this.ensures.push(asked);
-        await this.onEnsure(asked, options.signal);
+        this.causes.push(cause);
+        await this.onEnsure(asked, options.signal, options.onItem as (progress: EnsureProgress) => void);
         return { app: asked.app, version: asked.version, targets: 1, timings: { buildMs: null, rolloutMs: null } };
       }
       case 'activity.report':
@@ -252,6 +259,7 @@ export async function startTestRouter(
       max_trailer_bytes: 8_192,
       read_ahead_max_bytes: 67_108_864,
       stream_buffer_bytes: 65_536,
+      max_waiting_streams: 1_000,
       max_upstream_sockets: 1_000,
       max_idle_upstream_sockets: 256,
       trusted_proxies: [],

@@ -48,6 +48,12 @@ export const errorTable = {
     retryable: true,
     help: 'The app is not running and no agent could be reached to start it within the hold deadline. Look at the agent.',
   },
+  wake_budget_exhausted: {
+    status: 503,
+    owner: 'app',
+    retryable: true,
+    help: 'The app is asleep and was woken as often within an hour as `wake.max_per_hour` allows. Try again after Retry-After; `holdfast events NAME` says who woke it, `holdfast ensure NAME` starts it all the same.',
+  },
   router_draining: {
     status: 503,
     owner: 'platform',

@@ -137,8 +137,8 @@ export class ImageBuild {
     if (found !== undefined) return found;
     signal.throwIfAborted();
     this.#enqueue();
-    const onPosition = (position: number, queued: number): void =>
-      this.work.progress('queued', `build ${position} of ${queued} in the queue`);
+    const onPosition = (position: number, of: number): void =>
+      this.work.progress('queued', `build ${position} of ${of} in the queue`, { position, of });
     const endTurn = await scheduler.turn({ app: run.app, signal, onPosition, atOnce: underWay && this.#begun });
     try {
       return await this.#build();

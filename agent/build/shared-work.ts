@@ -40,16 +40,16 @@ export class SharedWork<T> {
     return this.#abandoned;
   }
 
-  readonly progress: OnPhase = (phase, message) => {
-    this.#last = [phase, message];
-    for (const listener of this.#listeners) listener(phase, message);
+  readonly progress: OnPhase = (...progress) => {
+    this.#last = progress;
+    for (const listener of this.#listeners) listener(...progress);
   };
 
   /** @throws what the work threw; the reason of the signal. */
   async join({ signal, onPhase }: Waiting): Promise<T> {
     if (signal.aborted) throw toAppError(signal.reason);
     // One function may wait twice; it is told twice.
-    const listener: OnPhase = (phase, message) => onPhase(phase, message);
+    const listener: OnPhase = (...progress) => onPhase(...progress);
     this.#waiting += 1;
     this.#listeners.add(listener);
     if (this.#last) onPhase(...this.#last);

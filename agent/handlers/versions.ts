@@ -6,13 +6,14 @@ export function versionHandlers({
   store,
 }: HandlerDeps): Pick<AgentHandlers, 'versions.ensure' | 'versions.list' | 'versions.rollback'> {
   return {
-    'versions.ensure': async ({ app, version, suspects }, { signal, emit }) => {
+    'versions.ensure': async ({ app, version, suspects, cause }, { signal, emit, identity }) => {
       const result = await lead()
         .engine.machine(app)
         .ensure({
           version,
           suspects,
           signal,
+          by: { actor: identity.name, cause },
           // Progress is a courtesy: when the link cannot take it, the call itself will say so.
           onProgress: (progress) => void emit(progress).catch(() => undefined),
         });

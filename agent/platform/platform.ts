@@ -29,7 +29,7 @@ export interface VersionRun {
   readonly pin: Pin;
 }
 
-export type OnPhase = (phase: EnsureProgress['phase'], message: string) => void;
+export type OnPhase = (phase: EnsureProgress['phase'], message: string, queue?: EnsureProgress['queue']) => void;
 
 export interface PrepareOptions {
   /**

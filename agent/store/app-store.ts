@@ -46,6 +46,8 @@ export interface AppStore {
   /** Newest first. */
   versions(app: string, limit: number): Promise<VersionRecord[]>;
   version(app: string, version: number): Promise<VersionRecord | undefined>;
+  /** Of the last hour, by callers and people; not those that the agent began by itself. */
+  wakes(): Promise<{ readonly app: string; readonly ageMs: number }[]>;
   ping(): Promise<void>;
 }
 
@@ -110,6 +112,13 @@ export function createAppStore({ db }: { readonly db: Database }): AppStore {
         [app, version],
       );
       return rows[0] && toVersion(rows[0]);
+    },
+    async wakes() {
+      const { rows } = await db.query<{ app: string; age_ms: number }>(
+        `select app, (extract(epoch from now() - at) * 1000)::float8 as age_ms from events
+         where kind = 'app.woken' and actor <> 'holdfast' and at > now() - interval '1 hour' order by id desc limit 100000`,
+      );
+      return rows.map(({ app, age_ms }) => ({ app, ageMs: age_ms }));
     },
     async ping() {
       await db.query('select 1');

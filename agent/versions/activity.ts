@@ -115,7 +115,8 @@ export function createActivityLog({ now, ruleOf }: ActivityDeps): ActivityLog {
       const use = uses.get(app);
       if (use !== undefined && use.longMs > sinceMs) return false;
       if (rule.watermarkBytes === 0) return (use?.calledMs ?? 0) <= sinceMs && unreported.idleMs >= rule.periodMs;
-      let bytes = unreported.bytes;
+      // Later than the last use: of calls that wake.rules keep from waking it.
+      let bytes = unreported.idleMs < rule.periodMs ? unreported.bytes : 0;
       for (const part of use?.parts ?? []) if (part.endedMs > sinceMs) bytes += part.bytes;
       return bytes < rule.watermarkBytes;
     },

@@ -46,6 +46,16 @@ export class AppBook {
     return found;
   }
 
+  /** @returns the version that is to run for a call. @throws AppError version_not_found, superseded */
+  wanted(asked: number | undefined): number {
+    const { name, live, pending, latest } = this.#record;
+    const wanted = asked ?? pending ?? live;
+    if (wanted > latest) throw new AppError('version_not_found', `app ${name} has no version ${wanted}`);
+    if (wanted !== live && wanted !== pending)
+      throw new AppError('superseded', `version ${wanted} of ${name} is not the live one; version ${live} is`);
+    return wanted;
+  }
+
   /** Of the live version. */
   get config(): AppConfig {
     return this.#configOf(this.version(this.#record.live));
@@ -107,6 +117,11 @@ export class AppBook {
     const known = this.version(number);
     if (imageDigest === null || (known.imageDigest === imageDigest && known.imageTag === imageTag)) return;
     this.#learn(number, { imageDigest, imageTag });
+  }
+
+  /** Of the live version, by someone else than the agent. */
+  happened(kind: string, message: string, actor: string): void {
+    this.point({}, { ...this.event(kind, message, this.#record.live), actor });
   }
 
   event(kind: string, message: string, version: number): NewEvent {

@@ -840,3 +840,33 @@ test('an app that is declared again and again keeps a bounded number of versions
   assert.ok(g.machine.record.versions.size <= 20, `${g.machine.record.versions.size} versions`);
   assert.ok(g.machine.record.versions.has(1), 'the last good one');
 });
+
+const caller = {
+  actor: 'router',
+  cause: { router: 'r', method: 'GET', host: 'h', path: '/a', userAgent: 'x', client: '192.0.2.1', requestId: '1' },
+};
+
+test('only a start from zero is a wake: not a first one, not one after an update, not a repair', async (t) => {
+  const wake = { max_per_hour: 1 };
+  const g = ground(t, appRecord([fresh(1, { config: { wake } })]));
+  const call = (): Promise<EnsureResult> =>
+    g.machine.ensure({ version: undefined, suspects: [], by: caller, onProgress: () => undefined, signal: t.signal });
+  await call();
+  g.platform.dies('a', 1);
+  await call();
+  g.declare(fresh(2, { config: { wake } }));
+  await call();
+  await idleDown(g);
+  g.declare(fresh(3, { config: { wake } }));
+  await call();
+  await idleDown(g);
+  await call();
+  await idleDown(g);
+  await assert.rejects(call(), { code: 'wake_budget_exhausted' });
+  assert.equal(g.serving(), 'v3 asleep');
+  assert.deepEqual(
+    g.written.flatMap(({ events }) => events).flatMap(({ kind }) => (/woken|wakes|called/.test(kind) ? [kind] : [])),
+    ['version.called', 'version.called', 'version.called', 'app.woken', 'app.wakes_exhausted'],
+  );
+  assert.equal((await g.ensure()).version, 3);
+});

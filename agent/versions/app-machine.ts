@@ -19,6 +19,7 @@ import { appViewOf, routeOf, versionViewOf, type Phase, type Situation } from '.
 import { StableAddress } from './stable-address.ts';
 import { StartJob } from './start-job.ts';
 import type { Switching } from './start-version.ts';
+import { Wakes } from './wakes.ts';
 
 const noTimings: StartTimings = { buildMs: null, rolloutMs: null };
 /** A clean-up that failed is tried again after this. */
@@ -31,6 +32,7 @@ export class AppMachine {
   readonly #book: AppBook;
   readonly #address: StableAddress;
   readonly #retry: RetryTimer;
+  readonly #wakes: Wakes;
   #phase: Phase = { kind: 'asleep' };
   #job: StartJob | undefined;
   #pendingJob: StartJob | undefined;
@@ -46,6 +48,7 @@ export class AppMachine {
     this.#sleepingSinceMs = deps.clock.nowMs();
     this.#leftovers = new Leftovers({ ...deps, app: record.name, signal: this.#closing.signal });
     this.#address = new StableAddress({ ...deps, signal: this.#closing.signal });
+    this.#wakes = new Wakes({ clock: deps.clock, record: (...event) => this.#book.happened(...event) });
     this.#retry = new RetryTimer(deps.clock, () => {
       this.#sleep();
       this.publish();
@@ -60,8 +63,9 @@ export class AppMachine {
     return this.#book.config;
   }
 
-  /** Takes the app over as the platform has it: a version that answers is served. Publishes the route. */
-  adopt(): void {
+  /** Takes the app over as the platform and an earlier leader have it: what answers is served. Publishes the route. */
+  adopt(wakeAgesMs: readonly number[] = []): void {
+    this.#wakes.restore(wakeAgesMs);
     const { live, pending, good, kept } = this.record;
     // An earlier leader may have been cut in any step: what is not served may still run.
     for (const version of [live, pending, good, kept]) if (version !== null) this.#leftovers.add(version);
@@ -69,6 +73,7 @@ export class AppMachine {
     if (!this.#resume()) {
       if (outcome === 'failed' && failure && this.#waitsForSomeone(live)) this.#phase = { kind: 'failed', failure };
       else this.#promotePending();
+      if (outcome === 'good') this.#wakes.fellAsleep();
     }
     this.publish();
   }
@@ -107,6 +112,7 @@ export class AppMachine {
       this.#cut(this.#job);
       this.#job = undefined;
       this.#leftovers.add(before.live);
+      this.#wakes.awake();
       this.retry();
       this.#resume();
     }
@@ -123,23 +129,20 @@ export class AppMachine {
     if (version === this.record.live && this.#phase.kind === 'serving') this.publish();
   }
 
-  /** @throws AppError of the failure, superseded, cancelled. */
+  /** @throws AppError of the failure, superseded, cancelled, wake_budget_exhausted. */
   async ensure(request: EnsureRequest): Promise<EnsureResult> {
     this.#closing.signal.throwIfAborted();
-    const { live, pending, name } = this.record;
-    const wanted = request.version ?? pending ?? live;
-    if (wanted > this.record.latest) throw new AppError('version_not_found', `app ${name} has no version ${wanted}`);
-    if (wanted !== live && wanted !== pending)
-      throw new AppError('superseded', `version ${wanted} of ${name} is not the live one; version ${live} is`);
+    const { live, name } = this.record;
+    const wanted = this.#book.wanted(request.version);
     if (this.#phase.kind === 'draining') this.#serve(this.#phase.timings); // a call takes it back
     if (wanted !== live) {
       this.#pendingJob ??= new StartJob(name, wanted, (job) => this.#run(job, []));
       return this.#joined(this.#pendingJob, request);
     }
-    if (this.#phase.kind === 'serving' && this.#targets().length > 0 && request.suspects.length === 0) {
+    if (this.#phase.kind === 'serving' && this.#targets().length > 0 && request.suspects.length === 0)
       return { version: live, targets: this.#targets().length, timings: this.#phase.timings };
-    }
     if (!this.#job) {
+      if (this.#phase.kind !== 'serving') this.#wakes.begin(request.by, this.config.wake.max_per_hour);
       if (this.#phase.kind === 'failed') this.retry();
       this.#job = new StartJob(name, live, (job) => this.#run(job, request.suspects));
       this.publish();
@@ -197,11 +200,8 @@ export class AppMachine {
 
   async #joined(job: StartJob, request: EnsureRequest): Promise<EnsureResult> {
     const timings = await job.join(request.onProgress, request.signal);
-    return {
-      version: job.version,
-      targets: this.#deps.platform.targets(this.record.name, job.version).length,
-      timings,
-    };
+    const { version } = job;
+    return { version, targets: this.#deps.platform.targets(this.record.name, version).length, timings };
   }
 
   /** The live version, or the pending one, which becomes live when it answers (or when there is no other any more). */
@@ -263,6 +263,7 @@ export class AppMachine {
 
   #answered(version: number, timings: StartTimings, switching: Switching): void {
     this.retry();
+    this.#wakes.awake();
     const released = this.#book.answered(version, timings);
     if (released !== null) this.#leftovers.add(released);
     this.#serve(timings);
@@ -333,6 +334,7 @@ export class AppMachine {
       return;
     }
     this.#sleep();
+    this.#wakes.fellAsleep();
     this.#leftovers.add(live);
     const { pending } = this.record;
     const asleep = this.#book.event('app.asleep', 'idle, went to zero', live);

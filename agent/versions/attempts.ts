@@ -41,7 +41,7 @@ export async function attempts(
         suspects,
         signal: job.signal,
         clock,
-        onPhase: (phase, message) => job.progress(phase, message),
+        onPhase: (...progress) => job.progress(...progress),
         onPrepared: (pin) => {
           startedMs ??= clock.nowMs();
           // A built image is kept whether the app starts or not; the digest of a tag only once it has answered.

@@ -11,6 +11,7 @@ import type { AppRecord } from '../store/records.ts';
 import { createActivityLog } from './activity.ts';
 import { Engine } from './engine.ts';
 import { createKeepAwake } from './keep-awake.ts';
+import type { Starter } from './wakes.ts';
 import { appRecord, createTestRouter, defaults, isDone, specOf, turns, until, versionRecord } from './test-ground.ts';
 
 const unavailable = new AppError('store_unavailable', 'the connection broke');
@@ -24,6 +25,7 @@ function createFakeStore(records: readonly AppRecord[]) {
     /** Thrown by `declare`, before or after it took effect. */
     failure: undefined as { readonly error: AppError; readonly committed: boolean } | undefined,
     loadFailure: undefined as AppError | undefined,
+    wakes: [] as { app: string; ageMs: number }[],
     /** `declare` waits for it. */
     gate: Promise.resolve(),
   };
@@ -52,6 +54,7 @@ function createFakeStore(records: readonly AppRecord[]) {
     record: async () => undefined,
     versions: async () => [],
     version: async (app, version) => apps.get(app)?.versions.get(version),
+    wakes: async () => [...state.wakes],
     ping: async () => undefined,
   };
   return { store, state };
@@ -60,12 +63,17 @@ function createFakeStore(records: readonly AppRecord[]) {
 /** Longer than any test lets pass at once. */
 const leaseMs = 3_600_000;
 
-async function ground(t: TestContext, records: readonly AppRecord[] = []) {
+async function ground(
+  t: TestContext,
+  records: readonly AppRecord[] = [],
+  wakes: { app: string; ageMs: number }[] = [],
+) {
   const clock = createManualClock();
   const platform = createFakePlatform();
   const hub = createRouteHub({ clock, leaseMs, log: silentLog });
   clock.advance(leaseMs); // One has passed since the leader began.
   const { store, state } = createFakeStore(records);
+  state.wakes = wakes;
   const fenced: AppError[] = [];
   const engine: Engine = new Engine({
     platform,
@@ -92,8 +100,14 @@ async function ground(t: TestContext, records: readonly AppRecord[] = []) {
     await router.leave();
     hub.close();
   });
-  const ensure = async (app = 'a') => {
-    const request = { version: undefined, suspects: [], onProgress: () => undefined, signal: t.signal };
+  const ensure = async (app = 'a', by?: Starter) => {
+    const request = {
+      version: undefined,
+      suspects: [],
+      onProgress: () => undefined,
+      signal: t.signal,
+      ...(by && { by }),
+    };
     return await engine.machine(app).ensure(request);
   };
   const apply = (more = {}) => engine.apply([specOf(more)], false, 'test');
@@ -329,4 +343,17 @@ test('the end of a lead ends every wait: starts, applies that wait for routers, 
     (await ends).map((end) => end.status === 'rejected' && (end.reason as AppError).code),
     ['cancelled', 'cancelled', 'cancelled'],
   );
+});
+
+test('wakes under an earlier leader count against the budget of this one', async (t) => {
+  const config = { wake: { max_per_hour: 2 } };
+  const wakes = [600_000, 1_800_000].map((ageMs) => ({ app: 'a', ageMs }));
+  const g = await ground(t, [appRecord([good(1, { config })])], wakes);
+  const cause = { router: 'r', method: 'GET', host: 'h', path: '/a', userAgent: '', client: '', requestId: '1' };
+  await assert.rejects(g.ensure('a', { actor: 'router', cause }), {
+    code: 'wake_budget_exhausted',
+    retryAfterMs: 1_800_000,
+  });
+  g.clock.advance(1_800_000);
+  assert.equal((await g.ensure('a', { actor: 'router', cause })).targets, 1);
 });

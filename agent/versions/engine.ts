@@ -75,6 +75,7 @@ export class Engine {
   async start(signal: AbortSignal): Promise<void> {
     const { platform, store, defaults } = this.#deps;
     const records = await store.load();
+    const wakes = Map.groupBy(await store.wakes(), ({ app }) => app);
     await platform.adopt(
       records.flatMap(({ name, versions, live, pending, good, kept }) =>
         [...versions.values()]
@@ -91,7 +92,7 @@ export class Engine {
       signal,
     );
     this.#unsubscribe = platform.onTargets((app, version) => this.#machines.get(app)?.targetsChanged(version));
-    for (const record of records) this.#add(record).adopt();
+    for (const record of records) this.#add(record).adopt(wakes.get(record.name)?.map(({ ageMs }) => ageMs));
     this.#looks.start();
   }
 

@@ -10,6 +10,7 @@ import type { Outbox } from '../store/outbox.ts';
 import type { Unreported } from './activity.ts';
 import type { KeepAwake } from './keep-awake.ts';
 import type { ProgressListener } from './start-job.ts';
+import type { Starter } from './wakes.ts';
 
 export interface MachineDeps {
   readonly platform: Platform;
@@ -33,6 +34,8 @@ export interface MachineDeps {
 export interface EnsureRequest {
   readonly version: number | undefined;
   readonly suspects: readonly string[];
+  /** Who asks; undefined: the agent itself. */
+  readonly by?: Starter;
   readonly onProgress: ProgressListener;
   readonly signal: AbortSignal;
 }

@@ -5,6 +5,7 @@
 import { AppError } from '../../shared/errors.ts';
 import type { EnsureProgress } from '../../shared/protocol/methods.ts';
 import type { StartTimings } from '../../shared/protocol/routes.ts';
+import type { OnPhase } from '../platform/platform.ts';
 
 export type ProgressListener = (progress: EnsureProgress) => void;
 
@@ -33,8 +34,8 @@ export class StartJob {
     this.#abort.abort(error);
   }
 
-  progress(phase: EnsureProgress['phase'], message: string): void {
-    this.#last = { app: this.#app, version: this.version, phase, message };
+  progress(...[phase, message, queue]: Parameters<OnPhase>): void {
+    this.#last = { app: this.#app, version: this.version, phase, message, ...(queue && { queue }) };
     for (const listener of this.#listeners) listener(this.#last);
   }
 

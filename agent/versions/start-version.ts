@@ -1,9 +1,8 @@
 /** One attempt to make one version run: prepare (build), switch, start. Owned by the app's machine, never by a caller. */
 import { AppError, toAppError } from '../../shared/errors.ts';
-import type { EnsureProgress } from '../../shared/protocol/methods.ts';
 import type { StartTimings } from '../../shared/protocol/routes.ts';
 import type { Clock } from '../../shared/clock.ts';
-import type { Pin, Platform, VersionRun } from '../platform/platform.ts';
+import type { OnPhase, Pin, Platform, VersionRun } from '../platform/platform.ts';
 
 /**
  * before: nobody is served meanwhile, so the stable address is switched while the version starts, and the attempt ends
@@ -19,7 +18,7 @@ export interface StartRequest {
   readonly suspects: readonly string[];
   readonly signal: AbortSignal;
   readonly clock: Clock;
-  readonly onPhase: (phase: EnsureProgress['phase'], message: string) => void;
+  readonly onPhase: OnPhase;
   /** What the version runs is there; its own start begins now. */
   readonly onPrepared: (pin: Pin) => void;
 }

@@ -28,6 +28,9 @@ export const appName = z
 const hostPattern = /^(\*\.)?[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$/;
 const pathPattern = /^(\/[A-Za-z0-9._~!$&'()*+,;=:@-]+)*\/?$/;
 
+/** Below the path of an app, what the router answers itself (waiting pages). */
+export const reservedSegment = '.holdfast';
+
 /** A route as declared: `/x`, `host.example/x`, `*.example/x`. Split it with `parseRoute`. */
 export const routePath = z
   .string()
@@ -35,7 +38,7 @@ export const routePath = z
   .max(512)
   .refine(
     (value) => parseRoute(value) !== undefined,
-    'must be /path, host/path or *.domain/path, without query, dot segments or empty segments',
+    'must be /path, host/path or *.domain/path, without query, dot segments, empty segments or the segment .holdfast',
   );
 
 /** @returns host (`''` any, lower case) and path (`/` or `/a/b`, no trailing slash), or undefined when malformed. */
@@ -45,7 +48,7 @@ export function parseRoute(value: string): { host: string; path: string } | unde
   const rawPath = slash < 0 ? '/' : value.slice(slash);
   if (host !== '' && (host.length > 253 || !hostPattern.test(host))) return undefined;
   if (!pathPattern.test(rawPath)) return undefined;
-  if (rawPath.split('/').some((segment) => segment === '.' || segment === '..')) return undefined;
+  if (rawPath.split('/').some((segment) => ['.', '..', reservedSegment].includes(segment))) return undefined;
   const path = rawPath.length > 1 && rawPath.endsWith('/') ? rawPath.slice(0, -1) : rawPath;
   return { host, path };
 }
@@ -138,7 +141,9 @@ export const appConfig = z.strictObject({
     .strictObject({
       rules: wakeRules
         .default([...defaultWakeRules])
-        .describe('Calls that may not wake the app when it is at zero, and what they get; the first that fits counts.'),
+        .describe(
+          'Calls that may not wake the app, and what they get while it is not ready; the first that fits counts.',
+        ),
       max_per_hour: z
         .int()
         .min(0)

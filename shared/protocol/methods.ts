@@ -5,6 +5,7 @@
 import { z } from 'zod';
 import { appName, appSpec } from './app-spec.ts';
 import { routesItem, startTimings } from './routes.ts';
+import { wakeCause } from './wake-cause.ts';
 import { appView, buildLogLine, buildView, change, eventView, imageView, logLine, versionView } from './views.ts';
 
 /** WebSocket subprotocol. */
@@ -36,6 +37,8 @@ const ensureProgress = z.strictObject({
   version,
   phase: z.enum(['queued', 'source', 'build', 'pull', 'schedule', 'start', 'switch', 'ready']),
   message: z.string(),
+  /** Place of the build in the queue; 1 is the next one. */
+  queue: z.strictObject({ position: z.int().positive(), of: z.int().positive() }).optional(),
 });
 export type EnsureProgress = z.output<typeof ensureProgress>;
 
@@ -154,6 +157,8 @@ export const agentMethods = {
       version: version.optional(),
       /** Targets that refused a connection: the agent looks at them again. */
       suspects: z.array(z.string().max(128)).max(1_000).default([]),
+      /** The call that a router asks for; `wake.max_per_hour` counts for it. */
+      cause: wakeCause.optional(),
     }),
     item: ensureProgress,
     result: z.strictObject({ app: appName, version, targets: z.int().nonnegative(), timings: startTimings }),

@@ -58,7 +58,7 @@ const nothing = { created: [], updated: [], deleted: [], events: [] };
 test('migrations run once, also when two agents start together', async (t) => {
   const db = await openTestDatabase(t);
   const runs = await Promise.all([migrate(db), migrate(db)]);
-  assert.deepEqual(runs.flat(), [1, 2]);
+  assert.deepEqual(runs.flat(), [1, 2, 3]);
 });
 
 test('a schema of a newer release is refused', async (t) => {
@@ -204,4 +204,21 @@ test('records are written in order, and wait while Postgres is away', async (t) 
   await outbox.flushed(t.signal);
   assert.equal(outbox.size, 0);
   assert.equal((await store.load())[0]?.good, null);
+});
+
+test('wakes of the last hour are found, and no older ones', async (t) => {
+  const db = await openTestDatabase(t);
+  await migrate(db);
+  const store = createAppStore({ db });
+  const epoch = await store.takeLead('one');
+  await store.declare(epoch, { ...nothing, created: [app('a', '/a')] });
+  const event = (kind: string) => ({ actor: 'router', app: 'a', version: 1, kind, message: '' });
+  await store.record(epoch, { app: 'a', events: [event('app.woken'), event('app.asleep'), event('app.woken')] });
+  await db.query("update events set at = now() - interval '61 minutes' where id = (select min(id) from events)");
+  const wakes = await store.wakes();
+  assert.deepEqual(
+    wakes.map((wake) => wake.app),
+    ['a'],
+  );
+  assert.ok(wakes.every(({ ageMs }) => ageMs >= 0 && ageMs < 60_000));
 });

@@ -1,0 +1,56 @@
+/** All that has to do with waking apps besides holding calls, put together: rules, budget, causes and waiting pages. */
+import type { WakeCause } from '../../shared/protocol/wake-cause.ts';
+import type { Clock } from '../../shared/clock.ts';
+import type { App } from '../apps.ts';
+import type { Call } from '../call.ts';
+import { trustedProxies } from '../client.ts';
+import type { RouterConfig } from '../config.ts';
+import type { Ensures } from '../ensure.ts';
+import type { RequestParser } from '../http1/request-parser.ts';
+import type { HttpDate } from '../http-date.ts';
+import { LocalAnswers } from '../local-answer.ts';
+import type { RouterMetrics } from '../metrics.ts';
+import { Waiting } from '../waiting/waiting.ts';
+import { causeOf } from './cause.ts';
+import { WakeGate } from './wake-gate.ts';
+
+export interface WakingDeps {
+  readonly config: Pick<RouterConfig, 'name' | 'trusted_proxies' | 'max_waiting_streams'>;
+  readonly requestParser: RequestParser;
+  readonly date: HttpDate;
+  readonly clock: Clock;
+  readonly ensures: () => Pick<Ensures, 'want'>;
+  readonly agentUp: () => boolean;
+  readonly metrics: () => Pick<RouterMetrics, 'wakeAnswered' | 'wakeRefused' | 'waitingPage'>;
+}
+
+export interface Waking {
+  readonly gate: WakeGate;
+  readonly waiting: Waiting;
+  readonly causeOf: (call: Call) => WakeCause;
+}
+
+export function createWaking(deps: WakingDeps): Waking {
+  const { config, requestParser, clock, ensures, agentUp, metrics } = deps;
+  const local = new LocalAnswers(deps.date);
+  const causes = { router: config.name, requestParser, trusted: trustedProxies(config.trusted_proxies) };
+  const cause = (call: Call): WakeCause => causeOf(call, causes);
+  const waiting = new Waiting({
+    local,
+    requestParser,
+    clock,
+    maxStreams: config.max_waiting_streams,
+    agentUp,
+    want: (app: App, call) => ensures().want(app.name, app.route.version, [], call && (() => cause(call))),
+    onPage: () => metrics().waitingPage(),
+  });
+  const gate = new WakeGate({
+    local,
+    requestParser,
+    waiting,
+    clock,
+    onRuleAnswer: (app, rule) => metrics().wakeAnswered(app, rule),
+    onBudgetAnswer: () => metrics().wakeRefused(),
+  });
+  return { gate, waiting, causeOf: cause };
+}

@@ -1,0 +1,124 @@
+/**
+ * What stands before the hold: calls of an app that is not ready and that get their answer at once, by a rule, because it may
+ * not be woken for now, or with a page to look at meanwhile. And which calls of an app that is ready are no reason to keep it awake.
+ */
+import { AppError, type ErrorOwner } from '../../shared/errors.ts';
+import type { Clock } from '../../shared/clock.ts';
+import type { Route } from '../../shared/protocol/routes.ts';
+import type { App } from '../apps.ts';
+import type { Call } from '../call.ts';
+import { fieldOf } from '../head-fields.ts';
+import type { RequestParser } from '../http1/request-parser.ts';
+import type { LocalAnswers } from '../local-answer.ts';
+import type { Waiting } from '../waiting/waiting.ts';
+import { WakeRules, type RuleAnswer } from './wake-rules.ts';
+
+export interface WakeGateDeps {
+  readonly local: LocalAnswers;
+  readonly requestParser: RequestParser;
+  readonly waiting: Waiting;
+  readonly clock: Clock;
+  readonly onRuleAnswer: (app: string, rule: string) => void;
+  readonly onBudgetAnswer: () => void;
+}
+
+/** Within so long after a call that counted, others are not looked at and count too. */
+export const provenMs = 1_000;
+
+export class WakeGate {
+  readonly #deps: WakeGateDeps;
+  readonly #rules = new WakeRules();
+  /** Refusals of the agent, each of the route as it was: another push ends them. */
+  readonly #refusals = new WeakMap<App, { readonly route: Route; readonly untilMs: number }>();
+
+  constructor(deps: WakeGateDeps) {
+    this.#deps = deps;
+  }
+
+  /** Before the call is held. @returns whether it has its answer. */
+  answers(call: Call, app: App): boolean {
+    const { waiting, onBudgetAnswer } = this.#deps;
+    if (app.route.serving.state !== 'hold') return false;
+    if (this.#answersByRule(call, app)) return true;
+    const error = this.#refusalOf(app);
+    if (error === undefined) return waiting.answers(call, app);
+    onBudgetAnswer();
+    if (!waiting.answers(call, app, shown(error))) call.refuse(error);
+    return true;
+  }
+
+  /** Of an app whose version failed. @returns whether the call has its answer. */
+  answersFailed(call: Call, app: App, failure: { readonly code: string; readonly owner: ErrorOwner }): boolean {
+    return this.#deps.waiting.answers(call, app, { ...failure, status: 502 });
+  }
+
+  /** A call below the path that is reserved for waiting pages. @returns whether it was one. */
+  takes(call: Call, app: App): boolean {
+    if (app.route.serving.state === 'hold' && this.#answersByRule(call, app)) return true;
+    return this.#deps.waiting.takes(call, app);
+  }
+
+  /** A call of a ready app, the first one to be looked at for `provenMs`. */
+  prove(call: Call, app: App): void {
+    if (this.#ruleOf(call, app) === undefined) {
+      app.provenAtMs = call.arrivedMs;
+    } else if (!call.passive) {
+      call.passive = true;
+      app.calls -= 1;
+    }
+  }
+
+  /** Whether the call may have a version started that waits for one. */
+  mayStart(call: Call, app: App): boolean {
+    return this.#ruleOf(call, app) === undefined;
+  }
+
+  /** The agent will not wake it. @returns what its held calls get. */
+  refused(app: App, version: number, error: AppError): AppError | undefined {
+    const { clock, waiting } = this.#deps;
+    if (app.route.version !== version || app.route.serving.state !== 'hold') return undefined;
+    this.#refusals.set(app, { route: app.route, untilMs: clock.nowMs() + (error.retryAfterMs ?? 0) });
+    const refusal = budgetError(error.retryAfterMs ?? 0);
+    waiting.refused(app, shown(refusal));
+    return refusal;
+  }
+
+  #answersByRule(call: Call, app: App): boolean {
+    const found = this.#ruleOf(call, app);
+    if (found === undefined) return false;
+    if (!call.passive) app.calls -= 1;
+    call.passive = true;
+    const { status, contentType, body } = found.answer;
+    this.#deps.onRuleAnswer(app.name, found.rule);
+    this.#deps.local.send(call, {
+      status,
+      fields: { ...(body.length > 0 && { 'Content-Type': contentType }), 'Cache-Control': 'no-store' },
+      body,
+    });
+    return true;
+  }
+
+  #ruleOf({ head }: Call, app: App): RuleAnswer | undefined {
+    const userAgent = fieldOf(head, this.#deps.requestParser, 'user-agent') ?? '';
+    return this.#rules.answerFor(app.route, { method: head.method, path: head.path, userAgent });
+  }
+
+  #refusalOf(app: App): AppError | undefined {
+    const refusal = this.#refusals.get(app);
+    if (refusal === undefined) return undefined;
+    const leftMs = refusal.untilMs - this.#deps.clock.nowMs();
+    if (refusal.route === app.route && leftMs > 0) return budgetError(leftMs);
+    this.#refusals.delete(app);
+    return undefined;
+  }
+}
+
+function budgetError(retryAfterMs: number): AppError {
+  const message = 'The app is asleep and was woken as often as it may be for now.';
+  return new AppError('wake_budget_exhausted', message, { retryAfterMs });
+}
+
+function shown(error: AppError): { code: string; owner: ErrorOwner; status: number; retryAfterSecs: number } {
+  const { code, owner, status, retryAfterMs = 0 } = error;
+  return { code, owner, status, retryAfterSecs: Math.max(1, Math.ceil(retryAfterMs / 1_000)) };
+}
