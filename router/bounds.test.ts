@@ -54,7 +54,11 @@ test('a head that never becomes whole is answered 408 at its deadline, byte afte
 
 test('a body that stalls is answered 408, one that keeps coming is not', async (t) => {
   const clock = new TestClock();
-  const app = await startUpstream(t, 'a-1', (req, res) => void req.resume().on('end', () => res.end('ok')));
+  let received = 0;
+  const app = await startUpstream(t, 'a-1', (req, res) => {
+    req.on('data', (chunk: Buffer) => (received += chunk.length));
+    req.on('end', () => res.end('ok'));
+  });
   const router = await startTestRouter(t, {
     clock,
     routes: [routeOf('a', ready(targetOf(app)))],
@@ -65,12 +69,18 @@ test('a body that stalls is answered 408, one that keeps coming is not', async (
   const comes = open(t, router.port);
   stalls.socket.write(`${head}a`);
   comes.socket.write(`${head}a`);
+  let sent = 2;
   for (const byte of 'bcd') {
-    await new Promise((resolve) => setTimeout(resolve, 20));
+    await until(() => received === sent, 'the app has what was sent');
     clock.advance(20_000);
     comes.socket.write(byte);
+    sent += 1;
   }
-  await until(() => stalls.closed() && comes.closed(), 'both ends');
+  await until(() => received === sent, 'the app has it all of one');
+  await until(() => {
+    clock.advance(1_000);
+    return stalls.closed() && comes.closed();
+  }, 'both ends');
   assert.match(stalls.text(), /^HTTP\/1\.1 408 /);
   assert.match(comes.text(), /^HTTP\/1\.1 200 /);
 });

@@ -2,6 +2,7 @@
 import type { Socket } from 'node:net';
 import type { Call } from './call.ts';
 import type { AnswerForm, AnswerSink, Trailers } from './caller.ts';
+import { unsentBytes } from './direct-io.ts';
 import { writeBodyPart } from './http1/body-writer.ts';
 import type { HeadWriter } from './http1/head-writer.ts';
 import type { ResponseParser } from './http1/response-parser.ts';
@@ -72,21 +73,21 @@ export class ClientAnswer implements AnswerSink {
   }
 
   get waitingBytes(): number {
-    return this.#socket.writableLength;
+    return unsentBytes(this.#socket);
   }
 
   /** Whether the client has so much to take that its next request has to wait: its answer would come on top of that. */
   get isBehind(): boolean {
-    return this.#socket.writableLength > this.#streamBytes;
+    return unsentBytes(this.#socket) > this.#streamBytes;
   }
 
   /** @returns for how long the client has taken nothing; 0 where nothing waits. */
   stalledMs(nowMs: number): number {
-    const { writableLength } = this.#socket;
-    if (writableLength !== this.#stalledBytes) {
-      this.#stalledBytes = writableLength;
+    const unsent = unsentBytes(this.#socket);
+    if (unsent !== this.#stalledBytes) {
+      this.#stalledBytes = unsent;
       this.#stalledSinceMs = nowMs;
     }
-    return writableLength === 0 ? 0 : nowMs - this.#stalledSinceMs;
+    return unsent === 0 ? 0 : nowMs - this.#stalledSinceMs;
   }
 }

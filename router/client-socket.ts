@@ -1,8 +1,10 @@
-/** The listeners of a client's socket: one function each for all sockets, with the connection on the socket. */
+/** What a client's socket tells its connection: by one function each for all sockets, with the connection on the socket. */
 import type { Socket } from 'node:net';
+import { readDirectly, stopReadingDirectly } from './direct-io.ts';
 
 /** Who hears of the socket. */
 export interface SocketOwner {
+  /** @param chunk what was read; read over as soon as this returns. */
   data(chunk: Buffer): void;
   ended(): void;
   drained(): void;
@@ -13,9 +15,24 @@ interface OwnedSocket extends Socket {
   owner: SocketOwner;
 }
 
+/** For all sockets: what is in it is taken before the next one reads. */
+const readBuffer = Buffer.allocUnsafeSlow(65_536);
+/** Most reads are short, and of few lengths. */
+const maxViewBytes = 4_096;
+const views: (Buffer | undefined)[] = [];
+
+function viewOf(count: number): Buffer {
+  if (count > maxViewBytes) return readBuffer.subarray(0, count);
+  return (views[count] ??= readBuffer.subarray(0, count));
+}
+
 export function listenTo(socket: Socket, owner: SocketOwner): void {
   (socket as OwnedSocket).owner = owner;
-  socket.on('data', onData);
+  const reads = readDirectly(socket, readBuffer, (count) => {
+    owner.data(viewOf(count));
+    return undefined;
+  });
+  if (!reads) socket.on('data', onData);
   socket.on('end', onEnd);
   socket.on('drain', onDrain);
   socket.on('error', onError);
@@ -40,4 +57,14 @@ function onError(): void {
 
 function onClose(this: Socket, hadError: boolean): void {
   (this as OwnedSocket).owner.gone(hadError);
+}
+
+/** Somebody else goes on with the socket, as a stream. */
+export function backToStream(socket: Socket): void {
+  stopReadingDirectly(socket, readBuffer);
+  socket.off('data', onData);
+  socket.off('end', onEnd);
+  socket.off('drain', onDrain);
+  socket.off('error', onError);
+  socket.off('close', onClose);
 }

@@ -14,6 +14,7 @@ import type { Caller, ClientTunnel, Exchanging } from './caller.ts';
 import { ClientAnswer } from './client-answer.ts';
 import type { ConnectionDeps } from './connection-deps.ts';
 import type { Timed } from './deadlines.ts';
+import { unsentBytes } from './direct-io.ts';
 import type { Fault } from './http1/field-parser.ts';
 import type { RequestParser } from './http1/request-parser.ts';
 import { PartialHead, tooLarge } from './partial-head.ts';
@@ -29,6 +30,10 @@ const halfClosedMs = 1_000;
 /** A new connection at the end of the router: its first request is on its way. */
 const newcomerMs = 1_000;
 
+const noBytes = Buffer.alloc(0);
+/** A power of two. */
+const blockStep = 256;
+
 type Phase = 'idle' | 'head' | 'call' | 'discard' | 'closing' | 'tunnel' | 'closed';
 
 export class Connection implements Caller, Timed, SocketOwner {
@@ -39,6 +44,8 @@ export class Connection implements Caller, Timed, SocketOwner {
   #phase: Phase = 'idle';
   #call: Call | undefined;
   #tunnel: ClientTunnel | undefined;
+  /** Of the last head that came whole. */
+  #block = noBytes;
   #partial: PartialHead | undefined;
   readonly #unread: Unread;
   readonly #body: RequestBody;
@@ -96,7 +103,7 @@ export class Connection implements Caller, Timed, SocketOwner {
     switch (parser.parse(chunk, chunk.length)) {
       case 'done':
         if (parser.end > limits.maxHeaderBytes) this.#refuseFault(tooLarge(parser.targetEnd > limits.maxHeaderBytes));
-        else this.#take(parser, chunk, chunk, parser.end);
+        else this.#take(parser, this.#keepHead(chunk, parser.end), chunk, parser.end);
         return;
       case 'bad':
         this.#refuseFault(parser.fault);
@@ -123,6 +130,13 @@ export class Connection implements Caller, Timed, SocketOwner {
   #dropPartial(): void {
     this.#partial?.drop();
     this.#partial = undefined;
+  }
+
+  /** The head is needed until its call is answered, and the bytes are read over. */
+  #keepHead(chunk: Buffer, length: number): Buffer {
+    if (this.#block.length < length) this.#block = Buffer.allocUnsafeSlow((length + blockStep) & -blockStep);
+    chunk.copy(this.#block, 0, 0, length);
+    return this.#block;
   }
 
   /** A head is whole; what came behind it begins at `rest` of `chunk`. */
@@ -301,7 +315,7 @@ export class Connection implements Caller, Timed, SocketOwner {
 
   /** What the client has still to take of its answers may arrive. */
   #end(): void {
-    if (this.socket.writableLength > 0) this.#close();
+    if (unsentBytes(this.socket) > 0) this.#close();
     else this.socket.destroy();
   }
 
@@ -396,12 +410,12 @@ export class Connection implements Caller, Timed, SocketOwner {
       case 'discard':
       case 'closing':
         // A client that is still at its answer is not late yet.
-        if (this.socket.writableLength > 0) this.#deadlineMs = nowMs + lingerMs;
+        if (unsentBytes(this.socket) > 0) this.#deadlineMs = nowMs + lingerMs;
         else this.socket.destroy();
         return;
       case 'call':
         // One that has closed would answer a write with a reset.
-        if (this.socket.writableLength > 0 || this.socket.bytesWritten > this.#sentBytes) this.#halfClosed(nowMs);
+        if (unsentBytes(this.socket) > 0 || this.socket.bytesWritten > this.#sentBytes) this.#halfClosed(nowMs);
         else this.socket.destroy();
         return;
       case 'tunnel':

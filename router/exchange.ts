@@ -12,7 +12,7 @@ import { beginAnswer, passInterim, type Answer } from './answer.ts';
 import type { App } from './apps.ts';
 import type { Attempt, Call } from './call.ts';
 import type { Exchanging, Trailers } from './caller.ts';
-import { writeBodyPart } from './http1/body-writer.ts';
+import { resumeReading, unsentBytes } from './direct-io.ts';
 import type { ExchangeDeps } from './exchange-deps.ts';
 import { stripPrefix } from './path.ts';
 import { parsedAgain, writeRequestHead } from './request-head.ts';
@@ -92,7 +92,9 @@ export class Exchange implements Attempt, Exchanging, UpstreamUser {
     const { chunked } = this.#call.head;
     this.#app.bytes += end - start;
     this.#call.bytesReceived += end - start;
-    writeBodyPart(writer, socket, bytes, start, end, chunked);
+    // Copied: they are read over.
+    if (chunked && end > start) writer.chunk(bytes, start, end);
+    else writer.range(bytes, start, end);
     if (done) {
       if (chunked) writeLastChunk(writer, trailers);
       this.#requestDone = true;
@@ -101,7 +103,7 @@ export class Exchange implements Attempt, Exchanging, UpstreamUser {
       writer.send(socket);
       if (done) this.#awaitAnswer();
     }
-    return socket.writableLength <= limits.streamBytes;
+    return unsentBytes(socket) <= limits.streamBytes;
   }
 
   requestFault(error: AppError): void {
@@ -112,7 +114,7 @@ export class Exchange implements Attempt, Exchanging, UpstreamUser {
   clientDrained(): void {
     if (!this.#clientSlow) return;
     this.#clientSlow = false;
-    this.#upstream?.socket.resume();
+    if (this.#upstream !== undefined) resumeReading(this.#upstream.socket);
   }
 
   // ---- The target's side

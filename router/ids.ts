@@ -3,7 +3,7 @@ import { randomFillSync } from 'node:crypto';
 
 /** 16 bytes of a request id and at the same time of a trace id, 8 of a parent id. */
 const idBytes = 24;
-const idsOfPool = 256;
+const idsOfPool = 1_024;
 
 /** The ids of one call, where they lie. */
 export interface CallIds {

@@ -6,6 +6,7 @@ import type { RouterConfig } from './config.ts';
 import type { ConnectionDeps } from './connection-deps.ts';
 import { Connection } from './connection.ts';
 import type { Deadlines } from './deadlines.ts';
+import { unsentBytes } from './direct-io.ts';
 import type { HeadWriter } from './http1/head-writer.ts';
 import type { RequestParser } from './http1/request-parser.ts';
 import type { Ids } from './ids.ts';
@@ -110,8 +111,9 @@ export async function startServer(deps: ServerDeps): Promise<CallServer> {
       let max = 0;
       let sum = 0;
       for (const { socket } of connections) {
-        sum += socket.writableLength;
-        max = Math.max(max, socket.writableLength);
+        const unsent = unsentBytes(socket);
+        sum += unsent;
+        max = Math.max(max, unsent);
       }
       return { max, sum };
     },

@@ -8,6 +8,7 @@ import type { Clock } from '../shared/clock.ts';
 import type { App } from './apps.ts';
 import type { Call } from './call.ts';
 import type { Caller, ClientTunnel } from './caller.ts';
+import { pauseReading, resumeReading, unsentBytes } from './direct-io.ts';
 import type { ExchangeDeps } from './exchange-deps.ts';
 import type { HeadWriter } from './http1/head-writer.ts';
 import type { Target } from './targets.ts';
@@ -127,10 +128,12 @@ class Tunnel implements ClientTunnel, UpstreamUser {
   fromClient(chunk: Buffer): void {
     this.#received += chunk.length;
     if (!this.#app.writable) return;
-    this.#app.write(chunk);
-    if (this.#app.writableLength <= this.#deps.streamBytes) return;
+    const { writer, streamBytes } = this.#deps;
+    writer.range(chunk, 0, chunk.length);
+    writer.send(this.#app);
+    if (unsentBytes(this.#app) <= streamBytes) return;
     this.#clientHeldUp = true;
-    this.#client.pause();
+    pauseReading(this.#client);
   }
 
   upstreamBytes(bytes: Buffer, count: number): boolean {
@@ -141,7 +144,7 @@ class Tunnel implements ClientTunnel, UpstreamUser {
     writer.range(bytes, 0, count);
     writer.send(this.#client);
     if (this.#leaving === 'wanted') this.#sayGoingAway();
-    this.#appHeldUp = this.#client.writableLength > streamBytes;
+    this.#appHeldUp = unsentBytes(this.#client) > streamBytes;
     return !this.#appHeldUp;
   }
 
@@ -163,13 +166,13 @@ class Tunnel implements ClientTunnel, UpstreamUser {
   clientDrained(): void {
     if (!this.#appHeldUp) return;
     this.#appHeldUp = false;
-    this.#app.resume();
+    resumeReading(this.#app);
   }
 
   upstreamDrained(): void {
     if (!this.#clientHeldUp) return;
     this.#clientHeldUp = false;
-    this.#client.resume();
+    resumeReading(this.#client);
   }
 
   clientEnded(): void {
@@ -206,8 +209,8 @@ class Tunnel implements ClientTunnel, UpstreamUser {
       this.#app.end();
     }
     // A side that is held up could not be heard to end.
-    this.#client.resume();
-    this.#app.resume();
+    resumeReading(this.#client);
+    resumeReading(this.#app);
   }
 
   #sideClosed(other: Duplex, reset: false | (() => void)): void {

@@ -1,5 +1,6 @@
 /** What was read of one client before it is wanted, in its order, counted with that of all others; and whether to read on. */
 import type { Socket } from 'node:net';
+import { pauseReading, resumeReading } from './direct-io.ts';
 import type { ReadAhead } from './read-ahead.ts';
 
 /** While a call waits, its connection is read up to here at first. */
@@ -28,15 +29,16 @@ export class Unread {
     return this.#chunks === undefined;
   }
 
+  /** @param chunk is copied. */
   push(chunk: Buffer): void {
-    (this.#chunks ??= []).push(chunk);
+    (this.#chunks ??= []).push(copyOf(chunk));
     this.#count(chunk.length + chunkBytes);
     this.pauseIfMany();
   }
 
   /** Before all others: what is left of one that was taken. */
   unshift(chunk: Buffer): void {
-    (this.#chunks ??= []).unshift(chunk);
+    (this.#chunks ??= []).unshift(copyOf(chunk));
     this.#count(chunk.length + chunkBytes);
   }
 
@@ -67,13 +69,13 @@ export class Unread {
   pause(): void {
     if (this.#paused) return;
     this.#paused = true;
-    this.#socket.pause();
+    pauseReading(this.#socket);
   }
 
   resume(): void {
     if (!this.#paused) return;
     this.#paused = false;
-    this.#socket.resume();
+    resumeReading(this.#socket);
   }
 
   #empty(): void {
@@ -86,4 +88,11 @@ export class Unread {
     this.#bytes += bytes;
     this.#readAhead.take(bytes);
   }
+}
+
+/** In bytes of its own, not in those of a pool, which a short one would keep whole. */
+function copyOf(chunk: Buffer): Buffer {
+  const copy = Buffer.allocUnsafeSlow(chunk.length);
+  chunk.copy(copy);
+  return copy;
 }

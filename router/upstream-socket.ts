@@ -29,12 +29,14 @@ export class UpstreamSocket extends Socket {
     return this.writeFailure === undefined || this.writeFailure === 'EPIPE';
   }
 
+  /** @returns whether it goes on as if written. The reads go on: to the end of what has come, and then they end or fail, too. */
+  tolerates(error: NodeJS.ErrnoException): boolean {
+    if (!this.outlivesWrites) return false;
+    this.writeFailure ??= error.code ?? '';
+    return !this.destroyed;
+  }
+
   #tolerant(done: Done): Done {
-    return (error) => {
-      if (error == null) return done();
-      this.writeFailure ??= (error as NodeJS.ErrnoException).code ?? '';
-      // As if written. The reads go on: to the end of what has come, and then they end or fail, too.
-      done(this.destroyed ? error : null);
-    };
+    return (error) => done(error == null || this.tolerates(error) ? null : error);
   }
 }

@@ -14,6 +14,7 @@ import type { Socket } from 'node:net';
 import type { Clock } from '../shared/clock.ts';
 import type { BodyReader } from './http1/body-reader.ts';
 import type { Deadlines, Timed } from './deadlines.ts';
+import { pauseReading, readDirectly } from './direct-io.ts';
 import type { ReadBuffers } from './read-buffers.ts';
 import { UpstreamSocket } from './upstream-socket.ts';
 
@@ -82,7 +83,6 @@ export class UpstreamConnection implements Timed {
       autoSelectFamily: false,
       // No more: else nobody would be told that what waits has been taken.
       highWaterMark: options.streamBytes,
-      onread: { buffer: () => this.#buffer, callback: (count: number) => this.#bytes(count) },
     };
     this.socket = new UpstreamSocket(connecting);
     (this.socket as Owned).upstream = this;
@@ -110,6 +110,12 @@ export class UpstreamConnection implements Timed {
   }
 
   connected(): void {
+    const reads = readDirectly(this.socket, this.#buffer, (count) => {
+      const before = this.#buffer;
+      if (!this.#bytes(before, count)) pauseReading(this.socket);
+      return this.#buffer === before ? undefined : this.#buffer;
+    });
+    if (!reads) this.socket.on('data', onData);
     this.deadlineMs = Infinity;
     if (this.user === undefined) this.socket.destroy();
     else this.user.upstreamConnected();
@@ -156,10 +162,14 @@ export class UpstreamConnection implements Timed {
     else this.user.upstreamTimedOut();
   }
 
-  #bytes(count: number): boolean {
+  data(chunk: Buffer): void {
+    if (!this.#bytes(chunk, chunk.length)) this.socket.pause();
+  }
+
+  #bytes(bytes: Buffer, count: number): boolean {
     const { user } = this;
     if (user !== undefined) {
-      const more = user.upstreamBytes(this.#buffer, count);
+      const more = user.upstreamBytes(bytes, count);
       if (count >= largeReadBytes && !this.ownsBuffer) this.#buffer = this.#buffers.own() ?? this.#buffer;
       return more;
     }
@@ -256,6 +266,10 @@ interface Owned extends UpstreamSocket {
 
 function onConnect(this: Socket): void {
   (this as unknown as Owned).upstream.connected();
+}
+
+function onData(this: Socket, chunk: Buffer): void {
+  (this as unknown as Owned).upstream.data(chunk);
 }
 
 function onDrain(this: Socket): void {

@@ -23,11 +23,8 @@ export function writeBodyPart(
     else writer.range(bytes, start, end);
     return false;
   }
-  socket.cork();
   if (chunked) writer.latin1(`${count.toString(16)}\r\n`);
-  writer.send(socket);
-  socket.write(bytes.subarray(start, end));
-  socket.uncork();
+  writer.sendBefore(socket, bytes.subarray(start, end));
   if (chunked) writer.latin1('\r\n');
   return true;
 }

@@ -3,6 +3,7 @@
  * next one begins. Bytes that the kernel did not take at once are left where they are, and the next message goes behind them.
  */
 import type { Writable } from 'node:stream';
+import { unsentBytes, writeDirectly } from '../direct-io.ts';
 
 /** A slab is left when less than this is free: a head at its limit and one read of a body fit without a second look. */
 const roomBytes = 131_072;
@@ -92,16 +93,24 @@ export class HeadWriter {
   /** Gives what is there to the socket, in one write. */
   send(socket: Writable): void {
     if (this.#end === this.#start) return;
-    if (socket.writableLength > 0) {
+    if (unsentBytes(socket) > 0) {
       // It waits behind others there: not in here.
       const own = Buffer.from(this.#slab.subarray(this.#start, this.#end));
       this.#end = this.#start;
       socket.write(own);
       return;
     }
-    socket.write(this.#slab.subarray(this.#start, this.#end));
-    if (socket.writableLength > 0) this.#leave();
-    else this.#end = this.#start;
+    if (writeDirectly(socket, this.#slab.subarray(this.#start, this.#end))) this.#end = this.#start;
+    else this.#leave();
+  }
+
+  /** The same, with `body` behind it from where that is; what of it waits must stay as it is. */
+  sendBefore(socket: Writable, body: Buffer): void {
+    if (this.#end === this.#start || unsentBytes(socket) > 0) {
+      this.send(socket);
+      writeDirectly(socket, body);
+    } else if (writeDirectly(socket, this.#slab.subarray(this.#start, this.#end), body)) this.#end = this.#start;
+    else this.#leave();
   }
 
   /** What was composed belongs to a write that is not over. */

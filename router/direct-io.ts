@@ -1,0 +1,201 @@
+/**
+ * Reads and writes of TCP sockets without the streams around them, which cost a call a sixth of its CPU time (docs/benchmarks.md):
+ * what is read lies in a buffer that all sockets share, and a write that the kernel takes at once, as nearly all are, makes
+ * no object. Opening, closing, ends and errors stay with `net.Socket`. It rests on what Node has below its sockets and does not
+ * document; so it is all in this file, Node is pinned, and where something is missing (TLS) streams are used as usual.
+ */
+import type { Socket } from 'node:net';
+import type { Duplex, Writable } from 'node:stream';
+import { getSystemErrorName } from 'node:util';
+
+/** Of `node:internal/stream_base_commons` and `node:net`. */
+interface TcpHandle {
+  reading: boolean;
+  onread: (this: TcpHandle, bytes: ArrayBuffer | undefined) => Uint8Array | undefined;
+  /** @returns 0, or a negative errno. */
+  writeBuffer(request: WriteRequest, bytes: Uint8Array): number;
+  writev(request: WriteRequest, parts: readonly Uint8Array[], allBuffers: true): number;
+  readStart(): number;
+  readStop(): number;
+  useUserBuffer(buffer: Uint8Array): void;
+  /** Ours. */
+  isTcp: boolean | undefined;
+  reader: Reader | undefined;
+  original: TcpHandle['onread'];
+}
+
+interface WriteRequest {
+  oncomplete: ((status: number) => void) | undefined;
+  /** What must not be collected meanwhile. */
+  bytes: readonly Uint8Array[] | undefined;
+}
+
+interface StreamWrap {
+  readonly WriteWrap: new () => WriteRequest;
+  readonly streamBaseState: Int32Array;
+  readonly kReadBytesOrError: number;
+  readonly kLastWriteWasAsync: number;
+}
+
+/** Hears of what was read, which is in the buffer until it returns. @returns a buffer to read on in, where that is another one. */
+export type Reader = (count: number) => Buffer | undefined;
+
+/** A socket that may do without some writes. */
+interface Tolerant {
+  tolerates?(error: NodeJS.ErrnoException): boolean;
+}
+
+interface DirectSocket extends Socket, Tolerant {
+  _handle: TcpHandle | null;
+  /** Of a write that the kernel has not taken at once. */
+  directBytes?: number;
+}
+
+const wrap = streamWrap();
+
+function streamWrap(): StreamWrap | undefined {
+  try {
+    const found = (process as unknown as { binding(name: string): Partial<StreamWrap> }).binding('stream_wrap');
+    const whole =
+      typeof found.WriteWrap === 'function' &&
+      found.streamBaseState !== undefined &&
+      typeof found.kReadBytesOrError === 'number' &&
+      typeof found.kLastWriteWasAsync === 'number';
+    return whole ? (found as StreamWrap) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** The handle of an open plain TCP socket. */
+function tcpHandle(socket: Writable): TcpHandle | undefined {
+  const handle = (socket as DirectSocket)._handle;
+  if (wrap === undefined || handle === null || handle === undefined) return undefined;
+  handle.isTcp ??= handle.constructor.name === 'TCP';
+  return handle.isTcp ? handle : undefined;
+}
+
+// ---- Reads
+
+/**
+ * Has the socket read into `buffer` and tell `reader`, instead of its 'data' events. For a socket that has read nothing yet.
+ * @returns whether it does.
+ */
+export function readDirectly(socket: Socket, buffer: Buffer, reader: Reader): boolean {
+  const handle = tcpHandle(socket);
+  if (handle === undefined || typeof handle.useUserBuffer !== 'function' || typeof handle.onread !== 'function') {
+    return false;
+  }
+  handle.original = handle.onread;
+  handle.reader = reader;
+  handle.onread = onRead;
+  handle.useUserBuffer(buffer);
+  if (!handle.reading) resumeReading(socket);
+  return true;
+}
+
+/** Back to 'data' events: what comes from now on goes to the stream, copied from `buffer`. */
+export function stopReadingDirectly(socket: Socket, buffer: Buffer): void {
+  const handle = tcpHandle(socket);
+  if (handle?.reader === undefined) return;
+  handle.reader = (count) => {
+    // The stream reads on by itself.
+    if (!socket.push(Buffer.from(buffer.subarray(0, count)))) pauseReading(socket);
+    return undefined;
+  };
+}
+
+/** One function for all sockets. */
+function onRead(this: TcpHandle, bytes: ArrayBuffer | undefined): Uint8Array | undefined {
+  const { streamBaseState, kReadBytesOrError } = wrap as StreamWrap;
+  const count = streamBaseState[kReadBytesOrError] as number;
+  if (count > 0 && this.reader !== undefined) return this.reader(count);
+  return this.original(bytes);
+}
+
+export function pauseReading(socket: Duplex): void {
+  const handle = tcpHandle(socket);
+  if (handle?.reader === undefined) {
+    socket.pause();
+    return;
+  }
+  if (!handle.reading) return;
+  handle.reading = false;
+  const status = handle.readStop();
+  if (status !== 0) socket.destroy(failure('read', status));
+}
+
+export function resumeReading(socket: Duplex): void {
+  const handle = tcpHandle(socket);
+  if (handle?.reader === undefined) {
+    socket.resume();
+    return;
+  }
+  if (handle.reading) return;
+  handle.reading = true;
+  const status = handle.readStart();
+  if (status !== 0) socket.destroy(failure('read', status));
+}
+
+// ---- Writes
+
+/** Used again and again, until a write keeps it. */
+let spare = wrap === undefined ? undefined : new wrap.WriteWrap();
+
+/**
+ * Writes, behind what was written before, `bytes` and what may follow them.
+ * @returns whether all is taken; otherwise it must stay as it is, until nothing waits.
+ */
+export function writeDirectly(socket: Writable, bytes: Buffer, behind?: Buffer): boolean {
+  const handle = tcpHandle(socket);
+  if (handle === undefined || spare === undefined || unsentBytes(socket) > 0 || socket.writableEnded) {
+    return writeToStream(socket, bytes, behind);
+  }
+  const { streamBaseState, kLastWriteWasAsync, WriteWrap } = wrap as StreamWrap;
+  const request = spare;
+  const status =
+    behind === undefined ? handle.writeBuffer(request, bytes) : handle.writev(request, [bytes, behind], true);
+  if (status !== 0) {
+    writeFailed(socket, status);
+    return true;
+  }
+  if (streamBaseState[kLastWriteWasAsync] === 0) return true;
+  spare = new WriteWrap();
+  const direct = socket as DirectSocket;
+  direct.directBytes = bytes.length + (behind?.length ?? 0);
+  request.bytes = behind === undefined ? [bytes] : [bytes, behind];
+  request.oncomplete = (result) => {
+    request.bytes = undefined;
+    direct.directBytes = 0;
+    if (direct.destroyed) return;
+    if (result < 0) writeFailed(direct, result);
+    // Where the stream has something too, it tells when it has got rid of that.
+    if (!direct.destroyed && !direct.writableNeedDrain) direct.emit('drain');
+  };
+  return false;
+}
+
+function writeToStream(socket: Writable, bytes: Buffer, behind: Buffer | undefined): boolean {
+  if (behind !== undefined) socket.cork();
+  socket.write(bytes);
+  if (behind !== undefined) {
+    socket.write(behind);
+    socket.uncork();
+  }
+  return socket.writableLength === 0;
+}
+
+/** That were written and the kernel has not taken. */
+export function unsentBytes(socket: Writable): number {
+  return socket.writableLength + ((socket as DirectSocket).directBytes ?? 0);
+}
+
+function writeFailed(socket: Writable & Tolerant, status: number): void {
+  const error = failure('write', status);
+  if (socket.tolerates?.(error) !== true) socket.destroy(error);
+}
+
+function failure(syscall: string, errno: number): NodeJS.ErrnoException {
+  const code = getSystemErrorName(errno);
+  return Object.assign(new Error(`${syscall} ${code}`), { errno, code, syscall });
+}
