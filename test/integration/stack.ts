@@ -93,6 +93,11 @@ export class Stack {
     this.#children.set(name, child);
   }
 
+  /** Of all scopes. */
+  get token(): string {
+    return token;
+  }
+
   /** @returns when the process has ended. */
   async kill(name: string, signal: NodeJS.Signals): Promise<void> {
     const child = this.#children.get(name);

@@ -5,7 +5,9 @@
  *             unhealthy: listens, `/healthz` answers 503.
  *   VERSION   what it says it is.
  *   DELAY_MS  for slow.
+ *   LEDGER    file that gets a line for each call or upgrade that has a field X-Call-Id: its value.
  *   DATA_DIR  folder of `/data`; without it the folder of the volume named `data`.
+ *   ABRUPT    1: SIGTERM ends it at once, with whatever is in flight.
  * SIGTERM: accepts no more, closes WebSockets with 1001, ends what is in flight, exits 0.
  */
 import { createHash } from 'node:crypto';
@@ -81,7 +83,13 @@ function json(response, value, status = 200) {
   response.end(`${JSON.stringify(value)}\n`);
 }
 
+function enter(request) {
+  const id = request.headers['x-call-id'];
+  if (env.LEDGER !== undefined && id !== undefined) appendFileSync(env.LEDGER, `${id}\n`);
+}
+
 const server = createServer((request, response) => {
+  enter(request);
   const url = new URL(request.url, 'http://app.example');
   const handler = routes[url.pathname] ?? routes['/'];
   Promise.try(handler, request, response, url).catch((error) => {
@@ -94,6 +102,7 @@ const upgraded = new Set();
 
 /** `/ws`: RFC 6455 §5, echoes unfragmented messages of less than 64 KiB; the first message tells the version. */
 server.on('upgrade', (request, socket) => {
+  enter(request);
   const accept = createHash('sha1')
     .update(`${request.headers['sec-websocket-key']}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`)
     .digest('base64');
@@ -138,6 +147,7 @@ function take(bytes) {
 }
 
 process.on('SIGTERM', () => {
+  if (env.ABRUPT === '1') process.exit(0);
   console.log('stopping');
   for (const socket of upgraded) socket.end(frame(8, Buffer.from([1001 >> 8, 1001 & 255])));
   server.close(() => process.exit(0));
