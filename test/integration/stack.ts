@@ -98,6 +98,10 @@ export class Stack {
     return token;
   }
 
+  signal(name: string, signal: NodeJS.Signals): void {
+    this.#children.get(name)?.kill(signal);
+  }
+
   /** @returns when the process has ended. */
   async kill(name: string, signal: NodeJS.Signals): Promise<void> {
     const child = this.#children.get(name);

@@ -42,7 +42,11 @@ test(`${cycles} cycles of idle and wake with calls at the worst moments lose no 
   const folder = await mkdtemp(join(tmpdir(), 'holdfast-idle-'));
   t.after(() => rm(folder, { recursive: true, force: true }));
   const ledger = join(folder, 'calls');
-  const watching = await startWatchingRouter({ ...stack, agentUrl: stack.agentUrl, token: stack.token, delayMs: () => random.below(10) }); // prettier-ignore
+  const watching = await startWatchingRouter({
+    agentUrl: stack.agentUrl,
+    token: stack.token,
+    delayMs: () => random.below(10),
+  });
   t.after(() => watching.close());
   const caller = createCaller(random);
   t.after(() => caller.close());
