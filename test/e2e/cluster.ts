@@ -54,6 +54,7 @@ export async function digestOf(repository: string, tag: string): Promise<string>
 export interface PodView {
   readonly metadata: {
     readonly name: string;
+    readonly namespace: string;
     readonly uid: string;
     readonly labels: Readonly<Record<string, string>>;
     readonly deletionTimestamp?: string;

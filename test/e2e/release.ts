@@ -97,6 +97,12 @@ export class Release {
     return (await this.pods('router')).map(({ status }) => `http://${status.podIP ?? ''}:8080`);
   }
 
+  /** Through the Service, as callers in the cluster do. */
+  async serviceUrl(): Promise<string> {
+    const where = ['service', '-n', this.namespace, 'holdfast-router', '-o', 'jsonpath={.spec.clusterIP}'];
+    return `http://${await kubectl('get', ...where)}`;
+  }
+
   /** The shipped command line, as a user's shell starts it. */
   cli(...args: string[]): Promise<CliResult> {
     const env = { ...process.env, HOLDFAST_AGENT: this.#agentUrl, HOLDFAST_TOKEN: this.#token };

@@ -18,6 +18,8 @@ export interface AppOptions {
   /** What the app says it is; by default its number is told by the test. */
   readonly says: string;
   readonly mode?: 'ok' | 'crash' | 'never-ready' | 'slow' | 'unhealthy';
+  /** Of mode slow; 1,500 by default. */
+  readonly delayMs?: number;
   readonly image?: string;
   /** Further lines of `[[app]]`. */
   readonly keys?: string;
@@ -25,13 +27,14 @@ export interface AppOptions {
   readonly config?: string;
 }
 
-export function appFile({ name, says, mode = 'ok', image = testImage(), keys = '', config = '' }: AppOptions): string {
+export function appFile(options: AppOptions): string {
+  const { name, says, mode = 'ok', delayMs = 1_500, image = testImage(), keys = '', config = '' } = options;
   return `[[app]]
 name = "${name}"
 path = "/${name}"
 image = "${image}"
 health_url = "/healthz"
-env = { VERSION = "${says}", MODE = "${mode}", DELAY_MS = "1500" }
+env = { VERSION = "${says}", MODE = "${mode}", DELAY_MS = "${delayMs}" }
 ${keys}
 [app.config]
 ${config}

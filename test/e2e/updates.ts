@@ -6,12 +6,13 @@ import { kubectl, objectsIn, pods } from './cluster.ts';
 import { allAnswered, applied, said, until, urlsOf, warmLoad, type Scenario } from './scenario.ts';
 
 export const updates: Scenario = (release) => {
-  test('200 concurrent first calls: 200 answers, one Deployment, one Service; before them nothing', async () => {
+  test('1,000 concurrent first calls through two routers: 1,000 answers, one Deployment, one Service; before them nothing', async () => {
     const before = await objectsIn(release.appsNamespace);
     await applied(release, { name: 'first', says: '1' });
     assert.deepEqual(await objectsIn(release.appsNamespace), before);
-    const [url = ''] = await urlsOf(release, 'first');
-    assert.deepEqual(outcomes(await callAtOnce(url, 200)), { 200: 200 });
+    const urls = await urlsOf(release, 'first');
+    const records = await Promise.all(urls.map((url) => callAtOnce(url, 500)));
+    assert.deepEqual(outcomes(records.flat()), { 200: 1_000 });
     const names = await kubectl(
       'get',
       'deployments,services',

@@ -10,6 +10,7 @@ export interface CallRecord {
   readonly body: string;
   /** The router says so in Server-Timing. */
   readonly held: boolean;
+  readonly retryAfter: string | undefined;
   readonly error: string | undefined;
 }
 
@@ -71,10 +72,12 @@ async function callOnce(
     const { statusCode, headers: answered, body } = await request(url, { dispatcher, headers });
     const text = await body.text();
     const held = String(answered['server-timing'] ?? '').startsWith('hold;');
-    return { startMs, endMs: performance.now(), status: statusCode, body: text, held, error: undefined };
+    const retryAfter = answered['retry-after']?.toString();
+    return { startMs, endMs: performance.now(), status: statusCode, body: text, held, retryAfter, error: undefined };
   } catch (error) {
     const { code, message } = error as { code?: string; message: string };
-    return { startMs, endMs: performance.now(), status: 0, body: '', held: false, error: code ?? message };
+    const none = { status: 0, body: '', held: false, retryAfter: undefined };
+    return { ...none, startMs, endMs: performance.now(), error: code ?? message };
   }
 }
 

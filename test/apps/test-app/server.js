@@ -13,6 +13,7 @@
 import { createHash } from 'node:crypto';
 import { appendFileSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
+import { hostname } from 'node:os';
 
 const { env } = process;
 const mode = env.MODE ?? 'ok';
@@ -23,6 +24,7 @@ const routes = {
     json(response, {
       version: env.VERSION ?? null,
       pid: process.pid,
+      machine: hostname(),
       method: request.method,
       path: url.pathname,
       url: request.url,
@@ -41,6 +43,12 @@ const routes = {
     const ms = Number(url.searchParams.get('ms') ?? 0);
     console.log(`sleeping ${ms}`);
     setTimeout(() => json(response, { version: env.VERSION ?? null, slept: ms }), ms);
+  },
+  /** Uses the processor for `ms`, then answers as `/` does. */
+  '/burn': (request, response, url) => {
+    const endMs = performance.now() + Number(url.searchParams.get('ms') ?? 5);
+    while (performance.now() < endMs);
+    routes['/'](request, response, url);
   },
   /** `count` server-sent events, `ms` apart. */
   '/stream': (request, response, url) => {
