@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { callAtOnce, outcomes, startLoad, type CallRecord } from '../support/load.ts';
 import { kubectl, pods } from './cluster.ts';
-import { allAnswered, applied, until, urlsOf, type Scenario } from './scenario.ts';
+import { allAnswered, applied, said, until, urlsOf, type Scenario } from './scenario.ts';
 
 const app = 'grows';
 const most = 3;
@@ -15,10 +15,10 @@ const callsPerSecond = 40;
 
 export const autoscale: Scenario = (release) => {
   const deployment = async (path: string): Promise<string> =>
-    await kubectl('get', 'deployment', '-n', release.appsNamespace, 'hf-grows-v1', '-o', `jsonpath={${path}}`);
+    await kubectl('get', 'deployment', '-n', release.appsNamespace, 'hf-grows-v2', '-o', `jsonpath={${path}}`);
   const machineOf = ({ body }: CallRecord): string => /"machine":"([^"]*)"/.exec(body)?.[1] ?? '';
 
-  test('under load it grows to max_replicas, calls go to every pod, and no call fails; idle, it goes to zero and stays there', async (t) => {
+  test('under load it grows to max_replicas and calls go to every pod, those of a new version too; idle, it goes to zero and stays there', async (t) => {
     await applied(release, { name: app, says: '1', keys, config });
     const urls = (await urlsOf(release, app)).map((url) => `${url}/burn?ms=${burnMs}`);
     const load = startLoad({ urls, callsPerSecond });
@@ -36,6 +36,11 @@ export const autoscale: Scenario = (release) => {
       return machines.length === most ? Math.min(...shares) : 0;
     };
     await until(60_000, () => leastShare() > 0.2, 'calls do not go to every pod');
+
+    // A version that follows begins with as many as the load has made of the one before.
+    await applied(release, { name: app, says: '2', keys, config });
+    await until(30_000, () => said(load, '2'), 'v2 does not answer');
+    assert.equal(await deployment('.spec.replicas'), String(most));
     allAnswered(await load.stop());
 
     // The agent's zero is final for the autoscaler, and the autoscaler's number no drift for the agent.
@@ -53,7 +58,7 @@ export const autoscale: Scenario = (release) => {
     await until(
       30_000,
       async () =>
-        (await kubectl('get', 'hpa', '-n', release.appsNamespace, 'hf-grows-v1', '-o', `jsonpath=${condition}`)) ===
+        (await kubectl('get', 'hpa', '-n', release.appsNamespace, 'hf-grows-v2', '-o', `jsonpath=${condition}`)) ===
         'ScalingDisabled',
       'the autoscaler does not rest',
     );

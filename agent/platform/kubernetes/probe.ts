@@ -23,10 +23,14 @@ export interface Prober {
   close(): Promise<void>;
 }
 
-const eagerIntervalMs = 15;
-/** An app that has not answered by then takes long: less often costs it little and saves the agent much. */
-const eagerForMs = 15_000;
-const patientIntervalMs = 250;
+/**
+ * By how long it has been probed. Most apps answer within the first second of their address; one that has not answered after
+ * many takes long, and less often costs it little and saves the agent much.
+ */
+function intervalMs(probedForMs: number): number {
+  if (probedForMs < 1_000) return 5;
+  return probedForMs < 15_000 ? 15 : 250;
+}
 /** With many pods that do not answer, the pace goes down so that all together cost no more than this many probes a second. */
 const maxProbesPerSecond = 2_000;
 /** Per probe: a host that drops packets, or an app that accepts and does not answer. */
@@ -48,8 +52,8 @@ export function createProber(deps: {
         if (!signal.aborted) onAnswer();
         return;
       }
-      const pace = clock.nowMs() - beganMs < eagerForMs ? eagerIntervalMs : patientIntervalMs;
-      await sleep(clock, Math.max(pace, (loops.size / maxProbesPerSecond) * 1_000), signal);
+      const leastMs = (loops.size / maxProbesPerSecond) * 1_000;
+      await sleep(clock, Math.max(leastMs, intervalMs(clock.nowMs() - beganMs)), signal);
     }
   }
 

@@ -124,14 +124,31 @@ export function createWorkloads(deps: {
     return isAutoscaled(run) ? replicas > 0 : replicas === replicasOf(run);
   }
 
+  /** An autoscaled version begins with as many pods as the one that it follows has under the load of now. */
+  function replicasAtStart(run: VersionRun): number {
+    const least = replicasOf(run);
+    if (!isAutoscaled(run)) return least;
+    let others = 0;
+    for (const { facts } of expectations.get(run.app)?.values() ?? []) {
+      const now = facts.version === run.version ? undefined : picture.applied.Deployment.get(facts.name);
+      others = Math.max(others, now?.app === run.app ? (now.replicas ?? 0) : 0);
+    }
+    return Math.max(least, Math.min(others, run.spec.max_replicas ?? least));
+  }
+
   async function applyAll(run: VersionRun, signal: AbortSignal): Promise<number> {
     const { inputs, deployment, autoscaler } = versionObjects(run, options);
     // Before the pods: a kubelet that misses a Secret waits long before it looks again.
     await Promise.all(inputs.map((manifest) => apply(run.app, manifest, signal)));
+    const begins = scaleNow(run).replicas === 0;
     const now = await apply(run.app, deployment, signal);
     remember(now);
+    const replicas = now.spec?.replicas ?? 0;
+    const wanted = replicasAtStart(run);
+    // One that is new has one, which is no autoscaler's choice.
+    const enough = isRight(run, replicas) && !(begins && replicas < wanted);
     const [after] = await Promise.all([
-      isRight(run, now.spec?.replicas ?? 0) ? undefined : scale(deploymentName(run), replicasOf(run), signal),
+      enough ? undefined : scale(deploymentName(run), wanted, signal),
       autoscaler === undefined ? undefined : apply(run.app, autoscaler, signal),
     ]);
     return (after ?? now).metadata.generation ?? 0;
@@ -179,7 +196,7 @@ export function createWorkloads(deps: {
       const name = deploymentName(run);
       const now = scaleNow(run);
       if (isRight(run, now.replicas)) return now.generation;
-      const after = await scale(name, replicasOf(run), signal);
+      const after = await scale(name, replicasAtStart(run), signal);
       // Deleted a moment ago, and the watch has not told yet.
       return after === undefined ? await applyAll(run, signal) : (after.metadata.generation ?? 0);
     },
