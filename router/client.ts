@@ -1,5 +1,6 @@
 /** The other end of a client's connection: who it is, whether its word on others is taken, and what is told of it. */
 import { BlockList, isIPv6, type Socket } from 'node:net';
+import type { TLSSocket } from 'node:tls';
 import { AppError } from '../shared/errors.ts';
 import { routeHost } from './routes.ts';
 
@@ -23,7 +24,9 @@ export function isHost(text: string): boolean {
 
 export class Client {
   readonly address: string;
+  readonly scheme: 'http' | 'https';
   readonly trusted: boolean;
+  readonly #proxies: BlockList;
   /** Of the last call: most calls of a connection have the same. */
   #host: string | undefined;
   #hostBytes = Buffer.alloc(0);
@@ -33,7 +36,14 @@ export class Client {
   constructor(socket: Socket, trusted: BlockList) {
     const raw = socket.remoteAddress ?? '';
     this.address = raw.startsWith('::ffff:') ? raw.slice(7) : raw;
-    this.trusted = this.address !== '' && trusted.check(this.address, isIPv6(this.address) ? 'ipv6' : 'ipv4');
+    this.scheme = (socket as Partial<TLSSocket>).encrypted === true ? 'https' : 'http';
+    this.#proxies = trusted;
+    this.trusted = this.address !== '' && this.trusts(this.address);
+  }
+
+  /** @param address an IP address, a proxy of which is trusted or not. */
+  trusts(address: string): boolean {
+    return this.#proxies.check(address, isIPv6(address) ? 'ipv6' : 'ipv4');
   }
 
   /** @returns the host as routes name it. @throws AppError request_invalid */
@@ -64,7 +74,7 @@ export class Client {
     if (host !== this.#host || this.#forwarded === undefined) {
       this.routeHost(host);
       this.#forwarded = Buffer.from(
-        `X-Forwarded-For: ${this.address}\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: ${host}\r\nForwarded: ${this.forwardedElement(host)}\r\n`,
+        `X-Forwarded-For: ${this.address}\r\nX-Forwarded-Proto: ${this.scheme}\r\nX-Forwarded-Host: ${host}\r\nForwarded: ${this.forwardedElement(host)}\r\n`,
         'latin1',
       );
     }
@@ -74,6 +84,6 @@ export class Client {
   /** RFC 7239 §6: an IPv6 address is in brackets, and then in quotes, as is a host with a port. */
   forwardedElement(host: string): string {
     const node = this.address.includes(':') ? `"[${this.address}]"` : this.address || 'unknown';
-    return `for=${node};host="${host}";proto=http`;
+    return `for=${node};host="${host}";proto=${this.scheme}`;
   }
 }

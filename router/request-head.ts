@@ -5,6 +5,7 @@
 import { AppError } from '../shared/errors.ts';
 import type { Client } from './client.ts';
 import { isHost } from './client.ts';
+import { forwardedFields, isTraceparent, outerPrefixOf } from './forwarded.ts';
 import { Field } from './http1/field-names.ts';
 import { fieldStride } from './http1/field-parser.ts';
 import type { HeadWriter } from './http1/head-writer.ts';
@@ -40,6 +41,8 @@ export interface RequestHead {
   readonly ids: CallIds;
   /** Instead of the one in `ids`: a trusted proxy before us gave it. */
   readonly givenId: string | undefined;
+  /** A trusted proxy before us has begun its trace. */
+  readonly traced: boolean;
   /** Prefix that a trusted proxy before us has taken off. */
   readonly outerPrefix: string;
 }
@@ -61,7 +64,8 @@ export function readRequestHead(
   let expectsContinue = false;
   let upgrade: string | undefined;
   let requestId: string | undefined;
-  let outerPrefix = '';
+  let outerPrefix: string | undefined;
+  let traceparent: string | undefined;
   for (let index = 0, base = 0; index < count; index += 1, base += fieldStride) {
     switch (at[base + 4] as number) {
       case Field.host:
@@ -82,10 +86,14 @@ export function readRequestHead(
       }
       case Field.forwarding:
         if (!client.trusted) break;
-        if (isNamed(bytes, at, base, 'x-request-id')) requestId ??= validId(bytes, at, base);
-        else if (isNamed(bytes, at, base, 'x-forwarded-prefix')) {
-          const value = bytes.toString('latin1', at[base + 2], at[base + 3]);
-          outerPrefix = outerPrefix === '' ? value : `${outerPrefix}, ${value}`;
+        // Of two that are different none is the one.
+        if (isNamed(bytes, at, base, 'x-request-id')) requestId = once(requestId, valueOf(bytes, at, base));
+        else if (isNamed(bytes, at, base, 'x-forwarded-prefix'))
+          outerPrefix = once(outerPrefix, valueOf(bytes, at, base));
+        break;
+      case Field.trace:
+        if (client.trusted && isNamed(bytes, at, base, 'traceparent')) {
+          traceparent = traceparent === undefined ? valueOf(bytes, at, base) : '';
         }
         break;
       default:
@@ -128,8 +136,9 @@ export function readRequestHead(
     contentLength,
     chunked: framing.chunked,
     ids: { bytes: ids.pool, at: ids.next() },
-    givenId: requestId,
-    outerPrefix,
+    givenId: requestId !== undefined && isId(requestId) ? requestId : undefined,
+    traced: traceparent !== undefined && isTraceparent(traceparent),
+    outerPrefix: outerPrefix === undefined ? '' : outerPrefixOf(outerPrefix),
   };
 }
 
@@ -162,9 +171,17 @@ function otherTarget(
   return { host: authority, path: rest.startsWith('/') ? rest : `/${rest}`, asterisk: false };
 }
 
-function validId(bytes: Buffer, at: readonly number[], base: number): string | undefined {
-  const id = bytes.toString('latin1', at[base + 2], at[base + 3]);
-  return /^[\x21-\x7e]{1,128}$/.test(id) ? id : undefined;
+function isId(text: string): boolean {
+  return /^[\x21-\x7e]{1,128}$/.test(text);
+}
+
+function valueOf(bytes: Buffer, at: readonly number[], base: number): string {
+  return bytes.toString('latin1', at[base + 2], at[base + 3]);
+}
+
+/** `''` where there were others. */
+function once(before: string | undefined, value: string): string {
+  return before === undefined || before === value ? value : '';
 }
 
 function isNamed(bytes: Buffer, at: readonly number[], base: number, name: string): boolean {
@@ -229,7 +246,7 @@ export function writeRequestHead(
         keep = !head.hostReplaced;
         break;
       case Field.trace:
-        keep = client.trusted;
+        keep = head.traced;
         traced ||= keep && at[base + 1] === lineStart + traceparentLength;
         break;
       case Field.forwarding:
@@ -260,7 +277,7 @@ export function writeRequestHead(
   if (run >= 0) writer.range(bytes, run, fields.linesEnd);
   if (!hasHost) writer.latin1(`Host: ${head.host}\r\n`);
   if (told === undefined) writer.range(client.forwarded(head.host), 0, client.forwarded(head.host).length);
-  else writer.latin1(forwardedOf(client, head.host, told));
+  else writer.latin1(forwardedFields(client, head.host, told));
   writer.latin1('X-Request-Id: ');
   const { bytes: random, at: idAt } = head.ids;
   if (head.givenId === undefined) writer.uuid(random, idAt);
@@ -286,24 +303,9 @@ const traceparentLength = 11;
 
 function collect(told: Map<string, string>, bytes: Buffer, at: readonly number[], base: number): void {
   const name = bytes.toString('latin1', at[base], at[base + 1]).toLowerCase();
-  const value = bytes.toString('latin1', at[base + 2], at[base + 3]);
+  const value = valueOf(bytes, at, base);
   const before = told.get(name);
   told.set(name, before === undefined ? value : `${before}, ${value}`);
-}
-
-/** What a trusted proxy has said, with the proxy itself added. */
-function forwardedOf(client: Client, host: string, told: ReadonlyMap<string, string>): string {
-  const chain = told.get('x-forwarded-for');
-  const forwarded = told.get('forwarded');
-  const own = client.forwardedElement(host);
-  const port = told.get('x-forwarded-port');
-  return (
-    `X-Forwarded-For: ${chain === undefined ? '' : `${chain}, `}${client.address}\r\n` +
-    `X-Forwarded-Proto: ${told.get('x-forwarded-proto') ?? 'http'}\r\n` +
-    `X-Forwarded-Host: ${told.get('x-forwarded-host') ?? host}\r\n` +
-    `Forwarded: ${forwarded === undefined ? own : `${forwarded}, ${own}`}\r\n` +
-    (port === undefined ? '' : `X-Forwarded-Port: ${port}\r\n`)
-  );
 }
 
 function invalid(what: string): AppError {
