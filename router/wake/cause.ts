@@ -1,7 +1,7 @@
 /** What events say of the call that woke an app. */
-import { isIP, isIPv6, type BlockList } from 'node:net';
 import { printable, type WakeCause } from '../../shared/protocol/wake-cause.ts';
 import type { Call } from '../call.ts';
+import { callerAddress } from '../forwarded.ts';
 import { fieldOf } from '../head-fields.ts';
 import type { RequestParser } from '../http1/request-parser.ts';
 import { requestIdOf } from '../request-head.ts';
@@ -10,10 +10,9 @@ export interface CauseDeps {
   /** Name of this router. */
   readonly router: string;
   readonly requestParser: RequestParser;
-  readonly trusted: BlockList;
 }
 
-export function causeOf({ head, caller, host }: Call, { router, requestParser, trusted }: CauseDeps): WakeCause {
+export function causeOf({ head, caller, host }: Call, { router, requestParser }: CauseDeps): WakeCause {
   const { client } = caller;
   const chain = client.trusted ? fieldOf(head, requestParser, 'x-forwarded-for') : undefined;
   return {
@@ -22,17 +21,7 @@ export function causeOf({ head, caller, host }: Call, { router, requestParser, t
     host: printable(host, 255),
     path: printable(head.path.split('?', 1)[0] ?? '', 256),
     userAgent: printable(fieldOf(head, requestParser, 'user-agent') ?? '', 256),
-    client: printable(chain === undefined ? client.address : nearest(chain, client.address, trusted), 64),
+    client: printable(callerAddress(client, chain), 64),
     requestId: printable(requestIdOf(head), 128),
   };
-}
-
-/** The first address that is not a trusted proxy's, from our side: what is left of it anybody may have written. */
-function nearest(chain: string, address: string, trusted: BlockList): string {
-  let found = address;
-  for (const hop of chain.split(',').toReversed()) {
-    found = hop.trim();
-    if (isIP(found) === 0 || !trusted.check(found, isIPv6(found) ? 'ipv6' : 'ipv4')) break;
-  }
-  return found;
 }

@@ -3,7 +3,6 @@ import type { WakeCause } from '../../shared/protocol/wake-cause.ts';
 import type { Clock } from '../../shared/clock.ts';
 import type { App } from '../apps.ts';
 import type { Call } from '../call.ts';
-import { trustedProxies } from '../client.ts';
 import type { RouterConfig } from '../config.ts';
 import type { Ensures } from '../ensure.ts';
 import type { RequestParser } from '../http1/request-parser.ts';
@@ -15,7 +14,7 @@ import { causeOf } from './cause.ts';
 import { WakeGate } from './wake-gate.ts';
 
 export interface WakingDeps {
-  readonly config: Pick<RouterConfig, 'name' | 'trusted_proxies' | 'max_waiting_streams'>;
+  readonly config: Pick<RouterConfig, 'name' | 'max_waiting_streams'>;
   readonly requestParser: RequestParser;
   readonly date: HttpDate;
   readonly clock: Clock;
@@ -33,7 +32,7 @@ export interface Waking {
 export function createWaking(deps: WakingDeps): Waking {
   const { config, requestParser, clock, ensures, agentUp, metrics } = deps;
   const local = new LocalAnswers(deps.date);
-  const causes = { router: config.name, requestParser, trusted: trustedProxies(config.trusted_proxies) };
+  const causes = { router: config.name, requestParser };
   const cause = (call: Call): WakeCause => causeOf(call, causes);
   const waiting = new Waiting({
     local,
