@@ -69,6 +69,7 @@ test('a call is a line of JSON with what is known of it, and without its query',
     bytesSent: 5,
     remoteAddress: '127.0.0.1',
     protocol: 'HTTP/1.1',
+    scheme: 'http',
     userAgent: 'ua/1',
     msg: 'call',
   });

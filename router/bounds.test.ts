@@ -38,6 +38,7 @@ test('a head that never becomes whole is answered 408 at its deadline, byte afte
   slow.socket.write('GET / HT');
   await until(() => slow.socket.bytesWritten === 8, 'the first bytes');
   const idle = open(t, router.port);
+  while ((await metric(router, 'holdfast_router_connections')) < 2) await new Promise(setImmediate);
   while ((await metric(router, 'holdfast_router_read_ahead_bytes')) === 0) await new Promise(setImmediate);
   clock.advance(20_000);
   slow.socket.write('TP/1.1\r\nHost');

@@ -13,6 +13,19 @@ export interface SocketOwner {
 
 interface OwnedSocket extends Socket {
   owner: SocketOwner;
+  /** Of a socket of TLS: the one that it is spoken over. */
+  under?: Socket;
+}
+
+/** `socket` speaks TLS over `under`. */
+export function lieUnder(socket: Socket, under: Socket): void {
+  (socket as OwnedSocket).under = under;
+}
+
+/** Closes it so that its peer cannot take that for an end. */
+export function resetSocket(socket: Socket): void {
+  // A socket of TLS cannot be reset, and its plain end is taken for one by many clients.
+  ((socket as OwnedSocket).under ?? socket).resetAndDestroy();
 }
 
 /** For all sockets: what is in it is taken before the next one reads. */

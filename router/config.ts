@@ -11,6 +11,7 @@ import {
   readToken,
   tokenValue,
 } from '../shared/config/sections.ts';
+import { tlsConfig } from './tls/config.ts';
 
 const cidr = z.union([z.cidrv4(), z.cidrv6(), z.ipv4(), z.ipv6()], 'must be an address or a CIDR such as 10.0.0.0/8');
 
@@ -160,11 +161,20 @@ export const routerConfig = z.strictObject({
         .max(3_600)
         .default(75)
         .describe('How long an idle connection of a client is kept, seconds.'),
+      tls: tlsConfig,
       log_level: logLevel.default('info').describe('Least level that is logged.'),
       access_log: z
         .boolean()
         .default(false)
         .describe('Write a line for each call to standard output, whatever log_level is.'),
+    })
+    .refine(({ tls }) => tls.listen_port === undefined || tls.certificate.length > 0 || tls.cert_folder !== undefined, {
+      message: 'needs a certificate: [[router.tls.certificate]] or cert_folder',
+      path: ['tls', 'listen_port'],
+    })
+    .refine(({ tls }) => !tls.redirect_http || tls.listen_port !== undefined, {
+      message: 'needs listen_port',
+      path: ['tls', 'redirect_http'],
     })
     .refine((value) => (value.token === undefined) !== (value.token_file === undefined), {
       message: 'exactly one of token and token_file must be given',
@@ -190,6 +200,15 @@ export function loadRouterConfig(source: ConfigSource): RouterConfig {
     const value = readToken(open, { value: token, file: token_file }, (message) => {
       report(['router', 'token_file'], message);
     });
-    return { ...rest, name: name ?? hostname(), token: value };
+    const { certificate, cert_folder } = rest.tls;
+    const tls = {
+      ...rest.tls,
+      cert_folder: cert_folder === undefined ? undefined : open.resolvePath(cert_folder),
+      certificate: certificate.map(({ cert_file, key_file }) => ({
+        cert_file: open.resolvePath(cert_file),
+        key_file: open.resolvePath(key_file),
+      })),
+    };
+    return { ...rest, tls, name: name ?? hostname(), token: value };
   });
 }

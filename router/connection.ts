@@ -8,7 +8,7 @@ import type { Socket } from 'node:net';
 import { AppError, toAppError, type ErrorOwner } from '../shared/errors.ts';
 import type { ProblemOptions } from '../shared/problem.ts';
 import { Call } from './call.ts';
-import { listenTo, type SocketOwner } from './client-socket.ts';
+import { listenTo, resetSocket, type SocketOwner } from './client-socket.ts';
 import { Client } from './client.ts';
 import type { Caller, ClientTunnel, Exchanging } from './caller.ts';
 import { ClientAnswer } from './client-answer.ts';
@@ -280,7 +280,7 @@ export class Connection implements Caller, Timed, SocketOwner {
 
   /** By a reset where no length tells it. */
   breakOff(): void {
-    if (this.#call?.head.minor === 0) this.socket.resetAndDestroy();
+    if (this.#call?.head.minor === 0) resetSocket(this.socket);
     else this.socket.destroy();
   }
 
@@ -341,7 +341,7 @@ export class Connection implements Caller, Timed, SocketOwner {
   }
 
   reset(): void {
-    this.socket.resetAndDestroy();
+    resetSocket(this.socket);
   }
 
   // ---- What the socket tells
@@ -391,11 +391,12 @@ export class Connection implements Caller, Timed, SocketOwner {
   }
 
   checkDeadlines(nowMs: number): void {
+    this.#unread.lookBehind();
     if (nowMs >= this.#deadlineMs) this.#deadlineOver(nowMs);
     if (nowMs >= this.#body.deadlineMs) this.#body.timeOut();
     if (this.#phase === 'call' && this.#call?.attempt === undefined) this.#unread.readFurther(nowMs);
     const stalledMs = this.answer.stalledMs(nowMs);
-    if (stalledMs >= this.deps.limits.answerStallMs && this.#phase !== 'tunnel') this.socket.resetAndDestroy();
+    if (stalledMs >= this.deps.limits.answerStallMs && this.#phase !== 'tunnel') resetSocket(this.socket);
   }
 
   #deadlineOver(nowMs: number): void {

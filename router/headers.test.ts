@@ -2,7 +2,17 @@ import assert from 'node:assert/strict';
 import { STATUS_CODES } from 'node:http';
 import { connect } from 'node:net';
 import { test } from 'node:test';
-import { asleep, call, ready, routeOf, startTestRouter, startUpstream, targetOf, until } from './test-kit.ts';
+import {
+  asleep,
+  call,
+  clientScheme,
+  ready,
+  routeOf,
+  startTestRouter,
+  startUpstream,
+  targetOf,
+  until,
+} from './test-kit.ts';
 
 /** Sends bytes as they are and reads until the other side closes. */
 function raw(port: number, text: string): Promise<string> {
@@ -42,9 +52,9 @@ test('what the app gets: raw path, Host, order, case and repetitions as sent; ho
     ['X-Latin', 'é'],
     ['TE', 'trailers'],
     ['X-Forwarded-For', '127.0.0.1'],
-    ['X-Forwarded-Proto', 'http'],
+    ['X-Forwarded-Proto', clientScheme()],
     ['X-Forwarded-Host', 'Shop.Example:8080'],
-    ['Forwarded', 'for=127.0.0.1;host="Shop.Example:8080";proto=http'],
+    ['Forwarded', `for=127.0.0.1;host="Shop.Example:8080";proto=${clientScheme()}`],
     ['X-Forwarded-Prefix', '/a'],
     ['Connection', 'TE'],
   ]);
@@ -70,7 +80,7 @@ test('an untrusted client cannot say who it is, by no spelling; a trusted proxy 
   assert.equal(untrusted['x-forwarded-for'], '127.0.0.1');
   assert.equal(untrusted['x_forwarded_for'], undefined);
   assert.equal(untrusted['content_length'], undefined);
-  assert.equal(untrusted['x-forwarded-proto'], 'http');
+  assert.equal(untrusted['x-forwarded-proto'], clientScheme());
   assert.equal(untrusted['x-forwarded-prefix'], '/a');
   assert.equal(untrusted['x-real-ip'], undefined);
   assert.match(untrusted['forwarded'], /^for=127\.0\.0\.1;/);

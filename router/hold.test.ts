@@ -19,7 +19,7 @@ test('1,000 concurrent calls of a sleeping app are held, make one ensure, and ar
   const { agent, router, port } = await startTestRouter(t, { routes: [routeOf('a', asleep)] });
   const app = await startUpstream(t, 'a-1', (req, res) => res.end(req.url));
   const calls = Promise.all(Array.from({ length: 1_000 }, (_, i) => call(port, `/a/${i}`)));
-  await until(() => router.held === 1_000, '1,000 held calls');
+  await until(() => router.held === 1_000, '1,000 held calls', 30_000);
   assert.deepEqual(agent.ensures, [{ app: 'a', version: 1, suspects: [] }]);
   agent.push(routeOf('a', ready(targetOf(app))));
   const answers = await calls;

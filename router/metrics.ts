@@ -14,6 +14,7 @@ export interface RouterMetrics {
   wakeAnswered(app: string, rule: string): void;
   wakeRefused(): void;
   waitingPage(): void;
+  connectionRefused(): void;
 }
 
 export interface MetricsDeps {
@@ -107,6 +108,11 @@ export function createMetrics(deps: MetricsDeps): RouterMetrics {
     'Waiting pages that are told live how far their app is.',
     deps.waitingStreams,
   );
+  const connectionsRefused = new Counter({
+    name: 'holdfast_router_connections_refused_total',
+    help: 'Connections of clients closed as they came, since there were max_connections.',
+    registers,
+  });
   gauge('holdfast_router_held_calls', 'Calls that wait now.', deps.held);
   gauge('holdfast_router_routes', 'Routes known.', deps.routes);
   gauge('holdfast_router_agent_link_up', '1 while the agent can be reached.', () => (deps.agentUp() ? 1 : 0));
@@ -149,6 +155,7 @@ export function createMetrics(deps: MetricsDeps): RouterMetrics {
     },
     holdEnded: (durationMs) => holdDuration.observe(durationMs / 1_000),
     holdRejected: (reason) => holdRejected.inc({ reason }),
+    connectionRefused: () => connectionsRefused.inc(),
     accessLogDropped: (lines) => accessLogDropped.inc(lines),
     connectFailed: (reason) => connectFailures.inc({ reason }),
     targetSetAside: () => setAside.inc(),

@@ -11,7 +11,7 @@ import { createAccessLog } from './access-log.ts';
 import { Activity } from './activity.ts';
 import { createAgentLink, type AgentDial } from './agent-link.ts';
 import { Apps } from './apps.ts';
-import { Call } from './call.ts';
+import { Call, type CallRouting } from './call.ts';
 import type { RouterConfig } from './config.ts';
 import { Deadlines } from './deadlines.ts';
 import { viewTargets, type TargetsView } from './debug-targets.ts';
@@ -29,11 +29,13 @@ import { LineWriter, type Output } from './line-writer.ts';
 import { createMetrics } from './metrics.ts';
 import { stripsToHost } from './path.ts';
 import { Probes } from './probes.ts';
-import { startServer, type CallServer } from './server.ts';
+import { redirectToTls } from './redirect.ts';
+import { startServer, type CallServer, type ServerDeps } from './server.ts';
 import { ReadAhead } from './read-ahead.ts';
 import { ReadBuffers } from './read-buffers.ts';
 import { tooBusy } from './refusal.ts';
 import { Table } from './table.ts';
+import { openTls } from './tls/open-tls.ts';
 import { Targets, type Target } from './targets.ts';
 import { Tunnels } from './tunnel.ts';
 import { createWaking } from './wake/create-waking.ts';
@@ -55,6 +57,8 @@ export interface RouterDeps {
 export interface Router {
   /** That calls come in by. */
   readonly port: number;
+  /** That they come in by with TLS. */
+  readonly tlsPort: number | undefined;
   readonly held: number;
   ready(): { readonly ok: boolean; readonly reason: string };
   /** For `GET /debug/targets`. */
@@ -93,6 +97,7 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
   });
   const apps = new Apps(targets, config.max_upstream_sockets);
   let server: CallServer | undefined;
+  let onTls: ServerDeps['tls'];
   let draining = false;
 
   const metrics = createMetrics({
@@ -318,6 +323,7 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
     refuseHeld();
     waiting.close();
     await server?.close();
+    await onTls?.certificates.close();
     await agent.close();
     table.close();
     probes.close();
@@ -326,7 +332,21 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
     await accessLines?.close();
   };
 
+  const { tls } = config;
+  const plainRouting: CallRouting = { route, send, ended, clock, draining: () => draining };
+  const routing = tls.redirect_http
+    ? redirectToTls(plainRouting, { publicPort: tls.public_port, maxFields: config.max_header_fields })
+    : plainRouting;
   try {
+    if (tls.listen_port !== undefined) {
+      onTls = await openTls({
+        config: tls,
+        registry: deps.registry,
+        handshakes: () => server?.handshakes ?? 0,
+        clock,
+        log,
+      });
+    }
     server = await startServer({
       config,
       deadlines,
@@ -334,11 +354,13 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
       writer,
       requestParser,
       ids,
-      routing: { route, send, ended, clock, draining: () => draining },
+      routing,
       onRefused(client, status) {
         metrics.request(status, 0);
         accessLog?.refused(client, status);
       },
+      onCrowded: () => metrics.connectionRefused(),
+      tls: onTls,
     });
   } catch (error) {
     await close();
@@ -347,6 +369,7 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
   const running = server;
   return {
     port: running.port,
+    tlsPort: running.tlsPort,
     get held() {
       return hold.held;
     },

@@ -11,6 +11,9 @@ import type { HeadWriter } from './http1/head-writer.ts';
 import type { RequestParser } from './http1/request-parser.ts';
 import type { Ids } from './ids.ts';
 import type { ReadAhead } from './read-ahead.ts';
+import { Handshakes } from './tls/handshakes.ts';
+import { startTlsListener, type TlsListener } from './tls/listener.ts';
+import type { OpenTls } from './tls/open-tls.ts';
 
 export interface ServerDeps {
   readonly config: Pick<
@@ -37,11 +40,18 @@ export interface ServerDeps {
   readonly ids: Ids;
   /** A request was refused before it was a call. */
   readonly onRefused: (client: Client, status: number) => void;
+  /** A connection was closed as it came: there are as many as there may be. */
+  readonly onCrowded: () => void;
+  readonly tls?: OpenTls | undefined;
 }
 
 export interface CallServer {
   readonly port: number;
+  /** Where TLS is spoken. */
+  readonly tlsPort: number | undefined;
   readonly connections: number;
+  /** Handshakes of TLS under way. */
+  readonly handshakes: number;
   /** Bytes that wait for clients: the largest of one, and all. */
   buffered(): { readonly max: number; readonly sum: number };
   /** No new connection; those without a call are closed, the others after it. */
@@ -88,24 +98,67 @@ export async function startServer(deps: ServerDeps): Promise<CallServer> {
     onRefused: deps.onRefused,
     onClosed(connection) {
       connections.delete(connection);
-      if (connections.size === 0) onEmpty?.();
+      if (isEmpty()) onEmpty?.();
     },
+  };
+  const isEmpty = (): boolean => connections.size === 0 && (handshakes === undefined || handshakes.size === 0);
+  const admits = (): boolean => {
+    if (connections.size + (handshakes?.size ?? 0) < config.max_connections) return true;
+    deps.onCrowded();
+    return false;
   };
   const server = createServer(
     { allowHalfOpen: true, noDelay: true, keepAlive: true, highWaterMark: socketBytes },
     (socket: Socket) => {
-      connections.add(new Connection(socket, shared));
+      if (admits()) connections.add(new Connection(socket, shared));
+      else socket.destroy();
     },
   );
-  server.maxConnections = config.max_connections;
-  // Further connections are closed by node as they come.
   server.on('error', () => undefined);
+  const handshakes = deps.tls && createHandshakes(deps.tls);
+  let tls: TlsListener | undefined;
+
+  function createHandshakes({ config: tlsConfig, certificates, onHandshake }: OpenTls): Handshakes {
+    return new Handshakes({
+      certificates,
+      clock: routing.clock,
+      deadlines: deps.deadlines,
+      alpn: ['http/1.1'],
+      timeoutMs: tlsConfig.handshake_timeout_secs * 1_000,
+      max: tlsConfig.max_handshakes,
+      highWaterMark: socketBytes,
+      onSecure(socket) {
+        const connection = new Connection(socket, shared);
+        connections.add(connection);
+        if (!accepting) connection.finish();
+      },
+      onEnded(result) {
+        onHandshake(result);
+        // One that is secure is a connection in a moment.
+        if (result !== 'ok' && isEmpty()) onEmpty?.();
+      },
+    });
+  }
 
   await listen(server, config.listen_port, config.listen_host);
+  if (deps.tls !== undefined && handshakes !== undefined) {
+    const { listen_port: port = 0 } = deps.tls.config;
+    try {
+      const toListen = (tlsServer: Server): Promise<void> => listen(tlsServer, port, config.listen_host);
+      tls = await startTlsListener({ handshakes, highWaterMark: socketBytes, admits, listen: toListen });
+    } catch (error) {
+      server.close();
+      throw error;
+    }
+  }
   return {
     port: (server.address() as AddressInfo).port,
+    tlsPort: tls?.port,
     get connections() {
       return connections.size;
+    },
+    get handshakes() {
+      return handshakes?.begun ?? 0;
     },
     buffered() {
       let max = 0;
@@ -120,6 +173,7 @@ export async function startServer(deps: ServerDeps): Promise<CallServer> {
     stopAccepting() {
       accepting = false;
       server.close();
+      tls?.stopAccepting();
       for (const connection of connections) connection.finish();
     },
     whenEmpty: (timeoutMs) =>
@@ -131,14 +185,15 @@ export async function startServer(deps: ServerDeps): Promise<CallServer> {
         };
         const cancel = routing.clock.after(timeoutMs, done);
         onEmpty = done;
-        if (connections.size === 0) done();
+        if (isEmpty()) done();
       }),
-    close: () =>
-      new Promise((resolve) => {
-        accepting = false;
-        server.close(() => resolve());
-        for (const { socket } of connections) socket.destroy();
-      }),
+    async close() {
+      accepting = false;
+      const closed = new Promise<void>((resolve) => void server.close(() => resolve()));
+      const tlsClosed = tls?.close();
+      for (const { socket } of connections) socket.destroy();
+      await Promise.all([closed, tlsClosed]);
+    },
   };
 }
 

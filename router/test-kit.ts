@@ -18,6 +18,7 @@ import type { Route, RoutesItem, Target } from '../shared/protocol/routes.ts';
 import { systemClock, type Clock } from '../shared/clock.ts';
 import type { Handlers, Peer } from '../shared/rpc/types.ts';
 import type { AgentDial } from './agent-link.ts';
+import { tlsConfig } from './tls/config.ts';
 import { startRouter, type Router, type RouterDeps } from './router.ts';
 
 export type EnsureParams = { app: string; version?: number; suspects?: string[] };
@@ -225,6 +226,24 @@ export class TestClock implements Clock {
   }
 }
 
+/** What lies between the clients of the tests and the router, in files that run the tests of others again. */
+export interface Front {
+  readonly config: Partial<RouterDeps['config']>;
+  /** @returns the port that leads to the router's. */
+  lead(t: TestContext, port: number): Promise<number>;
+}
+
+let front: Front | undefined;
+
+export function useFront(used: Front): void {
+  front = used;
+}
+
+/** Of the client, as apps are told. */
+export function clientScheme(): 'http' | 'https' {
+  return front === undefined ? 'http' : 'https';
+}
+
 export interface RouterUnderTest {
   readonly router: Router;
   readonly agent: FakeAgent;
@@ -272,6 +291,8 @@ export async function startTestRouter(
       request_stall_timeout_secs: 30,
       response_stall_timeout_secs: 30,
       keep_alive_timeout_secs: 75,
+      tls: tlsConfig.parse(undefined),
+      ...front?.config,
       ...options.config,
     },
     dial: agent.dial,
@@ -282,7 +303,8 @@ export async function startTestRouter(
   });
   t.after(() => router.close());
   if (options.link !== 'down') agent.up();
-  return { router, agent, port: router.port, registry };
+  const port = front === undefined ? router.port : await front.lead(t, router.tlsPort ?? 0);
+  return { router, agent, port, registry };
 }
 
 export interface Answer {

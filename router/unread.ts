@@ -19,6 +19,8 @@ export class Unread {
   #bytes = 0;
   #paused = false;
   #maxBytes = firstBytes;
+  /** In the paused socket itself, when last looked at: one read more, which of TLS comes in several parts. */
+  #behind = 0;
 
   constructor(socket: Socket, readAhead: ReadAhead) {
     this.#socket = socket;
@@ -52,6 +54,12 @@ export class Unread {
   drop(): void {
     this.#empty();
     this.#count(-this.#bytes);
+    this.#countBehind(0);
+  }
+
+  /** For a look at it now and then: counts what the socket has read beyond its pause. */
+  lookBehind(): void {
+    this.#countBehind(this.#paused ? this.#socket.readableLength : 0);
   }
 
   pauseIfMany(): void {
@@ -75,12 +83,19 @@ export class Unread {
   resume(): void {
     if (!this.#paused) return;
     this.#paused = false;
+    this.#countBehind(0);
     resumeReading(this.#socket);
   }
 
   #empty(): void {
     this.#chunks = undefined;
     this.#maxBytes = firstBytes;
+  }
+
+  #countBehind(bytes: number): void {
+    if (bytes === this.#behind) return;
+    this.#readAhead.take(bytes - this.#behind);
+    this.#behind = bytes;
   }
 
   #count(bytes: number): void {

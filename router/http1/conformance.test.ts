@@ -5,7 +5,7 @@ import { ready, routeOf, startTestRouter } from '../test-kit.ts';
 
 /** What the router adds, which every case has: told apart so that the cases show the rest. */
 const added =
-  /X-Forwarded-For: 127\.0\.0\.1\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: [^\r]*\r\nForwarded: [^\r]*\r\nX-Request-Id: [-0-9a-f]{36}\r\ntraceparent: 00-[0-9a-f]{32}-[0-9a-f]{16}-01\r\n/;
+  /X-Forwarded-For: 127\.0\.0\.1\r\nX-Forwarded-Proto: https?\r\nX-Forwarded-Host: [^\r]*\r\nForwarded: [^\r]*\r\nX-Request-Id: [-0-9a-f]{36}\r\ntraceparent: 00-[0-9a-f]{32}-[0-9a-f]{16}-01\r\n/;
 const dated = /Date: [^\r]*\r\n/;
 
 interface Case {

@@ -37,6 +37,7 @@ const ofTheChart = {
   ],
   source: ['webhook_secret', 'webhook_secret_file'],
   router: ['listen_host', 'listen_port', 'admin_port', 'agent_url', 'name', 'token', 'token_file'],
+  tls: ['listen_port', 'certificate', 'cert_folder'],
 };
 
 /** values.schema.json as it should be. */
@@ -46,11 +47,11 @@ export async function currentSchema(): Promise<string> {
   const properties = agent['properties'] as Record<string, JsonSchema>;
   for (const section of ['system', 'builder', 'source'] as const)
     properties[section] = without(properties[section] ?? {}, ofTheChart[section]);
-  const router = toJsonSchema(routerConfig)['properties'] as Record<string, JsonSchema>;
-  Object.assign(schema.definitions, {
-    agentConfig: agent,
-    routerConfig: without(router['router'] ?? {}, ofTheChart.router),
-  });
+  const sections = toJsonSchema(routerConfig)['properties'] as Record<string, JsonSchema>;
+  const router = without(sections['router'] ?? {}, ofTheChart.router);
+  const keys = router['properties'] as Record<string, JsonSchema>;
+  keys['tls'] = without(keys['tls'] ?? {}, ofTheChart.tls);
+  Object.assign(schema.definitions, { agentConfig: agent, routerConfig: router });
   return await format(JSON.stringify(schema), { filepath: file, printWidth: 120 });
 }
 

@@ -42,16 +42,48 @@ for (const scenario of scenarios) {
       }
     });
 
-    it('the router has no service account token and only its own secret', () => {
+    it('the router has no service account token, and no secrets but its own and its certificates', () => {
       const { spec } = router['spec'].template;
       assert.equal(spec.automountServiceAccountToken, false);
       assert.equal(find(objects, 'ServiceAccount', 'holdfast-router')['automountServiceAccountToken'], false);
       const secrets = spec.volumes.filter(
         (volume: Rendered) => volume['secret'] !== undefined || volume['projected'] !== undefined,
       );
-      assert.equal(secrets.length, 1);
-      assert.equal(secrets[0].secret.items.length, 1);
+      const [own, ...certificates] = secrets;
+      assert.equal(own.secret.items.length, 1);
+      for (const { name, secret } of certificates) {
+        assert.match(name, /^tls-\d$/);
+        assert.deepEqual(
+          secret.items.map(({ key }: Rendered) => key),
+          ['tls.crt', 'tls.key'],
+        );
+      }
       assert.equal(JSON.stringify(spec.containers[0].env).includes('secretKeyRef'), false);
+    });
+
+    it('the router speaks TLS on a port of its own where it has certificates, by files that are mounted', () => {
+      const toml: string = find(objects, 'ConfigMap', 'holdfast-router')['data']['router.toml'];
+      const service = find(objects, 'Service', 'holdfast-router')['spec'];
+      const https = service.ports.find(({ name }: Rendered) => name === 'https');
+      const [container] = router['spec'].template.spec.containers;
+      const port = container.ports.find(({ name }: Rendered) => name === 'https');
+      const files = [...toml.matchAll(/(?:cert|key)_file = "([^"]+)"/g)].map(([, file = '']) => file);
+      if (files.length === 0) {
+        assert.deepEqual([https, port], [undefined, undefined]);
+        return;
+      }
+      assert.match(toml, new RegExp(`listen_port = ${port.containerPort}\\n[^]*public_port = ${https.port}\\n`));
+      for (const file of files) {
+        const folder = file.slice(0, file.lastIndexOf('/'));
+        assert.ok(
+          container.volumeMounts.some(({ mountPath }: Rendered) => mountPath === folder),
+          file,
+        );
+      }
+      const policy = objects.find(
+        ({ kind, metadata }) => kind === 'NetworkPolicy' && metadata.name === 'holdfast-router',
+      );
+      assert.ok(policy?.['spec'].ingress[0].ports.some(({ port: open }: Rendered) => open === 'https'));
     });
 
     it('one late answer does not take a router out, and a drain is seen within its delay', () => {

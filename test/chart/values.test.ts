@@ -81,6 +81,7 @@ describe('values.schema.json', () => {
     ['a key of [builder] that the chart sets', 'agent.config={"builder":{"fetch_image":"x"}}', /fetch_image/],
     ['a builder that does not exist', 'builder={"mode":"buildkit"}', /builder\/mode/],
     ['credentials for git without hosts', 'git={"credentials":[{"name":"a","existingSecret":"b"}]}', /hosts/],
+    ['a key of [router.tls] that the chart sets', 'router.config={"tls":{"cert_folder":"/x"}}', /cert_folder/],
     ['a malformed digest', 'image.digest="sha256:1"', /digest/],
   ];
   for (const [what, value, key] of refused) {
@@ -96,6 +97,11 @@ describe('the templates', () => {
     ['no registry', ['registry.enabled=false'], /externalRegistry\.url/],
     ['a delegated builder without URL', ['builder={"mode":"delegate"}'], /builder\.delegate\.url/],
     ['apps in the namespace of Holdfast', ['apps.namespace="holdfast"'], /apps\.namespace/],
+    [
+      'a redirect to TLS without certificates',
+      ['router.config={"tls":{"redirect_http":true}}'],
+      /router\.tls\.secrets/,
+    ],
     ['an ingress without hosts', ['router.ingress.enabled=true'], /router\.ingress\.hosts/],
   ];
   for (const [what, values, key] of refused) {

@@ -174,6 +174,9 @@ holdfast.dev/agents: {{ include "holdfast.fullname" . }}-agent
 {{- if eq (include "holdfast.appsNamespace" .) .Release.Namespace -}}
 {{- fail "apps.namespace must not be the namespace of the release: apps run with fewer protections than Holdfast itself" -}}
 {{- end -}}
+{{- if and ((.Values.router.config).tls).redirect_http (not .Values.router.tls.secrets) -}}
+{{- fail "router.config.tls.redirect_http is true: name at least one certificate in router.tls.secrets" -}}
+{{- end -}}
 {{- if and .Values.router.ingress.enabled (not .Values.router.ingress.hosts) -}}
 {{- fail "router.ingress.enabled is true: name at least one host in router.ingress.hosts" -}}
 {{- end -}}
