@@ -1,6 +1,6 @@
 /**
- * `npm run bench`: measures, and writes the tables of docs/benchmarks.md. `node bench/main.ts [forward|hold|wake|build …]
- * [--rounds N] [--seconds S] [--calls N] [--wakes N] [--print]`; `--print` leaves the file alone.
+ * `npm run bench`: measures, and writes the tables of docs/benchmarks.md. `node bench/main.ts [forward|hold|routes|wake|build|storm …]
+ * [--rounds N] [--seconds S] [--calls N] [--wakes N] [--routes N] [--minutes M] [--print]`; `--print` leaves the file alone.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -13,9 +13,13 @@ import { describeMachine } from './rig/machine.ts';
 import { Processes } from './rig/processes.ts';
 import type { Options, Question } from './rig/question.ts';
 import { writeBlock } from './rig/table.ts';
+import { routes } from './routes.ts';
+import { storm } from './storm.ts';
 import { wake } from './wake.ts';
 
-const questions: Readonly<Record<string, Question>> = { forward, hold, wake, build };
+const questions: Readonly<Record<string, Question>> = { forward, hold, routes, wake, build, storm };
+/** Half an hour: only when it is named. */
+const unasked: ReadonlySet<string> = new Set(['storm']);
 
 async function ask(
   name: string,
@@ -62,15 +66,25 @@ try {
   const text = { type: 'string' } as const;
   const { values, positionals } = parseArgs({
     allowPositionals: true,
-    options: { rounds: text, seconds: text, calls: text, wakes: text, print: { type: 'boolean', default: false } },
+    options: {
+      rounds: text,
+      seconds: text,
+      calls: text,
+      wakes: text,
+      routes: text,
+      minutes: text,
+      print: { type: 'boolean', default: false },
+    },
   });
   const options: Options = {
     rounds: numberIn(values.rounds, 'rounds', 5, 1, 50),
     seconds: numberIn(values.seconds, 'seconds', 5, 0.1, 60),
-    calls: numberIn(values.calls, 'calls', 5_000, 1, 9_000),
+    calls: numberIn(values.calls, 'calls', 5_000, 1, 10_000),
     wakes: numberIn(values.wakes, 'wakes', 20, 1, 200),
+    routes: numberIn(values.routes, 'routes', 100_000, 100, 200_000),
+    minutes: numberIn(values.minutes, 'minutes', 30, 0.2, 60),
   };
-  const names = positionals.length === 0 ? Object.keys(questions) : positionals;
+  const names = positionals.length === 0 ? Object.keys(questions).filter((name) => !unasked.has(name)) : positionals;
   const unknown = names.filter((name) => !(name in questions));
   if (unknown.length > 0)
     throw new Error(`no question ${unknown.join(', ')}; there are ${Object.keys(questions).join(', ')}`);

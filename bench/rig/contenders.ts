@@ -54,22 +54,24 @@ async function startOneRoute(
   const token = randomBytes(24).toString('hex');
   const agent = await startFakeAgent({
     token,
-    route: {
-      app: 'bench',
-      host: '',
-      path: '/bench',
-      stripPath: true,
-      version: 1,
-      serving: {
-        state: 'ready',
-        targets: [{ id: 'backend', host: '127.0.0.1', port: backendPort }],
-        pending: null,
-        timings: { buildMs: null, rolloutMs: null },
+    routes: [
+      {
+        app: 'bench',
+        host: '',
+        path: '/bench',
+        stripPath: true,
+        version: 1,
+        serving: {
+          state: 'ready',
+          targets: [{ id: 'backend', host: '127.0.0.1', port: backendPort }],
+          pending: null,
+          timings: { buildMs: null, rolloutMs: null },
+        },
+        holdMaxCalls: 5_000,
+        holdTimeoutMs: 60_000,
+        maxConcurrency: 0,
       },
-      holdMaxCalls: 5_000,
-      holdTimeoutMs: 60_000,
-      maxConcurrency: 0,
-    },
+    ],
   });
   bench.after(() => agent.close());
   return { agentUrl: agent.url, token };

@@ -1,8 +1,10 @@
-/** An agent that knows one app, always running: the real RPC server, with a route table that never changes. */
+/** An agent that starts nothing: the real RPC server and the real hub of routes, with the table that a question gives it. */
+import { createRouteHub, type RouteHub } from '../../agent/routes/hub.ts';
 import { createRpcServer } from '../../agent/rpc/server.ts';
+import { systemClock } from '../../shared/clock.ts';
 import { AppError } from '../../shared/errors.ts';
 import { silentLog } from '../../shared/log.ts';
-import { agentMethods, routerMethods } from '../../shared/protocol/methods.ts';
+import { agentMethods, agentNotifications, routerMethods } from '../../shared/protocol/methods.ts';
 import type { Route } from '../../shared/protocol/routes.ts';
 
 const local = {
@@ -11,33 +13,54 @@ const local = {
   'versions.ensure': agentMethods['versions.ensure'],
 };
 
-/** @returns where routers reach it. */
+export interface FakeAgent {
+  /** Where routers reach it. */
+  readonly url: string;
+  readonly hub: RouteHub;
+  close(): Promise<void>;
+}
+
 export async function startFakeAgent(options: {
   readonly token: string;
-  readonly route: Route;
-}): Promise<{ readonly url: string; close(): Promise<void> }> {
+  readonly routes: Iterable<Route>;
+  /** By default no version can be started. */
+  readonly ensure?: (app: string, version: number, signal: AbortSignal) => Promise<void>;
+}): Promise<FakeAgent> {
+  const hub = createRouteHub({ clock: systemClock, leaseMs: 10_000, log: silentLog });
+  for (const route of options.routes) hub.publish(route);
   const server = createRpcServer({
     tokens: [{ name: 'router', scopes: ['router'], value: options.token }],
     local,
     remote: routerMethods,
     handlers: {
-      'routes.watch': async (_params, { emit, signal }) => {
-        await emit({ kind: 'snapshot', seq: 1, routes: [options.route], more: false });
-        await new Promise<void>((resolve) => {
-          if (signal.aborted) resolve();
-          else signal.addEventListener('abort', () => resolve(), { once: true });
-        });
+      'routes.watch': async ({ router }, { peer, emit, signal }) => {
+        if (peer !== undefined)
+          await hub.watch({ router, link: peer, emit, signal, lastHeardMs: () => peer.lastHeardMs });
         return {};
       },
       'activity.report': async () => ({}),
-      'versions.ensure': async () => {
-        throw new AppError('version_failed', 'nothing can be started here');
+      'versions.ensure': async ({ app, version = 1 }, { signal }) => {
+        if (options.ensure === undefined) throw new AppError('version_failed', 'nothing can be started here');
+        await options.ensure(app, version, signal);
+        return { app, version, targets: 1, timings: { buildMs: null, rolloutMs: null } };
       },
     },
-    notifications: { 'routes.ack': () => undefined },
+    notifications: {
+      'routes.ack': (params, { peer }) => {
+        const { seq } = agentNotifications['routes.ack'].params.parse(params);
+        if (peer !== undefined) hub.acknowledge(peer, seq);
+      },
+    },
     isLeader: () => true,
     log: silentLog,
   });
   const port = await server.listen({ host: '127.0.0.1', port: 0 });
-  return { url: `http://127.0.0.1:${port}`, close: () => server.close() };
+  return {
+    url: `http://127.0.0.1:${port}`,
+    hub,
+    async close() {
+      hub.close();
+      await server.close();
+    },
+  };
 }

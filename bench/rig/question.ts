@@ -8,6 +8,10 @@ export interface Options {
   /** Held at once. */
   readonly calls: number;
   readonly wakes: number;
+  /** Of `storm`. */
+  readonly minutes: number;
+  /** In the large table of `routes`. */
+  readonly routes: number;
 }
 
 export interface Bench {

@@ -16,9 +16,13 @@ export async function startRouter(
     readonly token: string;
     readonly cores?: string | undefined;
     readonly accessLog?: boolean;
+    /** For `loopStall`. */
+    readonly watchLoop?: boolean;
+    /** More lines of the configuration. */
+    readonly config?: readonly string[];
   },
 ): Promise<Running> {
-  const { accessLog = false } = options;
+  const { accessLog = false, watchLoop = false, config: more = [] } = options;
   const config = join(folder, `router-${accessLog ? 'logging' : 'plain'}.toml`);
   const text = `[router]
 listen_host = "127.0.0.1"
@@ -29,11 +33,17 @@ token = "${options.token}"
 access_log = ${accessLog}
 drain_delay_secs = 0
 drain_timeout_secs = 2
+${more.join('\n')}
 `;
   await writeFile(config, text, { mode: 0o600 });
   const router = await processes.start({
     name: 'router',
-    args: [new URL('../../router/main.ts', import.meta.url), '--config', config],
+    args: [
+      ...(watchLoop ? ['--import', new URL('../programs/loop-watch.ts', import.meta.url).href] : []),
+      new URL('../../router/main.ts', import.meta.url),
+      '--config',
+      config,
+    ],
     cores: options.cores,
   });
   await until({ withinMs: readyWithinMs, everyMs: 50, what: 'the router is ready', signal }, async () => {

@@ -1,0 +1,2 @@
+import type { Question } from './rig/question.ts';
+export const routes: Question = async () => undefined;
