@@ -76,7 +76,7 @@ test('a lookup finds what the definition finds, after any changes', () => {
         const left = routes.filter((item) => !remove.includes(item.app));
         assert.equal(table.size, left.length);
         for (const [host, path] of calls)
-          assert.equal(table.lookup(host, path)?.app, naive(left, host, path), `${host}${path}`);
+          assert.equal(table.lookup(host, path)?.route.app, naive(left, host, path), `${host}${path}`);
       },
     ),
     { numRuns: 500 },
@@ -91,17 +91,17 @@ test('exact host comes before a wildcard, the longer wildcard before the shorter
     route('exact', 'b.a.example'),
     route('x', '/x'),
   );
-  assert.equal(table.lookup('b.a.example', '/')?.app, 'exact');
-  assert.equal(table.lookup('c.b.a.example', '/')?.app, 'narrow');
-  assert.equal(table.lookup('a.example', '/')?.app, 'wide');
-  assert.equal(table.lookup('example', '/')?.app, 'any');
-  assert.equal(table.lookup('', '/x/y')?.app, 'x');
-  assert.equal(table.lookup('', '/xy')?.app, 'any');
+  assert.equal(table.lookup('b.a.example', '/')?.route.app, 'exact');
+  assert.equal(table.lookup('c.b.a.example', '/')?.route.app, 'narrow');
+  assert.equal(table.lookup('a.example', '/')?.route.app, 'wide');
+  assert.equal(table.lookup('example', '/')?.route.app, 'any');
+  assert.equal(table.lookup('', '/x/y')?.route.app, 'x');
+  assert.equal(table.lookup('', '/xy')?.route.app, 'any');
 });
 
 test('a host that has no matching path does not hide the routes of any host', () => {
   const table = tableOf(route('x', '/x'), route('y', 'a.example/y'));
-  assert.equal(table.lookup('a.example', '/x')?.app, 'x');
+  assert.equal(table.lookup('a.example', '/x')?.route.app, 'x');
   assert.equal(table.lookup('a.example', '/z'), undefined);
 });
 
@@ -110,18 +110,18 @@ test('a snapshot in chunks takes effect with its last chunk', () => {
   table.restart();
   assert.equal(table.apply({ kind: 'snapshot', seq: 7, routes: [route('a', '/a')], more: true }).kind, 'partial');
   assert.equal(table.lookup('', '/a'), undefined);
-  assert.equal(table.lookup('', '/old')?.app, 'old');
+  assert.equal(table.lookup('', '/old')?.route.app, 'old');
   assert.equal(table.apply({ kind: 'snapshot', seq: 8, routes: [route('b', '/b')], more: false }).kind, 'replaced');
   assert.equal(table.of('old'), undefined);
-  assert.equal(table.lookup('', '/a')?.app, 'a');
-  assert.equal(table.lookup('', '/b')?.app, 'b');
+  assert.equal(table.lookup('', '/a')?.route.app, 'a');
+  assert.equal(table.lookup('', '/b')?.route.app, 'b');
   assert.equal(table.lookup('', '/old'), undefined);
 });
 
 test('a gap in the sequence changes nothing and asks for a new watch', () => {
   const table = tableOf(route('a', '/a'));
   assert.equal(table.apply({ kind: 'delta', seq: 2, upsert: [], remove: ['a'] }).kind, 'gap');
-  assert.equal(table.lookup('', '/a')?.app, 'a');
+  assert.equal(table.lookup('', '/a')?.route.app, 'a');
   table.restart();
   assert.equal(table.apply({ kind: 'delta', seq: 1, upsert: [], remove: ['a'] }).kind, 'gap');
   assert.equal(table.apply({ kind: 'snapshot', seq: 1, routes: [], more: false }).kind, 'replaced');
@@ -131,10 +131,10 @@ test('a gap in the sequence changes nothing and asks for a new watch', () => {
 test('one delta can hand the route of a removed app to another, and swap two', () => {
   const table = tableOf(route('a', '/a'), route('b', '/b'));
   table.apply({ kind: 'delta', seq: 1, upsert: [route('a', '/b'), route('b', '/a')], remove: [] });
-  assert.equal(table.lookup('', '/a')?.app, 'b');
-  assert.equal(table.lookup('', '/b')?.app, 'a');
+  assert.equal(table.lookup('', '/a')?.route.app, 'b');
+  assert.equal(table.lookup('', '/b')?.route.app, 'a');
   table.apply({ kind: 'delta', seq: 2, upsert: [route('c', '/a')], remove: ['b'] });
-  assert.equal(table.lookup('', '/a')?.app, 'c');
+  assert.equal(table.lookup('', '/a')?.route.app, 'c');
 });
 
 test('the host of a call is compared without case, port and final dot', () => {

@@ -3,6 +3,7 @@
  * length of the host and of the path, not by the number of apps.
  */
 import type { Route, RoutesItem } from '../shared/protocol/routes.ts';
+import type { App } from './apps.ts';
 
 /**
  * What applying an item did. `gap`: an item is missing, nothing was changed, the watch must begin again · `partial`: a part of
@@ -23,7 +24,7 @@ export class Routes {
     return this.#table.size;
   }
 
-  lookup(host: string, path: string): Route | undefined {
+  lookup(host: string, path: string): RouteEntry | undefined {
     return this.#table.lookup(host, path);
   }
 
@@ -67,14 +68,22 @@ export class Routes {
   }
 }
 
+/** Where a route stands in the table. */
+export interface RouteEntry {
+  readonly route: Route;
+  /** Its app, once a call has asked for it: kept here, since in a large table each look elsewhere is one at cold memory. */
+  app: App | undefined;
+}
+
 interface PathNode {
   /** undefined where there are none, as of most nodes of a large table. */
   children: Map<string, PathNode> | undefined;
   route: Route | undefined;
+  app: App | undefined;
 }
 
 function emptyNode(): PathNode {
-  return { children: undefined, route: undefined };
+  return { children: undefined, route: undefined, app: undefined };
 }
 
 class RouteTable {
@@ -102,6 +111,7 @@ class RouteTable {
       node = child;
     }
     node.route = route;
+    node.app = undefined;
     this.#byApp.set(route.app, route);
   }
 
@@ -118,7 +128,10 @@ class RouteTable {
       way.push({ parent: node, segment });
       node = node.children?.get(segment);
     }
-    if (node?.route?.app === app) node.route = undefined;
+    if (node?.route?.app === app) {
+      node.route = undefined;
+      node.app = undefined;
+    }
     // Empty nodes go, so that a table that changes for months does not grow.
     for (let step = way.pop(); step !== undefined; step = way.pop()) {
       const { children } = step.parent;
@@ -131,7 +144,7 @@ class RouteTable {
   }
 
   /** Exact host, then `*.domain` with the longest domain first, then any host; a host without a matching path is passed over. */
-  lookup(host: string, path: string): Route | undefined {
+  lookup(host: string, path: string): RouteEntry | undefined {
     const exact = host === '' ? undefined : this.#hosts.get(host);
     const found = exact === undefined ? undefined : longestPrefix(exact, path);
     if (found !== undefined) return found;
@@ -148,9 +161,9 @@ class RouteTable {
 }
 
 /** The deepest route on the way of the path; stops at the first segment that no route has. */
-function longestPrefix(root: PathNode, path: string): Route | undefined {
+function longestPrefix(root: PathNode, path: string): RouteEntry | undefined {
   let node = root;
-  let found = root.route;
+  let found = root.route === undefined ? undefined : root;
   let start = 1;
   while (node.children !== undefined) {
     let end = start;
@@ -161,11 +174,11 @@ function longestPrefix(root: PathNode, path: string): Route | undefined {
     const child = node.children.get(path.slice(start, end));
     if (child === undefined) break;
     node = child;
-    found = child.route ?? found;
+    if (child.route !== undefined) found = child;
     if (end >= path.length || path.charCodeAt(end) === question) break;
     start = end + 1;
   }
-  return found;
+  return found as RouteEntry | undefined;
 }
 
 const maxHostLength = 255;

@@ -6,7 +6,7 @@
 import type { Clock } from '../shared/clock.ts';
 import type { Route, RoutesItem } from '../shared/protocol/routes.ts';
 import type { App, Apps } from './apps.ts';
-import { Routes } from './routes.ts';
+import { Routes, type RouteEntry } from './routes.ts';
 
 export interface TableDeps {
   readonly apps: Apps;
@@ -36,10 +36,8 @@ export class Table {
   }
 
   lookup(host: string, path: string): App | undefined {
-    const route = this.#routes.lookup(host, path);
-    if (route === undefined) return undefined;
-    const app = this.#deps.apps.get(route.app);
-    return app !== undefined && app.route === route ? app : this.#adopt(route);
+    const entry = this.#routes.lookup(host, path);
+    return entry === undefined ? undefined : (entry.app ?? this.#enter(entry));
   }
 
   restart(): void {
@@ -92,6 +90,13 @@ export class Table {
     }
     // Only now, when the whole push is in, the rooms are looked at: a call may go from one app to another.
     for (const { app, moved } of changed) hold.changed(app, moved);
+  }
+
+  /** The first call of the app since its route came. */
+  #enter(entry: RouteEntry): App {
+    const { route } = entry;
+    const app = this.#deps.apps.get(route.app);
+    return (entry.app = app !== undefined && app.route === route ? app : this.#adopt(route));
   }
 
   /** The route is in the table; its app is not known, or by an older route. */

@@ -5,6 +5,7 @@ import { systemClock } from '../../shared/clock.ts';
 import { AppError } from '../../shared/errors.ts';
 import { silentLog } from '../../shared/log.ts';
 import { agentMethods, agentNotifications, routerMethods } from '../../shared/protocol/methods.ts';
+import type { Peer } from '../../shared/rpc/types.ts';
 import type { Route } from '../../shared/protocol/routes.ts';
 
 const local = {
@@ -17,6 +18,8 @@ export interface FakeAgent {
   /** Where routers reach it. */
   readonly url: string;
   readonly hub: RouteHub;
+  /** Closes the links of the routers, which come back. */
+  cut(): void;
   close(): Promise<void>;
 }
 
@@ -28,14 +31,17 @@ export async function startFakeAgent(options: {
 }): Promise<FakeAgent> {
   const hub = createRouteHub({ clock: systemClock, leaseMs: 10_000, log: silentLog });
   for (const route of options.routes) hub.publish(route);
+  const peers = new Set<Peer<typeof routerMethods>>();
   const server = createRpcServer({
     tokens: [{ name: 'router', scopes: ['router'], value: options.token }],
     local,
     remote: routerMethods,
     handlers: {
       'routes.watch': async ({ router }, { peer, emit, signal }) => {
-        if (peer !== undefined)
-          await hub.watch({ router, link: peer, emit, signal, lastHeardMs: () => peer.lastHeardMs });
+        if (peer === undefined) return {};
+        peers.add(peer);
+        peer.closed.addEventListener('abort', () => peers.delete(peer), { once: true });
+        await hub.watch({ router, link: peer, emit, signal, lastHeardMs: () => peer.lastHeardMs });
         return {};
       },
       'activity.report': async () => ({}),
@@ -58,6 +64,9 @@ export async function startFakeAgent(options: {
   return {
     url: `http://127.0.0.1:${port}`,
     hub,
+    cut() {
+      for (const peer of peers) void peer.close(1_001, 'cut');
+    },
     async close() {
       hub.close();
       await server.close();
