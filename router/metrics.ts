@@ -1,5 +1,6 @@
 /** The router's metrics. Labels are bounded: status codes, reasons, and apps up to a number. */
 import { Counter, Gauge, Histogram, type Registry } from '@prometheus-io/client';
+import { createCallMetrics } from './call-metrics.ts';
 import { targetStates, type TargetState } from './targets.ts';
 
 export interface RouterMetrics {
@@ -37,18 +38,7 @@ const secondsBuckets = [0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
 
 export function createMetrics(deps: MetricsDeps): RouterMetrics {
   const registers = [deps.registry];
-  const requests = new Counter({
-    name: 'holdfast_router_requests_total',
-    help: 'Calls ended, by status; 499 where the client left first.',
-    labelNames: ['code'],
-    registers,
-  });
-  const duration = new Histogram({
-    name: 'holdfast_router_request_duration_seconds',
-    help: 'From the head of a call to the last byte of its answer, with the time it was held.',
-    buckets: secondsBuckets,
-    registers,
-  });
+  const calls = createCallMetrics(deps.registry, secondsBuckets);
   const holdDuration = new Histogram({
     name: 'holdfast_router_hold_duration_seconds',
     help: 'Time that held calls waited.',
@@ -144,15 +134,8 @@ export function createMetrics(deps: MetricsDeps): RouterMetrics {
   }
 
   const labelled = new Set<string>();
-  // One child per status, so that a call does not hash its labels.
-  const byStatus = new Map<number, { inc(): void }>();
   return {
-    request(status, durationMs) {
-      let child = byStatus.get(status);
-      if (child === undefined) byStatus.set(status, (child = requests.labels({ code: String(status) })));
-      child.inc();
-      duration.observe(durationMs / 1_000);
-    },
+    request: (status, durationMs) => calls.ended(status, durationMs),
     holdEnded: (durationMs) => holdDuration.observe(durationMs / 1_000),
     holdRejected: (reason) => holdRejected.inc({ reason }),
     connectionRefused: () => connectionsRefused.inc(),

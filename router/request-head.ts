@@ -291,7 +291,11 @@ export function writeRequestHead(
     writer.latin1('-01');
   }
   writer.latin1('\r\n');
-  if (destination.prefix !== '') writer.latin1(`X-Forwarded-Prefix: ${destination.prefix}\r\n`);
+  if (destination.prefix !== '') {
+    writer.latin1('X-Forwarded-Prefix: ');
+    writer.latin1(destination.prefix);
+    writer.latin1('\r\n');
+  }
   if (head.chunked) writer.latin1('Transfer-Encoding: chunked\r\n');
   if (head.upgrade !== undefined) writer.latin1(`Connection: Upgrade\r\nUpgrade: ${head.upgrade}\r\n`);
   // RFC 9110 §10.1.4.

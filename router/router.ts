@@ -36,6 +36,7 @@ import { ReadBuffers } from './read-buffers.ts';
 import { tooBusy } from './refusal.ts';
 import { Table } from './table.ts';
 import { openTls } from './tls/open-tls.ts';
+import { createTurnClock } from './turn-clock.ts';
 import { Targets, type Target } from './targets.ts';
 import { Tunnels } from './tunnel.ts';
 import { createWaking } from './wake/create-waking.ts';
@@ -70,7 +71,8 @@ export interface Router {
 }
 
 export async function startRouter(deps: RouterDeps): Promise<Router> {
-  const { config, log, clock = systemClock } = deps;
+  const { config, log } = deps;
+  const clock = deps.clock ?? createTurnClock();
   const deadlines = new Deadlines(clock);
   const readAhead = new ReadAhead(config.read_ahead_max_bytes);
   const writer = new HeadWriter();
@@ -312,7 +314,7 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
     },
     targets,
     activity,
-    clock,
+    clock: deps.clock ?? systemClock,
     log,
     leaseMs: config.lease_secs * 1_000,
     onAgentLoss: config.on_agent_loss,

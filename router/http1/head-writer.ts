@@ -10,10 +10,13 @@ const roomBytes = 131_072;
 const slabBytes = 2 * roomBytes;
 /** Shorter ones are copied faster by hand than by a call. */
 const shortBytes = 64;
+const maxBeginning = 2_048;
 const hexDigits = Uint8Array.from(Buffer.from('0123456789abcdef'));
 
 export class HeadWriter {
   #slab = Buffer.allocUnsafeSlow(slabBytes);
+  /** Its beginnings, by length: most messages are short, and of few lengths. */
+  #beginnings: (Buffer | undefined)[] = [];
   #start = 0;
   #end = 0;
 
@@ -100,7 +103,7 @@ export class HeadWriter {
       socket.write(own);
       return;
     }
-    if (writeDirectly(socket, this.#slab.subarray(this.#start, this.#end))) this.#end = this.#start;
+    if (writeDirectly(socket, this.#composed())) this.#end = this.#start;
     else this.#leave();
   }
 
@@ -113,11 +116,18 @@ export class HeadWriter {
     else this.#leave();
   }
 
+  #composed(): Buffer {
+    const end = this.#end;
+    if (this.#start > 0 || end > maxBeginning) return this.#slab.subarray(this.#start, end);
+    return (this.#beginnings[end] ??= this.#slab.subarray(0, end));
+  }
+
   /** What was composed belongs to a write that is not over. */
   #leave(): void {
     this.#start = this.#end;
     if (this.#slab.length - this.#start >= roomBytes) return;
     this.#slab = Buffer.allocUnsafeSlow(slabBytes);
+    this.#beginnings = [];
     this.#start = 0;
     this.#end = 0;
   }
@@ -127,6 +137,7 @@ export class HeadWriter {
     const slab = Buffer.allocUnsafeSlow(Math.max(slabBytes, 2 * (length + more)));
     this.#slab.copy(slab, 0, this.#start, this.#end);
     this.#slab = slab;
+    this.#beginnings = [];
     this.#start = 0;
     this.#end = length;
   }
