@@ -81,7 +81,7 @@ export function failedState({ code, owner, status, retryAfterSecs }: ShownFailur
       retryAfterSecs === undefined
         ? 'Its start failed. Try again in a while.'
         : `It has been started as often as it may be for now. Try again in ${duration(retryAfterSecs)}.`,
-    detail: `${code}, a matter of ${owners[owner]}`,
+    detail: `Code ${code}, for ${owners[owner]}.`,
     status,
     ...(retryAfterSecs !== undefined && { retryAfterSecs }),
   };

@@ -12,6 +12,7 @@ const packages: Readonly<Record<string, string>> = {
   htpasswd: 'apache2-utils',
   'docker-registry': 'docker-registry',
   buildah: 'buildah',
+  chromium: 'chromium',
   python3: 'python3',
   'python3 -m ensurepip': 'python3-venv',
 };
