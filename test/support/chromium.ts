@@ -126,7 +126,7 @@ class Pipe {
       for (const message of messages) this.#take(JSON.parse(message) as Message);
     });
     from.on('close', () => {
-      for (const { reject } of this.#waiting.values()) reject(new Error('the browser has ended'));
+      for (const waiting of this.#waiting.values()) waiting.reject(new Error('the browser has ended'));
       this.#waiting.clear();
     });
   }
