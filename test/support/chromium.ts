@@ -7,6 +7,8 @@ import { join } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
 import type { TestContext } from 'node:test';
 
+/** Debian's package of the same name; test/runner/programs.ts provides it. */
+const program = 'chromium';
 const flags = [
   '--headless',
   '--no-sandbox', // tests run as root
@@ -48,7 +50,7 @@ export interface Browser {
 /** Ended after the test, with its profile. */
 export async function startChromium(t: TestContext): Promise<Browser> {
   const profile = await mkdtemp(join(tmpdir(), 'holdfast-chromium-'));
-  const child = spawn('chromium', [...flags, `--user-data-dir=${profile}`, 'about:blank'], {
+  const child = spawn(program, [...flags, `--user-data-dir=${profile}`, 'about:blank'], {
     stdio: ['ignore', 'ignore', 'ignore', 'pipe', 'pipe'],
     env: { ...process.env, HOME: profile },
   });
