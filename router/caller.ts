@@ -41,6 +41,8 @@ export interface AnswerForm {
 
 /** Where an answer goes: composed piece by piece, and sent by `flush`. */
 export interface AnswerSink {
+  /** 100 (Continue), sent at once. */
+  continue(): void;
   /**
    * Passes an interim answer on, whose head `parser` has parsed in `block`.
    * @returns whether the client takes it as fast as it comes.
@@ -71,8 +73,12 @@ export interface Caller {
   readBody(exchange: Exchanging): void;
   /** The exchange takes more of the body. */
   resumeBody(): void;
-  /** 100 (Continue), sent at once. */
-  writeContinue(): void;
+  /**
+   * Nobody has looked at what was sent of the body: the next exchange is to have it again.
+   * @param parts all that was taken of it.
+   * @returns false where that cannot be.
+   */
+  putBack(parts: readonly Buffer[]): boolean;
 
   /** The whole answer was handed over. */
   answered(): void;
@@ -82,7 +88,7 @@ export interface Caller {
     error: AppError,
     as: { readonly status: number; readonly owner: ErrorOwner } | undefined,
   ): void;
-  /** Ends it so that the client sees that the answer is not whole. */
+  /** Ends it so that the client sees that the answer, or what has come by a tunnel, is not whole. */
   breakOff(): void;
 
   /** From here on the bytes both ways are not ours to understand. */
@@ -91,6 +97,4 @@ export interface Caller {
   startTunnel(): void;
   /** The bytes of a tunnel. */
   readonly socket: Duplex;
-  /** A tunnel broke, which must not look like its end. */
-  reset(): void;
 }

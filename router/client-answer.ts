@@ -36,6 +36,10 @@ export class ClientAnswer implements AnswerSink {
     this.#connection = connection;
   }
 
+  continue(): void {
+    this.#socket.write('HTTP/1.1 100 Continue\r\n\r\n', 'latin1');
+  }
+
   interim(block: Buffer, parser: ResponseParser): boolean {
     writeResponseHead(this.#writer, block, parser, interimFraming);
     return this.flush();

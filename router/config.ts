@@ -12,6 +12,7 @@ import {
   tokenValue,
 } from '../shared/config/sections.ts';
 import { tlsConfig } from './tls/config.ts';
+import { http2Keys } from './http2/config.ts';
 
 const cidr = z.union([z.cidrv4(), z.cidrv6(), z.ipv4(), z.ipv6()], 'must be an address or a CIDR such as 10.0.0.0/8');
 
@@ -162,6 +163,7 @@ export const routerConfig = z.strictObject({
         .default(75)
         .describe('How long an idle connection of a client is kept, seconds.'),
       tls: tlsConfig,
+      ...http2Keys,
       log_level: logLevel.default('info').describe('Least level that is logged.'),
       access_log: z
         .boolean()

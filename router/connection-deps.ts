@@ -1,5 +1,5 @@
 /** What a client's connection needs of the router. */
-import type { BlockList } from 'node:net';
+import type { BlockList, Socket } from 'node:net';
 import type { CallRouting } from './call.ts';
 import type { Client } from './client.ts';
 import type { Connection } from './connection.ts';
@@ -25,6 +25,15 @@ export interface ConnectionLimits {
   readonly answerStallMs: number;
 }
 
+/** A connection of a client, whatever it speaks. */
+export interface ClientConnection {
+  readonly socket: Socket;
+  /** Bytes that wait for the client. */
+  readonly bufferedBytes: number;
+  /** No further request: an idle one is closed now, another one after its answers. */
+  finish(): void;
+}
+
 /** What all connections share. */
 export interface ConnectionDeps {
   readonly routing: CallRouting;
@@ -42,5 +51,11 @@ export interface ConnectionDeps {
   readonly closing: () => boolean;
   /** A request was refused before it was a call. */
   readonly onRefused: (client: Client, status: number) => void;
-  readonly onClosed: (connection: Connection) => void;
+  readonly onClosed: (connection: ClientConnection) => void;
+  /**
+   * Goes on with a connection that turns out to speak HTTP/2.
+   * @param received what has come that is no request.
+   * @returns whether it does.
+   */
+  readonly takeHttp2: (connection: Connection, received: Buffer) => boolean;
 }

@@ -12,7 +12,7 @@ import { listenTo, resetSocket, type SocketOwner } from './client-socket.ts';
 import { Client } from './client.ts';
 import type { Caller, ClientTunnel, Exchanging } from './caller.ts';
 import { ClientAnswer } from './client-answer.ts';
-import type { ConnectionDeps } from './connection-deps.ts';
+import type { ClientConnection, ConnectionDeps } from './connection-deps.ts';
 import type { Timed } from './deadlines.ts';
 import { unsentBytes } from './direct-io.ts';
 import type { Fault } from './http1/field-parser.ts';
@@ -36,7 +36,7 @@ const blockStep = 256;
 
 type Phase = 'idle' | 'head' | 'call' | 'discard' | 'closing' | 'tunnel' | 'closed';
 
-export class Connection implements Caller, Timed, SocketOwner {
+export class Connection implements Caller, ClientConnection, Timed, SocketOwner {
   readonly socket: Socket;
   readonly client: Client;
   readonly answer: ClientAnswer;
@@ -106,7 +106,7 @@ export class Connection implements Caller, Timed, SocketOwner {
         else this.#take(parser, this.#keepHead(chunk, parser.end), chunk, parser.end);
         return;
       case 'bad':
-        this.#refuseFault(parser.fault);
+        if (!this.#isHttp2(chunk)) this.#refuseFault(parser.fault);
         return;
       case 'more':
         this.#phase = 'head';
@@ -119,12 +119,22 @@ export class Connection implements Caller, Timed, SocketOwner {
   #parseMore(chunk: Buffer): void {
     const partial = this.#partial;
     if (partial === undefined) return;
+    const { received } = partial;
     const added = partial.add(chunk);
     if (typeof added === 'number') {
       this.#dropPartial();
       this.#take(partial.parser, partial.block, chunk, added);
-    } else if (added !== 'more') this.#refuseFault(added);
-    else if (this.deps.readAhead.full) this.#refuse(tooBusy());
+    } else if (added !== 'more') {
+      if (!this.#isHttp2(Buffer.concat([received, chunk]))) this.#refuseFault(added);
+    } else if (this.deps.readAhead.full) this.#refuse(tooBusy());
+  }
+
+  /** @returns whether somebody else goes on with the connection. */
+  #isHttp2(received: Buffer): boolean {
+    if (!this.deps.takeHttp2(this, received)) return false;
+    this.#phase = 'closed';
+    this.#dropPartial();
+    return true;
   }
 
   #dropPartial(): void {
@@ -173,6 +183,11 @@ export class Connection implements Caller, Timed, SocketOwner {
     this.#body.resume();
   }
 
+  /** It was taken out of its chunks, which are gone. */
+  putBack(): boolean {
+    return false;
+  }
+
   /** Read before it is wanted. */
   #keep(chunk: Buffer): void {
     this.#unread.push(chunk);
@@ -201,10 +216,6 @@ export class Connection implements Caller, Timed, SocketOwner {
       return 'Connection: close\r\n';
     }
     return this.deps.keepAliveFields;
-  }
-
-  writeContinue(): void {
-    this.socket.write('HTTP/1.1 100 Continue\r\n\r\n', 'latin1');
   }
 
   answerProblem(
@@ -278,9 +289,9 @@ export class Connection implements Caller, Timed, SocketOwner {
     return true;
   }
 
-  /** By a reset where no length tells it. */
+  /** By a reset where an end would be taken for one. */
   breakOff(): void {
-    if (this.#call?.head.minor === 0) resetSocket(this.socket);
+    if (this.#tunnel !== undefined || this.#call?.head.minor === 0) resetSocket(this.socket);
     else this.socket.destroy();
   }
 
@@ -306,7 +317,11 @@ export class Connection implements Caller, Timed, SocketOwner {
     this.#unread.resume();
   }
 
-  /** No further request: an idle one is closed now, another one after its answer, of a request that is half here too. */
+  get bufferedBytes(): number {
+    return this.answer.waitingBytes;
+  }
+
+  /** Of a request that is half here the answer comes too. */
   finish(): void {
     if (this.#phase !== 'idle' || !this.#unread.empty) return;
     if (this.socket.bytesRead === 0) this.#deadlineMs = this.deps.routing.clock.nowMs() + newcomerMs;
@@ -338,10 +353,6 @@ export class Connection implements Caller, Timed, SocketOwner {
       this.#tunnel?.fromClient(chunk);
     }
     if (this.#leavesAtMs !== Infinity) this.#tunnel?.clientEnded();
-  }
-
-  reset(): void {
-    resetSocket(this.socket);
   }
 
   // ---- What the socket tells

@@ -226,7 +226,7 @@ export class Exchange implements Attempt, Exchanging, UpstreamUser {
     upstream.socket.outlivesWrites = true;
     if (call.expectsContinue) {
       call.expectsContinue = false;
-      caller.writeContinue();
+      caller.answer.continue();
     }
     this.#composing = true;
     caller.readBody(this);

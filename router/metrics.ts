@@ -24,6 +24,7 @@ export interface MetricsDeps {
   readonly routes: () => number;
   readonly agentUp: () => boolean;
   readonly connections: () => number;
+  readonly http2: () => { readonly sessions: number; readonly streams: number };
   readonly readAheadBytes: () => number;
   readonly waitingStreams: () => number;
   /** Bytes that wait for clients. */
@@ -107,6 +108,8 @@ export function createMetrics(deps: MetricsDeps): RouterMetrics {
   gauge('holdfast_router_routes', 'Routes known.', deps.routes);
   gauge('holdfast_router_agent_link_up', '1 while the agent can be reached.', () => (deps.agentUp() ? 1 : 0));
   gauge('holdfast_router_connections', 'Connections of clients.', deps.connections);
+  gauge('holdfast_router_http2_connections', 'Those of them that speak HTTP/2.', () => deps.http2().sessions);
+  gauge('holdfast_router_http2_streams', 'Calls on them now.', () => deps.http2().streams);
   gauge(
     'holdfast_router_read_ahead_bytes',
     'Bytes of clients read before they are wanted: heads that are not whole, what is behind the head of a call that waits.',

@@ -29,6 +29,10 @@ export class PartialHead {
     return this.#block;
   }
 
+  get received(): Buffer {
+    return this.#block.subarray(0, this.#length);
+  }
+
   /** @returns when it is whole: where in the chunk that begins which is behind it; else whether more may come. */
   add(chunk: Buffer): number | 'more' | Fault {
     const before = this.#length;

@@ -108,6 +108,7 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
     routes: () => table.size,
     agentUp: () => agent.peer !== undefined,
     connections: () => server?.connections ?? 0,
+    http2: () => server?.http2() ?? { sessions: 0, streams: 0 },
     readAheadBytes: () => readAhead.bytes,
     waitingStreams: () => waiting.streams,
     buffered: () => server?.buffered() ?? { max: 0, sum: 0 },

@@ -1,14 +1,17 @@
 /** The server that calls come in by, and what it takes to close it without cutting anybody off. */
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import type { CallRouting } from './call.ts';
+import { backToStream } from './client-socket.ts';
 import { trustedProxies, type Client } from './client.ts';
 import type { RouterConfig } from './config.ts';
-import type { ConnectionDeps } from './connection-deps.ts';
+import type { ClientConnection, ConnectionDeps } from './connection-deps.ts';
 import { Connection } from './connection.ts';
 import type { Deadlines } from './deadlines.ts';
-import { unsentBytes } from './direct-io.ts';
 import type { HeadWriter } from './http1/head-writer.ts';
 import type { RequestParser } from './http1/request-parser.ts';
+import { createHttp2Acceptor, type Http2Config } from './http2/acceptor.ts';
+import { ClientSession } from './http2/client-session.ts';
+import { isPreface } from './http2/preface.ts';
 import type { Ids } from './ids.ts';
 import type { ReadAhead } from './read-ahead.ts';
 import { Handshakes } from './tls/handshakes.ts';
@@ -31,7 +34,9 @@ export interface ServerDeps {
     | 'response_stall_timeout_secs'
     | 'keep_alive_timeout_secs'
     | 'trusted_proxies'
-  >;
+    | 'http2'
+  > &
+    Http2Config;
   readonly routing: CallRouting;
   readonly deadlines: Deadlines;
   readonly readAhead: ReadAhead;
@@ -52,6 +57,8 @@ export interface CallServer {
   readonly connections: number;
   /** Handshakes of TLS under way. */
   readonly handshakes: number;
+  /** Those of HTTP/2, and their streams. */
+  http2(): { readonly sessions: number; readonly streams: number };
   /** Bytes that wait for clients: the largest of one, and all. */
   buffered(): { readonly max: number; readonly sum: number };
   /** No new connection; those without a call are closed, the others after it. */
@@ -70,7 +77,7 @@ const socketBytes = 1_024;
 
 export async function startServer(deps: ServerDeps): Promise<CallServer> {
   const { config, routing } = deps;
-  const connections = new Set<Connection>();
+  const connections = new Set<ClientConnection>();
   let accepting = true;
   let onEmpty: (() => void) | undefined;
   const keepAliveSecs = Math.max(1, Math.floor(config.keep_alive_timeout_secs));
@@ -100,6 +107,7 @@ export async function startServer(deps: ServerDeps): Promise<CallServer> {
       connections.delete(connection);
       if (isEmpty()) onEmpty?.();
     },
+    takeHttp2,
   };
   const isEmpty = (): boolean => connections.size === 0 && (handshakes === undefined || handshakes.size === 0);
   const admits = (): boolean => {
@@ -107,6 +115,21 @@ export async function startServer(deps: ServerDeps): Promise<CallServer> {
     deps.onCrowded();
     return false;
   };
+  const http2 = createHttp2Acceptor(config, shared);
+
+  /** A client with prior knowledge, RFC 9113 §3.3: at the very beginning of its connection. */
+  function takeHttp2(connection: Connection, received: Buffer): boolean {
+    const { socket } = connection;
+    if (!config.http2 || socket.bytesRead !== received.length || !isPreface(received)) return false;
+    // In bytes of its own: others read into where it is.
+    const first = Buffer.from(received);
+    backToStream(socket);
+    deps.deadlines.delete(connection);
+    connections.delete(connection);
+    connections.add(http2.accept(socket, first));
+    return true;
+  }
+
   const server = createServer(
     { allowHalfOpen: true, noDelay: true, keepAlive: true, highWaterMark: socketBytes },
     (socket: Socket) => {
@@ -123,12 +146,12 @@ export async function startServer(deps: ServerDeps): Promise<CallServer> {
       certificates,
       clock: routing.clock,
       deadlines: deps.deadlines,
-      alpn: ['http/1.1'],
+      alpn: config.http2 ? ['h2', 'http/1.1'] : ['http/1.1'],
       timeoutMs: tlsConfig.handshake_timeout_secs * 1_000,
       max: tlsConfig.max_handshakes,
       highWaterMark: socketBytes,
       onSecure(socket) {
-        const connection = new Connection(socket, shared);
+        const connection = socket.alpnProtocol === 'h2' ? http2.accept(socket) : new Connection(socket, shared);
         connections.add(connection);
         if (!accepting) connection.finish();
       },
@@ -160,13 +183,22 @@ export async function startServer(deps: ServerDeps): Promise<CallServer> {
     get handshakes() {
       return handshakes?.begun ?? 0;
     },
+    http2() {
+      let sessions = 0;
+      let streams = 0;
+      for (const connection of connections) {
+        if (!(connection instanceof ClientSession)) continue;
+        sessions += 1;
+        streams += connection.streams;
+      }
+      return { sessions, streams };
+    },
     buffered() {
       let max = 0;
       let sum = 0;
-      for (const { socket } of connections) {
-        const unsent = unsentBytes(socket);
-        sum += unsent;
-        max = Math.max(max, unsent);
+      for (const { bufferedBytes } of connections) {
+        sum += bufferedBytes;
+        max = Math.max(max, bufferedBytes);
       }
       return { max, sum };
     },

@@ -154,7 +154,7 @@ export function routeOf(app: string, serving: Route['serving'], more: Partial<Ro
 export const asleep: Route['serving'] = { state: 'hold', reason: 'asleep' };
 
 export function ready(...targets: Target[]): Route['serving'] {
-  return { state: 'ready', targets, pending: null, timings: { buildMs: 12, rolloutMs: 34, pullMs: 20, startMs: 14 } };
+  return { state: 'ready', targets, pending: null, timings: { buildMs: 12, rolloutMs: 34 } };
 }
 
 export interface Upstream extends Target {
@@ -292,6 +292,11 @@ export async function startTestRouter(
       response_stall_timeout_secs: 30,
       keep_alive_timeout_secs: 75,
       tls: tlsConfig.parse(undefined),
+      http2: true,
+      http2_max_streams: 100,
+      http2_max_session_memory_mib: 10,
+      http2_reset_burst: 1_000,
+      http2_resets_per_sec: 33,
       ...front?.config,
       ...options.config,
     },

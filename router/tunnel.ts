@@ -188,7 +188,7 @@ class Tunnel implements ClientTunnel, UpstreamUser {
   }
 
   upstreamClosed(error: Error | undefined): void {
-    this.#sideClosed(this.#client, error !== undefined && (() => this.#caller.reset()));
+    this.#sideClosed(this.#client, error !== undefined && (() => this.#caller.breakOff()));
   }
 
   upstreamConnected(): void {

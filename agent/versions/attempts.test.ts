@@ -38,7 +38,6 @@ function scene(
           },
           switchTo: () => Promise.resolve(),
         },
-        metrics: { started: () => undefined, startFailed: () => undefined },
         book: {
           version: () => ({
             version: 1,

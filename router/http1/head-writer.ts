@@ -93,6 +93,13 @@ export class HeadWriter {
     this.#end = this.#start;
   }
 
+  /** What is there, in bytes of its own, instead of sending it. */
+  take(): Buffer {
+    const own = Buffer.from(this.#slab.subarray(this.#start, this.#end));
+    this.#end = this.#start;
+    return own;
+  }
+
   /** Gives what is there to the socket, in one write. */
   send(socket: Writable): void {
     if (this.#end === this.#start) return;

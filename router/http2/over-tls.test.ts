@@ -1,0 +1,36 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { connect } from 'node:http2';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { certificates } from '../../test/support/certificates.ts';
+import { tlsConfig } from '../tls/config.ts';
+import { ready, routeOf, startTestRouter, startUpstream, targetOf } from '../test-kit.ts';
+import { callBy } from './test-kit.ts';
+
+test('a client of TLS that offers h2 gets it, and the app is told of https', async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), 'holdfast-h2-'));
+  t.after(() => rm(folder, { recursive: true, force: true }));
+  await certificates(folder, ['localhost']);
+  const app = await startUpstream(t, 'a-1', (req, res) => void res.end(req.headers['x-forwarded-proto']));
+  const { router } = await startTestRouter(t, {
+    routes: [routeOf('a', ready(targetOf(app)))],
+    config: {
+      tls: tlsConfig.parse({
+        listen_port: 0,
+        certificate: [{ cert_file: join(folder, 'tls.crt'), key_file: join(folder, 'tls.key') }],
+      }),
+    },
+  });
+  const session = connect(`https://127.0.0.1:${router.tlsPort}`, { rejectUnauthorized: false });
+  t.after(() => session.destroy());
+  const answer = await callBy(session, '/a');
+  assert.equal(session.alpnProtocol, 'h2');
+  assert.deepEqual([answer.status, answer.body], [200, 'https']);
+  const large = await callBy(session, '/a', { ':method': 'POST' }, Buffer.alloc(500_000));
+  assert.equal(large.status, 200);
+  const ended = new Promise((resolve) => session.once('close', resolve));
+  await router.drain();
+  await ended;
+});
