@@ -13,6 +13,7 @@ import { startUploadUpkeep } from './source/upload-upkeep.ts';
 import type { AppStore } from './store/app-store.ts';
 import { createOutbox } from './store/outbox.ts';
 import type { UploadStore } from './store/upload-store.ts';
+import type { VersionMetrics } from './version-metrics.ts';
 import { createActivityLog, type ActivityLog } from './versions/activity.ts';
 import { Engine } from './versions/engine.ts';
 import { createKeepAwake } from './versions/keep-awake.ts';
@@ -40,6 +41,7 @@ interface LeadershipDeps {
   readonly defaults: AppConfig;
   readonly holder: string;
   readonly routerLeaseMs: number;
+  readonly metrics: VersionMetrics;
   readonly clock: Clock;
   readonly log: Log;
   /** Another agent leads already, says Postgres. */
@@ -60,7 +62,7 @@ export async function takeLead(deps: LeadershipDeps, signal: AbortSignal): Promi
   hub.onGone((router) => activity.forget(router));
   const wallMs = (): number => Date.now();
   const keepAwake = createKeepAwake(wallMs);
-  const parts = { platform, store, outbox, hub, links, activity, keepAwake };
+  const parts = { platform, store, outbox, hub, links, activity, keepAwake, metrics: deps.metrics };
   const engine: Engine = new Engine({ ...parts, epoch, defaults, clock, wallMs, log, onFenced });
   const closeParts = async (): Promise<void> => {
     await engine.close();

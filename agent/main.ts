@@ -127,6 +127,7 @@ async function run(stop: AbortSignal): Promise<void> {
           defaults: config.app_config,
           holder,
           routerLeaseMs,
+          metrics: metrics.versions,
           clock,
           log,
           onFenced: (error) => fenced.abort(error),

@@ -3,10 +3,12 @@ import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from '@pro
 import type { EndState } from './build/image-build.ts';
 import type { Images } from './build/images.ts';
 import type { Leadership } from './leadership.ts';
+import { createVersionMetrics, type VersionMetrics } from './version-metrics.ts';
 
 export interface AgentMetrics {
   readonly registry: Registry;
   buildEnded(state: EndState, seconds: number | undefined): void;
+  readonly versions: VersionMetrics;
 }
 
 interface MetricsDeps {
@@ -81,6 +83,7 @@ export function createMetrics({ current, images }: MetricsDeps): AgentMetrics {
   registry.registerMetric(duration);
   return {
     registry,
+    versions: createVersionMetrics(registry),
     buildEnded(state, seconds) {
       ended.inc({ state });
       if (seconds !== undefined) duration.observe({ state }, seconds);

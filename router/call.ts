@@ -25,6 +25,9 @@ export interface Attempt {
   abort(): void;
 }
 
+/** What the rollout consists of. */
+const rolloutPhases = ['schedule', 'pull', 'start', 'switch'] as const;
+
 export class Call implements Waiter {
   readonly caller: Caller;
   readonly head: RequestHead;
@@ -114,6 +117,10 @@ export class Call implements Waiter {
     let value = `hold;dur=${this.heldMs.toFixed(1)}`;
     if (this.#timings?.buildMs != null) value += `, build;dur=${this.#timings.buildMs.toFixed(1)}`;
     if (this.#timings?.rolloutMs != null) value += `, rollout;dur=${this.#timings.rolloutMs.toFixed(1)}`;
+    for (const phase of rolloutPhases) {
+      const ms = this.#timings?.[`${phase}Ms`];
+      if (ms !== undefined) value += `, ${phase};dur=${ms.toFixed(1)}`;
+    }
     return value;
   }
 

@@ -25,7 +25,10 @@ test('1,000 concurrent calls of a sleeping app are held, make one ensure, and ar
   const answers = await calls;
   assert.deepEqual(new Set(answers.map((answer) => answer.status)), new Set([200]));
   answers.forEach((answer, i) => assert.equal(answer.body, `/${i}`));
-  assert.match(String(answers[0]?.headers['server-timing']), /^hold;dur=[\d.]+, build;dur=12\.0, rollout;dur=34\.0$/);
+  assert.match(
+    String(answers[0]?.headers['server-timing']),
+    /^hold;dur=[\d.]+, build;dur=12\.0, rollout;dur=34\.0, pull;dur=20\.0, start;dur=14\.0$/,
+  );
   assert.equal(agent.ensures.length, 1);
   assert.equal(router.held, 0);
 });

@@ -154,7 +154,7 @@ export function routeOf(app: string, serving: Route['serving'], more: Partial<Ro
 export const asleep: Route['serving'] = { state: 'hold', reason: 'asleep' };
 
 export function ready(...targets: Target[]): Route['serving'] {
-  return { state: 'ready', targets, pending: null, timings: { buildMs: 12, rolloutMs: 34 } };
+  return { state: 'ready', targets, pending: null, timings: { buildMs: 12, rolloutMs: 34, pullMs: 20, startMs: 14 } };
 }
 
 export interface Upstream extends Target {

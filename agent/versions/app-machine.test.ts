@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test, type TestContext } from 'node:test';
+import { Registry } from '@prometheus-io/client';
 import { AppError } from '../../shared/errors.ts';
 import { silentLog } from '../../shared/log.ts';
 import type { Failure } from '../../shared/protocol/views.ts';
@@ -10,6 +11,7 @@ import type { Released } from '../routes/router-links.ts';
 import type { Progress } from '../store/app-store.ts';
 import type { AppRecord, VersionRecord } from '../store/records.ts';
 import { AppMachine } from './app-machine.ts';
+import { createVersionMetrics } from '../version-metrics.ts';
 import { createKeepAwake } from './keep-awake.ts';
 import type { EnsureResult } from './machine-deps.ts';
 import {
@@ -59,6 +61,7 @@ function ground(t: TestContext, record: AppRecord) {
       isSettled: (revision) => hub.knows(revision),
       isIdle: (_app, { bytes = 0 } = { bytes: 0, idleMs: Infinity }) => state.idle && bytes < 1_500,
       keepAwake: createKeepAwake(() => state.wallMs),
+      metrics: createVersionMetrics(new Registry()),
       onChange: () => undefined,
       release: async (_app, targets, _waitMs, signal) => {
         const answer = state.answers.shift();
@@ -712,6 +715,7 @@ test('after a failover, what an unknown router may still call is left until a le
       isSettled: (revision) => hub.knows(revision),
       isIdle: () => true,
       keepAwake: createKeepAwake(() => 0),
+      metrics: createVersionMetrics(new Registry()),
       onChange: () => undefined,
       release: async () => releasedOf(0),
       outbox: { add: () => undefined },

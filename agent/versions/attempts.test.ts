@@ -38,6 +38,7 @@ function scene(
           },
           switchTo: () => Promise.resolve(),
         },
+        metrics: { started: () => undefined, startFailed: () => undefined },
         book: {
           version: () => ({
             version: 1,

@@ -5,6 +5,7 @@ import type { StartTimings } from '../../shared/protocol/routes.ts';
 import type { Clock } from '../../shared/clock.ts';
 import { sleep } from '../../shared/sleep.ts';
 import type { Platform, VersionRun } from '../platform/platform.ts';
+import type { VersionMetrics } from '../version-metrics.ts';
 import type { AppBook } from './app-book.ts';
 import type { StartJob } from './start-job.ts';
 import { startVersion, type Switching } from './start-version.ts';
@@ -12,6 +13,7 @@ import { startVersion, type Switching } from './start-version.ts';
 interface AttemptsDeps {
   readonly platform: Pick<Platform, 'prepare' | 'start' | 'switchTo'>;
   readonly book: Pick<AppBook, 'version' | 'run' | 'pinned'>;
+  readonly metrics: Pick<VersionMetrics, 'started' | 'startFailed'>;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -21,7 +23,7 @@ const attemptPauseMs = 500;
 
 /** @throws AppError of the last attempt; any, once the signal of the job has aborted. */
 export async function attempts(
-  { platform, book, clock, log }: AttemptsDeps,
+  { platform, book, metrics, clock, log }: AttemptsDeps,
   job: StartJob,
   switching: Switching,
   suspects: readonly string[],
@@ -51,6 +53,7 @@ export async function attempts(
       // Another version may have been declared in the very moment this one answered.
       job.signal.throwIfAborted();
       book.pinned(job.version, outcome.run.pin);
+      metrics.started(outcome.timings);
       return outcome.timings;
     } catch (error) {
       job.signal.throwIfAborted();
@@ -65,7 +68,10 @@ export async function attempts(
       }
       const inTime = clock.nowMs() - (startedMs ?? askedMs) < run.config.container.start_deadline_secs * 1_000;
       const known = book.version(job.version).outcome === 'good' && attempt < maxAttempts;
-      if (failed.code === 'platform_error' ? !inTime : !known) throw failed;
+      if (failed.code === 'platform_error' ? !inTime : !known) {
+        metrics.startFailed(failed.code);
+        throw failed;
+      }
       log.warn({ err: failed, app: run.app, version: run.version, attempt }, 'start failed; tries again');
       job.progress('queued', `try ${attempt} failed (${failed.code}); tries again`);
       await sleep(clock, attemptPauseMs * Math.min(attempt, maxAttempts), job.signal);

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test, type TestContext } from 'node:test';
+import { Registry } from '@prometheus-io/client';
 import { AppError } from '../../shared/errors.ts';
 import { silentLog } from '../../shared/log.ts';
 import { createFakePlatform } from '../../test/support/fake-platform.ts';
@@ -10,6 +11,7 @@ import type { AppStore, Declaration } from '../store/app-store.ts';
 import type { AppRecord } from '../store/records.ts';
 import { createActivityLog } from './activity.ts';
 import { Engine } from './engine.ts';
+import { createVersionMetrics } from '../version-metrics.ts';
 import { createKeepAwake } from './keep-awake.ts';
 import type { Starter } from './wakes.ts';
 import { appRecord, createTestRouter, defaults, isDone, specOf, turns, until, versionRecord } from './test-ground.ts';
@@ -84,6 +86,7 @@ async function ground(
     links: createRouterLinks({ log: silentLog }),
     activity: createActivityLog({ now: () => clock.nowMs(), ruleOf: (app) => engine.idleRule(app) }),
     keepAwake: createKeepAwake(() => 0),
+    metrics: createVersionMetrics(new Registry()),
     wallMs: () => 0,
     defaults,
     clock,
@@ -183,6 +186,7 @@ test('strict: an apply that is repeated after a failover waits for routers that 
     links: createRouterLinks({ log: silentLog }),
     activity: createActivityLog({ now: () => clock.nowMs(), ruleOf: (app) => engine.idleRule(app) }),
     keepAwake: createKeepAwake(() => 0),
+    metrics: createVersionMetrics(new Registry()),
     wallMs: () => 0,
     defaults,
     clock,

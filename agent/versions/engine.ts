@@ -14,6 +14,7 @@ import type { RouterLinks } from '../routes/router-links.ts';
 import type { AppStore, Declaration } from '../store/app-store.ts';
 import type { Outbox } from '../store/outbox.ts';
 import type { AppRecord } from '../store/records.ts';
+import type { VersionMetrics } from '../version-metrics.ts';
 import type { ActivityLog, IdleRule } from './activity.ts';
 import { AppMachine } from './app-machine.ts';
 import type { KeepAwake } from './keep-awake.ts';
@@ -32,6 +33,7 @@ interface EngineDeps {
   readonly activity: ActivityLog;
   readonly defaults: AppConfig;
   readonly keepAwake: KeepAwake;
+  readonly metrics: VersionMetrics;
   readonly clock: Clock;
   /** Since 1970. */
   readonly wallMs: () => number;
@@ -202,12 +204,13 @@ export class Engine {
   }
 
   #add(record: AppRecord): AppMachine {
-    const { platform, hub, links, activity, outbox, defaults, keepAwake, clock, log } = this.#deps;
+    const { platform, hub, links, activity, outbox, defaults, keepAwake, metrics, clock, log } = this.#deps;
     const deps: MachineDeps = {
       platform,
       outbox,
       defaults,
       keepAwake,
+      metrics,
       clock,
       log,
       publish: (route) => hub.publish(route),

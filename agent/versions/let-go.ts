@@ -4,6 +4,8 @@ import type { MachineDeps } from './machine-deps.ts';
 /** How long routers may take to say that an idle app is free; they know at once, this is for the way. */
 const releaseMs = 1_000;
 
+type LetGoDeps = Pick<MachineDeps, 'settled' | 'isSettled' | 'release' | 'isIdle' | 'metrics'>;
+
 interface LetGoRequest {
   readonly app: string;
   /** Ids of what answers. */
@@ -19,15 +21,21 @@ interface LetGoRequest {
  * asked, or that came only now and does not hold yet, may have anything: the app stays awake then.
  * @returns whether the app is free. @throws the reason of the signal.
  */
-export async function letGo(
-  { settled, isSettled, release, isIdle }: Pick<MachineDeps, 'settled' | 'isSettled' | 'release' | 'isIdle'>,
+export async function letGo(deps: LetGoDeps, request: LetGoRequest, signal: AbortSignal): Promise<boolean> {
+  const isFree = await areFree(deps, request, signal);
+  deps.metrics.drained(isFree ? 'zero' : request.isMeant() ? 'busy' : 'taken_back');
+  return isFree;
+}
+
+async function areFree(
+  { settled, isSettled, release, isIdle }: LetGoDeps,
   { app, targets, revision, isMeant }: LetGoRequest,
   signal: AbortSignal,
 ): Promise<boolean> {
   await settled(revision, true, signal);
   if (!isMeant()) return false;
   const released = await release(app, targets, releaseMs, signal);
-  if (released.left > 0 || released.unasked > 0 || !isSettled(revision)) return false;
+  if (!isMeant() || released.left > 0 || released.unasked > 0 || !isSettled(revision)) return false;
   // With what routers have not reported yet.
   return isIdle(app, released);
 }

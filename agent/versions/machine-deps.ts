@@ -7,6 +7,7 @@ import type { Platform } from '../platform/platform.ts';
 import type { Settlement } from '../routes/hub.ts';
 import type { Released } from '../routes/router-links.ts';
 import type { Outbox } from '../store/outbox.ts';
+import type { VersionMetrics } from '../version-metrics.ts';
 import type { Unreported } from './activity.ts';
 import type { KeepAwake } from './keep-awake.ts';
 import type { ProgressListener } from './start-job.ts';
@@ -27,6 +28,7 @@ export interface MachineDeps {
   readonly onChange: (app: string) => void;
   readonly outbox: Pick<Outbox, 'add'>;
   readonly defaults: AppConfig;
+  readonly metrics: VersionMetrics;
   readonly clock: Clock;
   readonly log: Log;
 }

@@ -3,6 +3,7 @@ import { AppError, toAppError } from '../../shared/errors.ts';
 import type { StartTimings } from '../../shared/protocol/routes.ts';
 import type { Clock } from '../../shared/clock.ts';
 import type { OnPhase, Pin, Platform, VersionRun } from '../platform/platform.ts';
+import { PhaseTimes } from './phase-times.ts';
 
 /**
  * before: nobody is served meanwhile, so the stable address is switched while the version starts, and the attempt ends
@@ -43,7 +44,13 @@ export async function startVersion(request: StartRequest): Promise<StartOutcome>
   const inner = new AbortController();
   const either = AbortSignal.any([signal, inner.signal]);
   let cancelDeadline: () => void = () => undefined;
-  const starting = platform.start(run, { signal: either, onPhase, suspects }).then(() => {
+  const times = new PhaseTimes(clock);
+  const onStep: OnPhase = (phase, ...rest) => {
+    times.enter(phase);
+    onPhase(phase, ...rest);
+  };
+  const starting = platform.start(run, { signal: either, onPhase: onStep, suspects }).then(() => {
+    times.enter(request.switching === 'before' ? 'switch' : 'ready');
     if (request.switching === 'after' || inner.signal.aborted) return;
     cancelDeadline = clock.after(switchDeadlineMs, () => {
       const message = `it answers, but the stable address of ${run.app} still leads to other versions`;
@@ -69,6 +76,7 @@ export async function startVersion(request: StartRequest): Promise<StartOutcome>
     timings: {
       buildMs: built ? Math.round(beganMs - preparedAtMs) : null,
       rolloutMs: Math.round(clock.nowMs() - beganMs),
+      ...times.end(),
     },
   };
 }

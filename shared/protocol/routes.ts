@@ -10,10 +10,20 @@ export const target = z.strictObject({
 });
 export type Target = z.output<typeof target>;
 
-/** Milliseconds each step of the last start took; null where the step did not happen. */
+const milliseconds = z.number().nonnegative();
+
+/** Milliseconds each step of the last start took; null, or absent, where the step did not happen. */
 export const startTimings = z.strictObject({
-  buildMs: z.number().nonnegative().nullable(),
-  rolloutMs: z.number().nonnegative().nullable(),
+  buildMs: milliseconds.nullable(),
+  rolloutMs: milliseconds.nullable(),
+  // What the rollout consists of, as far as the platform tells.
+  scheduleMs: milliseconds.optional(),
+  /** From the choice of the node until the container runs, the pull of its image included. */
+  pullMs: milliseconds.optional(),
+  /** Until it answers. */
+  startMs: milliseconds.optional(),
+  /** Until its stable address leads to no other version. */
+  switchMs: milliseconds.optional(),
 });
 export type StartTimings = z.output<typeof startTimings>;
 

@@ -10,6 +10,8 @@ import { type SchemaKey, schemaKeys } from '../../shared/config/schema-keys.ts';
 import { errorTable } from '../../shared/errors.ts';
 import { appConfig } from '../../shared/protocol/app-spec.ts';
 
+import { agentMetricRows, routerMetricRows, type MetricRow } from './metrics.ts';
+
 const docsFolder = new URL('../../docs/', import.meta.url);
 
 /** File in docs/ → parts by name; each stands between `<!-- generated: NAME -->` and `<!-- end -->`. */
@@ -21,6 +23,10 @@ const parts: Readonly<Record<string, Readonly<Record<string, () => string>>>> = 
   },
   'app-file.md': { 'app keys': () => keyTable(appFileKeys()) },
   'errors.md': { 'error codes': errorCodes },
+  'metrics.md': {
+    'agent metrics': () => metricTable(agentMetricRows()),
+    'router metrics': () => metricTable(routerMetricRows()),
+  },
   'cli.md': { commands },
 };
 
@@ -107,6 +113,16 @@ function errorCodes(): string {
     entry.help,
   ]);
   return markdownTable(['Code', 'HTTP', 'Owner', 'Retry', 'What it means and what to do'], rows);
+}
+
+function metricTable(metrics: readonly MetricRow[]): string {
+  const rows = metrics.map(({ name, type, labels, help }) => [
+    `\`${name}\``,
+    type,
+    labels.map((label) => `\`${label}\``).join(', '),
+    help,
+  ]);
+  return markdownTable(['Metric', 'Type', 'Labels', 'Meaning'], rows);
 }
 
 function commands(): string {
