@@ -28,8 +28,9 @@ test('what is asleep, or never goes to zero, is not looked at until it changes',
 });
 
 test('what is awake is looked at until it is idle for its whole period', () => {
-  assert.deepEqual(dueOf({ ...awake, nowMs: 9_999 }), { step: undefined, clear: true, next: 'soon' });
-  assert.deepEqual(dueOf({ ...awake, isIdle: () => false }), { step: undefined, clear: true, next: 'soon' });
+  assert.deepEqual(dueOf({ ...awake, nowMs: 4_000 }), { step: undefined, clear: true, next: 6_000 });
+  assert.deepEqual(dueOf({ ...awake, isIdle: () => false }), { step: undefined, clear: true, next: 100 });
+  assert.equal(dueOf({ ...awake, nowMs: 4_000, hasLeftovers: true }).next, 0);
   assert.equal(dueOf(awake).step, 'zero');
 });
 
@@ -45,7 +46,8 @@ test('running hours are looked at each minute, asleep or awake', () => {
 });
 
 test('versions that are left over of an app that is asleep go when it is idle', () => {
-  assert.deepEqual(dueOf({ ...asleep, hasLeftovers: true }), { step: undefined, clear: true, next: 'soon' });
+  assert.deepEqual(dueOf({ ...asleep, hasLeftovers: true }), { step: undefined, clear: true, next: 100 });
+  assert.equal(dueOf({ ...asleep, hasLeftovers: true, nowMs: 3_000 }).next, 7_000);
   assert.equal(dueOf({ ...asleep, hasLeftovers: true, isIdle: () => false }).clear, false);
 });
 
@@ -58,7 +60,8 @@ test('a look costs by what is due: 10,000 apps at rest are not looked at, and on
     wallMs: () => wallMs,
     look: (app) => {
       looked.push(app);
-      if (app === 'awake') return 'soon';
+      if (app === 'awake') return 0;
+      if (app === 'busy') return 5_000;
       return app.startsWith('hours') ? 'minute' : 'change';
     },
   });
@@ -74,6 +77,14 @@ test('a look costs by what is due: 10,000 apps at rest are not looked at, and on
   looks.changed('a7');
   clock.advance(500);
   assert.deepEqual(looked.slice(2), ['awake', 'a7']);
+  looked.length = 0;
+  for (let change = 0; change < 100; change += 1) {
+    looks.changed('busy');
+    clock.advance(500);
+  }
+  looked.length = 0;
+  clock.advance(20_000);
+  assert.equal(looked.filter((app) => app === 'busy').length, 4, 'looks that were overtaken are not made');
   looked.length = 0;
   wallMs = 60_000;
   clock.advance(500);

@@ -4,8 +4,8 @@ import type { Phase } from './serving.ts';
 /** Why an app that has answered once runs whether it is called or not. */
 export type KeptAwake = 'min_replicas' | 'running_hours';
 
-/** soon: again at the next look · minute: when the minute has changed, for its running hours · change: not before something changes. */
-export type NextLook = 'soon' | 'minute' | 'change';
+/** After so many milliseconds · minute: when the minute has changed, for its running hours · change: not before something changes. */
+export type NextLook = number | 'minute' | 'change';
 
 export interface Due {
   /** start: it is to run and does not · zero: it is idle. */
@@ -32,22 +32,30 @@ export interface Watched {
   readonly isIdle: () => boolean;
 }
 
+/** How exactly the end of the idle time is met where calls have moved it; routers tell every two seconds. */
+const looksInPeriod = 100;
+
 export function dueOf(app: Watched): Due {
   const { phase, keptAwake, hasLeftovers } = app;
   if (app.starting || phase.kind === 'draining') return { step: undefined, clear: false, next: 'change' };
-  const rest: NextLook = hasLeftovers ? 'soon' : app.hasHours ? 'minute' : 'change';
-  const isQuiet = (): boolean => app.idleMs > 0 && app.nowMs - app.sinceMs >= app.idleMs && app.isIdle();
+  const rest: NextLook = hasLeftovers ? 0 : app.hasHours ? 'minute' : 'change';
+  const leftMs = app.sinceMs + app.idleMs - app.nowMs;
+  const isQuiet = (): boolean => app.idleMs > 0 && leftMs <= 0 && app.isIdle();
+  const untilQuietMs = Math.max(leftMs, app.idleMs / looksInPeriod);
   switch (phase.kind) {
     case 'asleep':
       if (keptAwake !== undefined) return { step: 'start', clear: false, next: 'change' };
-      return { step: undefined, clear: hasLeftovers && isQuiet(), next: rest };
+      if (!hasLeftovers || app.idleMs === 0)
+        return { step: undefined, clear: false, next: app.hasHours ? 'minute' : 'change' };
+      return { step: undefined, clear: isQuiet(), next: untilQuietMs };
     case 'failed':
       return { step: undefined, clear: true, next: rest };
     case 'serving':
       if (keptAwake !== undefined)
         return { step: app.hasPending ? 'start' : undefined, clear: true, next: app.hasPending ? 'change' : rest };
       if (app.idleMs === 0) return { step: undefined, clear: true, next: rest };
-      return isQuiet() ? { step: 'zero', clear: true, next: 'change' } : { step: undefined, clear: true, next: 'soon' };
+      if (isQuiet()) return { step: 'zero', clear: true, next: 'change' };
+      return { step: undefined, clear: true, next: hasLeftovers ? 0 : untilQuietMs };
     default:
       return phase satisfies never;
   }

@@ -1,6 +1,6 @@
 /**
- * Has each app looked at when the clock may have made something due for it: twice a second what is awake, each minute what is
- * asleep and has running hours, and nothing else until it changes. So it costs by what is awake and not by what there is.
+ * Has each app looked at when the clock may have made something due for it: what is awake when it may be idle, each minute what
+ * has running hours, and nothing else until it changes. So it costs by what is awake and not by what there is.
  */
 import type { Clock } from '../../shared/clock.ts';
 import type { NextLook } from './due.ts';
@@ -12,13 +12,18 @@ interface LooksDeps {
   readonly look: (app: string) => NextLook;
 }
 
-const everyMs = 500;
+const turnMs = 500;
+/** Later looks are made by then all the same: bounds what is left of looks that were overtaken. */
+const maxAheadMs = 60_000;
 const minuteMs = 60_000;
 
 export class Looks {
   readonly #deps: LooksDeps;
-  #soon = new Set<string>();
+  /** Apps by the turn in which they are looked at; those that have another turn by now are passed over. */
+  readonly #turns = new Map<number, string[]>();
+  readonly #turnOf = new Map<string, number>();
   #minutely = new Set<string>();
+  #turn = 0;
   #minute: number;
   #cancel: (() => void) | undefined;
 
@@ -28,7 +33,7 @@ export class Looks {
   }
 
   start(): void {
-    this.#cancel = this.#deps.clock.after(everyMs, () => {
+    this.#cancel = this.#deps.clock.after(turnMs, () => {
       this.#lookAround();
       this.start();
     });
@@ -38,28 +43,36 @@ export class Looks {
     this.#cancel?.();
   }
 
-  /** How many are looked at the next time, and how many each minute. */
-  get sizes(): { readonly soon: number; readonly minutely: number } {
-    return { soon: this.#soon.size, minutely: this.#minutely.size };
+  changed(app: string): void {
+    this.#at(app, this.#turn + 1);
   }
 
-  changed(app: string): void {
-    this.#soon.add(app);
+  #at(app: string, turn: number): void {
+    if (this.#turnOf.get(app) === turn) return;
+    this.#turnOf.set(app, turn);
+    const apps = this.#turns.get(turn);
+    if (apps === undefined) this.#turns.set(turn, [app]);
+    else apps.push(app);
   }
 
   #lookAround(): void {
     const minute = Math.floor(this.#deps.wallMs() / minuteMs);
+    this.#turn += 1;
     if (minute !== this.#minute) {
       this.#minute = minute;
-      for (const app of this.#minutely) this.#soon.add(app);
-      this.#minutely.clear();
+      for (const app of this.#minutely) this.#at(app, this.#turn);
+      this.#minutely = new Set();
     }
-    const due = this.#soon;
-    this.#soon = new Set();
+    const due = this.#turns.get(this.#turn) ?? [];
+    this.#turns.delete(this.#turn);
     for (const app of due) {
+      if (this.#turnOf.get(app) !== this.#turn) continue;
+      this.#turnOf.delete(app);
       const next = this.#deps.look(app);
-      if (next === 'soon') this.#soon.add(app);
-      else if (next === 'minute') this.#minutely.add(app);
+      if (next === 'minute') this.#minutely.add(app);
+      // What it changed itself is looked at in the next turn already.
+      else if (next !== 'change' && !this.#turnOf.has(app))
+        this.#at(app, this.#turn + Math.max(1, Math.ceil(Math.min(next, maxAheadMs) / turnMs)));
     }
   }
 }
