@@ -49,12 +49,13 @@ export class Activity {
     this.#left = [];
   }
 
-  /** What an app did that the agent does not know of yet; nothing where that is nothing. */
-  unreported(name: string): { readonly bytes?: number; readonly idleMs?: number } {
+  /** What an app does, and did that the agent does not know of yet; without what is nothing. */
+  unreported(name: string): { readonly busy?: boolean; readonly bytes?: number; readonly idleMs?: number } {
     const app = this.#deps.appOf(name);
-    if (app === undefined || (app.calls === 0 && app.bytes === 0)) return {};
-    const busy = app.inFlight - app.passive + app.upgraded > 0;
-    return { bytes: app.bytes, idleMs: busy ? 0 : Math.max(0, this.#deps.clock.nowMs() - app.lastActiveMs) };
+    if (app === undefined) return {};
+    const busy = app.inFlight + app.upgraded > 0;
+    if (app.calls === 0 && app.bytes === 0) return { busy };
+    return { busy, bytes: app.bytes, idleMs: busy ? 0 : Math.max(0, this.#deps.clock.nowMs() - app.lastActiveMs) };
   }
 
   collect(): ActivityReport {

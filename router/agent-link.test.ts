@@ -148,13 +148,28 @@ test('targets.release waits for the calls on a target, and says what is left whe
   assert.deepEqual(await agent.release('a', ['unknown'], 60_000), { inFlight: 0, upgraded: 0 });
 });
 
+test('a call on a target that the app no longer has keeps the app busy', async (t) => {
+  let finish: () => void = () => undefined;
+  const app = await startUpstream(t, 'a-1', (_, res) => (finish = () => res.end('ok')));
+  const { agent, port } = await startTestRouter(t, { routes: [routeOf('a', ready(targetOf(app)))] });
+  const arrived = new Promise((resolve) => app.server.once('request', resolve));
+  const answer = call(port, '/a');
+  await arrived;
+  agent.push(routeOf('a', { state: 'hold', reason: 'draining' }));
+  assert.partialDeepStrictEqual(await agent.released('a', ['a-2'], 60_000), { inFlight: 0, busy: true });
+  finish();
+  await answer;
+  assert.partialDeepStrictEqual(await agent.released('a', ['a-2'], 60_000), { inFlight: 0, busy: false });
+});
+
 test('heads count as bytes of the app, as bodies do', async (t) => {
   const app = await startUpstream(t, 'a-1', (_, res) => res.end('x'.repeat(1_000)));
   const { agent, port } = await startTestRouter(t, { routes: [routeOf('a', ready(targetOf(app)))] });
   const { rawHeaders } = await call(port, '/a', { headers: { 'X-Long': 'y'.repeat(2_000) } });
   assert.ok(rawHeaders.length > 0);
-  const { bytes = 0, idleMs } = await agent.released('a', ['a-1'], 0);
+  const { bytes = 0, idleMs, busy } = await agent.released('a', ['a-1'], 0);
   assert.equal(typeof idleMs, 'number');
+  assert.equal(busy, false);
   // Both heads of node are under 500 bytes but for the long field.
   assert.ok(bytes > 3_100 && bytes < 4_000, `${bytes} bytes`);
 });

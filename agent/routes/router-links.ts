@@ -10,6 +10,8 @@ export interface Released {
   readonly left: number;
   /** Routers that could not be asked: nobody knows what they have. */
   readonly unasked: number;
+  /** Whether any has a call of the app on whatever target. */
+  readonly busy: boolean;
   /** What they did for the app and have not reported yet; `idleMs` is Infinity where that is nothing. */
   readonly bytes: number;
   readonly idleMs: number;
@@ -51,16 +53,17 @@ export function createRouterLinks({ log }: { readonly log: Log }): RouterLinks {
           try {
             const peer = links.get(router);
             if (peer === undefined) throw new AppError('link_lost', `router ${router} has no link`);
-            const { inFlight, upgraded, bytes, idleMs } = await peer.call(
+            const { inFlight, upgraded, busy, bytes, idleMs } = await peer.call(
               'targets.release',
               { app, targets: [...targets], waitMs },
               { signal, deadlineMs: waitMs + answerMs },
             );
-            return { left: inFlight + upgraded, unasked: 0, bytes: bytes ?? 0, idleMs: idleMs ?? Infinity };
+            const left = inFlight + upgraded;
+            return { left, unasked: 0, busy: busy ?? left > 0, bytes: bytes ?? 0, idleMs: idleMs ?? Infinity };
           } catch (error) {
             signal.throwIfAborted();
             log.warn({ err: toAppError(error), app, router }, 'a router could not be asked to let go of targets');
-            return { left: 0, unasked: 1, bytes: 0, idleMs: Infinity };
+            return { left: 0, unasked: 1, busy: false, bytes: 0, idleMs: Infinity };
           }
         }),
       );
@@ -68,10 +71,11 @@ export function createRouterLinks({ log }: { readonly log: Log }): RouterLinks {
         (sum, answer) => ({
           left: sum.left + answer.left,
           unasked: sum.unasked + answer.unasked,
+          busy: sum.busy || answer.busy,
           bytes: sum.bytes + answer.bytes,
           idleMs: Math.min(sum.idleMs, answer.idleMs),
         }),
-        { left: 0, unasked: 0, bytes: 0, idleMs: Infinity },
+        { left: 0, unasked: 0, busy: false, bytes: 0, idleMs: Infinity },
       );
     },
   };

@@ -35,7 +35,7 @@ async function areFree(
   await settled(revision, true, signal);
   if (!isMeant()) return false;
   const released = await release(app, targets, releaseMs, signal);
-  if (!isMeant() || released.left > 0 || released.unasked > 0 || !isSettled(revision)) return false;
+  if (!isMeant() || released.left > 0 || released.busy || released.unasked > 0 || !isSettled(revision)) return false;
   // With what routers have not reported yet.
   return isIdle(app, released);
 }

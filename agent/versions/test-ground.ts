@@ -53,7 +53,7 @@ export function appRecord(versions: readonly VersionRecord[], more: Partial<AppR
 
 /** What routers answer that have so many calls. */
 export function releasedOf(left: number, more: Partial<Released> = {}): Released {
-  return { left, unasked: 0, bytes: 0, idleMs: Infinity, ...more };
+  return { left, unasked: 0, busy: left > 0, bytes: 0, idleMs: Infinity, ...more };
 }
 
 export interface TestRouter {

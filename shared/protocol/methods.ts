@@ -255,6 +255,8 @@ export const routerMethods = {
     result: z.strictObject({
       inFlight: z.int().nonnegative(),
       upgraded: z.int().nonnegative(),
+      /** Whether the app has a call or an upgraded connection on any target, also one that it no longer has. */
+      busy: z.boolean().optional(),
       /** Of the app, not reported yet. */
       bytes: z.int().nonnegative().optional(),
       /** Milliseconds since a call of the app last began or ended, where that is not reported yet. */
