@@ -8,6 +8,7 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { request } from 'undici';
+import { eventually } from '../support/eventually.ts';
 
 const run = promisify(execFile);
 const tools = process.env['TOOLS'] ?? join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'one-node-kube');
@@ -84,10 +85,13 @@ export async function objectsIn(namespace: string): Promise<readonly string[]> {
     .filter((name) => name !== 'ConfigMap/kube-root-ca.crt' && !/^Secret\/holdfast.*-pull$/.test(name));
 }
 
-/** kill -9 of what runs in a pod, on the node, which is this machine. @throws when no process of the pod is found here. */
+/**
+ * kill -9 of what runs in a pod, on the node, which is this machine; resolves when it is gone.
+ * @throws when no process of the pod is found here.
+ */
 export async function killContainers(pod: PodView): Promise<void> {
   const ids = [pod.metadata.uid, pod.metadata.uid.replaceAll('-', '_')];
-  let killed = 0;
+  const killed: string[] = [];
   for (const pid of await readdir('/proc')) {
     if (!/^\d+$/.test(pid)) continue;
     const cgroup = await readFile(`/proc/${pid}/cgroup`, 'utf8').catch(() => '');
@@ -95,7 +99,14 @@ export async function killContainers(pod: PodView): Promise<void> {
     // The sandbox stays: it is the pod's network.
     if (!ids.some((id) => cgroup.includes(id)) || command.startsWith('/pause')) continue;
     process.kill(Number(pid), 'SIGKILL');
-    killed += 1;
+    killed.push(pid);
   }
-  if (killed === 0) throw new Error(`no process of pod ${pod.metadata.name} runs on this machine`);
+  if (killed.length === 0) throw new Error(`no process of pod ${pod.metadata.name} runs on this machine`);
+  // A process that is to end still has its sockets until it has come to that, which takes long on a busy machine.
+  await eventually(10_000, async () => {
+    for (const pid of killed) {
+      const state = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => undefined);
+      if (state !== undefined && !/\) [ZX] /.test(state)) throw new Error(`process ${pid} is still there`);
+    }
+  });
 }
