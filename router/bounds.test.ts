@@ -203,6 +203,44 @@ test('no more sockets than the bound lead to one target, and the other calls wai
   assert.equal(await metric(router, 'holdfast_router_upstream_sockets_idle'), 1);
 });
 
+test('bodies that are not whole have half of the sockets to a target at most, so that other calls get through', async (t) => {
+  // Broke: slow bodies took all of them, and every other call of the app waited for as long as they did.
+  let begun = 0;
+  let gone = 0;
+  const app = await startUpstream(t, 'a-1', (req, res) => {
+    begun += 1;
+    req.on('error', () => (gone += 1));
+    req.resume().on('end', () => res.end('ok'));
+  });
+  const router = await startTestRouter(t, {
+    routes: [routeOf('a', ready(targetOf(app)))],
+    config: { max_upstream_sockets: 8 },
+  });
+  const slow = Array.from({ length: 20 }, () => open(t, router.port));
+  for (const { socket } of slow) socket.write('POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nx');
+  await until(
+    () => slow.filter(({ text }) => /^HTTP\/1\.1 503 [^]*Retry-After: 2[^]*"hold_full"/.test(text())).length === 16,
+    '16 refusals',
+  );
+  for (let count = 0; count < 10; count += 1) {
+    assert.equal((await call(router.port, '/a')).body, 'ok');
+    assert.equal((await call(router.port, '/a', { method: 'POST', body: 'x' })).body, 'ok');
+  }
+  // One that is whole after all makes room, and so does one whose client has gone.
+  const [first, second] = slow.filter(({ text }) => text() === '');
+  first?.socket.write('123456789');
+  await until(() => first?.text().endsWith('ok') === true, 'its answer');
+  second?.socket.destroy();
+  await until(() => gone === 1, 'its end at the app');
+  for (let count = 0; count < 2; count += 1) {
+    const before = begun;
+    const next = open(t, router.port);
+    next.socket.write('POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nx');
+    await until(() => begun > before, 'the next one at the app');
+    assert.equal(next.text(), '');
+  }
+});
+
 test('connections beyond the bound are closed as they come', async (t) => {
   const router = await startTestRouter(t, { config: { max_connections: 2 } });
   const first = open(t, router.port);

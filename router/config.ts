@@ -69,6 +69,14 @@ export const routerConfig = z.strictObject({
         .max(1_000_000)
         .default(20_000)
         .describe('Connections of clients at most; further ones are closed as they come.'),
+      max_connections_per_client: z
+        .int()
+        .min(0)
+        .max(1_000_000)
+        .default(0)
+        .describe(
+          'Connections of one client address (of IPv6, of its /64) at most; further ones are closed as they come. 0 is no limit: behind a load balancer that hides addresses all clients are one. Trusted proxies have none.',
+        ),
       read_ahead_max_bytes: z
         .int()
         .min(65_536)
@@ -96,7 +104,9 @@ export const routerConfig = z.strictObject({
         .min(1)
         .max(60_000)
         .default(1_000)
-        .describe('Sockets in use to one target at most; further calls wait.'),
+        .describe(
+          'Sockets in use to one target at most; further calls wait. Half of them at most are for calls whose body is not whole yet; further such calls get 503.',
+        ),
       max_idle_upstream_sockets: z
         .int()
         .min(0)
@@ -107,7 +117,9 @@ export const routerConfig = z.strictObject({
         .array(cidr)
         .max(256)
         .default([])
-        .describe('Addresses or CIDRs of proxies whose `X-Forwarded-*` and `Forwarded` are believed.'),
+        .describe(
+          'Addresses or CIDRs of proxies whose `X-Forwarded-*`, `Forwarded`, `X-Request-Id` and `traceparent` are believed: chains of addresses from their end up to the first that is no such proxy.',
+        ),
       drain_delay_secs: z
         .number()
         .min(0)

@@ -23,6 +23,8 @@ export interface ExchangeDeps {
     readonly headersTimeoutMs: number;
     readonly maxHeaderBytes: number;
     readonly streamBytes: number;
+    /** Calls with bodies that are not whole yet, of one target. */
+    readonly maxUploads: number;
   };
   /** The call has its connection. */
   readonly onConnected: (app: App, target: Target) => void;

@@ -15,6 +15,7 @@ import type { Exchanging, Trailers } from './caller.ts';
 import { resumeReading, unsentBytes } from './direct-io.ts';
 import type { ExchangeDeps } from './exchange-deps.ts';
 import { stripPrefix } from './path.ts';
+import { tooBusy } from './refusal.ts';
 import { parsedAgain, writeRequestHead } from './request-head.ts';
 import { writeLastChunk } from './response-head.ts';
 import type { Target } from './targets.ts';
@@ -44,6 +45,8 @@ export class Exchange implements Attempt, Exchanging, UpstreamUser {
   /** Something of the answer has come. */
   #heard = false;
   #requestDone = false;
+  /** The target counts its body as one that is on its way. */
+  #uploading = false;
   /** The head of the request is in the writer still. */
   #composing = false;
   /** Of an answer head that is not whole. */
@@ -98,6 +101,7 @@ export class Exchange implements Attempt, Exchanging, UpstreamUser {
     if (done) {
       if (chunked) writeLastChunk(writer, trailers);
       this.#requestDone = true;
+      this.#uploaded();
     }
     if (!this.#composing) {
       writer.send(socket);
@@ -232,8 +236,28 @@ export class Exchange implements Attempt, Exchanging, UpstreamUser {
     caller.readBody(this);
     this.#composing = false;
     if (this.#stage !== 'sent') return;
+    if (!this.#requestDone && !this.#beginUpload()) return;
     writer.send(upstream.socket);
     if (this.#requestDone) this.#awaitAnswer();
+  }
+
+  /** Clients that send slowly, on purpose or not, must not have all the sockets that the calls of others need. */
+  #beginUpload(): boolean {
+    const { writer, limits } = this.#deps;
+    if (this.#target.uploads >= limits.maxUploads) {
+      writer.discard();
+      this.#fail(tooBusy('Too many request bodies are on their way to this app.'));
+      return false;
+    }
+    this.#uploading = true;
+    this.#target.uploads += 1;
+    return true;
+  }
+
+  #uploaded(): void {
+    if (!this.#uploading) return;
+    this.#uploading = false;
+    this.#target.uploads -= 1;
   }
 
   #awaitAnswer(): void {
@@ -371,6 +395,7 @@ export class Exchange implements Attempt, Exchanging, UpstreamUser {
   #leave(): void {
     if (this.#dial !== 0) this.#endDial();
     this.#stage = 'done';
+    this.#uploaded();
     this.#target.inFlight -= 1;
     this.#deps.onLeft(this.#app, this.#target);
   }

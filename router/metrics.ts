@@ -15,7 +15,8 @@ export interface RouterMetrics {
   wakeAnswered(app: string, rule: string): void;
   wakeRefused(): void;
   waitingPage(): void;
-  connectionRefused(): void;
+  /** @param reason that all clients, or this one, have as many as they may. */
+  connectionRefused(reason: 'all' | 'client'): void;
 }
 
 export interface MetricsDeps {
@@ -101,7 +102,8 @@ export function createMetrics(deps: MetricsDeps): RouterMetrics {
   );
   const connectionsRefused = new Counter({
     name: 'holdfast_router_connections_refused_total',
-    help: 'Connections of clients closed as they came, since there were max_connections.',
+    help: 'Connections of clients closed as they came, by reason: all for max_connections, client for max_connections_per_client.',
+    labelNames: ['reason'],
     registers,
   });
   gauge('holdfast_router_held_calls', 'Calls that wait now.', deps.held);
@@ -141,7 +143,7 @@ export function createMetrics(deps: MetricsDeps): RouterMetrics {
     request: (status, durationMs) => calls.ended(status, durationMs),
     holdEnded: (durationMs) => holdDuration.observe(durationMs / 1_000),
     holdRejected: (reason) => holdRejected.inc({ reason }),
-    connectionRefused: () => connectionsRefused.inc(),
+    connectionRefused: (reason) => connectionsRefused.inc({ reason }),
     accessLogDropped: (lines) => accessLogDropped.inc(lines),
     connectFailed: (reason) => connectFailures.inc({ reason }),
     targetSetAside: () => setAside.inc(),

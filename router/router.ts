@@ -203,6 +203,7 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
       maxFields: config.max_header_fields,
       maxTrailerBytes: config.max_trailer_bytes,
       streamBytes: config.stream_buffer_bytes,
+      maxUploads: Math.ceil(config.max_upstream_sockets / 2),
     },
     onConnected: (app) => hold.changed(app),
     onLeft(app, target) {
@@ -362,7 +363,7 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
         metrics.request(status, 0);
         accessLog?.refused(client, status);
       },
-      onCrowded: () => metrics.connectionRefused(),
+      onCrowded: (reason) => metrics.connectionRefused(reason),
       tls: onTls,
     });
   } catch (error) {

@@ -2,6 +2,7 @@
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import type { CallRouting } from './call.ts';
 import { backToStream } from './client-socket.ts';
+import { ClientLimit } from './client-limit.ts';
 import { trustedProxies, type Client } from './client.ts';
 import type { RouterConfig } from './config.ts';
 import type { ClientConnection, ConnectionDeps } from './connection-deps.ts';
@@ -24,6 +25,7 @@ export interface ServerDeps {
     | 'listen_host'
     | 'listen_port'
     | 'max_connections'
+    | 'max_connections_per_client'
     | 'max_header_bytes'
     | 'max_header_fields'
     | 'max_trailer_bytes'
@@ -45,8 +47,8 @@ export interface ServerDeps {
   readonly ids: Ids;
   /** A request was refused before it was a call. */
   readonly onRefused: (client: Client, status: number) => void;
-  /** A connection was closed as it came: there are as many as there may be. */
-  readonly onCrowded: () => void;
+  /** A connection was closed as it came: there are as many as there may be, of all clients or of this one. */
+  readonly onCrowded: (reason: 'all' | 'client') => void;
   readonly tls?: OpenTls | undefined;
 }
 
@@ -110,9 +112,11 @@ export async function startServer(deps: ServerDeps): Promise<CallServer> {
     takeHttp2,
   };
   const isEmpty = (): boolean => connections.size === 0 && (handshakes === undefined || handshakes.size === 0);
-  const admits = (): boolean => {
-    if (connections.size + (handshakes?.size ?? 0) < config.max_connections) return true;
-    deps.onCrowded();
+  const ofClients = new ClientLimit(config.max_connections_per_client, shared.trusted);
+  const admits = (socket: Socket): boolean => {
+    const room = connections.size + (handshakes?.size ?? 0) < config.max_connections;
+    if (room && ofClients.admits(socket)) return true;
+    deps.onCrowded(room ? 'client' : 'all');
     return false;
   };
   const http2 = createHttp2Acceptor(config, shared);
@@ -133,7 +137,7 @@ export async function startServer(deps: ServerDeps): Promise<CallServer> {
   const server = createServer(
     { allowHalfOpen: true, noDelay: true, keepAlive: true, highWaterMark: socketBytes },
     (socket: Socket) => {
-      if (admits()) connections.add(new Connection(socket, shared));
+      if (admits(socket)) connections.add(new Connection(socket, shared));
       else socket.destroy();
     },
   );

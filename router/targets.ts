@@ -18,6 +18,8 @@ export class Target {
   /** Calls being answered by it, upgraded connections not among them. */
   inFlight = 0;
   upgraded = 0;
+  /** Of those in flight, whose body is not whole yet. */
+  uploads = 0;
   /** Whether the route table names it. Only then new calls may pick it. */
   listed = true;
   /** Calls that it may have at once. */

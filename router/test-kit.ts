@@ -273,6 +273,7 @@ export async function startTestRouter(
       lease_secs: 10,
       hold_max_calls: 10_000,
       max_connections: 20_000,
+      max_connections_per_client: 0,
       max_header_bytes: 16_384,
       max_header_fields: 256,
       max_trailer_bytes: 8_192,

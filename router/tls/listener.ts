@@ -6,7 +6,7 @@ export interface TlsListenerDeps {
   readonly handshakes: Handshakes;
   readonly highWaterMark: number;
   /** Whether there is room for one more. */
-  readonly admits: () => boolean;
+  readonly admits: (socket: Socket) => boolean;
   readonly listen: (server: Server) => Promise<void>;
 }
 
@@ -25,7 +25,7 @@ export async function startTlsListener(deps: TlsListenerDeps): Promise<TlsListen
   const server = createServer(
     { allowHalfOpen: true, noDelay: true, keepAlive: true, highWaterMark },
     (socket: Socket) => {
-      if (deps.admits()) handshakes.take(socket);
+      if (deps.admits(socket)) handshakes.take(socket);
       else socket.destroy();
     },
   );
