@@ -107,6 +107,9 @@ test('a thousand slow heads, slow bodies, idle sockets, held uploads and slow re
     clock.advance(5_000);
     await new Promise(setImmediate);
   }
+  // Their ends are behind what they have not read.
+  for (const { socket } of readers) socket.resume();
+  await until(() => readers.every(({ socket }) => socket.closed), 'the slow readers');
   assert.deepEqual(
     await Promise.all(['read_ahead_bytes', 'buffered_bytes', 'held_calls'].map((name) => metric(router, name))),
     [0, 0, 0],
