@@ -15,7 +15,10 @@ import {
   type RouterUnderTest,
 } from './test-kit.ts';
 
-function open(t: TestContext, port: number): { readonly socket: Socket; text(): string; closed(): boolean } {
+function open(
+  t: TestContext,
+  port: number,
+): { readonly socket: Socket; readonly text: () => string; closed(): boolean } {
   const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true });
   let text = '';
   let closed = false;

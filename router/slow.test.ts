@@ -92,13 +92,13 @@ test('a thousand slow heads, slow bodies, idle sockets, held uploads and slow re
     'their ends',
     60_000,
   );
-  assert.ok(heads.every(({ text }) => /^HTTP\/1\.1 408 /.test(text())));
-  assert.ok(bodies.every(({ text }) => /^HTTP\/1\.1 408 /.test(text())));
+  assert.ok(heads.every(({ text }) => text().startsWith('HTTP/1.1 408 ')));
+  assert.ok(bodies.every(({ text }) => text().startsWith('HTTP/1.1 408 ')));
   assert.ok(idle.every(({ text }) => text() === ''));
   await until(
     () => {
       clock.advance(5_000);
-      return held.every(({ text }) => /^HTTP\/1\.1 504 /.test(text()));
+      return held.every(({ text }) => text().startsWith('HTTP/1.1 504 '));
     },
     'the held ones',
     60_000,
