@@ -278,7 +278,7 @@ test('connections by TLS count among all, secure or not', async (t) => {
   await new Promise((resolve) => silent.once('connect', resolve));
   await connectTls(t, router.tlsPort);
   await assert.rejects(connectTls(t, router.tlsPort));
-  assert.equal(await metric(router, 'holdfast_router_connections_refused_total'), '1');
+  assert.equal(await metric(router, 'holdfast_router_connections_refused_total{reason="all"}'), '1');
 });
 
 test('a drain lets a connection that is just becoming secure make its call', async (t) => {
