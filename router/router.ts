@@ -134,13 +134,13 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
     onFailed(name, version, error) {
       const app = apps.get(name);
       if (app === undefined) return;
-      const refusal = error.code === 'wake_budget_exhausted' ? gate.refused(app, version, error) : undefined;
-      if (refusal !== undefined) {
-        hold.refuse(app, refusal);
-        return;
+      if (error.code === 'wake_budget_exhausted') {
+        const refusal = gate.refused(app, version, error);
+        if (refusal !== undefined) hold.refuse(app, refusal);
+      } else {
+        hold.failed(app, version, error);
+        waiting.failed(app, version, error);
       }
-      hold.failed(app, version, error);
-      waiting.failed(app, version, error);
     },
     onProgress(progress) {
       const app = apps.get(progress.app);

@@ -263,3 +263,14 @@ test('a page of an app that is deleted is told to look elsewhere', async (t) => 
   await until(page.ended, 'the end of the stream');
   assert.deepEqual(page.states.at(-1), { state: 'go' });
 });
+
+test('a browser that finds the app on its way to zero waits for it: that is over in a moment', async (t) => {
+  const app = await startUpstream(t, 'one', (_req, res) => res.end('app'));
+  const { agent, port, router } = await startTestRouter(t, {
+    routes: [waitingRoute({ state: 'hold', reason: 'draining' })],
+  });
+  const held = call(port, '/a', browser);
+  await until(() => router.held === 1, 'a held call');
+  agent.push(waitingRoute(ready(targetOf(app))));
+  assert.equal((await held).body, 'app');
+});

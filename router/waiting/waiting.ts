@@ -53,9 +53,12 @@ export class Waiting {
   /** A call of an app that is not ready. @returns whether it has got the page. */
   answers(call: Call, app: App, failure?: ShownFailure): boolean {
     const { local, requestParser, want, onPage } = this.#deps;
+    const { serving } = app.route;
     if (app.route.waitingPage !== true) return false;
+    // On its way to zero: the call takes it back, which is a matter of a moment.
+    if (serving.state === 'hold' && serving.reason === 'draining') return false;
     if (!isNavigation(call.head, (name) => fieldOf(call.head, requestParser, name))) return false;
-    if (failure === undefined && app.route.serving.state === 'hold') {
+    if (failure === undefined && serving.state === 'hold') {
       this.#failures.delete(app); // someone tries again
       want(app, call);
     }

@@ -62,10 +62,7 @@ export class WakeGate {
   prove(call: Call, app: App): void {
     if (this.#ruleOf(call, app) === undefined) {
       app.provenAtMs = call.arrivedMs;
-    } else if (!call.passive) {
-      call.passive = true;
-      app.calls -= 1;
-    }
+    } else setPassive(call, app);
   }
 
   /** Whether the call may have a version started that waits for one. */
@@ -86,8 +83,7 @@ export class WakeGate {
   #answersByRule(call: Call, app: App): boolean {
     const found = this.#ruleOf(call, app);
     if (found === undefined) return false;
-    if (!call.passive) app.calls -= 1;
-    call.passive = true;
+    setPassive(call, app);
     const { status, contentType, body } = found.answer;
     this.#deps.onRuleAnswer(app.name, found.rule);
     this.#deps.local.send(call, {
@@ -111,6 +107,12 @@ export class WakeGate {
     this.#refusals.delete(app);
     return undefined;
   }
+}
+
+function setPassive(call: Call, app: App): void {
+  // Where it came back, it may have been reported as a call by now.
+  if (!call.passive && app.calls > 0) app.calls -= 1;
+  call.passive = true;
 }
 
 function budgetError(retryAfterMs: number): AppError {
