@@ -79,6 +79,9 @@ function emptyTable(): Table {
     maxIdle: 1,
     streamBytes: 65_536,
     buffers: new ReadBuffers(),
+    settingsTimeoutMs: 1_000,
+    maxHeaderBytes: 16_384,
+    maxFields: 256,
   });
   return new Table({ apps: new Apps(targets, 1_000), clock: systemClock, hold: { changed: () => undefined } });
 }

@@ -2,6 +2,7 @@
 import type { Clock } from '../shared/clock.ts';
 import type { App } from './apps.ts';
 import type { Call } from './call.ts';
+import type { Deadlines } from './deadlines.ts';
 import type { BodyLimits } from './http1/body-reader.ts';
 import type { HeadWriter } from './http1/head-writer.ts';
 import type { RequestParser } from './http1/request-parser.ts';
@@ -18,6 +19,7 @@ export interface ExchangeDeps {
   /** And the answer head. */
   readonly parser: ResponseParser;
   readonly date: HttpDate;
+  readonly deadlines: Deadlines;
   readonly tunnels: Tunnels;
   readonly limits: BodyLimits & {
     readonly headersTimeoutMs: number;

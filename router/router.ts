@@ -23,6 +23,7 @@ import { Hold, refuseFailed } from './hold.ts';
 import { HeadWriter } from './http1/head-writer.ts';
 import { RequestParser } from './http1/request-parser.ts';
 import { ResponseParser } from './http1/response-parser.ts';
+import { StreamExchange } from './http2/stream-exchange.ts';
 import { HttpDate } from './http-date.ts';
 import { Ids } from './ids.ts';
 import { LineWriter, type Output } from './line-writer.ts';
@@ -87,6 +88,9 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
     maxIdle: config.max_idle_upstream_sockets,
     streamBytes: config.stream_buffer_bytes,
     buffers: new ReadBuffers(),
+    settingsTimeoutMs: config.upstream_headers_timeout_secs * 1_000,
+    maxHeaderBytes: config.max_header_bytes,
+    maxFields: config.max_header_fields,
   });
   const { gate, waiting, causeOf } = createWaking({
     config,
@@ -196,6 +200,7 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
     requestParser,
     parser: new ResponseParser({ maxFields: config.max_header_fields }),
     date,
+    deadlines,
     tunnels,
     limits: {
       headersTimeoutMs: config.upstream_headers_timeout_secs * 1_000,
@@ -275,7 +280,8 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
     if (call.passive) app.passive += 1;
     call.countedIn = app;
     call.noteTimings(app.route);
-    Exchange.send(call, app, target, sending);
+    if (app.route.protocol === 'h2c') StreamExchange.send(call, app, target, sending);
+    else Exchange.send(call, app, target, sending);
   }
 
   function uncount(call: Call): void {

@@ -18,6 +18,9 @@ function ground() {
     maxIdle: 1,
     streamBytes: 65_536,
     buffers: new ReadBuffers(),
+    settingsTimeoutMs: 1_000,
+    maxHeaderBytes: 16_384,
+    maxFields: 256,
   });
   const apps = new Apps(targets, 1_000);
   const looked: { app: App; moved: boolean }[] = [];

@@ -1,7 +1,10 @@
 /** Every target the router knows or still has calls on: how many, whether it is set aside, and its connections. */
 import type { Target as TargetAddress } from '../shared/protocol/routes.ts';
 import { SlowStart, type Standing } from './slow-start.ts';
+import { SessionPool, type SessionOptions } from './http2/upstream-session.ts';
 import { UpstreamPool, type UpstreamOptions } from './upstream.ts';
+
+export type TargetOptions = UpstreamOptions & SessionOptions;
 
 /**
  * Whether a target takes connections: `ready` · `fresh`: it gets a few calls at first (slow-start.ts) · `doubted`: a connection
@@ -33,10 +36,11 @@ export class Target {
   #hanging = 0;
   #looks = 1;
   readonly #slowStart = new SlowStart();
-  readonly #options: UpstreamOptions;
+  readonly #options: TargetOptions;
   #pool: UpstreamPool | undefined;
+  #sessions: SessionPool | undefined;
 
-  constructor(address: TargetAddress, options: UpstreamOptions) {
+  constructor(address: TargetAddress, options: TargetOptions) {
     this.id = address.id;
     this.host = address.host;
     this.port = address.port;
@@ -48,9 +52,17 @@ export class Target {
     return (this.#pool ??= new UpstreamPool(this, this.#options));
   }
 
+  /** Of HTTP/2, where its app speaks that. */
+  get sessions(): SessionPool {
+    return (this.#sessions ??= new SessionPool(this, this.#options));
+  }
+
   /** Sockets to it, and how many of them are idle. */
   get sockets(): { readonly open: number; readonly idle: number } {
-    return { open: this.#pool?.open ?? 0, idle: this.#pool?.idle ?? 0 };
+    return {
+      open: (this.#pool?.open ?? 0) + (this.#sessions?.open ?? 0),
+      idle: (this.#pool?.idle ?? 0) + (this.#sessions?.idle ?? 0),
+    };
   }
 
   get busy(): boolean {
@@ -137,16 +149,18 @@ export class Target {
   closeConnections(): void {
     this.#pool?.close();
     this.#pool = undefined;
+    this.#sessions?.close();
+    this.#sessions = undefined;
   }
 }
 
 export class Targets {
-  readonly #options: UpstreamOptions;
+  readonly #options: TargetOptions;
   readonly #byId = new Map<string, Target>();
   /** Who waits until a target is free. */
   readonly #watchers = new Set<() => void>();
 
-  constructor(options: UpstreamOptions) {
+  constructor(options: TargetOptions) {
     this.#options = options;
   }
 

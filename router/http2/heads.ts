@@ -74,6 +74,21 @@ export function requestBytes(raw: RawFields, open: boolean): Buffer | Fault {
   return Buffer.from(`${method} ${path} HTTP/1.1\r\nhost: ${named}\r\n${lines}\r\n`, 'latin1');
 }
 
+/** @returns the head as bytes, or what is wrong with it. */
+export function responseBytes(raw: RawFields): Buffer | string {
+  let status = '';
+  let lines = '';
+  for (let index = 0; index < raw.length; index += 2) {
+    const name = raw[index] as string;
+    const value = raw[index + 1] as string;
+    if (lineBreaking.test(value)) return 'a line break in a field';
+    if (name === ':status') status = value;
+    else if (name.startsWith(':') || connectionSpecific.has(name)) return `the field ${name}`;
+    else lines += `${name}: ${value}\r\n`;
+  }
+  return Buffer.from(`HTTP/1.1 ${status} \r\n${lines}\r\n`, 'latin1');
+}
+
 /** @returns what ends a body behind it, or why it may not. */
 export function trailersOf(
   raw: RawFields,
