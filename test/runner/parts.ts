@@ -28,7 +28,7 @@ export const parts: readonly Part[] = [
   { name: 'contract', files: ['test/contract/process.test.ts'], needs: [], concurrency: 1, timeoutSecs: 600 },
   {
     name: 'integration',
-    files: ['test/integration/*.test.ts', 'test/integration/{store,build,source}/*.test.ts'],
+    files: ['test/integration/*.test.ts', 'test/integration/{store,build,source,idle}/*.test.ts'],
     needs: ['programs', 'postgres'],
     concurrency: 1,
     timeoutSecs: 900,

@@ -4,7 +4,7 @@ import { test, type TestContext } from 'node:test';
 import { eventually } from '../../support/eventually.ts';
 import { callAtOnce, outcomes } from '../../support/load.ts';
 import { Stack, testAppFolder } from '../stack.ts';
-import { startWatchingRouter, type Step, type WatchingRouter } from './watching-router.ts';
+import { startWatchingRouter, type Step, type WatchingRouter } from '../../support/idle/watching-router.ts';
 
 async function ground(t: TestContext, more: { readonly MODE?: string; readonly DELAY_MS?: string } = {}) {
   const stack = await Stack.start(t);
@@ -40,7 +40,8 @@ for (const step of ['draining', 'asked', 'asleep'] satisfies Step[]) {
   test(`an agent that is killed when a drain has come to "${step}": calls wait for the next one, and are answered`, async (t) => {
     const { stack, watch, call } = await ground(t);
     const watching = await watch(step === 'asleep' ? 0 : 100);
-    const came = watching.next('a', step, 20_000);
+    // What it was before its first call was asleep, too.
+    const came = watching.next('a', 'ready', 20_000).then(() => watching.next('a', step, 20_000));
     assert.deepEqual(await call(0), { 200: 1 });
     assert.equal(await came, true);
     await stack.kill('agent', 'SIGKILL');
