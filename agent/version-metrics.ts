@@ -9,6 +9,8 @@ export interface VersionMetrics {
   startFailed(code: ErrorCode): void;
   /** zero: it was free and goes to zero · taken_back: a call came · busy: a router has calls of it, or could not be asked. */
   drained(result: 'zero' | 'taken_back' | 'busy'): void;
+  /** A start from zero: for a call, by a person or a tool, or for a call and refused. */
+  wake(result: 'call' | 'person' | 'refused'): void;
 }
 
 /** Seconds. */
@@ -34,6 +36,12 @@ export function createVersionMetrics(registry: Registry): VersionMetrics {
     labelNames: ['result'],
     registers: [registry],
   });
+  const wakes = new Counter({
+    name: 'holdfast_agent_wakes_total',
+    help: 'Wakes of apps that had gone to zero: for a call, by a person (or tool), or refused since wake.max_per_hour allows no more.',
+    labelNames: ['result'],
+    registers: [registry],
+  });
   return {
     started({ buildMs, rolloutMs, scheduleMs, pullMs, startMs, switchMs }) {
       const all = { build: buildMs, schedule: scheduleMs, pull: pullMs, start: startMs, switch: switchMs };
@@ -42,5 +50,6 @@ export function createVersionMetrics(registry: Registry): VersionMetrics {
     },
     startFailed: (code) => failures.inc({ code }),
     drained: (result) => drains.inc({ result }),
+    wake: (result) => wakes.inc({ result }),
   };
 }

@@ -48,7 +48,7 @@ export class AppMachine {
     this.#sleepingSinceMs = deps.clock.nowMs();
     this.#leftovers = new Leftovers({ ...deps, app: record.name, signal: this.#closing.signal });
     this.#address = new StableAddress({ ...deps, signal: this.#closing.signal });
-    this.#wakes = new Wakes({ clock: deps.clock, record: (...event) => this.#book.happened(...event) });
+    this.#wakes = new Wakes({ ...deps, record: (...event) => this.#book.happened(...event) });
     this.#retry = new RetryTimer(deps.clock, () => {
       this.#sleep();
       this.publish();

@@ -20,14 +20,16 @@ const person: Starter = { actor: 'ann', cause: undefined };
 function ground() {
   const clock = createManualClock();
   const events: string[][] = [];
-  const wakes = new Wakes({ clock, record: (...event) => void events.push(event) });
+  const counts: Record<string, number> = {};
+  const metrics = { wake: (result: string) => void (counts[result] = (counts[result] ?? 0) + 1) };
+  const wakes = new Wakes({ clock, metrics, record: (...event) => void events.push(event) });
   /** To zero, and a start. */
   const wake = (starter: Starter | undefined, maxPerHour = 0): void => {
     wakes.fellAsleep();
     wakes.begin(starter, maxPerHour);
     wakes.awake();
   };
-  return { clock, events, wakes, wake };
+  return { clock, counts, events, wakes, wake };
 }
 
 test('an event says which call woke an app, and who did it by hand', () => {
@@ -53,7 +55,7 @@ test('the first start of a version is told too and is no wake', () => {
 });
 
 test('over the budget a call is refused until the oldest wake is an hour ago, and one event tells of it', () => {
-  const { clock, events, wakes, wake } = ground();
+  const { clock, counts, events, wakes, wake } = ground();
   wake(call, 2);
   clock.advance(600_000);
   wake(call, 2);
@@ -73,6 +75,7 @@ test('over the budget a call is refused until the oldest wake is an hour ago, an
   wakes.fellAsleep();
   assert.throws(() => wakes.begin(call, 2), { retryAfterMs: 600_000 });
   assert.equal(events.filter(([kind]) => kind === 'app.wakes_exhausted').length, 2);
+  assert.deepEqual(counts, { call: 3, refused: 5 });
 });
 
 test('a person is never refused, and what a person wakes counts', () => {

@@ -1,6 +1,7 @@
 /** Who has an app started, and how often calls may wake it (`wake.max_per_hour`). One for each app, kept by its machine. */
 import { AppError } from '../../shared/errors.ts';
 import type { Clock } from '../../shared/clock.ts';
+import type { VersionMetrics } from '../version-metrics.ts';
 import type { WakeCause } from '../../shared/protocol/wake-cause.ts';
 
 /** Who asks. */
@@ -13,6 +14,7 @@ export interface Starter {
 
 export interface WakesDeps {
   readonly clock: Clock;
+  readonly metrics: Pick<VersionMetrics, 'wake'>;
   readonly record: (kind: string, message: string, actor: string) => void;
 }
 
@@ -52,7 +54,7 @@ export class Wakes {
    * @throws AppError wake_budget_exhausted
    */
   begin(starter: Starter | undefined, maxPerHour: number): void {
-    const { clock, record } = this.#deps;
+    const { clock, metrics, record } = this.#deps;
     const nowMs = clock.nowMs();
     if (this.#asleep) {
       this.#atMs = this.#atMs.filter((atMs) => nowMs - atMs < wakeWindowMs);
@@ -61,6 +63,7 @@ export class Wakes {
       if (freesMs !== undefined && starter?.cause) this.#refuse(starter, maxPerHour, freesMs + wakeWindowMs - nowMs);
       this.#toldExhausted = false;
       if (!starter) return;
+      metrics.wake(starter.cause ? 'call' : 'person');
       this.#atMs.push(nowMs);
       if (this.#atMs.length > maxKept) this.#atMs.shift();
     }
@@ -69,6 +72,7 @@ export class Wakes {
 
   #refuse(starter: Starter, maxPerHour: number, retryAfterMs: number): never {
     const limit = `it was woken ${maxPerHour} times within an hour, as often as wake.max_per_hour allows`;
+    this.#deps.metrics.wake('refused');
     if (!this.#toldExhausted) {
       this.#toldExhausted = true;
       const secs = Math.ceil(retryAfterMs / 1_000);
