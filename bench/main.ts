@@ -1,6 +1,7 @@
 /**
  * `npm run bench`: measures, and writes the tables of docs/benchmarks.md. `node bench/main.ts [forward|hold|routes|wake|build|storm …]
- * [--rounds N] [--seconds S] [--calls N] [--wakes N] [--routes N] [--minutes M] [--print]`; `--print` leaves the file alone.
+ * [--rounds N] [--seconds S] [--calls N] [--wakes N] [--routes N] [--minutes M] [--workers N] [--print]`; `--print` leaves the file
+ * alone, `--workers` adds a router of so many processes to `forward`.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -73,6 +74,7 @@ try {
       wakes: text,
       routes: text,
       minutes: text,
+      workers: text,
       print: { type: 'boolean', default: false },
     },
   });
@@ -83,6 +85,7 @@ try {
     wakes: numberIn(values.wakes, 'wakes', 20, 1, 200),
     routes: numberIn(values.routes, 'routes', 100_000, 100, 200_000),
     minutes: numberIn(values.minutes, 'minutes', 30, 0.2, 60),
+    workers: numberIn(values.workers, 'workers', 1, 1, 64),
   };
   const names = positionals.length === 0 ? Object.keys(questions).filter((name) => !unasked.has(name)) : positionals;
   const unknown = names.filter((name) => !(name in questions));

@@ -23,6 +23,14 @@ export const routerConfig = z.strictObject({
       listen_host: listenHost.default('0.0.0.0').describe('Address that calls and the admin server listen on.'),
       listen_port: port.default(8080).describe('Port of the calls.'),
       admin_port: port.default(8081).describe('Port of `/livez`, `/readyz`, `/metrics` and `/debug/targets`.'),
+      workers: z
+        .int()
+        .min(0)
+        .max(64)
+        .default(1)
+        .describe(
+          'Processes that take calls, on shared ports; 0 is one for each core. Bounds of the router and of apps are divided among them.',
+        ),
       name: z.string().min(1).max(253).optional().describe('Name of this router, unique; default: the host name.'),
       agent_url: z
         .url({ protocol: /^https?$/, error: 'must be http://host:port or https://host:port' })

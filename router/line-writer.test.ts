@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -9,10 +10,10 @@ import { systemClock } from '../shared/clock.ts';
 import { LineWriter } from './line-writer.ts';
 import { until } from './test-kit.ts';
 
-function openFile(t: TestContext): { readonly fd: number; readonly text: () => string } {
+function openFile(t: TestContext, flags = 'a'): { readonly fd: number; readonly text: () => string } {
   const folder = mkdtempSync(join(tmpdir(), 'holdfast-lines-'));
   const file = join(folder, 'out');
-  const fd = openSync(file, 'a');
+  const fd = openSync(file, flags);
   t.after(() => {
     closeSync(fd);
     rmSync(folder, { recursive: true });
@@ -85,6 +86,31 @@ const flood = `
   more();
   process.on('message', () => writer.close().then(() => process.exit(0)));
 `;
+
+test('what others write to the same file is between the lines, and over none', async (t) => {
+  const { fd, text } = openFile(t, 'w');
+  const code = `
+    const { writeSync } = await import('node:fs');
+    const { LineWriter, openStandardOutput } = await import(${JSON.stringify(new URL('line-writer.ts', import.meta.url).href)});
+    const { systemClock } = await import(${JSON.stringify(new URL('../shared/clock.ts', import.meta.url).href)});
+    const writer = new LineWriter({ clock: systemClock, output: openStandardOutput(), onDropped: () => process.exit(1) });
+    for (let i = 0; i < 1_000; i += 1) {
+      writer.add('a' + i + '\\n');
+      writeSync(1, 'b' + i + '\\n');
+    }
+    await writer.close();`;
+  const child = spawn(process.execPath, ['--input-type=module', '--eval', code], { stdio: ['ignore', fd, 'inherit'] });
+  t.after(() => child.kill('SIGKILL'));
+  assert.deepEqual(await once(child, 'exit'), [0, null]);
+  const lines = text().split('\n').slice(0, -1);
+  for (const kind of ['a', 'b']) {
+    const own = lines.filter((line) => line.startsWith(kind));
+    assert.deepEqual(
+      own,
+      Array.from({ length: 1_000 }, (_, index) => `${kind}${index}`),
+    );
+  }
+});
 
 // By way of cat a pipe, which Node's own are not: they are sockets.
 for (const [kind, command] of [

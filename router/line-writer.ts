@@ -2,7 +2,7 @@
  * Lines on their way to standard output, in batches, and never waited for: what its reader is slow to take waits in a bounded
  * buffer, and what comes on top of that is dropped and counted.
  */
-import { closeSync, constants, openSync, write, writeSync } from 'node:fs';
+import { constants, fstatSync, openSync, write, writeSync } from 'node:fs';
 import type { Clock } from '../shared/clock.ts';
 
 export interface LineWriterDeps {
@@ -20,17 +20,21 @@ export interface Output {
   readonly nonBlocking: boolean;
 }
 
-/**
- * Standard output for writes that do not block, whatever the others who have it make of theirs. A socket cannot be opened
- * again, nor a pipe that belongs to somebody else: those are written to by Node's threads.
- */
-export function openStandardOutput(): Output & { close(): void } {
-  try {
-    const fd = openSync('/proc/self/fd/1', constants.O_WRONLY | constants.O_APPEND | constants.O_NONBLOCK);
-    return { fd, nonBlocking: true, close: () => closeSync(fd) };
-  } catch {
-    return { fd: 1, nonBlocking: false, close: () => undefined };
+/** Standard output for writes that do not block, whatever the others who have it make of theirs. */
+export function openStandardOutput(): Output {
+  const stats = fstatSync(1);
+  // Opened again it would have a place of its own, and what others write there would go over ours.
+  if (stats.isFile()) return { fd: 1, nonBlocking: true };
+  if (stats.isFIFO()) {
+    try {
+      const fd = openSync('/proc/self/fd/1', constants.O_WRONLY | constants.O_NONBLOCK);
+      return { fd, nonBlocking: true };
+    } catch {
+      // It belongs to another user.
+    }
   }
+  // Node's threads wait for it.
+  return { fd: 1, nonBlocking: false };
 }
 
 /**

@@ -1,5 +1,5 @@
 /** The router's metrics. Labels are bounded: status codes, reasons, and apps up to a number. */
-import { Counter, Gauge, Histogram, type Registry } from '@prometheus-io/client';
+import { type Aggregator, Counter, Gauge, Histogram, type Registry } from '@prometheus-io/client';
 import { createCallMetrics } from './call-metrics.ts';
 import { targetStates, type TargetState } from './targets.ts';
 
@@ -74,6 +74,7 @@ export function createMetrics(deps: MetricsDeps): RouterMetrics {
     help: 'Targets of apps that were called, by state (docs/limits.md).',
     labelNames: ['state'],
     registers,
+    aggregator: 'max',
     collect() {
       const counts = deps.targets();
       for (const state of targetStates) targets.set({ state }, counts[state]);
@@ -107,8 +108,8 @@ export function createMetrics(deps: MetricsDeps): RouterMetrics {
     registers,
   });
   gauge('holdfast_router_held_calls', 'Calls that wait now.', deps.held);
-  gauge('holdfast_router_routes', 'Routes known.', deps.routes);
-  gauge('holdfast_router_agent_link_up', '1 while the agent can be reached.', () => (deps.agentUp() ? 1 : 0));
+  gauge('holdfast_router_routes', 'Routes known.', deps.routes, 'max');
+  gauge('holdfast_router_agent_link_up', '1 while the agent can be reached.', () => (deps.agentUp() ? 1 : 0), 'min');
   gauge('holdfast_router_connections', 'Connections of clients.', deps.connections);
   gauge('holdfast_router_http2_connections', 'Those of them that speak HTTP/2.', () => deps.http2().sessions);
   gauge('holdfast_router_http2_streams', 'Calls on them now.', () => deps.http2().streams);
@@ -118,20 +119,28 @@ export function createMetrics(deps: MetricsDeps): RouterMetrics {
     deps.readAheadBytes,
   );
   gauge('holdfast_router_buffered_bytes', 'Bytes of answers that wait for slow clients.', () => deps.buffered().sum);
-  gauge('holdfast_router_buffered_bytes_max', 'The same of the one connection with most.', () => deps.buffered().max);
+  gauge(
+    'holdfast_router_buffered_bytes_max',
+    'The same of the one connection with most.',
+    () => deps.buffered().max,
+    'max',
+  );
   gauge('holdfast_router_upstream_sockets', 'Sockets to targets.', () => deps.upstreamSockets().open);
   gauge('holdfast_router_upstream_sockets_idle', 'The idle ones of them.', () => deps.upstreamSockets().idle);
   gauge(
     'holdfast_router_upstream_sockets_max',
     'Sockets to the one target with most.',
     () => deps.upstreamSockets().maxOfTarget,
+    'max',
   );
 
-  function gauge(name: string, help: string, read: () => number): void {
+  /** @param aggregator what it is of several workers. */
+  function gauge(name: string, help: string, read: () => number, aggregator: Aggregator = 'sum'): void {
     const metric: Gauge = new Gauge({
       name,
       help,
       registers,
+      aggregator,
       collect() {
         metric.set(read());
       },

@@ -6,6 +6,7 @@ import { randomUUID } from 'node:crypto';
 import type { Registry } from '@prometheus-io/client';
 import { AppError } from '../shared/errors.ts';
 import type { Log } from '../shared/log.ts';
+import type { Route, RoutesItem } from '../shared/protocol/routes.ts';
 import { systemClock, type Clock } from '../shared/clock.ts';
 import { createAccessLog } from './access-log.ts';
 import { Activity } from './activity.ts';
@@ -47,13 +48,17 @@ import { provenMs } from './wake/wake-gate.ts';
 const goodbyeMs = 2_000;
 
 export interface RouterDeps {
-  readonly config: Omit<RouterConfig, 'token' | 'agent_url' | 'admin_port' | 'log_level' | 'access_log'>;
+  readonly config: Omit<RouterConfig, 'token' | 'agent_url' | 'admin_port' | 'log_level' | 'access_log' | 'workers'>;
   readonly dial: AgentDial;
   readonly registry: Registry;
   readonly log: Log;
   readonly clock?: Clock;
   /** Where a line goes for each call; none without it. */
   readonly accessLog?: Output | undefined;
+  /** What the routes of the agent are here. */
+  readonly adaptRoute?: ((route: Route) => Route) | undefined;
+  /** Takes no calls before it has its routes: others do meanwhile. */
+  readonly late?: boolean;
 }
 
 export interface Router {
@@ -105,6 +110,7 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
   let server: CallServer | undefined;
   let onTls: ServerDeps['tls'];
   let draining = false;
+  let onSynced: () => void = () => undefined;
 
   const metrics = createMetrics({
     registry: deps.registry,
@@ -314,9 +320,12 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
     name: `${config.name}/${randomUUID().slice(0, 8)}`,
     dial: deps.dial,
     onWatch: () => table.restart(),
-    onItem: (item, applied) => table.apply(item, applied),
+    onItem: (item, applied) => table.apply(adapted(item, deps.adaptRoute), applied),
     onBetter(what) {
-      if (what === 'link') ensures.linkUp();
+      if (what === 'link') {
+        ensures.linkUp();
+        onSynced();
+      }
       hold.changedAll();
       waiting.changedAll();
     },
@@ -357,6 +366,7 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
         log,
       });
     }
+    if (deps.late === true && !agent.synced) await new Promise<void>((resolve) => (onSynced = resolve));
     server = await startServer({
       config,
       deadlines,
@@ -404,6 +414,13 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
     },
     close,
   };
+}
+
+function adapted(item: RoutesItem, adapt: RouterDeps['adaptRoute']): RoutesItem {
+  if (adapt === undefined) return item;
+  return item.kind === 'delta'
+    ? { ...item, upsert: item.upsert.map(adapt) }
+    : { ...item, routes: item.routes.map(adapt) };
 }
 
 function noRoute(): AppError {

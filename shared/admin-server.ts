@@ -19,10 +19,10 @@ export interface AdminServerDeps {
   readonly port: number;
   readonly registry: MetricsSource;
   /** Whether to send calls here; the reason is shown. Asked for each `/readyz`. */
-  readonly ready: () => Health;
+  readonly ready: () => Health | Promise<Health>;
   /** Whether the process is of use: it is restarted where not. Without it `/livez` says that it answers, no more. */
   readonly live?: (() => Health) | undefined;
-  /** Further pages, by path: JSON of what they return. What they throw is told by its message, as 400. */
+  /** Further pages, by path: JSON of what they return, or resolve with. What they throw is told by its message, as 400. */
   readonly pages?: Readonly<Record<string, (query: URLSearchParams) => unknown>>;
 }
 
@@ -39,13 +39,13 @@ export async function startAdminServer(deps: AdminServerDeps): Promise<AdminServ
     req.resume();
     if (req.method !== 'GET' && req.method !== 'HEAD') answer(res, 405, 'method not allowed\n');
     else if (path === '/livez') tell(res, deps.live?.() ?? { ok: true, reason: 'ok' });
-    else if (path === '/readyz') tell(res, deps.ready());
+    else if (path === '/readyz') void tellLater(res, deps.ready);
     else if (path === '/metrics') {
       deps.registry.metrics().then(
         (text) => answer(res, 200, text, deps.registry.contentType),
         () => answer(res, 500, 'metrics could not be collected\n'),
       );
-    } else if (page !== undefined) show(res, page, query);
+    } else if (page !== undefined) void show(res, page, query);
     else answer(res, 404, 'not found\n');
   });
   server.maxConnections = 256;
@@ -70,10 +70,20 @@ function tell(res: ServerResponse, { ok, reason }: Health): void {
   answer(res, ok ? 200 : 503, `${reason}\n`);
 }
 
-function show(res: ServerResponse, page: (query: URLSearchParams) => unknown, query: string): void {
+/** Never rejects. */
+async function tellLater(res: ServerResponse, ask: AdminServerDeps['ready']): Promise<void> {
+  try {
+    tell(res, await ask());
+  } catch (error) {
+    tell(res, { ok: false, reason: error instanceof Error ? error.message : String(error) });
+  }
+}
+
+/** Never rejects. */
+async function show(res: ServerResponse, page: (query: URLSearchParams) => unknown, query: string): Promise<void> {
   let body;
   try {
-    body = JSON.stringify(page(new URLSearchParams(query)));
+    body = JSON.stringify(await page(new URLSearchParams(query)));
   } catch (error) {
     answer(res, 400, `${error instanceof Error ? error.message : String(error)}\n`);
     return;

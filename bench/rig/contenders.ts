@@ -44,6 +44,14 @@ export async function startContenders(
     name: `${routerName}, access log on`,
     process: await startRouter(bench, { ...router, cores, accessLog: true }),
   });
+  const { workers } = bench.options;
+  if (workers > 1) {
+    contenders.push({
+      name: `${routerName}, ${workers} workers on all cores`,
+      // With one core they would only get in each other's way.
+      process: await startRouter(bench, { ...router, cores: undefined, config: [`workers = ${workers}`] }),
+    });
+  }
   return contenders;
 }
 

@@ -6,15 +6,34 @@ import { cpus, loadavg, release, totalmem } from 'node:os';
 /** Linux counts CPU time for user space in hundredths of a second, whatever the kernel's own tick is. */
 const tickMs = 10;
 
-/** CPU time, user and system, of all threads since the start. */
+/** CPU time, user and system, of all threads since the start, and of the processes that it has started. */
 export function cpuMs(pid: number): number {
+  return [pid, ...childrenOf(pid)].reduce((sum, each) => sum + ownCpuMs(each), 0);
+}
+
+/** Of it and of the processes that it has started. */
+export function rssBytes(pid: number): number {
+  return [pid, ...childrenOf(pid)].reduce((sum, each) => sum + ownRssBytes(each), 0);
+}
+
+function childrenOf(pid: number): number[] {
+  try {
+    const text = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim();
+    return text === '' ? [] : text.split(' ').map(Number);
+  } catch {
+    // A kernel that does not tell.
+    return [];
+  }
+}
+
+function ownCpuMs(pid: number): number {
   const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
   // The name stands in brackets and may contain anything; utime and stime are fields 14 and 15.
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   return (Number(fields[11]) + Number(fields[12])) * tickMs;
 }
 
-export function rssBytes(pid: number): number {
+function ownRssBytes(pid: number): number {
   const kib = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1];
   return Number(kib ?? 0) * 1_024;
 }

@@ -12,6 +12,8 @@ export interface Options {
   readonly minutes: number;
   /** In the large table of `routes`. */
   readonly routes: number;
+  /** Of a further router in `forward`; 1: none. */
+  readonly workers: number;
 }
 
 export interface Bench {

@@ -1,0 +1,43 @@
+/**
+ * What one of several workers may take of what the configuration allows the router: its share, so that all together have no more.
+ * A bound that is less than the number of workers is one for each, since a worker that may do nothing would be of no use.
+ */
+import type { Route } from '../../shared/protocol/routes.ts';
+import type { RouterConfig } from '../config.ts';
+
+export interface Place {
+  /** From 0. */
+  readonly index: number;
+  readonly workers: number;
+}
+
+/** The shares of all add up to `total`, where that is enough for one each. */
+export function shareOf(total: number, { index, workers }: Place): number {
+  return Math.max(1, Math.floor(total / workers) + (index < total % workers ? 1 : 0));
+}
+
+export function configOfWorker<C extends RouterConfig>(config: C, place: Place): C {
+  const share = (total: number): number => shareOf(total, place);
+  return {
+    ...config,
+    name: `${config.name}-${place.index + 1}`,
+    hold_max_calls: share(config.hold_max_calls),
+    max_connections: share(config.max_connections),
+    max_waiting_streams: share(config.max_waiting_streams),
+    read_ahead_max_bytes: share(config.read_ahead_max_bytes),
+    max_upstream_sockets: share(config.max_upstream_sockets),
+    max_idle_upstream_sockets: config.max_idle_upstream_sockets === 0 ? 0 : share(config.max_idle_upstream_sockets),
+    tls: { ...config.tls, max_handshakes: share(config.tls.max_handshakes) },
+  };
+}
+
+/** The bounds of apps are those of a router too. */
+export function routeOfWorker(route: Route, place: Place): Route {
+  const { maxConcurrency, maxConcurrencyTotal, holdMaxCalls } = route;
+  return {
+    ...route,
+    holdMaxCalls: shareOf(holdMaxCalls, place),
+    maxConcurrency: maxConcurrency === 0 ? 0 : shareOf(maxConcurrency, place),
+    ...(maxConcurrencyTotal === undefined ? undefined : { maxConcurrencyTotal: shareOf(maxConcurrencyTotal, place) }),
+  };
+}
