@@ -51,7 +51,7 @@ async function startProcess(t: TestContext, env: Record<string, string> = {}): P
 /** With an app that answers, and an agent that says where it is. */
 async function startServing(t: TestContext, env: Record<string, string> = {}): Promise<Started> {
   const app = await startUpstream(t, 'a-1', (_, res) => res.end('ok'));
-  const agent = await startFakeAgent({ token, route: routeOf('a', ready(targetOf(app))) });
+  const agent = await startFakeAgent({ token, routes: [routeOf('a', ready(targetOf(app)))] });
   t.after(() => agent.close());
   const started = await startProcess(t, { HOLDFAST_ROUTER_AGENT_URL: agent.url, ...env });
   while ((await call(started.adminPort, '/readyz')).status !== 200);
