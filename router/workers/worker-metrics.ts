@@ -48,7 +48,7 @@ export class WorkerMetrics {
   /** It is gone. */
   async retire({ lastMetrics }: WorkerProcess): Promise<void> {
     const counted = Registry.aggregate([this.#retired, countersOf(lastMetrics as Snapshot)]);
-    this.#retired = (await counted.getMetricsAsJSON()) as Snapshot;
+    this.#retired = await counted.getMetricsAsJSON();
   }
 
   async metrics(): Promise<string> {
@@ -63,7 +63,7 @@ export class WorkerMetrics {
     );
     this.#running.set(workers.length);
     this.#silent.set(snapshots.filter((snapshot) => snapshot === undefined).length);
-    const own = (await this.#own.getMetricsAsJSON()) as Snapshot;
+    const own = await this.#own.getMetricsAsJSON();
     const all = snapshots.map(
       (snapshot, index) => snapshot ?? countersOf((workers[index] as WorkerProcess).lastMetrics as Snapshot),
     );
@@ -72,5 +72,5 @@ export class WorkerMetrics {
 }
 
 function countersOf(snapshot: Snapshot): Snapshot {
-  return snapshot.filter(({ type }) => ['counter', 'histogram', 'summary'].includes(String(type)));
+  return snapshot.filter(({ type }) => ['counter', 'histogram', 'summary'].includes(type));
 }

@@ -42,7 +42,7 @@ async function startProcess(t: TestContext, env: Record<string, string> = {}): P
     // A worker goes with the first process, however that ends.
     await until(() => [...left].every((pid) => !isAlive(pid)), 'the end of all workers');
   });
-  createInterface({ input: child.stdout! }).on('line', (line) => lines.push(JSON.parse(line) as (typeof lines)[0]));
+  createInterface({ input: child.stdout }).on('line', (line) => lines.push(JSON.parse(line) as (typeof lines)[0]));
   const hello = (): Record<string, unknown> | undefined => lines.find(({ msg }) => msg === 'listening');
   await until(() => hello() !== undefined || child.exitCode !== null, 'the workers', 60_000);
   return { child, port: Number(hello()?.['port']), adminPort: Number(hello()?.['adminPort']), lines };
