@@ -29,6 +29,12 @@ export interface StartDeps {
 /** Reasons under which the kubelet lets minutes pass before it tries again. */
 const inBackOff: ReadonlySet<string> = new Set(['CrashLoopBackOff', 'ImagePullBackOff', 'ErrImagePull']);
 
+/**
+ * A pod that is being ended by an earlier stop may answer still. The ReplicaSet's controller learns last that it is to be kept, and
+ * its end is told by another watch: within this time both have come, and a pod that is there after it stays.
+ */
+const endingMs = 300;
+
 export async function startVersion(deps: StartDeps, run: VersionRun, options: StartOptions): Promise<void> {
   const { desired, picture, targets, workloads } = deps;
   const { app, version } = run;
@@ -53,6 +59,7 @@ export async function startVersion(deps: StartDeps, run: VersionRun, options: St
     replaced: new Set(stale.map(({ uid }) => uid)),
     priorExits: new Map(),
     since: new Map(),
+    keptSinceMs: undefined,
   };
   for (const pod of podsOf(deps, run, wait)) wait.priorExits.set(pod.uid, pod.exits);
   for (;;) {
@@ -72,6 +79,8 @@ interface Wait {
   /** Of pods that were there before this start. */
   readonly priorExits: Map<string, number>;
   since: SymptomTimes;
+  /** The Deployment's controller has seen that generation. */
+  keptSinceMs: number | undefined;
 }
 
 type Outcome =
@@ -101,10 +110,8 @@ async function firstOutcome(
 
   function look(): { readonly done: Outcome } | { readonly againMs: number } {
     const deployment = picture.applied.Deployment.get(deploymentName(run));
-    // Pods of an earlier stop that the controller did not end before it was told to keep them.
-    if (targets.hasRetired(app, version) && (deployment?.observedGeneration ?? 0) >= wait.generation) {
-      targets.unretire(app, version);
-    }
+    const survivedMs = survivalMs(targets.hasRetired(app, version), deployment?.observedGeneration ?? 0);
+    if (survivedMs >= endingMs) targets.unretire(app, version);
     if (targets.of(app, version).length > 0) return { done: { kind: 'answers' } };
     const pods = podsOf(deps, run, wait);
     const backOff = pods.filter(
@@ -121,7 +128,14 @@ async function firstOutcome(
     if (verdict.kind === 'failed') return { done: verdict };
     if (told !== verdict.message) onPhase(verdict.phase, verdict.message);
     told = verdict.message;
-    return { againMs: verdict.againMs };
+    return { againMs: survivedMs < 0 ? verdict.againMs : Math.min(verdict.againMs, endingMs - survivedMs) };
+  }
+
+  /** Of pods of an earlier stop, since the controller was told to keep them; negative where there is none to wait for. */
+  function survivalMs(hasRetired: boolean, observedGeneration: number): number {
+    if (!hasRetired || observedGeneration < wait.generation) return -1;
+    wait.keptSinceMs ??= clock.nowMs();
+    return clock.nowMs() - wait.keptSinceMs;
   }
 
   return await watchUntil({
