@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import type { Condition, Deployment, KubeObject, Pod } from './kube-types.ts';
 import { labels } from './names.ts';
-import { containerName, contentAnnotation } from './objects.ts';
+import { containerName, contentAnnotation, http2HealthAnnotation } from './objects.ts';
 
 export interface PodFacts {
   readonly name: string;
@@ -12,6 +12,8 @@ export interface PodFacts {
   readonly ip: string | undefined;
   readonly port: number;
   readonly healthPath: string | undefined;
+  /** What it is asked for its health by; undefined: HTTP/1.1. */
+  readonly healthProtocol: 'h2c' | undefined;
   /** It is being deleted, or has ended for good (evicted, rejected by the node): another pod takes its place. */
   readonly leaving: boolean;
   readonly ready: boolean;
@@ -45,6 +47,7 @@ export function podFacts(pod: Pod): PodFacts | undefined {
   const running = own?.state?.running !== undefined;
   const placed = condition('PodScheduled');
   const waiting = own?.state?.waiting;
+  const http2Path = pod.metadata.annotations?.[http2HealthAnnotation];
   return {
     name: pod.metadata.name,
     uid: pod.metadata.uid ?? pod.metadata.name,
@@ -52,7 +55,8 @@ export function podFacts(pod: Pod): PodFacts | undefined {
     version,
     ip: status?.podIP === '' ? undefined : status?.podIP,
     port,
-    healthPath: container?.readinessProbe?.httpGet?.path,
+    healthPath: http2Path ?? container?.readinessProbe?.httpGet?.path,
+    healthProtocol: http2Path === undefined ? undefined : 'h2c',
     leaving:
       pod.metadata.deletionTimestamp !== undefined || status?.phase === 'Failed' || status?.phase === 'Succeeded',
     ready: condition('Ready')?.status === 'True',

@@ -66,6 +66,20 @@ test('a pod gets no token, no privileges, its identity as environment and its se
   assert.ok(!JSON.stringify(deployment).includes('s3cret'));
 });
 
+test('the kubelet asks an app that speaks HTTP/2 for no page: that is for the probe of the agent', () => {
+  const pod = (run: Parameters<typeof testRun>[0]): unknown[] => {
+    const { deployment } = versionObjects(testRun(run), options);
+    const { template } = deployment.spec as { template: { metadata: { annotations?: object } } };
+    return [podOf(deployment).containers[0]['readinessProbe'], template.metadata.annotations];
+  };
+  const [plain, unmarked] = pod({ health_url: '/h', port: 81 });
+  assert.deepEqual((plain as { httpGet: object }).httpGet, { path: '/h', port: 81, scheme: 'HTTP' });
+  assert.equal(unmarked, undefined);
+  const [h2c, marked] = pod({ health_url: '/h', port: 81, protocol: 'h2c' });
+  assert.deepEqual((h2c as { tcpSocket: object }).tcpSocket, { port: 81 });
+  assert.deepEqual(marked, { 'holdfast.dev/http2-health-path': '/h' });
+});
+
 test('replicas are never applied: they belong to start, stop and the autoscaler', () => {
   assert.equal('replicas' in (versionObjects(testRun({ min_replicas: 3 }), options).deployment.spec ?? {}), false);
 });

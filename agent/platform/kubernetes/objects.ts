@@ -31,6 +31,8 @@ export interface ObjectsOptions {
 export const containerName = 'app';
 /** On the Deployment: digest of everything applied for the version except values of secrets. */
 export const contentAnnotation = 'holdfast.dev/content';
+/** On pods of an app that speaks HTTP/2, whose health the kubelet cannot ask for. */
+export const http2HealthAnnotation = 'holdfast.dev/http2-health-path';
 
 /** A pod that ends goes on answering for this long, so that routers and kube-proxy have learnt of it by then. */
 const drainSleepSecs = 2;
@@ -118,7 +120,12 @@ function deploymentOf(run: VersionRun, options: ObjectsOptions): Manifest {
         ? { type: 'Recreate' }
         : { type: 'RollingUpdate', rollingUpdate: { maxUnavailable: 0, maxSurge: 1 } },
       template: {
-        metadata: { labels: { ...labelsOf(run.app, run.version), ...selector } },
+        metadata: {
+          labels: { ...labelsOf(run.app, run.version), ...selector },
+          ...(spec.protocol === 'h2c' && spec.health_url !== undefined
+            ? { annotations: { [http2HealthAnnotation]: spec.health_url } }
+            : {}),
+        },
         spec: {
           automountServiceAccountToken: false,
           enableServiceLinks: false,
@@ -167,7 +174,7 @@ function containerOf(run: VersionRun, options: ObjectsOptions): Record<string, u
     ...(from.length === 0 ? {} : { envFrom: from }),
     resources: resourcesOf(run),
     readinessProbe: {
-      ...(spec.health_url === undefined
+      ...(spec.health_url === undefined || spec.protocol === 'h2c'
         ? { tcpSocket: { port: spec.port } }
         : { httpGet: { path: spec.health_url, port: spec.port, scheme: 'HTTP' } }),
       periodSeconds: 1,

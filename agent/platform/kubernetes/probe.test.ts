@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { createServer } from 'node:http';
+import { createServer as createHttp2Server } from 'node:http2';
 import { createServer as createTcpServer, type AddressInfo, type Server } from 'node:net';
 import { test, type TestContext } from 'node:test';
 import { systemClock } from '../../../shared/clock.ts';
@@ -41,6 +42,24 @@ test('a health path answers with 2xx or 3xx', async (t) => {
     ),
   );
   assert.deepEqual(seen, [true, true, true, false, false]);
+});
+
+test('a health path of an app that speaks HTTP/2 is asked for by that', async (t) => {
+  const prober = proberOf(t);
+  const app = createHttp2Server();
+  app.on('stream', (stream, headers) => {
+    stream.respond({ ':status': Number(headers[':path']?.slice(1)) });
+    stream.write('without end');
+  });
+  const port = await listen(t, app);
+  const plain = await listen(
+    t,
+    createServer((_, response) => response.end()),
+  );
+  const ask = (at: number, status: number): Promise<boolean> =>
+    prober.once({ host: '127.0.0.1', port: at, healthPath: `/${String(status)}`, protocol: 'h2c' }, signal);
+  const seen = await Promise.all([ask(port, 200), ask(port, 302), ask(port, 503), ask(plain, 200), ask(1, 200)]);
+  assert.deepEqual(seen, [true, true, false, false, false]);
 });
 
 test('a watch ends with the first answer of a port that opens later', async (t) => {

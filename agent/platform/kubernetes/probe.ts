@@ -6,12 +6,15 @@ import { request } from 'node:http';
 import { connect } from 'node:net';
 import type { Clock } from '../../../shared/clock.ts';
 import { sleep } from '../../../shared/sleep.ts';
+import { isHealthyByHttp2 } from '../http2-health.ts';
 
 export interface ProbeAddress {
   readonly host: string;
   readonly port: number;
   /** `health_url`; without it an open port is enough. */
   readonly healthPath: string | undefined;
+  /** By which it is asked for that; undefined: HTTP/1.1. */
+  readonly protocol?: 'h2c' | undefined;
 }
 
 export interface Prober {
@@ -77,9 +80,11 @@ export function createProber(deps: {
 /** One probe on a connection of its own: a TCP connect, or a GET answered 2xx or 3xx. Never throws. */
 async function answers(address: ProbeAddress, signal: AbortSignal): Promise<boolean> {
   if (signal.aborted) return false;
-  return address.healthPath === undefined
-    ? await opens(address, signal)
-    : await isHealthy(address, address.healthPath, signal);
+  const { host, port, healthPath, protocol } = address;
+  if (healthPath === undefined) return await opens(address, signal);
+  return protocol === 'h2c'
+    ? await isHealthyByHttp2({ host, port, path: healthPath, timeoutMs: probeTimeoutMs }, signal)
+    : await isHealthy(address, healthPath, signal);
 }
 
 async function opens({ host, port }: ProbeAddress, signal: AbortSignal): Promise<boolean> {

@@ -53,12 +53,12 @@ export function createTargets(deps: { readonly prober: Prober }): Targets {
   }
 
   function probe(entry: Entry): void {
-    const { ip, port, healthPath } = entry.facts;
+    const { ip, port, healthPath, healthProtocol } = entry.facts;
     if (ip === undefined || entry.facts.leaving || entry.retired) {
       setState(entry, { kind: 'idle' });
       return;
     }
-    const end = prober.watch({ host: ip, port, healthPath }, () => {
+    const end = prober.watch({ host: ip, port, healthPath, protocol: healthProtocol }, () => {
       const { uid, exits } = entry.facts;
       const id = exits === 0 ? uid : `${uid}-${String(exits)}`;
       setState(entry, { kind: 'answers', target: { id, host: ip, port }, exits });
@@ -118,7 +118,9 @@ export function createTargets(deps: { readonly prober: Prober }): Targets {
         entriesOf(app, version).map(async (entry) => {
           const { state, facts } = entry;
           if (state.kind !== 'answers' || !ids.includes(state.target.id)) return;
-          const address = { host: state.target.host, port: state.target.port, healthPath: facts.healthPath };
+          const { host, port } = state.target;
+          const { healthPath, healthProtocol: protocol } = facts;
+          const address = { host, port, healthPath, protocol };
           const answered = await prober.once(address, signal);
           if (!answered && !signal.aborted && entry.state === state) probe(entry);
         }),

@@ -23,6 +23,7 @@ export function testPod(facts: Partial<PodFacts> = {}): PodFacts {
     ip: '10.0.0.1',
     port: 8080,
     healthPath: undefined,
+    healthProtocol: undefined,
     leaving: false,
     ready: false,
     unschedulable: undefined,

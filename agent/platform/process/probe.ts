@@ -2,6 +2,7 @@
 import { get } from 'node:http';
 import { connect } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
+import { isHealthyByHttp2 } from '../http2-health.ts';
 
 /** One try takes this long at most; a health check may do real work. */
 const tryDeadlineMs = 5_000;
@@ -14,6 +15,8 @@ export interface Probe {
   readonly port: number;
   /** Must answer 2xx or 3xx; without it an open port is enough. */
   readonly healthUrl: string | undefined;
+  /** What the app speaks. */
+  readonly protocol: 'http1' | 'h2c';
   readonly intervalMs: number;
 }
 
@@ -25,12 +28,19 @@ export async function waitUntilAnswers(probe: Probe, signal: AbortSignal): Promi
   for (;;) {
     for (const host of probe.hosts) {
       signal.throwIfAborted();
-      const yes =
-        probe.healthUrl === undefined ? await accepts(host, probe.port, signal) : await isHealthy(host, probe, signal);
+      const yes = await answers(host, probe, signal);
       if (yes) return host;
     }
     await delay(probe.intervalMs, undefined, { signal });
   }
+}
+
+function answers(host: string, probe: Probe, signal: AbortSignal): Promise<boolean> {
+  const { port, healthUrl: path, protocol } = probe;
+  if (path === undefined) return accepts(host, port, signal);
+  return protocol === 'h2c'
+    ? isHealthyByHttp2({ host, port, path, timeoutMs: tryDeadlineMs }, signal)
+    : isHealthy(host, probe, signal);
 }
 
 function accepts(host: string, port: number, signal: AbortSignal): Promise<boolean> {

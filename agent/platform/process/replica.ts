@@ -23,6 +23,7 @@ export interface ReplicaDeps {
   readonly version: number;
   readonly command: Command;
   readonly healthUrl: string | undefined;
+  readonly protocol: 'http1' | 'h2c';
   readonly ports: Ports;
   readonly runFiles: RunFiles;
   readonly limits: ReplicaLimits;
@@ -188,11 +189,14 @@ export class Replica {
 
   /** Makes the replica ready once its process answers; ends, at the latest, when the process does. */
   async #probe(life: Life, hosts: readonly string[]): Promise<void> {
-    const { healthUrl, limits, onTarget } = this.#deps;
+    const { healthUrl, protocol, limits, onTarget } = this.#deps;
     const { signal } = life.over;
     let host: string;
     try {
-      host = await waitUntilAnswers({ hosts, port: life.port, healthUrl, intervalMs: limits.probeIntervalMs }, signal);
+      host = await waitUntilAnswers(
+        { hosts, port: life.port, healthUrl, protocol, intervalMs: limits.probeIntervalMs },
+        signal,
+      );
     } catch {
       return;
     }

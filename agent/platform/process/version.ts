@@ -143,6 +143,7 @@ export class VersionProcesses {
       version,
       command,
       healthUrl: run.spec.health_url,
+      protocol: run.spec.protocol,
       ports,
       runFiles,
       limits,
