@@ -110,8 +110,8 @@ async function firstOutcome(
 
   function look(): { readonly done: Outcome } | { readonly againMs: number } {
     const deployment = picture.applied.Deployment.get(deploymentName(run));
-    const survivedMs = survivalMs(targets.hasRetired(app, version), deployment?.observedGeneration ?? 0);
-    if (survivedMs >= endingMs) targets.unretire(app, version);
+    const survivalLeftMs = survivalLeft(targets.hasRetired(app, version), deployment?.observedGeneration ?? 0);
+    if (survivalLeftMs <= 0) targets.unretire(app, version);
     if (targets.of(app, version).length > 0) return { done: { kind: 'answers' } };
     const pods = podsOf(deps, run, wait);
     const backOff = pods.filter(
@@ -128,14 +128,14 @@ async function firstOutcome(
     if (verdict.kind === 'failed') return { done: verdict };
     if (told !== verdict.message) onPhase(verdict.phase, verdict.message);
     told = verdict.message;
-    return { againMs: survivedMs < 0 ? verdict.againMs : Math.min(verdict.againMs, endingMs - survivedMs) };
+    return { againMs: survivalLeftMs <= 0 ? verdict.againMs : Math.min(verdict.againMs, survivalLeftMs) };
   }
 
-  /** Of pods of an earlier stop, since the controller was told to keep them; negative where there is none to wait for. */
-  function survivalMs(hasRetired: boolean, observedGeneration: number): number {
-    if (!hasRetired || observedGeneration < wait.generation) return -1;
+  /** Until pods of an earlier stop are known to stay; Infinity where there is none, or the controller has not seen the start. */
+  function survivalLeft(hasRetired: boolean, observedGeneration: number): number {
+    if (!hasRetired || observedGeneration < wait.generation) return Infinity;
     wait.keptSinceMs ??= clock.nowMs();
-    return clock.nowMs() - wait.keptSinceMs;
+    return wait.keptSinceMs + endingMs - clock.nowMs();
   }
 
   return await watchUntil({
