@@ -55,7 +55,8 @@ export async function startContenders(
   return contenders;
 }
 
-async function startOneRoute(
+/** @returns an agent that leads /bench to the backend. */
+export async function startOneRoute(
   bench: Bench,
   backendPort: number,
 ): Promise<{ readonly agentUrl: string; readonly token: string }> {
