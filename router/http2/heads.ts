@@ -13,6 +13,7 @@ export type RawFields = readonly string[];
 /** RFC 9113 §8.2.2: of one connection only, so a message that has one is malformed. */
 const connectionSpecific: ReadonlySet<string> = new Set([
   'connection',
+  'http2-settings',
   'keep-alive',
   'proxy-connection',
   'transfer-encoding',
@@ -121,7 +122,9 @@ export function trailerFields(trailers: Trailers | undefined): OutgoingHttpHeade
     const { at } = fields;
     for (let index = 0, base = 0; index < fields.count; index += 1, base += fieldStride) {
       if (at[base + 4] !== Field.other && at[base + 4] !== Field.date) continue;
-      found.push(bytes.toString('latin1', at[base], at[base + 1]).toLowerCase());
+      const name = bytes.toString('latin1', at[base], at[base + 1]).toLowerCase();
+      if (connectionSpecific.has(name)) continue;
+      found.push(name);
       found.push(bytes.toString('latin1', at[base + 2], at[base + 3]));
     }
   }

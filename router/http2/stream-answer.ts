@@ -32,13 +32,14 @@ export class StreamAnswer implements AnswerSink {
   }
 
   continue(): void {
-    if (!this.#gone) this.#stream.additionalHeaders({ ':status': 100 });
+    if (!this.#gone) this.#give((stream) => stream.additionalHeaders({ ':status': 100 }));
   }
 
   interim(block: Buffer, parser: ResponseParser): boolean {
     // Node takes no switch of protocols here, and HTTP/2 knows none (RFC 9113 §8.6).
     if (this.#gone || parser.status === constants.HTTP_STATUS_SWITCHING_PROTOCOLS) return true;
-    this.#stream.additionalHeaders(grouped(this.#composed(block, parser, undefined)));
+    const fields = grouped(this.#composed(block, parser, undefined));
+    this.#give((stream) => stream.additionalHeaders(fields));
     return true;
   }
 
@@ -67,9 +68,14 @@ export class StreamAnswer implements AnswerSink {
       date: final?.date ?? '',
       switching: false,
     });
-    const fields = [':status', String(parser.status)];
+    const { status } = parser;
+    // RFC 9110 §15: what is over 599 is to be taken for one of the 5xx, and node sends none of those.
+    const fields = [':status', String(status > 599 ? constants.HTTP_STATUS_BAD_GATEWAY : status)];
     cutFields(this.#writer.take(), fields, false);
-    return fields;
+    // A length of content that 205 does not have here.
+    if (status !== constants.HTTP_STATUS_RESET_CONTENT) return fields;
+    const at = fields.findIndex((text, index) => index % 2 === 0 && text === 'content-length');
+    return at < 0 ? fields : fields.toSpliced(at, 2);
   }
 
   part(bytes: Buffer, start: number, end: number, owned: boolean): boolean {
@@ -90,7 +96,10 @@ export class StreamAnswer implements AnswerSink {
     const parts = this.#parts;
     if (parts.length > 0) this.#parts = [];
     if (this.#gone) return true;
-    if (this.#fields !== undefined) this.#respond(this.#fields, parts.length === 0);
+    if (this.#fields !== undefined) {
+      this.#respond(this.#fields, parts.length === 0);
+      if (this.#gone) return true;
+    }
     for (const part of parts) stream.write(part);
     // The stream ends itself where the head was all.
     if (this.#ended && !stream.writableEnded) stream.end();
@@ -111,10 +120,19 @@ export class StreamAnswer implements AnswerSink {
     const waitForTrailers = !endStream && (this.#ended ? this.#trailers !== undefined : this.#mayTrail);
     if (waitForTrailers) {
       stream.once('wantTrailers', () => {
-        if (!stream.destroyed && !stream.closed) stream.sendTrailers(trailerFields(this.#trailers));
+        if (!this.#gone) this.#give(() => stream.sendTrailers(trailerFields(this.#trailers)));
       });
     }
-    stream.respond(fields, { endStream, waitForTrailers });
+    this.#give(() => stream.respond(fields, { endStream, waitForTrailers }));
+  }
+
+  /** Node checks fields by rules of its own: what it does not take ends the stream, and nothing else. */
+  #give(fields: (stream: ServerHttp2Stream) => void): void {
+    try {
+      fields(this.#stream);
+    } catch {
+      this.#stream.close(constants.NGHTTP2_INTERNAL_ERROR);
+    }
   }
 
   get waitingBytes(): number {
