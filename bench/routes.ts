@@ -7,6 +7,7 @@ import { Agent as HttpAgent, get } from 'node:http';
 import { runInNewContext } from 'node:vm';
 import { setFlagsFromString } from 'node:v8';
 import { Apps } from '../router/apps.ts';
+import { Backlogs } from '../router/backlog.ts';
 import { Deadlines } from '../router/deadlines.ts';
 import { ReadBuffers } from '../router/read-buffers.ts';
 import { Table } from '../router/table.ts';
@@ -72,11 +73,19 @@ function* routesOf(count: number, version = 1): Generator<Route> {
 }
 
 function emptyTable(): Table {
+  const deadlines = new Deadlines(systemClock);
   const targets = new Targets({
     clock: systemClock,
-    deadlines: new Deadlines(systemClock),
+    deadlines,
     connectTimeoutMs: 1_000,
     maxIdle: 1,
+    backlogs: new Backlogs({
+      maxBytes: 1_048_576,
+      partBytes: 65_536,
+      clock: systemClock,
+      deadlines,
+      onCut: () => undefined,
+    }),
     streamBytes: 65_536,
     buffers: new ReadBuffers(),
     settingsTimeoutMs: 1_000,

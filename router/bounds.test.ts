@@ -281,3 +281,90 @@ test('10,000 requests that come in one piece are answered in their order without
   const answer = await exchangeBytes(router.port, one.repeat(9_999) + last);
   assert.equal(answer.match(/HTTP\/1\.1 404/g)?.length, 10_000);
 });
+
+test('readers that take nothing: what waits for all is bounded, new calls get 503, and afterwards everything goes on', async (t) => {
+  const chunk = Buffer.alloc(262_144, 'x');
+  const app = await startUpstream(t, 'a-1', (req, res) => {
+    if (req.url === '/small') return void res.end('ok');
+    res.on('error', () => undefined);
+    const more = (): void => {
+      while (!res.destroyed && res.write(chunk));
+    };
+    res.on('drain', more);
+    more();
+  });
+  const limit = 1_048_576;
+  const router = await startTestRouter(t, {
+    routes: [routeOf('a', ready(targetOf(app)))],
+    config: { stream_buffers_max_bytes: limit },
+  });
+  const slow: Socket[] = [];
+  let most = 0;
+  const refused = async (): Promise<boolean> => {
+    const socket = connect({ port: router.port, host: '127.0.0.1' });
+    socket.on('error', () => undefined);
+    t.after(() => socket.destroy());
+    socket.write('GET /a/large HTTP/1.1\r\nHost: h\r\n\r\n');
+    socket.pause();
+    slow.push(socket);
+    await new Promise((resolve) => setTimeout(resolve, 2));
+    const waiting = await metric(router, 'holdfast_router_buffered_bytes');
+    most = Math.max(most, waiting);
+    return waiting >= limit;
+  };
+  while (!(await refused())) assert.ok(slow.length < 500, 'it is never full');
+  const answer = await call(router.port, '/a/small');
+  assert.equal(answer.status, 503);
+  assert.equal(JSON.parse(answer.body).code, 'hold_full');
+  assert.ok(most < 1.5 * limit, `${most} bytes waited`);
+  // They go on taking nothing: some are cut off, and there is room again.
+  while ((await metric(router, 'holdfast_router_streams_cut_total')) === 0) await new Promise(setImmediate);
+  while ((await call(router.port, '/a/small')).status !== 200) await new Promise(setImmediate);
+  for (const socket of slow) socket.destroy();
+  while ((await metric(router, 'holdfast_router_buffered_bytes')) > 0) await new Promise(setImmediate);
+  assert.equal((await call(router.port, '/a/small')).body, 'ok');
+});
+
+test('an app that takes nothing of its requests: what waits for it is bounded and given back', async (t) => {
+  const app = await startRawApp(t, { onData: (socket) => socket.pause() });
+  const router = await startTestRouter(t, {
+    routes: [routeOf('a', ready(app.target))],
+    config: { stream_buffers_max_bytes: 1_048_576 },
+  });
+  const chunk = Buffer.alloc(16_000_000);
+  const uploads: Socket[] = [];
+  const head = 'POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 100000000\r\n\r\n';
+  while ((await metric(router, 'holdfast_router_buffered_bytes')) < 1_048_576 && uploads.length < 300) {
+    const { socket } = open(t, router.port);
+    socket.write(head);
+    socket.write(chunk);
+    uploads.push(socket);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  assert.ok((await metric(router, 'holdfast_router_buffered_bytes')) < 1.5 * 1_048_576);
+  // Of clients that are held up nobody knows whether they are there; some are cut off, so that there is room for others.
+  while ((await metric(router, 'holdfast_router_buffered_bytes')) > 0.75 * 1_048_576) await new Promise(setImmediate);
+  assert.ok((await metric(router, 'holdfast_router_streams_cut_total')) > 0);
+});
+
+test('large heads of calls that wait or are answered are counted, and no more are taken than there is room for', async (t) => {
+  const router = await startTestRouter(t, {
+    routes: [routeOf('a', asleep)],
+    config: { read_ahead_max_bytes: 65_536 },
+  });
+  const head = `GET /a HTTP/1.1\r\nHost: h\r\nX-Large: ${'x'.repeat(10_000)}\r\n\r\n`;
+  const refused: ReturnType<typeof open>[] = [];
+  for (let i = 0; i < 12; i += 1) {
+    const one = open(t, router.port);
+    one.socket.write(head);
+    await until(() => one.text() !== '' || router.router.held === i + 1 - refused.length, 'a held or refused call');
+    if (one.text() !== '') refused.push(one);
+  }
+  assert.ok(refused.length >= 4 && refused.length <= 6, `${refused.length} were refused`);
+  for (const one of refused) assert.match(one.text(), /^HTTP\/1\.1 503 /);
+  // A small one still finds room to wait in the hold's own bounds only while little is read ahead.
+  assert.ok((await metric(router, 'holdfast_router_read_ahead_bytes')) <= 65_536 + 10_240);
+  router.agent.remove('a');
+  await until(() => router.router.held === 0, 'the end of all');
+  while ((await metric(router, 'holdfast_router_read_ahead_bytes')) > 0) await new Promise(setImmediate);
+});

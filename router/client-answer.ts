@@ -1,5 +1,6 @@
 /** The answer on its way to a client of HTTP/1.1: composed in the writer that all share, given to the socket in one write. */
 import type { Socket } from 'node:net';
+import { Backlog, type Backlogs } from './backlog.ts';
 import type { Call } from './call.ts';
 import type { AnswerForm, AnswerSink, Trailers } from './caller.ts';
 import { unsentBytes } from './direct-io.ts';
@@ -17,7 +18,7 @@ export type ConnectionFields = (call: Call, endsWithConnection: boolean) => stri
 export class ClientAnswer implements AnswerSink {
   readonly #socket: Socket;
   readonly #writer: HeadWriter;
-  readonly #streamBytes: number;
+  readonly #backlog: Backlog;
   readonly #connection: { connectionFields: ConnectionFields };
   #chunked = false;
   /** What waited when last looked at, and since when it is the same. */
@@ -27,12 +28,12 @@ export class ClientAnswer implements AnswerSink {
   constructor(
     socket: Socket,
     writer: HeadWriter,
-    streamBytes: number,
+    backlogs: Backlogs,
     connection: { connectionFields: ConnectionFields },
   ) {
     this.#socket = socket;
     this.#writer = writer;
-    this.#streamBytes = streamBytes;
+    this.#backlog = new Backlog(backlogs, socket);
     this.#connection = connection;
   }
 
@@ -82,7 +83,17 @@ export class ClientAnswer implements AnswerSink {
 
   /** Whether the client has so much to take that its next request has to wait: its answer would come on top of that. */
   get isBehind(): boolean {
-    return unsentBytes(this.#socket) > this.#streamBytes;
+    return this.#backlog.note(unsentBytes(this.#socket));
+  }
+
+  /** The socket has sent what waited. */
+  drained(): void {
+    this.#backlog.note(unsentBytes(this.#socket));
+  }
+
+  /** The socket is closed. */
+  close(): void {
+    this.#backlog.close();
   }
 
   /** @returns for how long the client has taken nothing; 0 where nothing waits. */

@@ -75,7 +75,7 @@ export const routerConfig = z.strictObject({
         .int()
         .min(1)
         .max(1_000_000)
-        .default(20_000)
+        .default(10_500)
         .describe('Connections of clients at most; further ones are closed as they come.'),
       max_connections_per_client: z
         .int()
@@ -89,9 +89,9 @@ export const routerConfig = z.strictObject({
         .int()
         .min(65_536)
         .max(68_719_476_736)
-        .default(67_108_864)
+        .default(25_165_824)
         .describe(
-          'Bytes read of clients before they are wanted, of all connections: heads that are not whole, what comes behind the head of a call that waits. Over it, calls that would wait get 503.',
+          'Bytes kept of clients, of all connections: heads, where they are large or not whole, and what comes behind the head of a call that waits. Over it, calls that would wait or have large heads get 503.',
         ),
       stream_buffer_bytes: z
         .int()
@@ -107,6 +107,14 @@ export const routerConfig = z.strictObject({
         .max(100_000)
         .default(1_000)
         .describe('Waiting pages that are told live how far their app is; further ones ask every few seconds.'),
+      stream_buffers_max_bytes: z
+        .int()
+        .min(1_048_576)
+        .max(68_719_476_736)
+        .default(25_165_824)
+        .describe(
+          'The same of all streams together. As it fills, each stream may have less; when it is full, new calls get 503, and over it those are cut off that have taken nothing for longest.',
+        ),
       max_upstream_sockets: z
         .int()
         .min(1)

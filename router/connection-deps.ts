@@ -1,5 +1,6 @@
 /** What a client's connection needs of the router. */
 import type { BlockList, Socket } from 'node:net';
+import type { Backlogs } from './backlog.ts';
 import type { CallRouting } from './call.ts';
 import type { Client } from './client.ts';
 import type { Connection } from './connection.ts';
@@ -13,8 +14,6 @@ export interface ConnectionLimits {
   readonly maxHeaderBytes: number;
   readonly maxFields: number;
   readonly maxTrailerBytes: number;
-  /** That wait for a peer that takes them slower than they come, of one stream in one direction. */
-  readonly streamBytes: number;
   readonly headTimeoutMs: number;
   readonly keepAliveMs: number;
   /** For the whole body once it is read; 0 is no limit. */
@@ -40,6 +39,7 @@ export interface ConnectionDeps {
   readonly limits: ConnectionLimits;
   readonly deadlines: Deadlines;
   readonly readAhead: ReadAhead;
+  readonly backlogs: Backlogs;
   /** Holds the head that was looked at last. */
   readonly parser: RequestParser;
   readonly writer: HeadWriter;

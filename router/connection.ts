@@ -33,6 +33,10 @@ const newcomerMs = 1_000;
 const noBytes = Buffer.alloc(0);
 /** A power of two. */
 const blockStep = 256;
+/** Of a head, that every connection may keep; what is more is counted as read ahead. */
+const freeBlockBytes = 1_024;
+/** A block that is larger is not kept from one call to the next. */
+const keptBlockBytes = 4_096;
 
 type Phase = 'idle' | 'head' | 'call' | 'discard' | 'closing' | 'tunnel' | 'closed';
 
@@ -45,7 +49,7 @@ export class Connection implements Caller, ClientConnection, Timed, SocketOwner 
   #call: Call | undefined;
   #tunnel: ClientTunnel | undefined;
   /** Of the last head that came whole. */
-  #block = noBytes;
+  #block: Buffer = noBytes;
   #partial: PartialHead | undefined;
   readonly #unread: Unread;
   readonly #body: RequestBody;
@@ -59,7 +63,7 @@ export class Connection implements Caller, ClientConnection, Timed, SocketOwner 
     this.socket = socket;
     this.deps = deps;
     this.client = new Client(socket, deps.trusted);
-    this.answer = new ClientAnswer(socket, deps.writer, deps.limits.streamBytes, this);
+    this.answer = new ClientAnswer(socket, deps.writer, deps.backlogs, this);
     this.#unread = new Unread(socket, deps.readAhead);
     this.#body = new RequestBody(this.#unread, deps.limits, deps.routing.clock);
     this.#deadlineMs = deps.routing.clock.nowMs() + deps.limits.keepAliveMs;
@@ -122,7 +126,11 @@ export class Connection implements Caller, ClientConnection, Timed, SocketOwner 
     const { received } = partial;
     const added = partial.add(chunk);
     if (typeof added === 'number') {
+      // Its bytes are needed until the call is answered.
       this.#dropPartial();
+      this.#dropBlock();
+      this.#block = partial.block;
+      this.deps.readAhead.take(this.#largeBytes);
       this.#take(partial.parser, partial.block, chunk, added);
     } else if (added !== 'more') {
       if (!this.#isHttp2(Buffer.concat([received, chunk]))) this.#refuseFault(added);
@@ -144,14 +152,32 @@ export class Connection implements Caller, ClientConnection, Timed, SocketOwner 
 
   /** The head is needed until its call is answered, and the bytes are read over. */
   #keepHead(chunk: Buffer, length: number): Buffer {
-    if (this.#block.length < length) this.#block = Buffer.allocUnsafeSlow((length + blockStep) & -blockStep);
+    if (this.#block.length < length) {
+      this.#dropBlock();
+      this.#block = Buffer.allocUnsafeSlow((length + blockStep) & -blockStep);
+      this.deps.readAhead.take(this.#largeBytes);
+    }
     chunk.copy(this.#block, 0, 0, length);
     return this.#block;
   }
 
+  /** Of the block, as far as it is more than every connection may have. */
+  get #largeBytes(): number {
+    return Math.max(0, this.#block.length - freeBlockBytes);
+  }
+
+  #dropBlock(): void {
+    this.deps.readAhead.take(-this.#largeBytes);
+    this.#block = noBytes;
+  }
+
   /** A head is whole; what came behind it begins at `rest` of `chunk`. */
   #take(parser: RequestParser, block: Buffer, chunk: Buffer, rest: number): void {
-    const { routing } = this.deps;
+    const { routing, readAhead } = this.deps;
+    if (readAhead.full && block.length > freeBlockBytes) {
+      this.#refuse(tooBusy());
+      return;
+    }
     const refused = refusedMethod(parser.method);
     if (refused !== undefined) {
       this.#refuse(refused.error, refused.options);
@@ -256,6 +282,7 @@ export class Connection implements Caller, ClientConnection, Timed, SocketOwner 
 
   #next(): void {
     this.#phase = 'idle';
+    if (this.#block.length > keptBlockBytes) this.#dropBlock();
     this.#deadlineMs = this.deps.routing.clock.nowMs() + this.deps.limits.keepAliveMs;
     if (!this.#unread.empty || this.answer.isBehind) process.nextTick(takeUnread, this);
     else this.#awaitMore();
@@ -382,6 +409,7 @@ export class Connection implements Caller, ClientConnection, Timed, SocketOwner 
   }
 
   drained(): void {
+    this.answer.drained();
     if (this.#tunnel !== undefined) this.#tunnel.clientDrained();
     else if (this.#phase === 'idle') this.#next();
     else this.#body.exchange?.clientDrained();
@@ -394,7 +422,9 @@ export class Connection implements Caller, ClientConnection, Timed, SocketOwner 
     this.#body.leave();
     this.deps.deadlines.delete(this);
     this.#dropPartial();
+    this.#dropBlock();
     this.#unread.drop();
+    this.answer.close();
     call?.close();
     this.#tunnel?.clientClosed(errored);
     this.#tunnel = undefined;

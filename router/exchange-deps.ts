@@ -24,6 +24,7 @@ export interface ExchangeDeps {
   readonly limits: BodyLimits & {
     readonly headersTimeoutMs: number;
     readonly maxHeaderBytes: number;
+    /** Of a request to an app by HTTP/2. */
     readonly streamBytes: number;
     /** Calls with bodies that are not whole yet, of one target. */
     readonly maxUploads: number;

@@ -12,7 +12,7 @@ import { beginAnswer, passInterim, type Answer } from './answer.ts';
 import type { App } from './apps.ts';
 import type { Attempt, Call } from './call.ts';
 import type { Exchanging, Trailers } from './caller.ts';
-import { resumeReading, unsentBytes } from './direct-io.ts';
+import { resumeReading } from './direct-io.ts';
 import type { ExchangeDeps } from './exchange-deps.ts';
 import { stripPrefix } from './path.ts';
 import { tooBusy } from './refusal.ts';
@@ -88,7 +88,7 @@ export class Exchange implements Attempt, Exchanging, UpstreamUser {
   }
 
   requestBody(bytes: Buffer, start: number, end: number, done: boolean, trailers: Trailers | undefined): boolean {
-    const { writer, limits } = this.#deps;
+    const { writer } = this.#deps;
     const upstream = this.#upstream;
     if (this.#stage === 'done' || upstream === undefined) return false;
     const { socket } = upstream;
@@ -107,7 +107,7 @@ export class Exchange implements Attempt, Exchanging, UpstreamUser {
       writer.send(socket);
       if (done) this.#awaitAnswer();
     }
-    return unsentBytes(socket) <= limits.streamBytes;
+    return !upstream.behind();
   }
 
   requestFault(error: AppError): void {
@@ -238,6 +238,7 @@ export class Exchange implements Attempt, Exchanging, UpstreamUser {
     if (this.#stage !== 'sent') return;
     if (!this.#requestDone && !this.#beginUpload()) return;
     writer.send(upstream.socket);
+    upstream.behind();
     if (this.#requestDone) this.#awaitAnswer();
   }
 

@@ -11,6 +11,7 @@ export interface RouterMetrics {
   accessLogDropped(lines: number): void;
   connectFailed(reason: 'refused' | 'timeout'): void;
   targetSetAside(): void;
+  streamCut(): void;
   /** @param rule its number, or `default`. */
   wakeAnswered(app: string, rule: string): void;
   wakeRefused(): void;
@@ -28,8 +29,9 @@ export interface MetricsDeps {
   readonly http2: () => { readonly sessions: number; readonly streams: number };
   readonly readAheadBytes: () => number;
   readonly waitingStreams: () => number;
-  /** Bytes that wait for clients. */
-  readonly buffered: () => { readonly max: number; readonly sum: number };
+  /** Bytes that wait for slow readers, and those for the one client with most. */
+  readonly bufferedBytes: () => number;
+  readonly bufferedMax: () => number;
   readonly targets: () => Readonly<Record<TargetState, number>>;
   readonly upstreamSockets: () => { readonly open: number; readonly idle: number; readonly maxOfTarget: number };
 }
@@ -62,6 +64,11 @@ export function createMetrics(deps: MetricsDeps): RouterMetrics {
   const accessLogDropped = new Counter({
     name: 'holdfast_router_access_log_dropped_total',
     help: 'Lines of the access log that were dropped because standard output was too slow.',
+    registers,
+  });
+  const streamsCut = new Counter({
+    name: 'holdfast_router_streams_cut_total',
+    help: 'Connections that were cut off because too much waited for slow readers in all.',
     registers,
   });
   const setAside = new Counter({
@@ -118,13 +125,8 @@ export function createMetrics(deps: MetricsDeps): RouterMetrics {
     'Bytes of clients read before they are wanted: heads that are not whole, what is behind the head of a call that waits.',
     deps.readAheadBytes,
   );
-  gauge('holdfast_router_buffered_bytes', 'Bytes of answers that wait for slow clients.', () => deps.buffered().sum);
-  gauge(
-    'holdfast_router_buffered_bytes_max',
-    'The same of the one connection with most.',
-    () => deps.buffered().max,
-    'max',
-  );
+  gauge('holdfast_router_buffered_bytes', 'Bytes that wait for slow clients and slow apps.', deps.bufferedBytes);
+  gauge('holdfast_router_buffered_bytes_max', 'Those for the one client for whom most wait.', deps.bufferedMax, 'max');
   gauge('holdfast_router_upstream_sockets', 'Sockets to targets.', () => deps.upstreamSockets().open);
   gauge('holdfast_router_upstream_sockets_idle', 'The idle ones of them.', () => deps.upstreamSockets().idle);
   gauge(
@@ -156,6 +158,7 @@ export function createMetrics(deps: MetricsDeps): RouterMetrics {
     accessLogDropped: (lines) => accessLogDropped.inc(lines),
     connectFailed: (reason) => connectFailures.inc({ reason }),
     targetSetAside: () => setAside.inc(),
+    streamCut: () => streamsCut.inc(),
     wakeAnswered(app, rule) {
       if (labelled.size < maxLabelledApps) labelled.add(app);
       wakeAnswers.inc({ app: labelled.has(app) ? app : 'other', rule });

@@ -12,6 +12,7 @@ import { createAccessLog } from './access-log.ts';
 import { Activity } from './activity.ts';
 import { createAgentLink, type AgentDial } from './agent-link.ts';
 import { Apps } from './apps.ts';
+import { Backlogs } from './backlog.ts';
 import { Call, type CallRouting } from './call.ts';
 import type { RouterConfig } from './config.ts';
 import { Deadlines } from './deadlines.ts';
@@ -81,6 +82,13 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
   const clock = deps.clock ?? createTurnClock();
   const deadlines = new Deadlines(clock);
   const readAhead = new ReadAhead(config.read_ahead_max_bytes);
+  const backlogs = new Backlogs({
+    maxBytes: config.stream_buffers_max_bytes,
+    partBytes: config.stream_buffer_bytes,
+    clock,
+    deadlines,
+    onCut: () => metrics.streamCut(),
+  });
   const writer = new HeadWriter();
   const requestParser = new RequestParser({ maxFields: config.max_header_fields });
   const ids = new Ids();
@@ -91,6 +99,7 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
     deadlines,
     connectTimeoutMs: config.upstream_connect_timeout_ms,
     maxIdle: config.max_idle_upstream_sockets,
+    backlogs,
     streamBytes: config.stream_buffer_bytes,
     buffers: new ReadBuffers(),
     settingsTimeoutMs: config.upstream_headers_timeout_secs * 1_000,
@@ -121,7 +130,8 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
     http2: () => server?.http2() ?? { sessions: 0, streams: 0 },
     readAheadBytes: () => readAhead.bytes,
     waitingStreams: () => waiting.streams,
-    buffered: () => server?.buffered() ?? { max: 0, sum: 0 },
+    bufferedBytes: () => backlogs.bytes,
+    bufferedMax: () => server?.bufferedMax() ?? 0,
     targets: () => targets.states(),
     upstreamSockets: () => targets.sockets(),
   });
@@ -239,6 +249,10 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
   /** The way of a call. */
   function route(call: Call): void {
     uncount(call);
+    if (backlogs.full) {
+      call.refuse(tooBusy());
+      return;
+    }
     const app = table.lookup(call.host, call.head.path);
     if (app === undefined) {
       call.refuse(agent.synced ? noRoute() : noTableYet());
@@ -347,6 +361,7 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
     table.close();
     probes.close();
     targets.close();
+    backlogs.close();
     deadlines.close();
     await accessLines?.close();
   };
@@ -371,6 +386,7 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
       config,
       deadlines,
       readAhead,
+      backlogs,
       writer,
       requestParser,
       ids,

@@ -1,5 +1,6 @@
 /** The server that calls come in by, and what it takes to close it without cutting anybody off. */
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import type { Backlogs } from './backlog.ts';
 import type { CallRouting } from './call.ts';
 import { backToStream } from './client-socket.ts';
 import { ClientLimit } from './client-limit.ts';
@@ -29,7 +30,6 @@ export interface ServerDeps {
     | 'max_header_bytes'
     | 'max_header_fields'
     | 'max_trailer_bytes'
-    | 'stream_buffer_bytes'
     | 'request_headers_timeout_secs'
     | 'request_timeout_secs'
     | 'request_stall_timeout_secs'
@@ -42,6 +42,7 @@ export interface ServerDeps {
   readonly routing: CallRouting;
   readonly deadlines: Deadlines;
   readonly readAhead: ReadAhead;
+  readonly backlogs: Backlogs;
   readonly writer: HeadWriter;
   readonly requestParser: RequestParser;
   readonly ids: Ids;
@@ -61,8 +62,8 @@ export interface CallServer {
   readonly handshakes: number;
   /** Those of HTTP/2, and their streams. */
   http2(): { readonly sessions: number; readonly streams: number };
-  /** Bytes that wait for clients: the largest of one, and all. */
-  buffered(): { readonly max: number; readonly sum: number };
+  /** Bytes that wait for the one client for whom most wait. */
+  bufferedMax(): number;
   /** No new connection; those without a call are closed, the others after it. */
   stopAccepting(): void;
   /** Resolves when the last connection is gone, or after `timeoutMs`. */
@@ -87,6 +88,7 @@ export async function startServer(deps: ServerDeps): Promise<CallServer> {
     routing,
     deadlines: deps.deadlines,
     readAhead: deps.readAhead,
+    backlogs: deps.backlogs,
     writer: deps.writer,
     ids: deps.ids,
     parser: deps.requestParser,
@@ -96,7 +98,6 @@ export async function startServer(deps: ServerDeps): Promise<CallServer> {
       maxHeaderBytes: config.max_header_bytes,
       maxFields: config.max_header_fields,
       maxTrailerBytes: config.max_trailer_bytes,
-      streamBytes: config.stream_buffer_bytes,
       headTimeoutMs: config.request_headers_timeout_secs * 1_000,
       keepAliveMs: config.keep_alive_timeout_secs * 1_000,
       bodyTimeoutMs: config.request_timeout_secs * 1_000,
@@ -197,14 +198,10 @@ export async function startServer(deps: ServerDeps): Promise<CallServer> {
       }
       return { sessions, streams };
     },
-    buffered() {
+    bufferedMax() {
       let max = 0;
-      let sum = 0;
-      for (const { bufferedBytes } of connections) {
-        sum += bufferedBytes;
-        max = Math.max(max, bufferedBytes);
-      }
-      return { max, sum };
+      for (const { bufferedBytes } of connections) max = Math.max(max, bufferedBytes);
+      return max;
     },
     stopAccepting() {
       accepting = false;

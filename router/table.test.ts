@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { systemClock } from '../shared/clock.ts';
 import type { Route } from '../shared/protocol/routes.ts';
 import { Apps, type App } from './apps.ts';
+import { Backlogs } from './backlog.ts';
 import { Deadlines } from './deadlines.ts';
 import { ReadBuffers } from './read-buffers.ts';
 import { Table } from './table.ts';
@@ -11,11 +12,19 @@ import { asleep, ready, routeOf } from './test-kit.ts';
 
 function ground() {
   const clock = systemClock;
+  const deadlines = new Deadlines(systemClock);
   const targets = new Targets({
     clock,
-    deadlines: new Deadlines(clock),
+    deadlines,
     connectTimeoutMs: 1_000,
     maxIdle: 1,
+    backlogs: new Backlogs({
+      maxBytes: 1_048_576,
+      partBytes: 65_536,
+      clock: systemClock,
+      deadlines,
+      onCut: () => undefined,
+    }),
     streamBytes: 65_536,
     buffers: new ReadBuffers(),
     settingsTimeoutMs: 1_000,

@@ -279,6 +279,7 @@ export async function startTestRouter(
       max_trailer_bytes: 8_192,
       read_ahead_max_bytes: 67_108_864,
       stream_buffer_bytes: 65_536,
+      stream_buffers_max_bytes: 25_165_824,
       max_waiting_streams: 1_000,
       max_upstream_sockets: 1_000,
       max_idle_upstream_sockets: 256,

@@ -8,7 +8,7 @@ import type { Clock } from '../shared/clock.ts';
 import type { App } from './apps.ts';
 import type { Call } from './call.ts';
 import type { Caller, ClientTunnel } from './caller.ts';
-import { pauseReading, resumeReading, unsentBytes } from './direct-io.ts';
+import { pauseReading, resumeReading } from './direct-io.ts';
 import type { ExchangeDeps } from './exchange-deps.ts';
 import type { HeadWriter } from './http1/head-writer.ts';
 import type { Target } from './targets.ts';
@@ -18,8 +18,6 @@ import { goingAwayFrame, WebSocketFrames } from './websocket-frames.ts';
 interface TunnelDeps {
   readonly clock: Clock;
   readonly writer: HeadWriter;
-  /** That wait for one side at most, before the other is held up. */
-  readonly streamBytes: number;
   /** Age at which it is ended. */
   readonly maxAgeMs: number;
   /** Of the app, where it is a WebSocket. */
@@ -72,7 +70,6 @@ export function openTunnel(
   const tunnel = new Tunnel(caller, upstream, {
     clock: deps.clock,
     writer: deps.writer,
-    streamBytes: deps.limits.streamBytes,
     maxAgeMs: app.route.upgradeMaxAgeMs ?? Infinity,
     frames,
     onEnded(received, sent) {
@@ -128,10 +125,10 @@ class Tunnel implements ClientTunnel, UpstreamUser {
   fromClient(chunk: Buffer): void {
     this.#received += chunk.length;
     if (!this.#app.writable) return;
-    const { writer, streamBytes } = this.#deps;
+    const { writer } = this.#deps;
     writer.range(chunk, 0, chunk.length);
     writer.send(this.#app);
-    if (unsentBytes(this.#app) <= streamBytes) return;
+    if (!this.#upstream.behind()) return;
     this.#clientHeldUp = true;
     pauseReading(this.#client);
   }
@@ -139,12 +136,15 @@ class Tunnel implements ClientTunnel, UpstreamUser {
   upstreamBytes(bytes: Buffer, count: number): boolean {
     this.#sent += count;
     if (!this.#client.writable || this.#leaving === 'said') return true;
-    const { frames, writer, streamBytes } = this.#deps;
+    const { frames, writer } = this.#deps;
     frames?.read(bytes, 0, count);
     writer.range(bytes, 0, count);
-    writer.send(this.#client);
-    if (this.#leaving === 'wanted') this.#sayGoingAway();
-    this.#appHeldUp = unsentBytes(this.#client) > streamBytes;
+    let more = this.#caller.answer.flush();
+    if (this.#leaving === 'wanted') {
+      this.#sayGoingAway();
+      more = this.#caller.answer.flush();
+    }
+    this.#appHeldUp = !more;
     return !this.#appHeldUp;
   }
 

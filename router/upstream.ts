@@ -14,7 +14,8 @@ import type { Socket } from 'node:net';
 import type { Clock } from '../shared/clock.ts';
 import type { BodyReader } from './http1/body-reader.ts';
 import type { Deadlines, Timed } from './deadlines.ts';
-import { pauseReading, readDirectly } from './direct-io.ts';
+import { Backlog, leastPartBytes, type Backlogs } from './backlog.ts';
+import { pauseReading, readDirectly, unsentBytes } from './direct-io.ts';
 import type { ReadBuffers } from './read-buffers.ts';
 import { UpstreamSocket } from './upstream-socket.ts';
 
@@ -24,8 +25,7 @@ export interface UpstreamOptions {
   readonly connectTimeoutMs: number;
   /** Idle ones to one target. */
   readonly maxIdle: number;
-  /** That wait for an app at most before the client is held up. */
-  readonly streamBytes: number;
+  readonly backlogs: Backlogs;
   readonly buffers: ReadBuffers;
 }
 
@@ -58,6 +58,7 @@ export class UpstreamConnection implements Timed {
   /** From which on its idleness has to end, by what the app has said. */
   deadlineMs: number;
   readonly #pool: UpstreamPool;
+  readonly #backlog: Backlog;
   readonly #buffers: ReadBuffers;
   /** Where it reads to: shared with others, and then what is there has to be taken at once; or its own. */
   #buffer: Buffer;
@@ -82,9 +83,10 @@ export class UpstreamConnection implements Timed {
       keepAlive: true,
       autoSelectFamily: false,
       // No more: else nobody would be told that what waits has been taken.
-      highWaterMark: options.streamBytes,
+      highWaterMark: leastPartBytes,
     };
     this.socket = new UpstreamSocket(connecting);
+    this.#backlog = new Backlog(options.backlogs, this.socket);
     (this.socket as Owned).upstream = this;
     this.socket.connect(connecting);
     this.socket.on('connect', onConnect);
@@ -92,6 +94,11 @@ export class UpstreamConnection implements Timed {
     this.socket.on('end', onEnd);
     this.socket.on('error', onError);
     this.socket.on('close', onClose);
+  }
+
+  /** Whether the app has so much to take that the client has to wait. */
+  behind(): boolean {
+    return this.#backlog.note(unsentBytes(this.socket));
   }
 
   /** What it has read last is in here. */
@@ -122,6 +129,7 @@ export class UpstreamConnection implements Timed {
   }
 
   drained(): void {
+    this.#backlog.note(unsentBytes(this.socket));
     this.user?.upstreamDrained();
   }
 
@@ -137,6 +145,7 @@ export class UpstreamConnection implements Timed {
   closed(): void {
     if (this.ownsBuffer) this.#buffers.giveBack();
     this.#buffer = this.#buffers.shared;
+    this.#backlog.close();
     this.#pool.closed(this);
     const { user } = this;
     this.user = undefined;

@@ -1,5 +1,6 @@
 /** The answer on its way to a client by a stream of HTTP/2: head and first parts go together where they come together. */
 import { constants, type ServerHttp2Stream } from 'node:http2';
+import { Backlog, type Backlogs } from '../backlog.ts';
 import type { Call } from '../call.ts';
 import type { AnswerForm, AnswerSink, Trailers } from '../caller.ts';
 import type { HeadWriter } from '../http1/head-writer.ts';
@@ -13,7 +14,7 @@ const maxCopiedBytes = 16_384;
 export class StreamAnswer implements AnswerSink {
   readonly #stream: ServerHttp2Stream;
   readonly #writer: HeadWriter;
-  readonly #maxWaitingBytes: number;
+  readonly #backlog: Backlog;
   /** The head, until it is sent. */
   #fields: string[] | undefined;
   #parts: Buffer[] = [];
@@ -24,11 +25,10 @@ export class StreamAnswer implements AnswerSink {
   #stalledBytes = 0;
   #stalledSinceMs = 0;
 
-  constructor(stream: ServerHttp2Stream, writer: HeadWriter, streamBytes: number) {
+  constructor(stream: ServerHttp2Stream, writer: HeadWriter, backlogs: Backlogs) {
     this.#stream = stream;
     this.#writer = writer;
-    // Below its own mark a stream does not tell that all was taken.
-    this.#maxWaitingBytes = Math.max(streamBytes, stream.writableHighWaterMark);
+    this.#backlog = new Backlog(backlogs, stream);
   }
 
   continue(): void {
@@ -103,7 +103,19 @@ export class StreamAnswer implements AnswerSink {
     for (const part of parts) stream.write(part);
     // The stream ends itself where the head was all.
     if (this.#ended && !stream.writableEnded) stream.end();
-    return stream.writableLength <= this.#maxWaitingBytes;
+    const waiting = stream.writableLength;
+    // Below its own mark a stream does not tell that all was taken.
+    return !this.#backlog.note(waiting) || waiting <= stream.writableHighWaterMark;
+  }
+
+  /** The stream has sent what waited. */
+  drained(): void {
+    this.#backlog.note(this.#stream.writableLength);
+  }
+
+  /** The stream is closed. */
+  close(): void {
+    this.#backlog.close();
   }
 
   /** The whole of an answer of the router itself. */

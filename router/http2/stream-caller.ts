@@ -30,7 +30,7 @@ export class StreamCaller implements Caller {
     this.#deps = deps;
     this.#onGone = onGone;
     const { limits, readAhead, routing } = deps;
-    this.answer = new StreamAnswer(stream, deps.writer, limits.streamBytes);
+    this.answer = new StreamAnswer(stream, deps.writer, deps.backlogs);
     this.#body = new StreamBody(stream, !stream.endAfterHeaders, {
       limits,
       readAhead,
@@ -40,7 +40,10 @@ export class StreamCaller implements Caller {
     // A reset is told by both, with unread data by the first alone.
     stream.on('aborted', () => this.#gone());
     stream.on('close', () => this.#gone());
-    stream.on('drain', () => this.#body.exchange?.clientDrained());
+    stream.on('drain', () => {
+      this.answer.drained();
+      this.#body.exchange?.clientDrained();
+    });
     // 'close' follows and is what counts.
     stream.on('error', () => undefined);
   }
@@ -168,6 +171,7 @@ export class StreamCaller implements Caller {
     this.#call = undefined;
     this.#over = true;
     this.#body.leave();
+    this.answer.close();
     call?.close();
     this.#onGone(this);
   }

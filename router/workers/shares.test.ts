@@ -31,9 +31,12 @@ test('a worker has a name of its own and its share of the bounds, and all else a
   const own = configOfWorker(config, { index: 1, workers: 2 });
   assert.deepEqual(
     [own.name, own.hold_max_calls, own.max_connections, own.max_upstream_sockets, own.max_idle_upstream_sockets],
-    ['pod-2', 50, 10_000, 500, 0],
+    ['pod-2', 50, 5_250, 500, 0],
   );
-  assert.deepEqual([own.stream_buffer_bytes, own.tls.max_handshakes], [config.stream_buffer_bytes, 256]);
+  assert.deepEqual(
+    [own.stream_buffer_bytes, own.stream_buffers_max_bytes, own.tls.max_handshakes],
+    [config.stream_buffer_bytes, config.stream_buffers_max_bytes / 2, 256],
+  );
 });
 
 test('the bounds of an app are divided too, where there are any', () => {

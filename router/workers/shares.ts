@@ -25,6 +25,7 @@ export function configOfWorker<C extends RouterConfig>(config: C, place: Place):
     max_connections: share(config.max_connections),
     max_waiting_streams: share(config.max_waiting_streams),
     read_ahead_max_bytes: share(config.read_ahead_max_bytes),
+    stream_buffers_max_bytes: share(config.stream_buffers_max_bytes),
     max_upstream_sockets: share(config.max_upstream_sockets),
     max_idle_upstream_sockets: config.max_idle_upstream_sockets === 0 ? 0 : share(config.max_idle_upstream_sockets),
     tls: { ...config.tls, max_handshakes: share(config.tls.max_handshakes) },
