@@ -1,5 +1,11 @@
 /** `versions.*`: making versions run, looking at them and going back to one. */
+import type { Identity } from '../../shared/rpc/types.ts';
 import type { AgentHandlers, HandlerDeps } from './handlers.ts';
+
+/** Routers may not, and ask for calls only. */
+function mayDeploy({ scopes }: Identity): boolean {
+  return scopes.includes('deploy') || scopes.includes('admin');
+}
 
 export function versionHandlers({
   lead,
@@ -13,7 +19,7 @@ export function versionHandlers({
           version,
           suspects,
           signal,
-          by: { actor: identity.name, cause },
+          by: { actor: identity.name, forCall: cause !== undefined || !mayDeploy(identity), cause },
           // Progress is a courtesy: when the link cannot take it, the call itself will say so.
           onProgress: (progress) => void emit(progress).catch(() => undefined),
         });

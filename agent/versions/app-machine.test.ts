@@ -848,6 +848,7 @@ test('an app that is declared again and again keeps a bounded number of versions
 
 const caller = {
   actor: 'router',
+  forCall: true,
   cause: { router: 'r', method: 'GET', host: 'h', path: '/a', userAgent: 'x', client: '192.0.2.1', requestId: '1' },
 };
 

@@ -354,10 +354,10 @@ test('wakes under an earlier leader count against the budget of this one', async
   const wakes = [600_000, 1_800_000].map((ageMs) => ({ app: 'a', ageMs }));
   const g = await ground(t, [appRecord([good(1, { config })])], wakes);
   const cause = { router: 'r', method: 'GET', host: 'h', path: '/a', userAgent: '', client: '', requestId: '1' };
-  await assert.rejects(g.ensure('a', { actor: 'router', cause }), {
+  await assert.rejects(g.ensure('a', { actor: 'router', forCall: true, cause }), {
     code: 'wake_budget_exhausted',
     retryAfterMs: 1_800_000,
   });
   g.clock.advance(1_800_000);
-  assert.equal((await g.ensure('a', { actor: 'router', cause })).targets, 1);
+  assert.equal((await g.ensure('a', { actor: 'router', forCall: true, cause })).targets, 1);
 });

@@ -5,6 +5,7 @@ import { Wakes, type Starter } from './wakes.ts';
 
 const call: Starter = {
   actor: 'router',
+  forCall: true,
   cause: {
     router: 'router-0/1a2b',
     method: 'GET',
@@ -15,7 +16,7 @@ const call: Starter = {
     requestId: 'req-1',
   },
 };
-const person: Starter = { actor: 'ann', cause: undefined };
+const person: Starter = { actor: 'ann', forCall: false, cause: undefined };
 
 function ground() {
   const clock = createManualClock();
@@ -36,10 +37,12 @@ test('an event says which call woke an app, and who did it by hand', () => {
   const { events, wake } = ground();
   wake(call);
   wake(person);
+  wake({ ...call, cause: undefined });
   const message = 'by GET shop.example/cart from 192.0.2.7, "curl/8.7.1", request req-1, router router-0/1a2b';
   assert.deepEqual(events, [
     ['app.woken', message, 'router'],
     ['app.woken', 'by ann', 'ann'],
+    ['app.woken', 'by a call', 'router'],
   ]);
 });
 

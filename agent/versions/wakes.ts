@@ -8,7 +8,9 @@ import type { WakeCause } from '../../shared/protocol/wake-cause.ts';
 export interface Starter {
   /** Name of the token. */
   readonly actor: string;
-  /** The call that a router asks for; without one it is a person or a tool, whom the budget does not hold up. */
+  /** It is a router, for a call; else a person or a tool, whom the budget does not hold up. */
+  readonly forCall: boolean;
+  /** The call, where the router tells. */
   readonly cause: WakeCause | undefined;
 }
 
@@ -60,10 +62,10 @@ export class Wakes {
       this.#atMs = this.#atMs.filter((atMs) => nowMs - atMs < wakeWindowMs);
       // Each wake frees its place an hour later; of more than are allowed now, the ones too many count no longer.
       const freesMs = maxPerHour === 0 ? undefined : this.#atMs.at(-maxPerHour);
-      if (freesMs !== undefined && starter?.cause) this.#refuse(starter, maxPerHour, freesMs + wakeWindowMs - nowMs);
+      if (freesMs !== undefined && starter?.forCall) this.#refuse(starter, maxPerHour, freesMs + wakeWindowMs - nowMs);
       this.#toldExhausted = false;
       if (!starter) return;
-      metrics.wake(starter.cause ? 'call' : 'person');
+      metrics.wake(starter.forCall ? 'call' : 'person');
       this.#atMs.push(nowMs);
       if (this.#atMs.length > maxKept) this.#atMs.shift();
     }
@@ -83,8 +85,8 @@ export class Wakes {
   }
 }
 
-function byWhom({ actor, cause }: Starter): string {
-  if (!cause) return `by ${actor}`;
+function byWhom({ actor, forCall, cause }: Starter): string {
+  if (!cause) return forCall ? 'by a call' : `by ${actor}`;
   const { method, host, path, client, userAgent, requestId, router } = cause;
   const agent = userAgent === '' ? 'no User-Agent' : JSON.stringify(userAgent);
   return `by ${method} ${host}${path} from ${client || 'unknown'}, ${agent}, request ${requestId}, router ${router}`;

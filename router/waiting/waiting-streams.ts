@@ -59,6 +59,12 @@ export class WaitingStreams {
     return this.#byApp.has(app);
   }
 
+  /** The oldest of the app. */
+  firstCall(app: App): Call | undefined {
+    for (const { call } of this.#byApp.get(app) ?? []) return call;
+    return undefined;
+  }
+
   apps(): App[] {
     return [...this.#byApp.keys()];
   }

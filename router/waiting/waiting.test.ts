@@ -189,6 +189,7 @@ test('a page whose agent is away says so, and the app is asked for when the agen
   assert.deepEqual(agent.ensures, []);
   agent.up();
   await until(() => agent.ensures.length === 1, 'an ensure');
+  assert.equal(agent.causes[0]?.path, stream);
   await until(() => textOf(page.states.at(-1)) === 'Waking it up.', 'the state');
 });
 

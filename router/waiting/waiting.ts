@@ -24,7 +24,7 @@ export interface WaitingDeps {
   readonly maxStreams: number;
   readonly agentUp: () => boolean;
   /** Asks for the live version to be started, as a held call does. */
-  readonly want: (app: App, call: Call | undefined) => void;
+  readonly want: (app: App, call: Call) => void;
   readonly onPage: () => void;
 }
 
@@ -100,8 +100,8 @@ export class Waiting {
 
   /** The agent may be asked again. */
   lookAgain(app: App): void {
-    if (this.#streams.watches(app) && app.routed && this.#stateOf(app).state === 'waits')
-      this.#deps.want(app, undefined);
+    const call = this.#streams.firstCall(app);
+    if (call !== undefined && this.#stateOf(app).state === 'waits') this.#deps.want(app, call);
   }
 
   /** The link is up. */

@@ -40,7 +40,7 @@ export function createWaking(deps: WakingDeps): Waking {
     clock,
     maxStreams: config.max_waiting_streams,
     agentUp,
-    want: (app: App, call) => ensures().want(app.name, app.route.version, [], call && (() => cause(call))),
+    want: (app: App, call) => ensures().want(app.name, app.route.version, [], () => cause(call)),
     onPage: () => metrics().waitingPage(),
   });
   const gate = new WakeGate({
