@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setTimeout as pass } from 'node:timers/promises';
-import { callAtOnce } from '../support/load.ts';
+import { callAtOnce, type CallRecord } from '../support/load.ts';
 import { kubectl, killContainers, pods } from './cluster.ts';
 import { allAnswered, apply, appFile, applied, until, urlsOf, warmLoad, type Scenario } from './scenario.ts';
 
@@ -44,10 +44,15 @@ export const outages: Scenario = (release) => {
     await release.settled();
   });
 
-  test('Postgres gone for 60 s: warm calls go on, wakes too, apply says a clear error', async (t) => {
+  test('Postgres gone for 60 s: warm calls go on, wakes too, whenever calls come, and apply says a clear error', async (t) => {
     await applied(release, { name: 'sleeper', says: '1', config: 'container.idle_shutdown_secs = 2' });
     const [sleeper = ''] = await urlsOf(release, 'sleeper');
     allAnswered(await callAtOnce(sleeper, 1));
+    const nappers: string[][] = [];
+    for (const name of ['napper-1', 'napper-2', 'napper-3']) {
+      await applied(release, { name, says: '1', config: 'container.idle_shutdown_secs = 1' });
+      nappers.push(await urlsOf(release, name));
+    }
     await applied(release, { name: 'warm', says: '1' });
     const load = await warmLoad(t, release, 'warm');
     const asleep = async () => (await release.call('apps.get', { app: 'sleeper' })).state === 'asleep';
@@ -61,7 +66,9 @@ export const outages: Scenario = (release) => {
     assert.match(refused.stderr, /store_unavailable.*Postgres/s);
     await until(60_000, asleep, 'the idle app does not go to zero without Postgres');
     allAnswered(await callAtOnce(sleeper, 5));
-    await pass(Math.max(0, awayMs - (performance.now() - goneMs)));
+    const records = await naps(nappers, goneMs + awayMs);
+    allAnswered(records);
+    assert.ok(records.filter(({ held }) => held).length > nappers.length, 'they did not go to zero');
     allAnswered(await load.stop());
     await scale('statefulset/holdfast-postgres', 1);
     await kubectl('rollout', 'status', '-n', release.namespace, 'statefulset/holdfast-postgres', '--timeout=90s');
@@ -72,3 +79,21 @@ export const outages: Scenario = (release) => {
     );
   });
 };
+
+/**
+ * Calls of apps that go to zero whenever they may, at random moments around that, each through any of the routers.
+ * @param apps by app, its URL at each router.
+ */
+async function naps(apps: readonly (readonly string[])[], untilMs: number): Promise<readonly CallRecord[]> {
+  const records: CallRecord[] = [];
+  const any = (urls: readonly string[]): string => urls[Math.floor(Math.random() * urls.length)] ?? '';
+  await Promise.all(
+    apps.map(async (urls) => {
+      while (performance.now() < untilMs) {
+        records.push(...(await callAtOnce(any(urls), Math.random() < 0.3 ? 3 : 1)));
+        await pass(1_200 + Math.random() * 3_600);
+      }
+    }),
+  );
+  return records;
+}
