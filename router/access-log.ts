@@ -46,7 +46,7 @@ export function createAccessLog({ lines, maxFields, now }: AccessLogDeps): Acces
       line += `,"durationMs":${Math.round(durationMs)}`;
       if (call.heldMs !== undefined) line += `,"heldMs":${Math.round(call.heldMs)}`;
       line += `,"bytesReceived":${call.bytesReceived},"bytesSent":${call.bytesSent},"remoteAddress":"${client.address}"`;
-      line += `,"protocol":"HTTP/1.${head.minor}","scheme":"${client.scheme}"`;
+      line += `,"protocol":"${client.speaks === 'HTTP/2' ? 'HTTP/2.0' : `HTTP/1.${head.minor}`}","scheme":"${client.scheme}"`;
       lines.add(line + fieldsOf(head, client.trusted) + ',"msg":"call"}\n');
     },
     refused(client, status) {

@@ -25,6 +25,7 @@ export function isHost(text: string): boolean {
 export class Client {
   readonly address: string;
   readonly scheme: 'http' | 'https';
+  readonly speaks: 'HTTP/1' | 'HTTP/2';
   readonly trusted: boolean;
   readonly #proxies: BlockList;
   /** Of the last call: most calls of a connection have the same. */
@@ -33,7 +34,8 @@ export class Client {
   #routeHost = '';
   #forwarded: Buffer | undefined;
 
-  constructor(socket: Socket, trusted: BlockList) {
+  constructor(socket: Socket, trusted: BlockList, speaks: 'HTTP/1' | 'HTTP/2' = 'HTTP/1') {
+    this.speaks = speaks;
     const raw = socket.remoteAddress ?? '';
     this.address = raw.startsWith('::ffff:') ? raw.slice(7) : raw;
     this.scheme = (socket as Partial<TLSSocket>).encrypted === true ? 'https' : 'http';

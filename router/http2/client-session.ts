@@ -33,7 +33,7 @@ export class ClientSession implements ClientConnection, Timed {
   constructor(socket: Socket, server: Http2Server, deps: ConnectionDeps) {
     this.socket = socket;
     this.#deps = deps;
-    this.#client = new Client(socket, deps.trusted);
+    this.#client = new Client(socket, deps.trusted, 'HTTP/2');
     this.#deadlineMs = deps.routing.clock.nowMs() + Math.min(deps.limits.keepAliveMs, deps.limits.headTimeoutMs);
     this.#session = sessionOn(socket, server);
     this.#session.on('stream', (stream, _fields, _flags, raw) => this.#stream(stream, raw));

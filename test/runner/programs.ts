@@ -13,6 +13,9 @@ const packages: Readonly<Record<string, string>> = {
   'docker-registry': 'docker-registry',
   buildah: 'buildah',
   chromium: 'chromium',
+  curl: 'curl',
+  nghttp: 'nghttp2-client',
+  h2load: 'nghttp2-client',
   python3: 'python3',
   'python3 -m ensurepip': 'python3-venv',
 };
