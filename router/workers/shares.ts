@@ -23,7 +23,7 @@ export function configOfWorker<C extends RouterConfig>(config: C, place: Place):
     name: `${config.name}-${place.index + 1}`,
     hold_max_calls: share(config.hold_max_calls),
     max_connections: share(config.max_connections),
-    max_waiting_streams: share(config.max_waiting_streams),
+    max_waiting_streams: config.max_waiting_streams === 0 ? 0 : share(config.max_waiting_streams),
     read_ahead_max_bytes: share(config.read_ahead_max_bytes),
     stream_buffers_max_bytes: share(config.stream_buffers_max_bytes),
     max_upstream_sockets: share(config.max_upstream_sockets),
