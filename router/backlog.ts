@@ -32,6 +32,8 @@ export class Backlogs implements Timed {
   /** That may wait for one reader before its writer is held up, now. */
   partBytes: number;
   full = false;
+  /** More than half of it is in use. */
+  tight = false;
 
   constructor(deps: BacklogsDeps) {
     this.#deps = deps;
@@ -59,6 +61,7 @@ export class Backlogs implements Timed {
     const used = this.#bytes / maxBytes;
     const share = used >= 1 ? 0 : used > 0.75 ? 1 / 16 : used > 0.5 ? 1 / 4 : 1;
     this.partBytes = Math.min(partBytes, Math.max(leastPartBytes, partBytes * share));
+    this.tight = share < 1;
     if (used >= 1 !== this.full) {
       this.full = used >= 1;
       if (this.full) deadlines.add(this);

@@ -5,9 +5,17 @@ const bufferBytes = 81_920;
 /** Together 10 MiB. */
 const maxOwned = 128;
 
+/** Where much waits for slow readers: what is read before a stream is held up is no more. */
+export const smallBytes = 8_192;
+
 export class ReadBuffers {
   readonly shared = Buffer.allocUnsafeSlow(bufferBytes);
+  readonly small = Buffer.allocUnsafeSlow(smallBytes);
   #owned = 0;
+
+  isShared(buffer: Buffer): boolean {
+    return buffer === this.shared || buffer === this.small;
+  }
 
   /** @returns undefined where enough have one. */
   own(): Buffer | undefined {

@@ -16,7 +16,7 @@ import type { BodyReader } from './http1/body-reader.ts';
 import type { Deadlines, Timed } from './deadlines.ts';
 import { Backlog, leastPartBytes, type Backlogs } from './backlog.ts';
 import { pauseReading, readDirectly, unsentBytes } from './direct-io.ts';
-import type { ReadBuffers } from './read-buffers.ts';
+import { smallBytes, type ReadBuffers } from './read-buffers.ts';
 import { UpstreamSocket } from './upstream-socket.ts';
 
 export interface UpstreamOptions {
@@ -58,6 +58,7 @@ export class UpstreamConnection implements Timed {
   /** From which on its idleness has to end, by what the app has said. */
   deadlineMs: number;
   readonly #pool: UpstreamPool;
+  readonly #backlogs: Backlogs;
   readonly #backlog: Backlog;
   readonly #buffers: ReadBuffers;
   /** Where it reads to: shared with others, and then what is there has to be taken at once; or its own. */
@@ -74,7 +75,7 @@ export class UpstreamConnection implements Timed {
     this.user = user;
     this.deadlineMs = options.clock.nowMs() + options.connectTimeoutMs;
     this.#buffers = options.buffers;
-    this.#buffer = this.#buffers.shared;
+    this.#buffer = options.backlogs.tight ? this.#buffers.small : this.#buffers.shared;
     const connecting = {
       host: address.host,
       port: address.port,
@@ -86,6 +87,7 @@ export class UpstreamConnection implements Timed {
       highWaterMark: leastPartBytes,
     };
     this.socket = new UpstreamSocket(connecting);
+    this.#backlogs = options.backlogs;
     this.#backlog = new Backlog(options.backlogs, this.socket);
     (this.socket as Owned).upstream = this;
     this.socket.connect(connecting);
@@ -108,7 +110,7 @@ export class UpstreamConnection implements Timed {
 
   /** Whether bytes that it has read stay as they are until `giveBufferAway` or the next read. */
   get ownsBuffer(): boolean {
-    return this.#buffer !== this.#buffers.shared;
+    return !this.#buffers.isShared(this.#buffer);
   }
 
   /** A write still has to take from it: the next read goes elsewhere. */
@@ -180,6 +182,7 @@ export class UpstreamConnection implements Timed {
     if (user !== undefined) {
       const more = user.upstreamBytes(bytes, count);
       if (count >= largeReadBytes && !this.ownsBuffer) this.#buffer = this.#buffers.own() ?? this.#buffer;
+      else if (count === smallBytes && !this.#backlogs.tight) this.#buffer = this.#buffers.shared;
       return more;
     }
     // What comes next by this socket would be in doubt.
