@@ -1,5 +1,6 @@
 /** The examples, run as `npm start` runs them: installed by the preset of each, with what this machine has. */
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { get } from 'node:http';
@@ -7,6 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { text } from 'node:stream/consumers';
+import { promisify } from 'node:util';
 import { silentLog } from '../../../shared/log.ts';
 import { appConfig, appSpec } from '../../../shared/protocol/app-spec.ts';
 import { createProcessPlatform } from './platform.ts';
@@ -54,3 +56,30 @@ for (const { name, answer, installs } of cases) {
     assert.deepEqual(await readdir(folder), before, 'the folder itself is never written to');
   });
 }
+
+void test('the example grpc is installed and answers its own client', { timeout: 300_000 }, async (t) => {
+  const dataDir = await mkdtemp(join(tmpdir(), 'holdfast-example-'));
+  const platform = await createProcessPlatform({ dataDir, log: silentLog });
+  t.after(async () => {
+    await platform.close();
+    await rm(dataDir, { recursive: true, force: true });
+  });
+  const spec = appSpec.parse({
+    name: 'grpc',
+    path: '/greeter.Greeter',
+    source: join(examples, 'grpc'),
+    protocol: 'h2c',
+  });
+  const options = { signal: t.signal, onPhase: (): void => {} };
+  const pin = await platform.pin(spec, t.signal);
+  const run = { app: 'grpc', version: 1, spec, config: appConfig.parse({}), pin };
+  await platform.prepare(run, options);
+  await platform.start(run, options);
+  const [target] = platform.targets('grpc', 1);
+  assert.ok(target);
+  const client = join(examples, 'grpc', 'client.js');
+  // Its libraries are those of this repository, which tests with them too.
+  const host = target.host.includes(':') ? `[${target.host}]` : target.host;
+  const { stdout } = await promisify(execFile)(process.execPath, [client, `${host}:${String(target.port)}`, 'you']);
+  assert.equal(stdout, 'Hello you\n');
+});
