@@ -173,7 +173,7 @@ export async function startServer(deps: ServerDeps): Promise<CallServer> {
     const { listen_port: port = 0 } = deps.tls.config;
     try {
       const toListen = (tlsServer: Server): Promise<void> => listen(tlsServer, port, config.listen_host);
-      tls = await startTlsListener({ handshakes, highWaterMark: socketBytes, admits, listen: toListen });
+      tls = await startTlsListener({ handshakes, admits, listen: toListen });
     } catch (error) {
       server.close();
       throw error;

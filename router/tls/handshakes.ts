@@ -1,7 +1,9 @@
 /**
- * New connections of TLS until they are secure. A handshake costs a thousand times what a call costs, and whoever connects can
- * have one begun: so a connection that has said nothing is not begun with, few are begun in one turn of the event loop, and the
- * number under way is bounded. Over the bound the oldest makes room, when it has had its time: an honest client needs two trips.
+ * New connections of TLS until they are secure. A handshake costs a hundred times what a call costs, and whoever connects can
+ * have one begun: so a connection that has said nothing is not begun with, each turn of the event loop has some time for
+ * handshakes and no more, and the number under way is bounded. Over the bound the oldest makes room, when it has had its time: an
+ * honest client needs two trips. Where they come faster than they can be done, the newest goes first: who has waited for long
+ * is likely to have given up.
  */
 import type { Socket } from 'node:net';
 import { TLSSocket, type SecureContext, type TLSSocketOptions } from 'node:tls';
@@ -28,8 +30,8 @@ export interface HandshakesDeps {
 /** `left`: by the client, before it said anything or in between · `crowded`: it made room for a newer one. */
 export type HandshakeResult = 'ok' | 'failed' | 'timeout' | 'left' | 'crowded';
 
-/** With the common keys two milliseconds of work. */
-const perTurn = 4;
+/** One with the common keys takes from a tenth of it to all of it. */
+const turnMs = 2;
 /** What each may have before it has to make room. */
 const patienceMs = 2_000;
 
@@ -38,7 +40,9 @@ type Stage = 'silent' | 'waiting' | 'begun' | 'ended';
 export class Handshakes {
   readonly deps: HandshakesDeps;
   readonly #all = new Set<Handshake>();
-  readonly #waiting = new Set<Handshake>();
+  /** The newest last; some may have ended meanwhile. */
+  #waiting: Handshake[] = [];
+  #waitingCount = 0;
   readonly #begun = new Set<Handshake>();
   #turn: NodeJS.Immediate | undefined;
 
@@ -74,33 +78,48 @@ export class Handshakes {
   // ---- What a handshake tells
 
   waits(handshake: Handshake): void {
-    this.#waiting.add(handshake);
+    this.#waiting.push(handshake);
+    this.#waitingCount += 1;
     this.schedule();
   }
 
-  ended(handshake: Handshake, result: HandshakeResult): void {
+  ended(handshake: Handshake, stage: Stage, result: HandshakeResult): void {
     this.#all.delete(handshake);
-    this.#waiting.delete(handshake);
+    if (stage === 'waiting') {
+      this.#waitingCount -= 1;
+      if (this.#waiting.length > 2 * this.#waitingCount + 64) {
+        this.#waiting = this.#waiting.filter((other) => other.stage === 'waiting');
+      }
+    }
     if (this.#begun.delete(handshake)) this.schedule();
     this.deps.onEnded(result);
   }
 
   schedule(): void {
-    if (this.#waiting.size > 0) this.#turn ??= setImmediate(this.#begin);
+    if (this.#waitingCount > 0) this.#turn ??= setImmediate(this.#startTurn);
   }
 
-  readonly #begin = (): void => {
+  readonly #startTurn = (): void => {
     this.#turn = undefined;
-    let count = 0;
-    for (const handshake of this.#waiting) {
-      if (count === perTurn) return this.schedule();
-      if (this.#begun.size >= this.deps.max && !this.#makeRoom()) return;
-      this.#waiting.delete(handshake);
-      this.#begun.add(handshake);
-      handshake.begin();
-      count += 1;
-    }
+    this.#beginOne(this.deps.clock.nowMs() + turnMs);
   };
+
+  /** One now, and the next when its work is done, in this turn while there is time. */
+  #beginOne(untilMs: number): void {
+    const { clock, max } = this.deps;
+    if (this.#begun.size >= max && !this.#makeRoom()) return;
+    let handshake = this.#waiting.pop();
+    while (handshake !== undefined && handshake.stage !== 'waiting') handshake = this.#waiting.pop();
+    if (handshake === undefined) return;
+    this.#waitingCount -= 1;
+    this.#begun.add(handshake);
+    handshake.begin();
+    // Node does the work with what has come on its next tick, which is before this one.
+    process.nextTick(() => {
+      if (clock.nowMs() < untilMs) this.#beginOne(untilMs);
+      else this.schedule();
+    });
+  }
 
   #makeRoom(): boolean {
     for (const oldest of this.#begun) {
@@ -115,7 +134,8 @@ export class Handshakes {
 class Handshake implements Timed {
   readonly #socket: Socket;
   readonly #handshakes: Handshakes;
-  #stage: Stage = 'silent';
+  stage: Stage = 'silent';
+  #heardBytes = 0;
   deadlineMs: number;
   begunMs = 0;
 
@@ -127,17 +147,18 @@ class Handshake implements Timed {
     deadlines.add(this);
     socket.on('error', this.#failed);
     socket.on('close', this.#closed);
-    socket.once('readable', this.#heard);
+    socket.on('readable', this.#heard);
   }
 
   checkDeadlines(nowMs: number): void {
     if (nowMs >= this.deadlineMs) this.end('timeout');
-    else if (this.#stage === 'waiting') this.#handshakes.schedule();
+    else if (this.stage === 'waiting') this.#handshakes.schedule();
   }
 
   begin(): void {
     const { certificates, alpn, highWaterMark, clock, onSecure } = this.#handshakes.deps;
-    this.#stage = 'begun';
+    this.stage = 'begun';
+    this.#socket.off('readable', this.#heard);
     this.begunMs = clock.nowMs();
     const options: TLSSocketOptions & { readonly highWaterMark: number } = {
       isServer: true,
@@ -155,8 +176,12 @@ class Handshake implements Timed {
       this.#failed();
       secure.destroy();
     });
+    // Its other half is of no use without this one.
+    const left = (): void => this.end('left');
+    secure.once('end', left);
     secure.once('secure', () => {
-      if (this.#stage === 'ended') return;
+      secure.off('end', left);
+      if (this.stage === 'ended') return;
       this.#end('ok');
       onSecure(secure);
     });
@@ -168,9 +193,12 @@ class Handshake implements Timed {
   }
 
   readonly #heard = (): void => {
-    if (this.#stage !== 'silent') return;
-    if (this.#socket.readableLength === 0) return this.end('left');
-    this.#stage = 'waiting';
+    // Told without more having come, it is the end.
+    const bytes = this.#socket.readableLength;
+    if (bytes === this.#heardBytes) return this.end('left');
+    this.#heardBytes = bytes;
+    if (this.stage !== 'silent') return;
+    this.stage = 'waiting';
     this.#handshakes.waits(this);
   };
 
@@ -183,10 +211,12 @@ class Handshake implements Timed {
   };
 
   #end(result: HandshakeResult): void {
-    if (this.#stage === 'ended') return;
-    this.#stage = 'ended';
+    const { stage } = this;
+    if (stage === 'ended') return;
+    this.stage = 'ended';
+    this.#socket.off('readable', this.#heard);
     this.#socket.off('close', this.#closed);
     this.#handshakes.deps.deadlines.delete(this);
-    this.#handshakes.ended(this, result);
+    this.#handshakes.ended(this, stage, result);
   }
 }

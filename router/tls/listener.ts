@@ -4,7 +4,6 @@ import type { Handshakes } from './handshakes.ts';
 
 export interface TlsListenerDeps {
   readonly handshakes: Handshakes;
-  readonly highWaterMark: number;
   /** Whether there is room for one more. */
   readonly admits: (socket: Socket) => boolean;
   readonly listen: (server: Server) => Promise<void>;
@@ -17,13 +16,15 @@ export interface TlsListener {
   close(): Promise<void>;
 }
 
+/** More than a first message of TLS has, so that the end of a client that waits for its turn is seen behind it. */
+const helloBytes = 16_384;
 /** Time that a connection without a request has at the end of the router. */
 const newcomerMs = 1_000;
 
 export async function startTlsListener(deps: TlsListenerDeps): Promise<TlsListener> {
-  const { handshakes, highWaterMark } = deps;
+  const { handshakes } = deps;
   const server = createServer(
-    { allowHalfOpen: true, noDelay: true, keepAlive: true, highWaterMark },
+    { allowHalfOpen: true, noDelay: true, keepAlive: true, highWaterMark: helloBytes },
     (socket: Socket) => {
       if (deps.admits(socket)) handshakes.take(socket);
       else socket.destroy();

@@ -254,11 +254,23 @@ test('handshakes that are not gone on with make room for others, and hold no cal
   while ((await metric(router, 'holdfast_router_tls_handshakes')) !== '3') await new Promise(setImmediate);
   assert.match(await answerOf(before, get('/a')), /^HTTP\/1\.1 200 /);
   const another = connectTls(t, tlsPort);
-  // The fourth takes the place of the first, and this one that of the second; then nobody is old any more.
-  for (const count of ['1', '2']) {
-    await untilMetric(router, 'holdfast_router_tls_handshakes_total{result="crowded"}', count, 2_100);
-  }
+  // It takes the place of one, and the fourth that of another; then nobody is old any more.
+  await untilMetric(router, 'holdfast_router_tls_handshakes_total{result="crowded"}', '2', 2_100);
   assert.match(await answerOf(await another, get('/a')), /^HTTP\/1\.1 200 /);
+});
+
+test('a client that leaves in the middle of its handshake frees its place', async (t) => {
+  const router = await startPlain(t);
+  const sockets = ['1603010200', ''].map((hello) => {
+    const socket = connectTcp(router.tlsPort, '127.0.0.1');
+    socket.on('error', () => undefined).resume();
+    socket.write(Buffer.from(hello, 'hex'));
+    return socket;
+  });
+  while ((await metric(router, 'holdfast_router_tls_handshakes')) !== '1') await new Promise(setImmediate);
+  for (const socket of sockets) socket.end();
+  await untilMetric(router, 'holdfast_router_tls_handshakes_total{result="left"}', '2', 0);
+  assert.equal(await metric(router, 'holdfast_router_tls_handshakes'), '0');
 });
 
 test('what is no record of TLS, behind the handshake, ends the connection and its call', async (t) => {
