@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
+import { connect as connectHttp2 } from 'node:http2';
 import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -125,4 +126,21 @@ test('an upgrade has its line when it ends, with what went each way', async (t) 
   const [line, ...more] = await lines();
   assert.deepEqual(more, []);
   assert.deepEqual([line?.['status'], line?.['bytesReceived'], line?.['bytesSent']], [101, 3, 3]);
+});
+
+test('a call of HTTP/2 has the same line', async (t) => {
+  const { port, lines } = await startLogging(t);
+  const session = connectHttp2(`http://127.0.0.1:${port}`);
+  t.after(() => session.destroy());
+  const stream = session.request({ ':path': '/a/x?y', ':method': 'POST', 'user-agent': 'ua/2' });
+  stream.resume().end('abc');
+  await new Promise((resolve) => stream.once('end', resolve));
+  session.close();
+  const [line, ...more] = await lines();
+  assert.deepEqual(more, []);
+  const { protocol, path, status, bytesReceived, bytesSent, userAgent } = line ?? {};
+  assert.deepEqual(
+    [protocol, path, status, bytesReceived, bytesSent, userAgent],
+    ['HTTP/2.0', '/a/x', 200, 3, 5, 'ua/2'],
+  );
 });

@@ -18,16 +18,18 @@ export function shareOf(total: number, { index, workers }: Place): number {
 
 export function configOfWorker<C extends RouterConfig>(config: C, place: Place): C {
   const share = (total: number): number => shareOf(total, place);
+  const orNone = (total: number): number => (total === 0 ? 0 : share(total));
   return {
     ...config,
     name: `${config.name}-${place.index + 1}`,
     hold_max_calls: share(config.hold_max_calls),
     max_connections: share(config.max_connections),
-    max_waiting_streams: config.max_waiting_streams === 0 ? 0 : share(config.max_waiting_streams),
+    max_connections_per_client: orNone(config.max_connections_per_client),
+    max_waiting_streams: orNone(config.max_waiting_streams),
     read_ahead_max_bytes: share(config.read_ahead_max_bytes),
     stream_buffers_max_bytes: share(config.stream_buffers_max_bytes),
     max_upstream_sockets: share(config.max_upstream_sockets),
-    max_idle_upstream_sockets: config.max_idle_upstream_sockets === 0 ? 0 : share(config.max_idle_upstream_sockets),
+    max_idle_upstream_sockets: orNone(config.max_idle_upstream_sockets),
     tls: { ...config.tls, max_handshakes: share(config.tls.max_handshakes) },
   };
 }
