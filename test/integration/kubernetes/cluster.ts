@@ -77,7 +77,8 @@ export const programs = {
   answers: answering,
   /** Ends when it is told to, so that nobody waits out its grace. */
   answersAndEnds: `${answering}; process.on('SIGTERM', () => process.exit(0)); console.log('listens');`,
-  crashes: `console.log('first line'); console.error('cannot open the database'); process.exit(3)`,
+  // By one stream: of two, the runtime may log the later line first.
+  crashes: `console.error('first line'); console.error('cannot open the database'); process.exit(3)`,
   neverReady: `console.log('waiting for nothing'); setInterval(() => {}, 1000)`,
   answersLate: `setTimeout(() => { ${answering} }, 4000)`,
   eatsMemory: `const kept = []; setInterval(() => kept.push(Buffer.alloc(20e6, 1)), 5)`,
