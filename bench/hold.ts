@@ -6,6 +6,7 @@ import { request } from 'undici';
 import { systemClock } from '../shared/clock.ts';
 import { sleep } from '../shared/sleep.ts';
 import { callOnce, Callers, msBetween, type Answers } from './rig/callers.ts';
+import { loopStall, type LoopStall } from './rig/loop-stall.ts';
 import { rssBytes } from './rig/machine.ts';
 import type { Bench, Question } from './rig/question.ts';
 import { Stack } from './rig/stack.ts';
@@ -55,12 +56,15 @@ interface Round {
   readonly burstMs: number;
   /** And on as many connections to the app itself. */
   readonly directMs: number;
+  /** Of the router, from the open port to the last answer. */
+  readonly stall: LoopStall;
+  readonly outOfOrder: number;
 }
 
 async function holdInRouter(bench: Bench, stack: Stack, gate: string): Promise<Omit<Round, 'peerBytes'>> {
   const { signal, options } = bench;
   await stack.asleep('held');
-  const router = await stack.router();
+  const router = await stack.router({ watchLoop: true });
   const { port, adminPort } = router.hello;
   const count = async (): Promise<number> => {
     const metrics = await textOf(`http://127.0.0.1:${adminPort}/metrics`, signal);
@@ -76,8 +80,10 @@ async function holdInRouter(bench: Bench, stack: Stack, gate: string): Promise<O
   });
   let round;
   try {
+    await loopStall(router.pid, signal);
     await writeFile(gate, '');
     const released = await callers.answered();
+    const stall = await loopStall(router.pid, signal);
     await rm(gate);
     callers.send('/held');
     const burst = await callers.answered();
@@ -88,6 +94,8 @@ async function holdInRouter(bench: Bench, stack: Stack, gate: string): Promise<O
       releaseMs: msBetween(app.openedNs, released.lastAnswerNs),
       burstMs: msBetween(burst.sentNs, burst.lastAnswerNs),
       directMs: msBetween(direct.sentNs, direct.lastAnswerNs),
+      stall,
+      outOfOrder: released.mostOutOfOrder,
     };
   } finally {
     callers.close();
@@ -241,6 +249,15 @@ function report(
       ],
     ],
   );
+  const most = (values: readonly number[]): string => spread(values, 0);
+  const released = table(
+    [`${calls} calls let go`, 'measured'],
+    [
+      ['loop of the router held up at most, CPU ms', most(rounds.map(({ stall }) => stall.cpuMs))],
+      ['… by the clock, ms', most(rounds.map(({ stall }) => stall.wallMs))],
+      ['an answer out of the order of the calls by places at most', most(rounds.map(({ outOfOrder }) => outOfOrder))],
+    ],
+  );
   const warm = median(wakes.map(({ warmMs }) => warmMs));
   const row = (what: string, key: keyof Wake): string[] => {
     const times = wakes.map((one) => one[key]);
@@ -258,6 +275,8 @@ function report(
   return `${rounds.length} rounds, each with a router and a peer of its own; process platform, ${database}, nothing pinned. Median (least–most).
 
 ${held}
+
+${released}
 
 ${woken}`;
 }

@@ -8,6 +8,8 @@ export interface Answers {
   readonly sentNs: bigint;
   readonly firstByteNs: bigint;
   readonly lastAnswerNs: bigint;
+  /** By how many places the answer that came most out of order was early or late. */
+  readonly mostOutOfOrder: number;
   /** Of the last answer. */
   readonly body: string;
 }
@@ -22,6 +24,7 @@ export class Callers {
   #sentNs = 0n;
   #firstByteNs = 0n;
   #missing = 0;
+  #mostOutOfOrder = 0;
 
   private constructor(signal: AbortSignal) {
     this.#signal = signal;
@@ -47,7 +50,7 @@ export class Callers {
       callers.close();
       throw error;
     }
-    for (const socket of callers.#sockets) callers.#listen(socket);
+    callers.#sockets.forEach((socket, place) => callers.#listen(socket, place));
     return callers;
   }
 
@@ -58,6 +61,7 @@ export class Callers {
     this.#answers.promise.catch(() => undefined);
     this.#missing = this.#sockets.length;
     this.#firstByteNs = 0n;
+    this.#mostOutOfOrder = 0;
     this.#sentNs = process.hrtime.bigint();
     for (const socket of this.#sockets) socket.write(`GET ${path} HTTP/1.1\r\nHost: bench.example\r\n\r\n`);
   }
@@ -79,7 +83,7 @@ export class Callers {
     for (const socket of this.#sockets) socket.destroy();
   }
 
-  #listen(socket: Socket): void {
+  #listen(socket: Socket, place: number): void {
     let pending = '';
     const fail = (why: string): void => this.#answers?.reject(new Error(why));
     socket.on('error', (error) => fail(error.message));
@@ -92,6 +96,8 @@ export class Callers {
       const answer = pending;
       pending = '';
       if (!answer.startsWith('HTTP/1.1 200')) return fail(answer.slice(0, 500));
+      const answered = this.#sockets.length - this.#missing;
+      this.#mostOutOfOrder = Math.max(this.#mostOutOfOrder, Math.abs(answered - place));
       this.#missing -= 1;
       if (this.#missing > 0) return;
       const body = answer.slice(answer.indexOf('\r\n\r\n') + 4);
@@ -99,6 +105,7 @@ export class Callers {
         sentNs: this.#sentNs,
         firstByteNs: this.#firstByteNs,
         lastAnswerNs: process.hrtime.bigint(),
+        mostOutOfOrder: this.#mostOutOfOrder,
         body,
       });
     });

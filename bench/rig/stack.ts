@@ -71,8 +71,8 @@ value = "${token}"
     return stack;
   }
 
-  router(): Promise<Running> {
-    return startRouter(this.#bench, { agentUrl: this.#agentUrl, token: this.#token });
+  router(options: { readonly watchLoop?: boolean } = {}): Promise<Running> {
+    return startRouter(this.#bench, { agentUrl: this.#agentUrl, token: this.#token, ...options });
   }
 
   /** @throws AppError of the answer. */
