@@ -77,6 +77,9 @@ export interface Platform {
   /** Targets of the version that answer now. Never waits. */
   targets(app: string, version: number): readonly Target[];
 
+  /** Whether anything of the version may run, as found by `adopt`. */
+  mayRun(app: string, version: number): boolean;
+
   /** Called after each change of any version's targets; returns the unsubscribe. */
   onTargets(listener: (app: string, version: number) => void): () => void;
 

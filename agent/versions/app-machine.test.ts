@@ -741,6 +741,15 @@ test('after a failover, what an unknown router may still call is left until a le
   assert.equal(platform.targets('a', 2).length, 1);
 });
 
+test('after a failover nothing is done to apps that do not run', async (t) => {
+  const g = ground(t, appRecord([good(1), good(2)]));
+  g.machine.adopt();
+  assert.equal(g.machine.look(), 'change');
+  g.state.idle = true;
+  await idleDown(g);
+  assert.deepEqual(g.platform.steps, []);
+});
+
 test('an app with min_replicas never goes to zero, also when a new leader finds it silent', async (t) => {
   const g = ground(t, appRecord([good(1, { min_replicas: 1 })]));
   g.machine.adopt();

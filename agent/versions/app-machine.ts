@@ -66,9 +66,10 @@ export class AppMachine {
   /** Takes the app over as the platform and an earlier leader have it: what answers is served. Publishes the route. */
   adopt(wakeAgesMs: readonly number[] = []): void {
     this.#wakes.restore(wakeAgesMs);
-    const { live, pending, good, kept } = this.record;
+    const { name, live, pending, good, kept } = this.record;
     // An earlier leader may have been cut in any step: what is not served may still run.
-    for (const version of [live, pending, good, kept]) if (version !== null) this.#leftovers.add(version);
+    for (const version of [live, pending, good, kept])
+      if (version !== null && this.#deps.platform.mayRun(name, version)) this.#leftovers.add(version);
     const { outcome, failure } = this.#book.version(live);
     if (!this.#resume()) {
       if (outcome === 'failed' && failure && this.#waitsForSomeone(live)) this.#phase = { kind: 'failed', failure };
@@ -106,8 +107,7 @@ export class AppMachine {
       this.#pendingJob = undefined;
     }
     // It fell asleep while the declaration was being written: there is nothing to wait behind.
-    const answers = this.#phase.kind === 'serving' || this.#phase.kind === 'draining';
-    if (!answers && !this.#job) this.#promotePending();
+    if (this.#phase.kind !== 'serving' && this.#phase.kind !== 'draining' && !this.#job) this.#promotePending();
     if (before.live !== this.record.live) {
       this.#cut(this.#job);
       this.#job = undefined;
@@ -181,8 +181,8 @@ export class AppMachine {
     this.#retry.reset();
     this.#job?.abort(error);
     this.#pendingJob?.abort(error);
-    const work = [this.#leftovers.idle(), this.#address.idle(), this.#draining];
-    await Promise.allSettled([this.#job?.result, this.#pendingJob?.result, ...work]);
+    const jobs = [this.#job?.result, this.#pendingJob?.result];
+    await Promise.allSettled([...jobs, this.#leftovers.idle(), this.#address.idle(), this.#draining]);
   }
 
   #startUncalled(why: KeptAwake): void {

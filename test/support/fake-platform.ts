@@ -114,6 +114,7 @@ export function createFakePlatform(): FakePlatform {
       if (targetsOf(run.app, run.version).length === 0) platform.answers(run.app, run.version);
     },
     targets: targetsOf,
+    mayRun: (app, version) => targetsOf(app, version).length > 0,
     onTargets(listener) {
       listeners.add(listener);
       return () => listeners.delete(listener);

@@ -4,8 +4,7 @@ import type { Clock } from '../../../shared/clock.ts';
 import type { VersionRun } from '../platform.ts';
 import type { Drift } from './drift.ts';
 import { deleteObjects, discardVersion, type EndDeps } from './end.ts';
-import { appObjectName } from './names.ts';
-import { deploymentName } from './objects.ts';
+import { appObjectName, versionObjectName } from './names.ts';
 import type { Targets } from './targets.ts';
 import { watchUntil } from './wait.ts';
 import { watchedKinds, type Picture } from './watch.ts';
@@ -29,8 +28,7 @@ export async function adoptVersions(deps: AdoptDeps, runs: readonly VersionRun[]
 
   const running: VersionRun[] = [];
   for (const run of runs) {
-    const deployment = picture.applied.Deployment.get(deploymentName(run));
-    if (deployment?.version === run.version && (deployment.replicas ?? 0) > 0) {
+    if (hasReplicas(picture, run.app, run.version)) {
       desired.up(run);
       // Retired by us when we led before, and kept by whoever led since.
       targets.unretire(run.app, run.version);
@@ -54,6 +52,14 @@ export async function adoptVersions(deps: AdoptDeps, runs: readonly VersionRun[]
     subscribe: (listener) => targets.onChange(listener),
     clock,
     signal,
+  });
+}
+
+/** Of its own Deployment, or of the one that versions with volumes share. */
+export function hasReplicas(picture: Pick<Picture, 'applied'>, app: string, version: number): boolean {
+  return [versionObjectName(app, version), appObjectName(app)].some((name) => {
+    const deployment = picture.applied.Deployment.get(name);
+    return deployment?.version === version && (deployment.replicas ?? 0) > 0;
   });
 }
 

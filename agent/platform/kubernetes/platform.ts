@@ -6,7 +6,7 @@ import type { Registry } from '../../registry/registry.ts';
 import type { Images } from '../../build/images.ts';
 import type { Sources } from '../../source/sources.ts';
 import { noPin, type Platform } from '../platform.ts';
-import { adoptVersions } from './adopt.ts';
+import { adoptVersions, hasReplicas } from './adopt.ts';
 import type { KubeApi } from './api.ts';
 import { createObjects, platformError } from './apply.ts';
 import { createDesired } from './desired.ts';
@@ -111,6 +111,7 @@ export function createKubernetesPlatform(deps: KubernetesPlatformDeps): Kubernet
     start: (run, options) =>
       call(options.signal, `start of ${run.app}`, (signal) => startVersion(parts, run, { ...options, signal })),
     targets: (app, version) => targets.of(app, version),
+    mayRun: (app, version) => hasReplicas(picture, app, version),
     onTargets: (listener) => targets.onChange(listener),
     switchTo: (run, signal) => call(signal, `switch of ${run.app}`, (either) => switchService(parts, run, either)),
     stop: (app, version, signal) =>

@@ -168,6 +168,8 @@ export async function createProcessPlatform(deps: ProcessPlatformDeps): Promise<
       return apps.get(app)?.get(version)?.targets() ?? [];
     },
 
+    mayRun: (app, version) => (apps.get(app)?.get(version)?.ids().length ?? 0) > 0,
+
     onTargets(listener) {
       const call = (app: string, version: number): void => {
         try {
