@@ -153,7 +153,8 @@ export class StreamExchange implements Attempt, Exchanging, SessionUser, Timed {
     const { head, caller } = this.#call;
     const open = head.chunked || head.contentLength > 0;
     this.#stage = 'sent';
-    const stream = this.#session.request(this.#fields(), { endStream: !open, waitForTrailers: open && head.chunked });
+    const stream = this.#request(open);
+    if (stream === undefined) return;
     this.#stream = stream;
     stream.on('response', (_fields, flags, raw) => this.#response(raw, flags));
     stream.on('headers', (_fields, _flags, raw) => this.#interim(raw));
@@ -172,13 +173,25 @@ export class StreamExchange implements Attempt, Exchanging, SessionUser, Timed {
       return;
     }
     stream.once('wantTrailers', () => {
-      if (!stream.closed && !stream.destroyed) stream.sendTrailers(trailerFields(this.#requestTrailers));
+      this.#sendTrailers(stream);
     });
     if (this.#call.expectsContinue) {
       this.#call.expectsContinue = false;
       caller.answer.continue();
     }
     caller.readBody(this);
+  }
+
+  /** Node checks fields by rules of its own. */
+  #request(open: boolean): ClientHttp2Stream | undefined {
+    const options = { endStream: !open, waitForTrailers: open && this.#call.head.chunked };
+    try {
+      return this.#session.request(this.#fields(), options);
+    } catch (error) {
+      const message = 'The request is refused: HTTP/2 has no form of it.';
+      this.#fail(new AppError('request_invalid', message, { cause: error as Error }));
+      return undefined;
+    }
   }
 
   #fields(): string[] {
@@ -193,6 +206,15 @@ export class StreamExchange implements Attempt, Exchanging, SessionUser, Timed {
     fields.push(':path', head.asterisk ? '*' : path);
     cutFields(writer.take(), fields, true);
     return fields;
+  }
+
+  #sendTrailers(stream: ClientHttp2Stream): void {
+    if (stream.closed || stream.destroyed) return;
+    try {
+      stream.sendTrailers(trailerFields(this.#requestTrailers));
+    } catch {
+      stream.close(constants.NGHTTP2_INTERNAL_ERROR);
+    }
   }
 
   #awaitAnswer(): void {

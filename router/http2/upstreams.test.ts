@@ -273,3 +273,22 @@ test('a client that leaves cancels its stream at the app, and connections go wit
   agent.push(routeOf('a', asleep, h2c));
   await until(() => app.sessions.size === 0, 'the end of the connection');
 });
+
+test('fields of the upgrade to h2c do not reach an app that speaks HTTP/2, and trailers of a connection neither', async (t) => {
+  const seen: Readonly<Record<string, string | undefined>>[] = [];
+  const app = await startHttp2App(t, (stream, headers) => {
+    seen.push(headers);
+    echo(stream, headers);
+  });
+  const { port } = await startTestRouter(t, { routes: [routeOf('a', ready(app.target), h2c)] });
+  const answer = await call(port, '/a', { headers: { 'HTTP2-Settings': 'AAM', TE: 'Trailers, gzip', Upgrade: 'x' } });
+  assert.equal(answer.status, 200);
+  assert.deepEqual(
+    [seen[0]?.['http2-settings'], seen[0]?.['te'], seen[0]?.['upgrade']],
+    [undefined, 'trailers', undefined],
+  );
+  const chunked =
+    'POST /a HTTP/1.1\r\nHost: h\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n' +
+    '1\r\na\r\n0\r\nHTTP2-Settings: x\r\nX-Mine: yes\r\n\r\n';
+  assert.match(await exchangeBytes(port, chunked), /x-sum: got:yes/);
+});
