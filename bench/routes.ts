@@ -239,7 +239,6 @@ async function measureSnapshots(bench: Bench): Promise<Snapshots> {
 
   const agent = await startFakeAgent({ token, routes: routesOf(options.routes) });
   bench.after(() => agent.close());
-  const watch = watchOwnLoop();
   // It begins before it has a link, and its first routes come when everything else is loaded.
   const beganMs = performance.now();
   const router = await startRouter(bench, { agentUrl: agent.url, token, watchLoop: true });
@@ -248,6 +247,7 @@ async function measureSnapshots(bench: Bench): Promise<Snapshots> {
   const { port } = router.hello;
   await callApps(port, Math.min(calledApps, options.routes));
 
+  const watch = watchOwnLoop();
   const again: LoopStall[] = [];
   const againMs: number[] = [];
   for (let round = 0; round < options.rounds; round += 1) {
