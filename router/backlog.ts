@@ -5,6 +5,7 @@
  * pause: at once where it grows all the same, else after a moment, so that readers who take nothing cannot keep it full.
  */
 import type { Clock } from '../shared/clock.ts';
+import { resetSocket, type Resettable } from './client-socket.ts';
 import type { Deadlines, Timed } from './deadlines.ts';
 
 /** Sockets tell when they have sent all of so much, or more, that waited: a smaller part would be waited for in vain. */
@@ -98,21 +99,15 @@ export class Backlogs implements Timed {
   }
 }
 
-/** A socket, or a stream of HTTP/2. */
-interface Cuttable {
-  destroy(): unknown;
-  resetAndDestroy?(): unknown;
-}
-
 /** What waits for one reader. */
 export class Backlog {
   readonly #all: Backlogs;
-  readonly #socket: Cuttable;
+  readonly #socket: Resettable;
   #bytes = 0;
   /** Since when something has waited without a pause. */
   sinceMs = 0;
 
-  constructor(all: Backlogs, socket: Cuttable) {
+  constructor(all: Backlogs, socket: Resettable) {
     this.#all = all;
     this.#socket = socket;
   }
@@ -138,7 +133,6 @@ export class Backlog {
 
   /** By a reset: what has come of the stream must not look like all of it. */
   cut(): void {
-    if (this.#socket.resetAndDestroy === undefined) this.#socket.destroy();
-    else this.#socket.resetAndDestroy();
+    resetSocket(this.#socket);
   }
 }

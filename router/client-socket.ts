@@ -22,10 +22,18 @@ export function lieUnder(socket: Socket, under: Socket): void {
   (socket as OwnedSocket).under = under;
 }
 
+/** A socket, or a stream of HTTP/2. */
+export interface Resettable {
+  destroy(): unknown;
+  resetAndDestroy?(): unknown;
+}
+
 /** Closes it so that its peer cannot take that for an end. */
-export function resetSocket(socket: Socket): void {
+export function resetSocket(socket: Resettable): void {
   // A socket of TLS cannot be reset, and its plain end is taken for one by many clients.
-  ((socket as OwnedSocket).under ?? socket).resetAndDestroy();
+  const reset: Resettable = (socket as Partial<OwnedSocket>).under ?? socket;
+  if (reset.resetAndDestroy === undefined) reset.destroy();
+  else reset.resetAndDestroy();
 }
 
 /** For all sockets: what is in it is taken before the next one reads. */

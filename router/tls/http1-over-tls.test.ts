@@ -20,6 +20,8 @@ for (const file of [
   'drain',
   'upgrade',
   'websocket',
+  'websocket-strict',
+  'early-answer',
 ]) {
   await import(`../${file}.test.ts`);
 }
