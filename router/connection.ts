@@ -435,7 +435,9 @@ export class Connection implements Caller, ClientConnection, Timed, SocketOwner 
     this.#unread.lookBehind();
     if (nowMs >= this.#deadlineMs) this.#deadlineOver(nowMs);
     if (nowMs >= this.#body.deadlineMs) this.#body.timeOut();
-    if (this.#phase === 'call' && this.#call?.attempt === undefined) this.#unread.readFurther(nowMs);
+    // A body that is not whole is held up by its app.
+    if (this.#phase === 'call' && (this.#body.done || this.#call?.attempt === undefined))
+      this.#unread.readFurther(nowMs);
     const stalledMs = this.answer.stalledMs(nowMs);
     if (stalledMs >= this.deps.limits.answerStallMs && this.#phase !== 'tunnel') resetSocket(this.socket);
   }

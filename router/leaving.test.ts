@@ -150,6 +150,23 @@ test('a client that has closed while its call is at the app is seen at the first
   }
 });
 
+test('a client that has closed behind what it asked next is seen while the app pauses in its answer', async (t) => {
+  // Broke: behind 16 KiB of further requests it was never seen, unless the app went on.
+  let left = false;
+  let asked = false;
+  const app = await startUpstream(t, 'a-1', (_, res) => {
+    asked = true;
+    res.flushHeaders();
+    res.on('close', () => (left = true));
+  });
+  const { port } = await startTestRouter(t, { routes: [routeOf('a', ready(targetOf(app)))] });
+  const { socket } = open(t, port);
+  socket.write('GET /a HTTP/1.1\r\nHost: h\r\n\r\n');
+  await until(() => asked, 'the call at the app');
+  socket.end('GET /a HTTP/1.1\r\nHost: h\r\n\r\n'.repeat(8_000));
+  await until(() => left, 'the end at the app');
+});
+
 test('an upgrade whose client ends its half at once is joined, and the app sees the end', async (t) => {
   let ended = false;
   const app = await startUpstream(t, 'a-1', (_, res) => res.end());
