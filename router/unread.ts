@@ -68,7 +68,10 @@ export class Unread {
 
   /** Reads on by as much again where it was held up, while there is room for that beside what others need. */
   readFurther(nowMs: number): void {
-    if (!this.#paused || this.#bytes < this.#maxBytes || this.#maxBytes >= mostBytes) return;
+    if (!this.#paused) return;
+    // Held up for another reason, which is over.
+    if (this.#bytes < this.#maxBytes) return this.resume();
+    if (this.#maxBytes >= mostBytes) return;
     if (!this.#readAhead.grant(this.#maxBytes + mostOfRead, nowMs)) return;
     this.#maxBytes *= 2;
     if (this.#bytes < this.#maxBytes) this.resume();
