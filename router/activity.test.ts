@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { systemClock } from '../shared/clock.ts';
 import { Activity } from './activity.ts';
-import { App } from './apps.ts';
+import { App } from './table/apps.ts';
 import { asleep, routeOf } from './test-kit.ts';
 
 function appsOf(count: number): App[] {

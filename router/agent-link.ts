@@ -13,7 +13,7 @@ import type { Clock } from '../shared/clock.ts';
 import type { Link, LinkOptions } from '../shared/rpc/link.ts';
 import type { Handlers, Peer } from '../shared/rpc/types.ts';
 import type { Activity } from './activity.ts';
-import type { Targets } from './targets.ts';
+import type { Targets } from './upstream/targets.ts';
 
 type AgentPeer = Peer<AgentMethods>;
 export type AgentDial = (

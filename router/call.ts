@@ -2,11 +2,11 @@
 import type { AppError, ErrorOwner } from '../shared/errors.ts';
 import type { Route, StartTimings } from '../shared/protocol/routes.ts';
 import type { Clock } from '../shared/clock.ts';
-import type { App } from './apps.ts';
+import type { App } from './table/apps.ts';
 import type { Caller } from './caller.ts';
-import type { Waiter } from './room.ts';
-import type { RequestHead } from './request-head.ts';
-import type { Target } from './targets.ts';
+import type { Waiter } from './hold/room.ts';
+import type { RequestHead } from './head/request-head.ts';
+import type { Target } from './upstream/targets.ts';
 
 /** What a call needs of the router around it. */
 export interface CallRouting {

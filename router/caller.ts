@@ -5,7 +5,7 @@
 import type { Duplex } from 'node:stream';
 import type { AppError, ErrorOwner } from '../shared/errors.ts';
 import type { Call } from './call.ts';
-import type { Client } from './client.ts';
+import type { Client } from './client/client.ts';
 import type { FieldParser } from './http1/field-parser.ts';
 import type { ResponseParser } from './http1/response-parser.ts';
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { test, type TestContext } from 'node:test';
-import { backToStream, listenTo } from './client-socket.ts';
+import { backToStream, listenTo } from './client/client-socket.ts';
 import {
   pauseReading,
   readDirectly,

@@ -9,7 +9,7 @@ import { createLog, type Log } from '../shared/log.ts';
 import { defaultLimits } from '../shared/rpc/limits.ts';
 import { createLink } from '../shared/rpc/link.ts';
 import { loadRouterConfig, type RouterConfig } from './config.ts';
-import { openStandardOutput } from './line-writer.ts';
+import { openStandardOutput } from './telemetry/line-writer.ts';
 import { startRouter, type Router, type RouterDeps } from './router.ts';
 import { indexVariable, lateVariable, type ToWorker } from './workers/messages.ts';
 import { startWorkers } from './workers/primary.ts';

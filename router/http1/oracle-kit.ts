@@ -1,9 +1,9 @@
 /** For fuzzing: streams of requests or answers, as node's own parser reads them and as ours does, told in the same form. */
 import { METHODS } from 'node:http';
 import { BlockList, type Socket } from 'node:net';
-import { Client } from '../client.ts';
-import { Ids } from '../ids.ts';
-import { readRequestHead } from '../request-head.ts';
+import { Client } from '../client/client.ts';
+import { Ids } from '../head/ids.ts';
+import { readRequestHead } from '../head/request-head.ts';
 import { BodyReader } from './body-reader.ts';
 import { RequestParser } from './request-parser.ts';
 import { ResponseParser } from './response-parser.ts';

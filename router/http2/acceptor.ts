@@ -2,7 +2,7 @@
 import { createServer, type Http2Server } from 'node:http2';
 import type { Socket } from 'node:net';
 import type { RouterConfig } from '../config.ts';
-import type { ConnectionDeps } from '../connection-deps.ts';
+import type { ConnectionDeps } from '../client/connection-deps.ts';
 import { ClientSession } from './client-session.ts';
 
 export type Http2Config = Pick<

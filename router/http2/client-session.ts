@@ -5,8 +5,8 @@
  */
 import { constants, type Http2Server, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2';
 import type { Socket } from 'node:net';
-import { Client } from '../client.ts';
-import type { ClientConnection, ConnectionDeps } from '../connection-deps.ts';
+import { Client } from '../client/client.ts';
+import type { ClientConnection, ConnectionDeps } from '../client/connection-deps.ts';
 import type { Timed } from '../deadlines.ts';
 import type { RawFields } from './heads.ts';
 import { StreamCaller } from './stream-caller.ts';

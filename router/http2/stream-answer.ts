@@ -1,11 +1,11 @@
 /** The answer on its way to a client by a stream of HTTP/2: head and first parts go together where they come together. */
 import { constants, type ServerHttp2Stream } from 'node:http2';
-import { Backlog, type Backlogs } from '../backlog.ts';
+import { Backlog, type Backlogs } from '../client/backlog.ts';
 import type { Call } from '../call.ts';
 import type { AnswerForm, AnswerSink, Trailers } from '../caller.ts';
 import type { HeadWriter } from '../http1/head-writer.ts';
 import type { ResponseParser } from '../http1/response-parser.ts';
-import { writeResponseHead } from '../response-head.ts';
+import { writeResponseHead } from '../head/response-head.ts';
 import { cutFields, grouped, trailerFields } from './heads.ts';
 
 /** Smaller ones are copied, so that what they were read into can be read into again. */

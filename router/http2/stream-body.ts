@@ -6,9 +6,9 @@ import type { ServerHttp2Stream } from 'node:http2';
 import type { Clock } from '../../shared/clock.ts';
 import { AppError } from '../../shared/errors.ts';
 import type { Exchanging, Trailers } from '../caller.ts';
-import type { ConnectionLimits } from '../connection-deps.ts';
-import type { ReadAhead } from '../read-ahead.ts';
-import { faultError } from '../refusal.ts';
+import type { ConnectionLimits } from '../client/connection-deps.ts';
+import type { ReadAhead } from '../client/read-ahead.ts';
+import { faultError } from '../client/refusal.ts';
 import { isFault, trailersOf, type RawFields } from './heads.ts';
 
 /** While a call waits, its stream is read up to here. */

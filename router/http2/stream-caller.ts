@@ -4,10 +4,10 @@ import { toAppError, type AppError, type ErrorOwner } from '../../shared/errors.
 import { toProblem, type ProblemOptions } from '../../shared/problem.ts';
 import { Call } from '../call.ts';
 import type { Caller, Exchanging } from '../caller.ts';
-import type { Client } from '../client.ts';
-import type { ConnectionDeps } from '../connection-deps.ts';
-import { faultError, refusedMethod, tooBusy } from '../refusal.ts';
-import { readRequestHead, requestIdOf, type RequestHead } from '../request-head.ts';
+import type { Client } from '../client/client.ts';
+import type { ConnectionDeps } from '../client/connection-deps.ts';
+import { faultError, refusedMethod, tooBusy } from '../client/refusal.ts';
+import { readRequestHead, requestIdOf, type RequestHead } from '../head/request-head.ts';
 import { grpcRefusal, isGrpc } from './grpc.ts';
 import { requestBytes, type RawFields } from './heads.ts';
 import { StreamAnswer } from './stream-answer.ts';

@@ -8,14 +8,14 @@
  */
 import { constants, type ClientHttp2Stream } from 'node:http2';
 import { AppError } from '../../shared/errors.ts';
-import type { App } from '../apps.ts';
+import type { App } from '../table/apps.ts';
 import type { Attempt, Call } from '../call.ts';
 import type { Exchanging, Trailers } from '../caller.ts';
 import type { Timed } from '../deadlines.ts';
-import type { ExchangeDeps } from '../exchange-deps.ts';
-import { stripPrefix } from '../path.ts';
-import { parsedAgain, writeRequestHead } from '../request-head.ts';
-import type { Target } from '../targets.ts';
+import type { ExchangeDeps } from '../upstream/exchange-deps.ts';
+import { stripPrefix } from '../head/path.ts';
+import { parsedAgain, writeRequestHead } from '../head/request-head.ts';
+import type { Target } from '../upstream/targets.ts';
 import { cutFields, isFault, responseBytes, trailerFields, trailersOf, type RawFields } from './heads.ts';
 import type { SessionFailure, SessionUser, UpstreamSession } from './upstream-session.ts';
 

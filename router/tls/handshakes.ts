@@ -8,7 +8,7 @@
 import type { Socket } from 'node:net';
 import { TLSSocket, type SecureContext, type TLSSocketOptions } from 'node:tls';
 import type { Clock } from '../../shared/clock.ts';
-import { lieUnder } from '../client-socket.ts';
+import { lieUnder } from '../client/client-socket.ts';
 import type { Deadlines, Timed } from '../deadlines.ts';
 
 export interface HandshakesDeps {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { RequestHead } from '../request-head.ts';
+import type { RequestHead } from '../head/request-head.ts';
 import { isNavigation } from './navigation.ts';
 
 const chrome = 'text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8';

@@ -1,5 +1,5 @@
 /** Which calls are a person's, who looks at a page while it waits: everything else waits for the app. */
-import type { RequestHead } from '../request-head.ts';
+import type { RequestHead } from '../head/request-head.ts';
 
 /** @param field value of a field of the head, by its name in lower case. */
 export function isNavigation(head: RequestHead, field: (name: string) => string | undefined): boolean {

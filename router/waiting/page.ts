@@ -1,7 +1,7 @@
 /** The waiting page as bytes: page.html with what it shows, which only this file puts in, and fields that let nothing else run. */
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import type { LocalAnswer } from '../local-answer.ts';
+import type { LocalAnswer } from '../client/local-answer.ts';
 import type { PageState } from './page-state.ts';
 
 /** Without the indentation; no string in it goes over a line. */

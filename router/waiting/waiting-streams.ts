@@ -4,9 +4,9 @@
  * are no held calls and keep no app awake.
  */
 import type { Clock } from '../../shared/clock.ts';
-import type { App } from '../apps.ts';
+import type { App } from '../table/apps.ts';
 import type { Attempt, Call } from '../call.ts';
-import type { LocalAnswers } from '../local-answer.ts';
+import type { LocalAnswers } from '../client/local-answer.ts';
 import type { PageState } from './page-state.ts';
 
 export interface StreamsDeps {

@@ -1,14 +1,14 @@
 /** All that has to do with waking apps besides holding calls, put together: rules, budget, causes and waiting pages. */
 import type { WakeCause } from '../../shared/protocol/wake-cause.ts';
 import type { Clock } from '../../shared/clock.ts';
-import type { App } from '../apps.ts';
+import type { App } from '../table/apps.ts';
 import type { Call } from '../call.ts';
 import type { RouterConfig } from '../config.ts';
-import type { Ensures } from '../ensure.ts';
+import type { Ensures } from '../hold/ensure.ts';
 import type { RequestParser } from '../http1/request-parser.ts';
-import type { HttpDate } from '../http-date.ts';
-import { LocalAnswers } from '../local-answer.ts';
-import type { RouterMetrics } from '../metrics.ts';
+import type { HttpDate } from '../head/http-date.ts';
+import { LocalAnswers } from '../client/local-answer.ts';
+import type { RouterMetrics } from '../telemetry/metrics.ts';
 import { Waiting } from '../waiting/waiting.ts';
 import { causeOf } from './cause.ts';
 import { WakeGate } from './wake-gate.ts';

@@ -1,7 +1,7 @@
 /** The metrics of agent and router, as they register them: the tables of docs/metrics.md. */
 import { Registry } from '@prometheus-io/client';
 import { createMetrics as createAgentMetrics } from '../../agent/metrics.ts';
-import { createMetrics as createRouterMetrics } from '../../router/metrics.ts';
+import { createMetrics as createRouterMetrics } from '../../router/telemetry/metrics.ts';
 
 export interface MetricRow {
   readonly name: string;

@@ -1,0 +1,91 @@
+/** The other end of a client's connection: who it is, whether its word on others is taken, and what is told of it. */
+import { BlockList, isIPv6, type Socket } from 'node:net';
+import type { TLSSocket } from 'node:tls';
+import { AppError } from '../../shared/errors.ts';
+import { routeHost } from '../table/routes.ts';
+
+/** @param entries addresses and CIDRs whose word on the client is taken. */
+export function trustedProxies(entries: readonly string[]): BlockList {
+  const list = new BlockList();
+  for (const entry of entries) {
+    const [address = '', bits] = entry.split('/');
+    const family = isIPv6(address) ? 'ipv6' : 'ipv4';
+    if (bits === undefined) list.addAddress(address, family);
+    else list.addSubnet(address, Number(bits), family);
+  }
+  return list;
+}
+
+const hostPattern = /^[A-Za-z0-9\-._~%!$&'()*+,;=:[\]]*$/;
+
+export function isHost(text: string): boolean {
+  return hostPattern.test(text);
+}
+
+export class Client {
+  readonly address: string;
+  readonly scheme: 'http' | 'https';
+  readonly speaks: 'HTTP/1' | 'HTTP/2';
+  readonly trusted: boolean;
+  readonly #proxies: BlockList;
+  /** Of the last call: most calls of a connection have the same. */
+  #host: string | undefined;
+  #hostBytes = Buffer.alloc(0);
+  #routeHost = '';
+  #forwarded: Buffer | undefined;
+
+  constructor(socket: Socket, trusted: BlockList, speaks: 'HTTP/1' | 'HTTP/2' = 'HTTP/1') {
+    this.speaks = speaks;
+    const raw = socket.remoteAddress ?? '';
+    this.address = raw.startsWith('::ffff:') ? raw.slice(7) : raw;
+    this.scheme = (socket as Partial<TLSSocket>).encrypted === true ? 'https' : 'http';
+    this.#proxies = trusted;
+    this.trusted = this.address !== '' && this.trusts(this.address);
+  }
+
+  /** @param address an IP address, a proxy of which is trusted or not. */
+  trusts(address: string): boolean {
+    return this.#proxies.check(address, isIPv6(address) ? 'ipv6' : 'ipv4');
+  }
+
+  /** @returns the host as routes name it. @throws AppError request_invalid */
+  routeHost(host: string): string {
+    if (host !== this.#host) {
+      if (!isHost(host)) throw new AppError('request_invalid', 'The request is refused: the Host field is not a host.');
+      this.#host = host;
+      this.#hostBytes = Buffer.from(host, 'latin1');
+      this.#routeHost = routeHost(host);
+      this.#forwarded = undefined;
+    }
+    return this.#routeHost;
+  }
+
+  /** The text of a Host field. */
+  hostOf(bytes: Buffer, start: number, end: number): string {
+    const last = this.#hostBytes;
+    if (this.#host !== undefined && last.length === end - start) {
+      let at = 0;
+      while (at < last.length && last[at] === bytes[start + at]) at += 1;
+      if (at === last.length) return this.#host;
+    }
+    return bytes.toString('latin1', start, end);
+  }
+
+  /** What the app is told of the client that said `host`. */
+  forwarded(host: string): Buffer {
+    if (host !== this.#host || this.#forwarded === undefined) {
+      this.routeHost(host);
+      this.#forwarded = Buffer.from(
+        `X-Forwarded-For: ${this.address}\r\nX-Forwarded-Proto: ${this.scheme}\r\nX-Forwarded-Host: ${host}\r\nForwarded: ${this.forwardedElement(host)}\r\n`,
+        'latin1',
+      );
+    }
+    return this.#forwarded;
+  }
+
+  /** RFC 7239 §6: an IPv6 address is in brackets, and then in quotes, as is a host with a port. */
+  forwardedElement(host: string): string {
+    const node = this.address.includes(':') ? `"[${this.address}]"` : this.address || 'unknown';
+    return `for=${node};host="${host}";proto=${this.scheme}`;
+  }
+}

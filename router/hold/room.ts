@@ -1,0 +1,82 @@
+/** The calls of one app that wait, in their order, and when to look at them next. */
+import type { AppError, ErrorOwner } from '../../shared/errors.ts';
+import type { App } from '../table/apps.ts';
+import type { Target } from '../upstream/targets.ts';
+
+/** A call, as the room sees it. */
+export interface Waiter {
+  /** When it first began to wait; set by the room and kept when it comes back, so that its deadline stays. */
+  heldSinceMs: number | undefined;
+  /** It may be sent to this target now. */
+  go(target: Target): void;
+  /** Its app is gone or has another route: look it up again. */
+  reroute(): void;
+  refuse(error: AppError, as?: { readonly status: number; readonly owner: ErrorOwner }): void;
+}
+
+export class Room {
+  readonly app: App;
+  /** Calls that had been let go and whose target refused the connection: before all others. */
+  readonly returned = new Set<Waiter>();
+  /** By the time at which they came. */
+  readonly arrived = new Set<Waiter>();
+  /** Since when targets run and none has room. */
+  fullSinceMs: number | undefined;
+  /** When targets are looked at by slow-start.ts next. */
+  nextLookMs = 0;
+  looking = false;
+  /** The next look by the clock: the earliest deadline, or the next growth of a target. */
+  #alarm: { readonly atMs: number; readonly cancel: () => void } | undefined;
+  /** It goes on in the next turn of the loop. */
+  #turn: NodeJS.Immediate | undefined;
+
+  constructor(app: App) {
+    this.app = app;
+  }
+
+  get size(): number {
+    return this.returned.size + this.arrived.size;
+  }
+
+  get first(): Waiter | undefined {
+    for (const waiter of this.returned) return waiter;
+    for (const waiter of this.arrived) return waiter;
+    return undefined;
+  }
+
+  take(waiter: Waiter): boolean {
+    return this.returned.delete(waiter) || this.arrived.delete(waiter);
+  }
+
+  /** More than one turn of the loop should do is left. */
+  get goesOn(): boolean {
+    return this.#turn !== undefined;
+  }
+
+  goOn(look: () => void): void {
+    this.#turn ??= setImmediate(() => {
+      this.#turn = undefined;
+      look();
+    });
+  }
+
+  /** An earlier alarm stays, and sets the next one. */
+  alarmAt(atMs: number, set: (ring: () => void) => () => void, ring: () => void): void {
+    if (this.#alarm !== undefined) {
+      if (this.#alarm.atMs <= atMs) return;
+      this.#alarm.cancel();
+    }
+    const cancel = set(() => {
+      this.#alarm = undefined;
+      ring();
+    });
+    this.#alarm = { atMs, cancel };
+  }
+
+  close(): void {
+    this.#alarm?.cancel();
+    this.#alarm = undefined;
+    clearImmediate(this.#turn);
+    this.#turn = undefined;
+  }
+}

@@ -1,0 +1,138 @@
+/**
+ * The route table and the apps that calls have asked for, kept in step. A snapshot replaces the table in one moment, however
+ * large it is, and from then on every call goes by it; apps that were known before are brought up to it by the first call that
+ * finds them, and in slices between which the loop goes on. Only when the last one is done, the snapshot has taken full effect.
+ */
+import type { Clock } from '../../shared/clock.ts';
+import type { Route, RoutesItem } from '../../shared/protocol/routes.ts';
+import type { App, Apps } from './apps.ts';
+import { Routes, type RouteEntry } from './routes.ts';
+
+export interface TableDeps {
+  readonly apps: Apps;
+  /** The room of the app is to be looked at; `moved`: its calls may belong elsewhere. */
+  readonly hold: { changed(app: App, moved: boolean): void };
+  readonly clock: Clock;
+}
+
+/** Brought up to a new table in one turn of the loop; one is a matter of microseconds. */
+const appsATurn = 500;
+
+export class Table {
+  readonly #deps: TableDeps;
+  readonly #routes = new Routes();
+  /** Apps that the last snapshot may have changed. */
+  #stale: IterableIterator<App> | undefined;
+  #turn: NodeJS.Immediate | undefined;
+  readonly #onSettled: (() => void)[] = [];
+
+  constructor(deps: TableDeps) {
+    this.#deps = deps;
+  }
+
+  /** Routes known. */
+  get size(): number {
+    return this.#routes.size;
+  }
+
+  lookup(host: string, path: string): App | undefined {
+    const entry = this.#routes.lookup(host, path);
+    return entry === undefined ? undefined : (entry.app ?? this.#enter(entry));
+  }
+
+  restart(): void {
+    this.#routes.restart();
+    this.#onSettled.length = 0;
+  }
+
+  /**
+   * @param applied called, once and perhaps before this returns, when every call is treated by the item; for a part of a
+   *   snapshot when it has been taken; never after `restart`.
+   * @returns false where an item is missing: a new watch is needed.
+   */
+  apply(item: RoutesItem, applied: () => void): boolean {
+    const done = this.#routes.apply(item);
+    switch (done.kind) {
+      case 'gap':
+        return false;
+      case 'partial':
+        break;
+      case 'replaced':
+        this.#stale = this.#deps.apps.all();
+        this.#settle();
+        break;
+      case 'changed':
+        this.#change(done.upserted, done.removed);
+    }
+    if (this.#stale === undefined) applied();
+    else this.#onSettled.push(applied);
+    return true;
+  }
+
+  close(): void {
+    clearImmediate(this.#turn);
+    this.#stale = undefined;
+    this.#onSettled.length = 0;
+  }
+
+  #change(upserted: readonly Route[], removed: readonly string[]): void {
+    const { apps, hold, clock } = this.#deps;
+    const nowMs = clock.nowMs();
+    const changed: { readonly app: App; readonly moved: boolean }[] = [];
+    for (const name of removed) {
+      const app = apps.remove(name);
+      if (app !== undefined) changed.push({ app, moved: true });
+    }
+    for (const route of upserted) {
+      const before = apps.get(route.app)?.route;
+      // Nobody has called it yet.
+      if (before !== undefined) changed.push({ app: apps.upsert(route, nowMs), moved: isElsewhere(before, route) });
+    }
+    // Only now, when the whole push is in, the rooms are looked at: a call may go from one app to another.
+    for (const { app, moved } of changed) hold.changed(app, moved);
+  }
+
+  /** The first call of the app since its route came. */
+  #enter(entry: RouteEntry): App {
+    const { route } = entry;
+    const app = this.#deps.apps.get(route.app);
+    return (entry.app = app !== undefined && app.route === route ? app : this.#adopt(route));
+  }
+
+  /** The route is in the table; its app is not known, or by an older route. */
+  #adopt(route: Route): App {
+    const { apps, hold, clock } = this.#deps;
+    const before = apps.get(route.app)?.route;
+    const app = apps.upsert(route, clock.nowMs());
+    if (before !== undefined) hold.changed(app, isElsewhere(before, route));
+    return app;
+  }
+
+  readonly #settle = (): void => {
+    const { apps, hold } = this.#deps;
+    const stale = this.#stale;
+    clearImmediate(this.#turn);
+    this.#turn = undefined;
+    if (stale === undefined) return;
+    for (let count = 0; count < appsATurn; count += 1) {
+      const next = stale.next();
+      if (next.done === true) {
+        this.#stale = undefined;
+        for (const applied of this.#onSettled.splice(0)) applied();
+        return;
+      }
+      const app = next.value;
+      const route = this.#routes.of(app.name);
+      if (route === undefined) {
+        apps.remove(app.name);
+        hold.changed(app, true);
+      } else if (route !== app.route) this.#adopt(route);
+    }
+    this.#turn = setImmediate(this.#settle);
+  };
+}
+
+/** Calls that wait for its app may have another one by now. */
+function isElsewhere(before: Route, now: Route): boolean {
+  return before.host !== now.host || before.path !== now.path || before.stripPath !== now.stripPath;
+}

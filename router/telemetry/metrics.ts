@@ -1,0 +1,169 @@
+/** The router's metrics. Labels are bounded: status codes, reasons, and apps up to a number. */
+import { type Aggregator, Counter, Gauge, Histogram, type Registry } from '@prometheus-io/client';
+import { createCallMetrics } from './call-metrics.ts';
+import { targetStates, type TargetState } from '../upstream/targets.ts';
+
+export interface RouterMetrics {
+  /** @param status 499: the client left before its answer began. */
+  request(status: number, durationMs: number): void;
+  holdEnded(durationMs: number): void;
+  holdRejected(reason: string): void;
+  accessLogDropped(lines: number): void;
+  connectFailed(reason: 'refused' | 'timeout'): void;
+  targetSetAside(): void;
+  streamCut(): void;
+  /** @param rule its number, or `default`. */
+  wakeAnswered(app: string, rule: string): void;
+  wakeRefused(): void;
+  waitingPage(): void;
+  /** @param reason that all clients, or this one, have as many as they may. */
+  connectionRefused(reason: 'all' | 'client'): void;
+}
+
+export interface MetricsDeps {
+  readonly registry: Registry;
+  readonly held: () => number;
+  readonly routes: () => number;
+  readonly agentUp: () => boolean;
+  readonly connections: () => number;
+  readonly http2: () => { readonly sessions: number; readonly streams: number };
+  readonly readAheadBytes: () => number;
+  readonly waitingStreams: () => number;
+  /** Bytes that wait for slow readers, and those for the one client with most. */
+  readonly bufferedBytes: () => number;
+  readonly bufferedMax: () => number;
+  readonly targets: () => Readonly<Record<TargetState, number>>;
+  readonly upstreamSockets: () => { readonly open: number; readonly idle: number; readonly maxOfTarget: number };
+}
+
+/** With labels of their own. */
+const maxLabelledApps = 100;
+const secondsBuckets = [0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300];
+
+export function createMetrics(deps: MetricsDeps): RouterMetrics {
+  const registers = [deps.registry];
+  const calls = createCallMetrics(deps.registry, secondsBuckets);
+  const holdDuration = new Histogram({
+    name: 'holdfast_router_hold_duration_seconds',
+    help: 'Time that held calls waited.',
+    buckets: secondsBuckets,
+    registers,
+  });
+  const holdRejected = new Counter({
+    name: 'holdfast_router_hold_rejected_total',
+    help: 'Calls not held, or no longer, by reason.',
+    labelNames: ['reason'],
+    registers,
+  });
+  const connectFailures = new Counter({
+    name: 'holdfast_router_upstream_connect_failures_total',
+    help: 'Connections to targets that were not accepted, by reason; the calls went elsewhere or were held.',
+    labelNames: ['reason'],
+    registers,
+  });
+  const accessLogDropped = new Counter({
+    name: 'holdfast_router_access_log_dropped_total',
+    help: 'Lines of the access log that were dropped because standard output was too slow.',
+    registers,
+  });
+  const streamsCut = new Counter({
+    name: 'holdfast_router_streams_cut_total',
+    help: 'Connections that were cut off because too much waited for slow readers in all.',
+    registers,
+  });
+  const setAside = new Counter({
+    name: 'holdfast_router_targets_set_aside_total',
+    help: 'Times that a target was set aside, for a connection that was not accepted.',
+    registers,
+  });
+  const targets: Gauge<'state'> = new Gauge({
+    name: 'holdfast_router_targets',
+    help: 'Targets of apps that were called, by state (docs/limits.md).',
+    labelNames: ['state'],
+    registers,
+    aggregator: 'max',
+    collect() {
+      const counts = deps.targets();
+      for (const state of targetStates) targets.set({ state }, counts[state]);
+    },
+  });
+  const wakeAnswers = new Counter({
+    name: 'holdfast_router_wake_rule_answers_total',
+    help: 'Static answers to calls that may not wake their app, by app and number of the rule; app "other" past the first hundred.',
+    labelNames: ['app', 'rule'],
+    registers,
+  });
+  const wakesRefused = new Counter({
+    name: 'holdfast_router_wakes_refused_total',
+    help: 'Calls of an app that was woken as often as wake.max_per_hour allows.',
+    registers,
+  });
+  const waitingPages = new Counter({
+    name: 'holdfast_router_waiting_pages_total',
+    help: 'Waiting pages given to browsers.',
+    registers,
+  });
+  gauge(
+    'holdfast_router_waiting_streams',
+    'Waiting pages that are told live how far their app is.',
+    deps.waitingStreams,
+  );
+  const connectionsRefused = new Counter({
+    name: 'holdfast_router_connections_refused_total',
+    help: 'Connections of clients closed as they came, by reason: all for max_connections, client for max_connections_per_client.',
+    labelNames: ['reason'],
+    registers,
+  });
+  gauge('holdfast_router_held_calls', 'Calls that wait now.', deps.held);
+  gauge('holdfast_router_routes', 'Routes known.', deps.routes, 'max');
+  gauge('holdfast_router_agent_link_up', '1 while the agent can be reached.', () => (deps.agentUp() ? 1 : 0), 'min');
+  gauge('holdfast_router_connections', 'Connections of clients.', deps.connections);
+  gauge('holdfast_router_http2_connections', 'Those of them that speak HTTP/2.', () => deps.http2().sessions);
+  gauge('holdfast_router_http2_streams', 'Calls on them now.', () => deps.http2().streams);
+  gauge(
+    'holdfast_router_read_ahead_bytes',
+    'Bytes of clients read before they are wanted: heads that are not whole, what is behind the head of a call that waits.',
+    deps.readAheadBytes,
+  );
+  gauge('holdfast_router_buffered_bytes', 'Bytes that wait for slow clients and slow apps.', deps.bufferedBytes);
+  gauge('holdfast_router_buffered_bytes_max', 'Those for the one client for whom most wait.', deps.bufferedMax, 'max');
+  gauge('holdfast_router_upstream_sockets', 'Sockets to targets.', () => deps.upstreamSockets().open);
+  gauge('holdfast_router_upstream_sockets_idle', 'The idle ones of them.', () => deps.upstreamSockets().idle);
+  gauge(
+    'holdfast_router_upstream_sockets_max',
+    'Sockets to the one target with most.',
+    () => deps.upstreamSockets().maxOfTarget,
+    'max',
+  );
+
+  /** @param aggregator what it is of several workers. */
+  function gauge(name: string, help: string, read: () => number, aggregator: Aggregator = 'sum'): void {
+    const metric: Gauge = new Gauge({
+      name,
+      help,
+      registers,
+      aggregator,
+      collect() {
+        metric.set(read());
+      },
+    });
+  }
+
+  const labelled = new Set<string>();
+  return {
+    request: (status, durationMs) => calls.ended(status, durationMs),
+    holdEnded: (durationMs) => holdDuration.observe(durationMs / 1_000),
+    holdRejected: (reason) => holdRejected.inc({ reason }),
+    connectionRefused: (reason) => connectionsRefused.inc({ reason }),
+    accessLogDropped: (lines) => accessLogDropped.inc(lines),
+    connectFailed: (reason) => connectFailures.inc({ reason }),
+    targetSetAside: () => setAside.inc(),
+    streamCut: () => streamsCut.inc(),
+    wakeAnswered(app, rule) {
+      if (labelled.size < maxLabelledApps) labelled.add(app);
+      wakeAnswers.inc({ app: labelled.has(app) ? app : 'other', rule });
+    },
+    wakeRefused: () => wakesRefused.inc(),
+    waitingPage: () => waitingPages.inc(),
+  };
+}

@@ -1,0 +1,107 @@
+/**
+ * Looks whether targets that were set aside take connections again, so that no call has to find out. For each one a dial, again
+ * and again with growing pauses that end at two seconds, so that the last target of an app is never set aside for good.
+ */
+import { connect } from 'node:net';
+import type { Clock } from '../../shared/clock.ts';
+import type { App } from '../table/apps.ts';
+import type { Target } from './targets.ts';
+
+export interface ProbesDeps {
+  readonly clock: Clock;
+  readonly connectTimeoutMs: number;
+  /** The target takes connections. */
+  readonly onBack: (app: App, target: Target) => void;
+}
+
+const firstPauseMs = 50;
+const longestPauseMs = 2_000;
+/** Dials under way; further ones wait for their next turn. */
+const maxDialling = 64;
+
+interface Probe {
+  readonly app: App;
+  pauseMs: number;
+  cancel: () => void;
+  waiting: boolean;
+}
+
+export class Probes {
+  readonly #deps: ProbesDeps;
+  readonly #probes = new Map<Target, Probe>();
+  #dialling = 0;
+
+  constructor(deps: ProbesDeps) {
+    this.#deps = deps;
+  }
+
+  /** Targets that are probed. */
+  get size(): number {
+    return this.#probes.size;
+  }
+
+  /** From now on the target gets no call until it takes a connection. */
+  setAside(app: App, target: Target): void {
+    target.setAside = true;
+    if (this.#probes.has(target)) return;
+    const probe: Probe = { app, pauseMs: firstPauseMs, cancel: () => undefined, waiting: false };
+    this.#probes.set(target, probe);
+    this.#rest(target, probe);
+  }
+
+  /** The agent has looked at it and keeps it: there may be something to find now. */
+  hurry(target: Target): void {
+    const probe = this.#probes.get(target);
+    if (probe?.waiting !== true || probe.pauseMs > 8 * firstPauseMs) return;
+    probe.cancel();
+    this.#dial(target, probe);
+  }
+
+  close(): void {
+    for (const probe of this.#probes.values()) probe.cancel();
+    this.#probes.clear();
+  }
+
+  #rest(target: Target, probe: Probe): void {
+    const { pauseMs } = probe;
+    probe.pauseMs = Math.min(longestPauseMs, 2 * pauseMs);
+    probe.waiting = true;
+    probe.cancel = this.#deps.clock.after(pauseMs, () => this.#dial(target, probe));
+  }
+
+  #dial(target: Target, probe: Probe): void {
+    probe.waiting = false;
+    if (!target.listed) {
+      this.#probes.delete(target);
+      target.takeBack(); // If it is named again, the next call will tell.
+      return;
+    }
+    if (this.#dialling >= maxDialling) {
+      this.#rest(target, probe);
+      return;
+    }
+    this.#dialling += 1;
+    const socket = connect({ host: target.host, port: target.port, autoSelectFamily: false });
+    const late = this.#deps.clock.after(this.#deps.connectTimeoutMs, () => socket.destroy());
+    let accepted = false;
+    probe.cancel = () => socket.destroy();
+    socket.on('connect', () => {
+      accepted = true;
+      // Not kept for a call: an app that takes one connection at a time would wait for what it says.
+      socket.destroy();
+    });
+    socket.on('error', () => undefined);
+    socket.on('close', () => {
+      late();
+      this.#dialling -= 1;
+      if (this.#probes.get(target) !== probe) return;
+      if (target.listed && !accepted) {
+        this.#rest(target, probe);
+        return;
+      }
+      this.#probes.delete(target);
+      target.takeBack();
+      if (target.listed) this.#deps.onBack(probe.app, target);
+    });
+  }
+}
