@@ -109,3 +109,23 @@ test('metrics count calls by status, and what is held now', async (t) => {
     assert.match(text, line);
   }
 });
+
+test('a target that goes and comes back while it has a call gets no dead connection of before', async (t) => {
+  // Broke: the connection went to the new pool, which did not hear of its close, and the next call waited on it for ever.
+  let answer: (() => void) | undefined;
+  const app = await startUpstream(t, 'a-1', (req, res) => {
+    if (req.url !== '/slow') return void res.end('ok');
+    answer = () => res.end('slow', () => setImmediate(() => req.socket.destroy()));
+  });
+  const route = routeOf('a', ready(targetOf(app)));
+  const { port, agent } = await startTestRouter(t, { routes: [route] });
+  const slow = call(port, '/a/slow');
+  await until(() => answer !== undefined, 'the call at the app');
+  agent.push(routeOf('a', { state: 'hold', reason: 'draining' }));
+  agent.push(route);
+  answer?.();
+  assert.equal((await slow).body, 'slow');
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  for (let count = 0; count < 3; count += 1)
+    assert.equal((await call(port, '/a', { method: 'POST', body: 'x' })).body, 'ok');
+});

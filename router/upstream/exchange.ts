@@ -351,7 +351,7 @@ export class Exchange implements Attempt, Exchanging, UpstreamUser {
   #finish(clean: boolean): void {
     const upstream = this.#upstream;
     if (upstream !== undefined) {
-      if (clean && this.#requestDone) this.#target.pool.release(upstream, this.#answer?.keepMs ?? 0);
+      if (clean && this.#requestDone) upstream.release(this.#answer?.keepMs ?? 0);
       else upstream.destroy();
     }
     const call = this.#call;

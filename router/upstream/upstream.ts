@@ -154,6 +154,14 @@ export class UpstreamConnection implements Timed {
     user?.upstreamClosed(this.#error);
   }
 
+  /**
+   * Its user is done with it: it waits for the next one in the pool that it came from, which its target may have left behind.
+   * @param keepMs how long the app keeps it.
+   */
+  release(keepMs: number): void {
+    this.#pool.release(this, keepMs);
+  }
+
   /** Its user is done with it, or has no more use for it. */
   destroy(): void {
     this.user = undefined;
