@@ -326,7 +326,7 @@ test('readers that take nothing: what waits for all is bounded, new calls get 50
   assert.equal((await call(router.port, '/a/small')).body, 'ok');
 });
 
-// Not by TLS: the 16 MB of each client are then in this process several times, and the end is not seen in time.
+// Not by TLS once more: it fills hundreds of megabytes of the kernel's buffers.
 const noTls = { skip: clientScheme() === 'https' };
 
 test('an app that takes nothing of its requests: what waits for it is bounded and given back', noTls, async (t) => {
