@@ -1,7 +1,4 @@
-/**
- * The router, put together: the way of a call from route to answer, and the way of a push from the agent into the table.
- * A call that finds a ready target is sent at once, without a promise; every other one goes to the hold.
- */
+/** The router, put together: its parts, what they tell each other, and how it ends. */
 import { randomUUID } from 'node:crypto';
 import type { Registry } from '@prometheus-io/client';
 import { AppError } from '../shared/errors.ts';
@@ -10,6 +7,7 @@ import type { Route, RoutesItem } from '../shared/protocol/routes.ts';
 import { systemClock, type Clock } from '../shared/clock.ts';
 import { createAccessLog } from './telemetry/access-log.ts';
 import { Activity } from './activity.ts';
+import { createCallPath } from './call-path.ts';
 import { createAgentLink, type AgentDial } from './agent-link.ts';
 import { Apps } from './table/apps.ts';
 import { Backlogs } from './client/backlog.ts';
@@ -20,30 +18,25 @@ import { viewTargets, type TargetsView } from './upstream/debug-targets.ts';
 import { DialFailures } from './upstream/dial-failures.ts';
 import { Ensures } from './hold/ensure.ts';
 import type { ExchangeDeps } from './upstream/exchange-deps.ts';
-import { Exchange } from './upstream/exchange.ts';
-import { Hold, refuseFailed } from './hold/hold.ts';
+import { Hold } from './hold/hold.ts';
 import { HeadWriter } from './http1/head-writer.ts';
 import { RequestParser } from './http1/request-parser.ts';
 import { ResponseParser } from './http1/response-parser.ts';
-import { StreamExchange } from './http2/stream-exchange.ts';
 import { HttpDate } from './head/http-date.ts';
 import { Ids } from './head/ids.ts';
 import { LineWriter, type Output } from './telemetry/line-writer.ts';
 import { createMetrics } from './telemetry/metrics.ts';
-import { stripsToHost } from './head/path.ts';
 import { Probes } from './upstream/probes.ts';
 import { redirectToTls } from './client/redirect.ts';
 import { startServer, type CallServer, type ServerDeps } from './server.ts';
 import { ReadAhead } from './client/read-ahead.ts';
 import { ReadBuffers } from './upstream/read-buffers.ts';
-import { tooBusy } from './client/refusal.ts';
 import { Table } from './table/table.ts';
 import { openTls } from './tls/open-tls.ts';
 import { createTurnClock } from './turn-clock.ts';
-import { Targets, type Target } from './upstream/targets.ts';
+import { Targets } from './upstream/targets.ts';
 import { Tunnels } from './upstream/tunnel.ts';
 import { createWaking } from './wake/create-waking.ts';
-import { provenMs } from './wake/wake-gate.ts';
 
 /** After `drain_timeout_secs`: time for what is ended then to end in an orderly way. */
 const goodbyeMs = 2_000;
@@ -234,7 +227,7 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
     onDialFailed: (app, target, timedOut) => dialFailures.take(app, target, timedOut),
     onUpgraded(app, call) {
       app.upgraded += 1;
-      uncount(call);
+      path.uncount(call);
       metrics.request(101, clock.nowMs() - call.arrivedMs);
     },
     onEnded(app, call, bytes) {
@@ -246,83 +239,24 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
     },
   };
 
-  /** The way of a call. */
-  function route(call: Call): void {
-    uncount(call);
-    if (backlogs.full) {
-      call.refuse(tooBusy());
-      return;
-    }
-    const app = table.lookup(call.host, call.head.path);
-    if (app === undefined) {
-      call.refuse(agent.synced ? noRoute() : noTableYet());
-      return;
-    }
-    if (call.app !== app) {
-      call.app = app;
-      if (app.calls === 0) activity.note(app);
-      app.calls += 1;
-    }
-    if (app.route.waitingPage === true && gate.takes(call, app)) return;
-    if (stripsToHost(call.head.path, app.route)) {
-      call.refuse(
-        new AppError('request_invalid', 'The request is refused: an empty segment after the path of the app.'),
-      );
-      return;
-    }
-    const { serving } = app.route;
-    if (serving.state === 'ready') {
-      if (serving.pending !== null && app.askedPending !== serving.pending && gate.mayStart(call, app)) {
-        app.askedPending = serving.pending;
-        ensures.want(app.name, serving.pending, [], () => causeOf(call));
-      }
-      if (call.arrivedMs - app.provenAtMs > provenMs) gate.prove(call, app);
-      if (!hold.waiting(app) && agent.trusted()) {
-        const target = app.pick();
-        if (target !== undefined) {
-          send(call, target);
-          return;
-        }
-      }
-    } else if (serving.state === 'failed' && agent.trusted()) {
-      if (!gate.answersFailed(call, app, serving.failure)) refuseFailed(call, serving.failure);
-      return;
-    }
-    if (gate.answers(call, app)) return;
-    if (readAhead.full) call.refuse(tooBusy());
-    else hold.wait(app, call);
-  }
-
-  function send(call: Call, target: Target): void {
-    const { app } = call;
-    if (app === undefined) return;
-    app.inFlight += 1;
-    if (call.passive) app.passive += 1;
-    call.countedIn = app;
-    call.noteTimings(app.route);
-    if (app.route.protocol === 'h2c') StreamExchange.send(call, app, target, sending);
-    else Exchange.send(call, app, target, sending);
-  }
-
-  function uncount(call: Call): void {
-    const app = call.countedIn;
-    if (app === undefined) return;
-    call.countedIn = undefined;
-    app.inFlight -= 1;
-    if (call.passive) app.passive -= 1;
-    else app.lastActiveMs = clock.nowMs();
-    if (app.maxTotal !== Infinity) hold.changed(app);
-  }
-
-  function ended(call: Call): void {
-    uncount(call);
-    if (call.app !== undefined) hold.leave(call.app, call);
-    const durationMs = clock.nowMs() - call.arrivedMs;
-    const status = call.status === 0 ? 499 : call.status;
-    metrics.request(status, durationMs);
-    if (call.heldMs !== undefined) metrics.holdEnded(call.heldMs);
-    accessLog?.call(call, status, durationMs);
-  }
+  const path = createCallPath({
+    clock,
+    table,
+    activity,
+    gate,
+    hold,
+    backlogs,
+    readAhead,
+    sending,
+    want: (app, version, call) => ensures.want(app.name, version, [], () => causeOf(call)),
+    synced: () => agent.synced,
+    trusted: () => agent.trusted(),
+    onEnded(call, status, durationMs) {
+      metrics.request(status, durationMs);
+      if (call.heldMs !== undefined) metrics.holdEnded(call.heldMs);
+      accessLog?.call(call, status, durationMs);
+    },
+  });
 
   function refuseHeld(): void {
     ensures.close();
@@ -367,7 +301,13 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
   };
 
   const { tls } = config;
-  const plainRouting: CallRouting = { route, send, ended, clock, draining: () => draining };
+  const plainRouting: CallRouting = {
+    route: path.route,
+    send: path.send,
+    ended: path.ended,
+    clock,
+    draining: () => draining,
+  };
   const routing = tls.redirect_http
     ? redirectToTls(plainRouting, { publicPort: tls.public_port, maxFields: config.max_header_fields })
     : plainRouting;
@@ -437,14 +377,6 @@ function adapted(item: RoutesItem, adapt: RouterDeps['adaptRoute']): RoutesItem 
   return item.kind === 'delta'
     ? { ...item, upsert: item.upsert.map(adapt) }
     : { ...item, routes: item.routes.map(adapt) };
-}
-
-function noRoute(): AppError {
-  return new AppError('route_not_found', 'No app has this host and path.');
-}
-
-function noTableYet(): AppError {
-  return new AppError('agent_unavailable', 'This router has no routes from the agent yet.', { retryAfterMs: 1_000 });
 }
 
 function pause(clock: Clock, ms: number): Promise<void> {
