@@ -5,7 +5,6 @@ import { exchangeBytes, startRawApp } from './raw-kit.ts';
 import {
   asleep,
   call,
-  clientScheme,
   ready,
   routeOf,
   startTestRouter,
@@ -324,31 +323,6 @@ test('readers that take nothing: what waits for all is bounded, new calls get 50
   for (const socket of slow) socket.destroy();
   while ((await metric(router, 'holdfast_router_buffered_bytes')) > 0) await new Promise(setImmediate);
   assert.equal((await call(router.port, '/a/small')).body, 'ok');
-});
-
-// Not by TLS once more: it fills hundreds of megabytes of the kernel's buffers.
-const noTls = { skip: clientScheme() === 'https' };
-
-test('an app that takes nothing of its requests: what waits for it is bounded and given back', noTls, async (t) => {
-  const app = await startRawApp(t, { onData: (socket) => socket.pause() });
-  const router = await startTestRouter(t, {
-    routes: [routeOf('a', ready(app.target))],
-    config: { stream_buffers_max_bytes: 1_048_576 },
-  });
-  const chunk = Buffer.alloc(16_000_000);
-  const uploads: Socket[] = [];
-  const head = 'POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 100000000\r\n\r\n';
-  while ((await metric(router, 'holdfast_router_buffered_bytes')) < 1_048_576 && uploads.length < 300) {
-    const { socket } = open(t, router.port);
-    socket.write(head);
-    socket.write(chunk);
-    uploads.push(socket);
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-  assert.ok((await metric(router, 'holdfast_router_buffered_bytes')) < 1.5 * 1_048_576);
-  // Of clients that are held up nobody knows whether they are there; some are cut off, so that there is room for others.
-  while ((await metric(router, 'holdfast_router_buffered_bytes')) > 0.75 * 1_048_576) await new Promise(setImmediate);
-  assert.ok((await metric(router, 'holdfast_router_streams_cut_total')) > 0);
 });
 
 test('large heads of calls that wait or are answered are counted, and no more are taken than there is room for', async (t) => {

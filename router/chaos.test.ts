@@ -121,9 +121,10 @@ function requestText(): string {
   return line + more;
 }
 
-const skip = clients === 0 && 'looked for by hand, with HOLDFAST_CHAOS_CLIENTS=1500 or more';
+// Looked for by hand, with HOLDFAST_CHAOS_CLIENTS=1500 or more: what it finds depends on the machine's timing.
+if (clients > 0) void test('whatever clients and apps do, nothing is left of them', chaos);
 
-test('whatever clients and apps do, nothing is left of them', { skip }, async (t) => {
+async function chaos(t: TestContext): Promise<void> {
   t.diagnostic(`seed ${seed}`);
   const clock = new TestClock();
   const appSockets = new Set<Socket>();
@@ -215,4 +216,4 @@ test('whatever clients and apps do, nothing is left of them', { skip }, async (t
   t.after(() => socket.destroy());
   socket.write('GET /d HTTP/1.1\r\nHost: h\r\n\r\n');
   await until(() => router.held === 1, 'a held call');
-});
+}

@@ -392,7 +392,8 @@ export class Connection implements Caller, ClientConnection, Timed, SocketOwner 
       case 'closing':
         return this.#end();
       case 'call':
-        if (this.#call?.attempt === undefined || !this.#body.done) break;
+        // What is missing of the body may have been read and not been wanted yet.
+        if (this.#call?.attempt === undefined || (!this.#body.done && this.#unread.empty)) break;
         this.#halfClosed(this.deps.routing.clock.nowMs());
         return;
       case 'head':

@@ -185,3 +185,22 @@ test('an upgrade whose client ends its half at once is joined, and the app sees 
   assert.equal(ended, true);
   assert.match(text(), /^HTTP\/1\.1 101 [^]*bye$/);
 });
+
+test('a client that ends its half together with a body gets its answer, and one that ends it within the body is gone', async (t) => {
+  // Broke: the end was heard before the connection to the app stood and the body was wanted.
+  const app = await startUpstream(t, 'a-1', (req, res) => {
+    let bytes = 0;
+    req.on('data', (chunk: Buffer) => (bytes += chunk.length));
+    req.on('end', () => res.end(`${bytes} bytes`));
+  });
+  const router = await startTestRouter(t, { routes: [routeOf('a', ready(targetOf(app)))] });
+  const whole = open(t, router.port);
+  whole.socket.end('POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello');
+  await until(() => whole.text().endsWith('5 bytes'), 'the answer');
+  const part = open(t, router.port);
+  let closed = false;
+  part.socket.on('close', () => (closed = true));
+  part.socket.end('POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 50\r\n\r\nhello');
+  await until(() => closed, 'the end of the connection');
+  assert.equal(part.text(), '');
+});
