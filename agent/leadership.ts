@@ -1,7 +1,7 @@
 /** What an agent holds while it leads, from the new epoch to the loss of the lease. Built anew each time. */
 import type { AppError } from '../shared/errors.ts';
 import type { Log } from '../shared/log.ts';
-import type { AppConfig } from '../shared/protocol/app-spec.ts';
+import type { AppConfig } from '../shared/protocol/app-config.ts';
 import type { Clock } from '../shared/clock.ts';
 import type { Platform } from './platform/platform.ts';
 import { createRouteHub, type RouteHub } from './routes/hub.ts';

@@ -14,7 +14,8 @@ import {
   readToken,
   tokenValue,
 } from '../../shared/config/sections.ts';
-import { type AppSpec, appConfig, appSpec } from '../../shared/protocol/app-spec.ts';
+import { appConfig } from '../../shared/protocol/app-config.ts';
+import { type AppSpec, appSpec } from '../../shared/protocol/app-spec.ts';
 import { type Scope, scope } from '../../shared/protocol/methods.ts';
 import { builder } from './builder-section.ts';
 import { kubernetesName } from './kubernetes-name.ts';

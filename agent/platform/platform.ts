@@ -2,7 +2,8 @@
  * Where apps run, as the version engine sees it. Implemented by kubernetes/ and process/; test/contract holds both to
  * the same suite. Every method is idempotent: a call cut by a crash is simply made again.
  */
-import type { AppConfig, AppSpec } from '../../shared/protocol/app-spec.ts';
+import type { AppConfig } from '../../shared/protocol/app-config.ts';
+import type { AppSpec } from '../../shared/protocol/app-spec.ts';
 import type { EnsureProgress } from '../../shared/protocol/methods.ts';
 import type { Target } from '../../shared/protocol/routes.ts';
 import type { LogLine } from '../../shared/protocol/views.ts';

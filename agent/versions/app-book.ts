@@ -1,6 +1,7 @@
 /** The record of one app in memory, and what is learnt of it on the way to Postgres (written behind, never waited for). */
 import { AppError } from '../../shared/errors.ts';
-import { resolveAppConfig, type AppConfig, type AppSpec } from '../../shared/protocol/app-spec.ts';
+import { resolveAppConfig, type AppConfig } from '../../shared/protocol/app-config.ts';
+import { type AppSpec } from '../../shared/protocol/app-spec.ts';
 import type { Failure } from '../../shared/protocol/views.ts';
 import { failureOf } from '../failure.ts';
 import type { Pin, VersionRun } from '../platform/platform.ts';

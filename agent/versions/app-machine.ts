@@ -3,7 +3,7 @@
  * and may be cut by a crash; the next leader repeats it. Postgres is written behind (outbox), never waited for.
  */
 import { AppError, toAppError } from '../../shared/errors.ts';
-import type { AppConfig } from '../../shared/protocol/app-spec.ts';
+import type { AppConfig } from '../../shared/protocol/app-config.ts';
 import type { StartTimings } from '../../shared/protocol/routes.ts';
 import type { AppView, Failure, VersionView } from '../../shared/protocol/views.ts';
 import type { Platform } from '../platform/platform.ts';

@@ -4,7 +4,8 @@
  */
 import { AppError, toAppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
-import { resolveAppConfig, type AppConfig, type AppSpec } from '../../shared/protocol/app-spec.ts';
+import { resolveAppConfig, type AppConfig } from '../../shared/protocol/app-config.ts';
+import { type AppSpec } from '../../shared/protocol/app-spec.ts';
 import type { Change } from '../../shared/protocol/views.ts';
 import type { Clock } from '../../shared/clock.ts';
 import { sleep } from '../../shared/sleep.ts';

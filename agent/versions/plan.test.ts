@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { appConfig, appSpec, type AppSpecInput } from '../../shared/protocol/app-spec.ts';
+import { appConfig } from '../../shared/protocol/app-config.ts';
+import { appSpec, type AppSpecInput } from '../../shared/protocol/app-spec.ts';
 import type { Pin } from '../platform/platform.ts';
 import type { AppRecord } from '../store/records.ts';
 import { planApply, planRollback, type Plan } from './plan.ts';

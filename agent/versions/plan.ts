@@ -1,13 +1,8 @@
 /** What a declaration changes, before anything is written: pure, so that `dryRun` and the real thing cannot differ. */
 import { isDeepStrictEqual } from 'node:util';
 import { AppError } from '../../shared/errors.ts';
-import {
-  maskedSecret,
-  parseRoute,
-  resolveAppConfig,
-  type AppConfig,
-  type AppSpec,
-} from '../../shared/protocol/app-spec.ts';
+import { resolveAppConfig, type AppConfig } from '../../shared/protocol/app-config.ts';
+import { maskedSecret, parseRoute, type AppSpec } from '../../shared/protocol/app-spec.ts';
 import type { Change } from '../../shared/protocol/views.ts';
 import { noPin, type Pin } from '../platform/platform.ts';
 import type { Declaration } from '../store/app-store.ts';

@@ -1,6 +1,7 @@
 /** What routers and people are told of an app: pure functions of its record and of what its machine is doing. */
 import { isDeepStrictEqual } from 'node:util';
-import { defaultWakeRules, maskedSecret, type AppConfig } from '../../shared/protocol/app-spec.ts';
+import { defaultWakeRules, type AppConfig } from '../../shared/protocol/app-config.ts';
+import { maskedSecret } from '../../shared/protocol/app-spec.ts';
 import type { Route, Serving, StartTimings, Target } from '../../shared/protocol/routes.ts';
 import type { AppView, Failure, VersionView } from '../../shared/protocol/views.ts';
 import type { AppRecord, VersionRecord } from '../store/records.ts';

@@ -1,6 +1,7 @@
 /** What the tests of this folder stand on: records, routers that watch and acknowledge, and turns of the event loop. */
 import assert from 'node:assert/strict';
-import { appConfig, appSpec, type AppConfig, type AppSpecInput } from '../../shared/protocol/app-spec.ts';
+import { appConfig, type AppConfig } from '../../shared/protocol/app-config.ts';
+import { appSpec, type AppSpecInput } from '../../shared/protocol/app-spec.ts';
 import type { Route } from '../../shared/protocol/routes.ts';
 import type { RouteHub } from '../routes/hub.ts';
 import type { Released } from '../routes/router-links.ts';

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { wakeRule } from '../../shared/protocol/app-spec.ts';
+import { wakeRule } from '../../shared/protocol/app-config.ts';
 import { answerOf, callBy, openSession } from '../http2/test-kit.ts';
 import { asleep, ready, routeOf, startTestRouter, startUpstream, targetOf, until } from '../test-kit.ts';
 

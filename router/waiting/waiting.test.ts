@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { get, type IncomingMessage } from 'node:http';
 import { test, type TestContext } from 'node:test';
 import { AppError } from '../../shared/errors.ts';
-import { wakeRule } from '../../shared/protocol/app-spec.ts';
+import { wakeRule } from '../../shared/protocol/app-config.ts';
 import type { EnsureProgress } from '../../shared/protocol/methods.ts';
 import type { Route } from '../../shared/protocol/routes.ts';
 import {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { wakeRule, type WakeRule } from '../../shared/protocol/app-spec.ts';
+import { wakeRule, type WakeRule } from '../../shared/protocol/app-config.ts';
 import { WakeRules, type Seen } from './wake-rules.ts';
 
 const answer = { status: 204 };

@@ -3,7 +3,7 @@
  * where an app is not ready, whatever the reason, so that a probe always gets the same; and where an app that is ready has had
  * no caller for a while (wake-gate.ts).
  */
-import { defaultWakeRules, type WakeRule } from '../../shared/protocol/app-spec.ts';
+import { defaultWakeRules, type WakeRule } from '../../shared/protocol/app-config.ts';
 import type { Route } from '../../shared/protocol/routes.ts';
 import { glob, type Glob } from './glob.ts';
 

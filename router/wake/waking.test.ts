@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { Agent } from 'node:http';
 import { test } from 'node:test';
 import { AppError } from '../../shared/errors.ts';
-import { wakeRule } from '../../shared/protocol/app-spec.ts';
+import { wakeRule } from '../../shared/protocol/app-config.ts';
 import {
   asleep,
   call,

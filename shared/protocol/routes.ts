@@ -1,6 +1,7 @@
 /** What the agent pushes to routers: which route leads to which app, its live version and where that can be reached. */
 import { z } from 'zod';
-import { appName, wakeRule } from './app-spec.ts';
+import { wakeRule } from './app-config.ts';
+import { appName } from './app-spec.ts';
 
 /** An address that serves one version. `id` is unique per start: a pod UID or a process run. */
 export const target = z.strictObject({

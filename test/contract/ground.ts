@@ -4,7 +4,8 @@ import { get } from 'node:http';
 import type { TestContext } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Platform, StartOptions, VersionRun } from '../../agent/platform/platform.ts';
-import { appConfig, appSpec, resolveAppConfig, type AppSpecInput } from '../../shared/protocol/app-spec.ts';
+import { appConfig, resolveAppConfig } from '../../shared/protocol/app-config.ts';
+import { appSpec, type AppSpecInput } from '../../shared/protocol/app-spec.ts';
 import type { Target } from '../../shared/protocol/routes.ts';
 
 /** test/apps/test-app with this MODE. */

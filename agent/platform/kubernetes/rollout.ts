@@ -5,7 +5,7 @@
  * Pure: what is seen becomes symptoms, each with the time it may last; the first symptom that has lasted longer is the
  * verdict.
  */
-import type { AppConfig } from '../../../shared/protocol/app-spec.ts';
+import type { AppConfig } from '../../../shared/protocol/app-config.ts';
 import type { EnsureProgress } from '../../../shared/protocol/methods.ts';
 import type { ErrorCode, FailurePhase } from '../../../shared/errors.ts';
 import type { ExitFacts, PodFacts } from './facts.ts';

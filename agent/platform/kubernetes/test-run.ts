@@ -1,5 +1,6 @@
 /** Versions and pods for the tests of this folder. */
-import { appConfig, appSpec, resolveAppConfig, type AppSpecInput } from '../../../shared/protocol/app-spec.ts';
+import { appConfig, resolveAppConfig } from '../../../shared/protocol/app-config.ts';
+import { appSpec, type AppSpecInput } from '../../../shared/protocol/app-spec.ts';
 import type { VersionRun } from '../platform.ts';
 import type { PodFacts } from './facts.ts';
 

@@ -10,7 +10,8 @@ import { test } from 'node:test';
 import { text } from 'node:stream/consumers';
 import { promisify } from 'node:util';
 import { silentLog } from '../../../shared/log.ts';
-import { appConfig, appSpec } from '../../../shared/protocol/app-spec.ts';
+import { appConfig } from '../../../shared/protocol/app-config.ts';
+import { appSpec } from '../../../shared/protocol/app-spec.ts';
 import { createProcessPlatform } from './platform.ts';
 
 const examples = join(import.meta.dirname, '..', '..', '..', 'examples');

@@ -8,7 +8,8 @@ import type { StartOptions, VersionRun } from '../../../agent/platform/platform.
 import { AppError } from '../../../shared/errors.ts';
 import { silentLog } from '../../../shared/log.ts';
 import { noBuilds } from '../../support/no-builds.ts';
-import { appConfig, appSpec, resolveAppConfig, type AppSpecInput } from '../../../shared/protocol/app-spec.ts';
+import { appConfig, resolveAppConfig } from '../../../shared/protocol/app-config.ts';
+import { appSpec, type AppSpecInput } from '../../../shared/protocol/app-spec.ts';
 
 export interface Cluster {
   readonly api: KubeApi;
