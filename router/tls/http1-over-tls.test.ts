@@ -13,15 +13,15 @@ useFront(await createTlsFront());
 for (const file of [
   'http1/conformance',
   'forward',
-  'headers',
-  'hold',
+  'head/headers',
+  'hold/hold',
   'hostile',
   'bounds',
   'drain',
-  'upgrade',
-  'websocket',
-  'websocket-strict',
-  'early-answer',
+  'upstream/upgrade',
+  'upstream/websocket',
+  'upstream/websocket-strict',
+  'upstream/early-answer',
 ]) {
   await import(`../${file}.test.ts`);
 }
