@@ -39,7 +39,18 @@ const cases: readonly {
     ],
     exitCode: 255,
     code: 'build_out_of_memory',
-    message: /`RUN make` was ended by signal killed/,
+    message: /`RUN make` was killed/,
+  },
+  {
+    name: 'a RUN whose shell tells that its program was killed',
+    lines: [
+      'INFO[0003] RUN make all; true',
+      'Killed',
+      'error building image: error building stage: failed to execute command: waiting for process to exit: exit status 137',
+    ],
+    exitCode: 137,
+    code: 'build_out_of_memory',
+    message: /`RUN make all; true` was killed/,
   },
   {
     name: 'a RUN that crashed',

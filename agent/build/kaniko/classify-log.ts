@@ -118,28 +118,31 @@ function dockerfileFailure(found: Found): LogVerdict | undefined {
   return { code: 'dockerfile_invalid', message: `the Dockerfile is not valid: ${detailOf(error)}` };
 }
 
+const killedStatus = '137';
+
 /** A step that ran and failed, or could not run. */
 function stepFailure(found: Found): LogVerdict | undefined {
   const { error, step } = found;
   const named = step === undefined ? 'a step of the Dockerfile' : `the step \`${step}\``;
   const about = step === undefined ? {} : { step };
   const status = /waiting for process to exit: exit status (\d+)/.exec(error)?.[1];
-  if (status !== undefined) {
+  const signal = /waiting for process to exit: signal: (.+)$/.exec(error)?.[1];
+  // A shell whose program was killed ends with 128 + 9. The kubelet's own word, OOMKilled, may be missing: it needs
+  // the kernel's event to come before the end of the container.
+  if (status === killedStatus || signal === 'killed') {
     return {
-      code: 'build_failed',
-      message: `${named} failed with exit code ${status}`,
+      code: 'build_out_of_memory',
+      message: `${named} was killed, as the kernel does with what needs more memory than it may have`,
       ...about,
-      exitCode: Number(status),
+      ...(status === undefined ? {} : { exitCode: Number(status) }),
     };
   }
-  const signal = /waiting for process to exit: signal: (.+)$/.exec(error)?.[1];
   if (signal !== undefined) {
-    const killed = /killed/.test(signal);
-    return {
-      code: killed ? 'build_out_of_memory' : 'build_failed',
-      message: `${named} was ended by signal ${signal}${killed ? ', as the kernel does with what needs too much memory' : ''}`,
-      ...about,
-    };
+    return { code: 'build_failed', message: `${named} was ended by signal ${signal}`, ...about };
+  }
+  if (status !== undefined) {
+    const exitCode = Number(status);
+    return { code: 'build_failed', message: `${named} failed with exit code ${status}`, ...about, exitCode };
   }
   if (
     /failed to execute command|failed to get files used from context|failed to optimize instructions.*context/.test(
