@@ -87,6 +87,7 @@ async function holdInRouter(bench: Bench, stack: Stack, gate: string): Promise<O
     await rm(gate);
     callers.send('/held');
     const burst = await callers.answered();
+    callers.close();
     const app = saidBy(released);
     const direct = await callDirectly(app.port, options.calls, signal);
     round = {
