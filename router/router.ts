@@ -26,6 +26,7 @@ import { HttpDate } from './head/http-date.ts';
 import { Ids } from './head/ids.ts';
 import { LineWriter, type Output } from './telemetry/line-writer.ts';
 import { createMetrics } from './telemetry/metrics.ts';
+import { LateStarts } from './upstream/late-starts.ts';
 import { Probes } from './upstream/probes.ts';
 import { redirectToTls } from './client/redirect.ts';
 import { startServer, type CallServer, type ServerDeps } from './server.ts';
@@ -207,6 +208,7 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
     clock,
     writer,
     requestParser,
+    lateStarts: new LateStarts(requestParser, config.max_header_fields),
     parser: new ResponseParser({ maxFields: config.max_header_fields }),
     date,
     deadlines,

@@ -107,7 +107,10 @@ export class Connection implements Caller, ClientConnection, Timed, SocketOwner 
     switch (parser.parse(chunk, chunk.length)) {
       case 'done':
         if (parser.end > limits.maxHeaderBytes) this.#refuseFault(tooLarge(parser.targetEnd > limits.maxHeaderBytes));
-        else this.#take(parser, this.#keepHead(chunk, parser.end), chunk, parser.end);
+        else {
+          const kept = this.#keptLength(chunk);
+          this.#take(parser, this.#keepHead(chunk, kept), chunk, kept);
+        }
         return;
       case 'bad':
         if (!this.#isHttp2(chunk)) this.#refuseFault(parser.fault);
@@ -150,6 +153,14 @@ export class Connection implements Caller, ClientConnection, Timed, SocketOwner 
     this.#partial = undefined;
   }
 
+  /** Of a request whose head is whole: with its body, where that is small and has come too. */
+  #keptLength(chunk: Buffer): number {
+    const { end, framing } = this.deps.parser;
+    const whole = end + framing.contentLength;
+    if (framing.chunked || framing.contentLength <= 0 || whole > Math.min(chunk.length, keptBlockBytes)) return end;
+    return this.deps.readAhead.full ? end : whole;
+  }
+
   /** The head is needed until its call is answered, and the bytes are read over. */
   #keepHead(chunk: Buffer, length: number): Buffer {
     if (this.#block.length < length) {
@@ -171,10 +182,10 @@ export class Connection implements Caller, ClientConnection, Timed, SocketOwner 
     this.#block = noBytes;
   }
 
-  /** A head is whole; what came behind it begins at `rest` of `chunk`. */
+  /** A head is whole; what came behind it, and is not kept in `block`, begins at `rest` of `chunk`. */
   #take(parser: RequestParser, block: Buffer, chunk: Buffer, rest: number): void {
     const { routing, readAhead } = this.deps;
-    if (readAhead.full && block.length > freeBlockBytes) {
+    if (readAhead.full && parser.end > freeBlockBytes) {
       this.#refuse(tooBusy());
       return;
     }
@@ -194,6 +205,7 @@ export class Connection implements Caller, ClientConnection, Timed, SocketOwner 
     this.#phase = 'call';
     this.#deadlineMs = this.#leavesAtMs;
     this.#body.begin(head);
+    if (parser === this.deps.parser && rest > parser.end) this.#body.has(block, parser.end, rest);
     const call = new Call(this, head, routing);
     this.#call = call;
     if (rest < chunk.length) this.#unread.unshift(rest === 0 ? chunk : chunk.subarray(rest));
@@ -393,7 +405,7 @@ export class Connection implements Caller, ClientConnection, Timed, SocketOwner 
         return this.#end();
       case 'call':
         // What is missing of the body may have been read and not been wanted yet.
-        if (this.#call?.attempt === undefined || (!this.#body.done && this.#unread.empty)) break;
+        if (this.#call?.attempt === undefined || (!this.#body.arrived && this.#unread.empty)) break;
         this.#halfClosed(this.deps.routing.clock.nowMs());
         return;
       case 'head':
@@ -437,7 +449,7 @@ export class Connection implements Caller, ClientConnection, Timed, SocketOwner 
     if (nowMs >= this.#deadlineMs) this.#deadlineOver(nowMs);
     if (nowMs >= this.#body.deadlineMs) this.#body.timeOut();
     // A body that is not whole is held up by its app.
-    if (this.#phase === 'call' && (this.#body.done || this.#call?.attempt === undefined))
+    if (this.#phase === 'call' && (this.#body.arrived || this.#call?.attempt === undefined))
       this.#unread.readFurther(nowMs);
     const stalledMs = this.answer.stalledMs(nowMs);
     if (stalledMs >= this.deps.limits.answerStallMs && this.#phase !== 'tunnel') resetSocket(this.socket);

@@ -24,6 +24,10 @@ export class RequestBody {
   #reader: BodyReader | undefined;
   #exchange: Exchanging | undefined;
   #untilMs = Infinity;
+  /** All of it, where it came with the head. */
+  #whole: Buffer | undefined;
+  #start = 0;
+  #end = 0;
 
   constructor(unread: Unread, limits: ConnectionLimits, clock: Clock) {
     this.#unread = unread;
@@ -39,6 +43,18 @@ export class RequestBody {
     else reader.beginLength(contentLength);
   }
 
+  /** All of it is there already, in bytes that stay until the call is answered. */
+  has(bytes: Buffer, start: number, end: number): void {
+    this.#whole = bytes;
+    this.#start = start;
+    this.#end = end;
+  }
+
+  /** Nothing more of it will come. */
+  get arrived(): boolean {
+    return this.done || this.#whole !== undefined;
+  }
+
   /** Who has the call. */
   get exchange(): Exchanging | undefined {
     return this.#exchange;
@@ -48,6 +64,12 @@ export class RequestBody {
   send(exchange: Exchanging): void {
     this.#exchange = exchange;
     if (this.done) return;
+    const whole = this.#whole;
+    if (whole !== undefined) {
+      this.#takeWhole();
+      exchange.requestBody(whole, this.#start, this.#end, true, undefined);
+      return;
+    }
     const { bodyTimeoutMs } = this.#limits;
     const nowMs = this.#clock.nowMs();
     this.#untilMs = bodyTimeoutMs === 0 ? Infinity : nowMs + bodyTimeoutMs;
@@ -76,7 +98,7 @@ export class RequestBody {
 
   /** The client has not gone on with it in time. */
   timeOut(): void {
-    this.#end();
+    this.#fail();
     this.#exchange?.requestFault(new AppError('request_timeout', 'The request body did not arrive in time.'));
   }
 
@@ -84,6 +106,7 @@ export class RequestBody {
   leave(): void {
     this.#exchange = undefined;
     this.deadlineMs = Infinity;
+    if (this.#whole !== undefined) this.#takeWhole();
   }
 
   /** Reads away what is left of it. @returns whether that is all. */
@@ -91,7 +114,7 @@ export class RequestBody {
     const reader = this.#reader;
     if (reader === undefined) return true;
     reader.read(chunk, 0, chunk.length);
-    if (reader.fault !== undefined) this.#end();
+    if (reader.fault !== undefined) this.#fail();
     else this.done = reader.done;
     if (!this.faulty && this.done && reader.next < chunk.length) this.#unread.unshift(chunk.subarray(reader.next));
     return this.done;
@@ -105,7 +128,7 @@ export class RequestBody {
     reader.read(chunk, 0, chunk.length);
     const { fault, done, next, dataStart, dataEnd } = reader;
     if (fault !== undefined) {
-      this.#end();
+      this.#fail();
       exchange.requestFault(faultError(fault));
       return false;
     }
@@ -123,11 +146,16 @@ export class RequestBody {
     return false;
   }
 
+  #takeWhole(): void {
+    this.#whole = undefined;
+    this.done = true;
+  }
+
   #awaitMore(nowMs: number): void {
     this.deadlineMs = Math.min(this.#untilMs, nowMs + this.#limits.bodyStallMs);
   }
 
-  #end(): void {
+  #fail(): void {
     this.faulty = true;
     this.done = true;
     this.deadlineMs = Infinity;

@@ -10,8 +10,8 @@ import { Framing } from './framing.ts';
 const State = { start: 0, startLf: 1, method: 2, target: 3, version: 4, lineLf: 5, fields: 6 } as const;
 
 export class RequestParser {
-  readonly fields: FieldParser;
-  readonly framing = new Framing();
+  fields: FieldParser;
+  framing = new Framing();
   method = '';
   targetStart = 0;
   targetEnd = 0;
@@ -39,6 +39,22 @@ export class RequestParser {
     this.#state = State.start;
     this.#pos = pos;
     this.fault = undefined;
+  }
+
+  /** What it has parsed is in `other` from now on. */
+  moveTo(other: RequestParser): void {
+    const { fields, framing } = other;
+    other.fields = this.fields;
+    other.framing = this.framing;
+    other.method = this.method;
+    other.targetStart = this.targetStart;
+    other.targetEnd = this.targetEnd;
+    other.minor = this.minor;
+    other.end = this.end;
+    other.parsed = this.parsed;
+    this.fields = fields;
+    this.framing = framing;
+    this.parsed = undefined;
   }
 
   /** Goes on where it was; `end` is the end of what is there. When done, framing is read too. */

@@ -14,6 +14,7 @@ import type { Exchanging, Trailers } from '../caller.ts';
 import type { Timed } from '../deadlines.ts';
 import type { ExchangeDeps } from '../upstream/exchange-deps.ts';
 import { stripPrefix } from '../head/path.ts';
+import type { RequestParser } from '../http1/request-parser.ts';
 import { parsedAgain, writeRequestHead } from '../head/request-head.ts';
 import type { Target } from '../upstream/targets.ts';
 import { cutFields, isFault, responseBytes, trailerFields, trailersOf, type RawFields } from './heads.ts';
@@ -67,8 +68,8 @@ export class StreamExchange implements Attempt, Exchanging, SessionUser, Timed {
     }
     exchange.#reused = true;
     // What has come in this turn, GOAWAY or the end, is seen before what must not be lost is written.
-    if (repeatable(call) || exchange.#session.inUse > 1) exchange.#start();
-    else setImmediate(start, exchange);
+    if (repeatable(call) || exchange.#session.inUse > 1) exchange.#start(undefined);
+    else deps.lateStarts.add(exchange, call.head);
   }
 
   // ---- The call's side
@@ -128,7 +129,7 @@ export class StreamExchange implements Attempt, Exchanging, SessionUser, Timed {
     this.#endDial();
     this.#target.connected();
     this.#deps.onConnected(this.#app, this.#target);
-    if (this.#stage === 'waiting') this.#start();
+    if (this.#stage === 'waiting') this.#start(undefined);
   }
 
   sessionFailed(failure: SessionFailure, cause: Error | undefined): void {
@@ -145,15 +146,15 @@ export class StreamExchange implements Attempt, Exchanging, SessionUser, Timed {
 
   // ---- The request
 
-  start(): void {
-    if (this.#stage === 'waiting') this.#start();
+  start(parsed: RequestParser | undefined): void {
+    if (this.#stage === 'waiting') this.#start(parsed);
   }
 
-  #start(): void {
+  #start(kept: RequestParser | undefined): void {
     const { head, caller } = this.#call;
     const open = head.chunked || head.contentLength > 0;
     this.#stage = 'sent';
-    const stream = this.#request(open);
+    const stream = this.#request(open, kept);
     if (stream === undefined) return;
     this.#stream = stream;
     stream.on('response', (_fields, flags, raw) => this.#response(raw, flags));
@@ -183,10 +184,10 @@ export class StreamExchange implements Attempt, Exchanging, SessionUser, Timed {
   }
 
   /** Node checks fields by rules of its own. */
-  #request(open: boolean): ClientHttp2Stream | undefined {
+  #request(open: boolean, kept: RequestParser | undefined): ClientHttp2Stream | undefined {
     const options = { endStream: !open, waitForTrailers: open && this.#call.head.chunked };
     try {
-      return this.#session.request(this.#fields(), options);
+      return this.#session.request(this.#fields(kept), options);
     } catch (error) {
       const message = 'The request is refused: HTTP/2 has no form of it.';
       this.#fail(new AppError('request_invalid', message, { cause: error as Error }));
@@ -194,11 +195,11 @@ export class StreamExchange implements Attempt, Exchanging, SessionUser, Timed {
     }
   }
 
-  #fields(): string[] {
+  #fields(kept: RequestParser | undefined): string[] {
     const { head, caller } = this.#call;
     const { writer, requestParser } = this.#deps;
     const { path, prefix } = stripPrefix(head.path, this.#app.route);
-    const parsed = parsedAgain(requestParser, head);
+    const parsed = kept ?? parsedAgain(requestParser, head);
     this.#app.bytes += parsed.end - head.start;
     writeRequestHead(writer, head, parsed, caller.client, { path, prefix: head.outerPrefix + prefix });
     const authority = head.host === '' ? `${this.#target.host}:${this.#target.port}` : head.host;
@@ -382,10 +383,6 @@ export class StreamExchange implements Attempt, Exchanging, SessionUser, Timed {
     this.#target.inFlight -= 1;
     this.#deps.onLeft(this.#app, this.#target);
   }
-}
-
-function start(exchange: StreamExchange): void {
-  exchange.start();
 }
 
 /** Safe in the sense of RFC 9110 §9.2.1, and nothing to send twice. */

@@ -8,6 +8,7 @@ import type { HeadWriter } from '../http1/head-writer.ts';
 import type { RequestParser } from '../http1/request-parser.ts';
 import type { ResponseParser } from '../http1/response-parser.ts';
 import type { HttpDate } from '../head/http-date.ts';
+import type { LateStarts } from './late-starts.ts';
 import type { Target } from './targets.ts';
 import type { Tunnels } from './tunnel.ts';
 
@@ -16,6 +17,7 @@ export interface ExchangeDeps {
   readonly writer: HeadWriter;
   /** Holds the request head that was looked at last. */
   readonly requestParser: RequestParser;
+  readonly lateStarts: LateStarts;
   /** And the answer head. */
   readonly parser: ResponseParser;
   readonly date: HttpDate;

@@ -14,6 +14,8 @@ import type { Attempt, Call } from '../call.ts';
 import type { Exchanging, Trailers } from '../caller.ts';
 import { resumeReading } from '../direct-io.ts';
 import type { ExchangeDeps } from './exchange-deps.ts';
+import type { RequestParser } from '../http1/request-parser.ts';
+import type { LateStarter } from './late-starts.ts';
 import { stripPrefix } from '../head/path.ts';
 import { tooBusy } from '../client/refusal.ts';
 import { parsedAgain, writeRequestHead } from '../head/request-head.ts';
@@ -32,7 +34,7 @@ const unsafeIdleMs = 1_000;
  */
 type Stage = 'waiting' | 'sent' | 'answering' | 'done';
 
-export class Exchange implements Attempt, Exchanging, UpstreamUser {
+export class Exchange implements Attempt, Exchanging, LateStarter, UpstreamUser {
   readonly #call: Call;
   readonly #app: App;
   readonly #target: Target;
@@ -75,8 +77,8 @@ export class Exchange implements Attempt, Exchanging, UpstreamUser {
     exchange.#upstream = idle;
     exchange.#reused = true;
     // A FIN that has come in this turn is seen before what must not be lost is written.
-    if (safe) exchange.#start();
-    else setImmediate(start, exchange);
+    if (safe) exchange.#start(undefined);
+    else deps.lateStarts.add(exchange, call.head);
   }
 
   // ---- The call's side
@@ -127,7 +129,7 @@ export class Exchange implements Attempt, Exchanging, UpstreamUser {
     this.#endDial();
     this.#target.connected();
     this.#deps.onConnected(this.#app, this.#target);
-    if (this.#stage === 'waiting') this.#start();
+    if (this.#stage === 'waiting') this.#start(undefined);
   }
 
   upstreamBytes(bytes: Buffer, count: number): boolean {
@@ -201,11 +203,11 @@ export class Exchange implements Attempt, Exchanging, UpstreamUser {
 
   // ---- The request
 
-  start(): void {
-    if (this.#stage === 'waiting') this.#start();
+  start(parsed: RequestParser | undefined): void {
+    if (this.#stage === 'waiting') this.#start(parsed);
   }
 
-  #start(): void {
+  #start(kept: RequestParser | undefined): void {
     const call = this.#call;
     const upstream = this.#upstream;
     // Closed while it waited for its turn: that is told in a moment.
@@ -214,7 +216,7 @@ export class Exchange implements Attempt, Exchanging, UpstreamUser {
     const { writer } = this.#deps;
     this.#stage = 'sent';
     const { path, prefix } = stripPrefix(head.path, this.#app.route);
-    const parsed = parsedAgain(this.#deps.requestParser, head);
+    const parsed = kept ?? parsedAgain(this.#deps.requestParser, head);
     this.#app.bytes += parsed.end - head.start;
     writeRequestHead(writer, head, parsed, caller.client, {
       path,
@@ -400,10 +402,6 @@ export class Exchange implements Attempt, Exchanging, UpstreamUser {
     this.#target.inFlight -= 1;
     this.#deps.onLeft(this.#app, this.#target);
   }
-}
-
-function start(exchange: Exchange): void {
-  exchange.start();
 }
 
 /** Safe in the sense of RFC 9110 §9.2.1, and nothing to send twice. */
