@@ -332,7 +332,7 @@ test('requests with bodies that come in one turn go out with their own heads and
   const app = await startUpstream(t, 'a-1', (req, res) => {
     let body = '';
     req.setEncoding('latin1').on('data', (part: string) => (body += part));
-    req.on('end', () => res.end(`${req.method} ${req.url} ${req.headers['x-n']} ${body}`));
+    req.on('end', () => res.end(`${req.method} ${req.url} ${String(req.headers['x-n'])} ${body}`));
   });
   const { port } = await startTestRouter(t, { routes: [routeOf('a', ready(targetOf(app)))] });
   const keepAlive = new Agent({ keepAlive: true, maxSockets: 70 });
