@@ -27,7 +27,7 @@ interface TcpHandle {
 interface WriteRequest {
   oncomplete: ((status: number) => void) | undefined;
   /** What must not be collected meanwhile. */
-  bytes: readonly Uint8Array[] | undefined;
+  bytes: readonly (Uint8Array | undefined)[] | undefined;
 }
 
 interface StreamWrap {
@@ -47,8 +47,12 @@ interface Tolerant {
 
 interface DirectSocket extends Socket, Tolerant {
   _handle: TcpHandle | null;
-  /** Of a write that the kernel has not taken at once. */
+  /** Of a write that the kernel has not taken at once; and of the memory that it keeps. */
   directBytes?: number;
+  directHeldBytes?: number;
+  /** Of what was lent to the stream: memory around its bytes. */
+  lentBytes?: number;
+  readonly _writableState?: { readonly bufferedRequestCount?: number };
 }
 
 const wrap = streamWrap();
@@ -143,18 +147,22 @@ export function resumeReading(socket: Duplex): void {
 let spare = wrap === undefined ? undefined : new wrap.WriteWrap();
 
 /**
- * Writes, behind what was written before, `bytes` and what may follow them.
- * @returns whether all is taken; otherwise it must stay as it is, until nothing waits.
+ * Writes, behind what was written before, `bytes` and what is lent to be written behind them.
+ * @param lent must stay as it is until nothing waits.
+ * @returns whether `bytes` may be written over at once; otherwise they must stay as they are, too.
  */
-export function writeDirectly(socket: Writable, bytes: Buffer, behind?: Buffer): boolean {
+export function writeDirectly(socket: Writable, bytes: Buffer | undefined, lent?: Buffer): boolean {
   const handle = tcpHandle(socket);
   if (handle === undefined || spare === undefined || unsentBytes(socket) > 0 || socket.writableEnded) {
-    return writeToStream(socket, bytes, behind);
+    writeToStream(socket, bytes, lent);
+    return true;
   }
   const { streamBaseState, kLastWriteWasAsync, WriteWrap } = wrap as StreamWrap;
   const request = spare;
-  const status =
-    behind === undefined ? handle.writeBuffer(request, bytes) : handle.writev(request, [bytes, behind], true);
+  let status = 0;
+  if (bytes === undefined) status = lent === undefined ? 0 : handle.writeBuffer(request, lent);
+  else if (lent === undefined) status = handle.writeBuffer(request, bytes);
+  else status = handle.writev(request, [bytes, lent], true);
   if (status !== 0) {
     writeFailed(socket, status);
     return true;
@@ -162,11 +170,13 @@ export function writeDirectly(socket: Writable, bytes: Buffer, behind?: Buffer):
   if (streamBaseState[kLastWriteWasAsync] === 0) return true;
   spare = new WriteWrap();
   const direct = socket as DirectSocket;
-  direct.directBytes = bytes.length + (behind?.length ?? 0);
-  request.bytes = behind === undefined ? [bytes] : [bytes, behind];
+  direct.directBytes = (bytes?.length ?? 0) + (lent?.length ?? 0);
+  direct.directHeldBytes = (bytes?.buffer.byteLength ?? 0) + (lent?.buffer.byteLength ?? 0);
+  request.bytes = [bytes, lent];
   request.oncomplete = (result) => {
     request.bytes = undefined;
     direct.directBytes = 0;
+    direct.directHeldBytes = 0;
     if (direct.destroyed) return;
     if (result < 0) writeFailed(direct, result);
     // Where the stream has something too, it tells when it has got rid of that.
@@ -175,19 +185,50 @@ export function writeDirectly(socket: Writable, bytes: Buffer, behind?: Buffer):
   return false;
 }
 
-function writeToStream(socket: Writable, bytes: Buffer, behind: Buffer | undefined): boolean {
-  if (behind !== undefined) socket.cork();
-  socket.write(bytes);
-  if (behind !== undefined) {
-    socket.write(behind);
-    socket.uncork();
+/** Of the bytes a copy, in bytes of their own: a pool, or what others write into, would be kept whole for as long as they wait. */
+function writeToStream(socket: Writable, bytes: Buffer | undefined, lent: Buffer | undefined): void {
+  const both = bytes !== undefined && lent !== undefined;
+  if (both) socket.cork();
+  if (bytes !== undefined) socket.write(ownCopy(bytes));
+  if (lent !== undefined) {
+    const direct = socket as DirectSocket;
+    direct.lentBytes = (direct.lentBytes ?? 0) + lent.buffer.byteLength - lent.length;
+    socket.write(lent);
   }
-  return socket.writableLength === 0;
+  if (both) socket.uncork();
+}
+
+/** In memory that is that of nobody else, not of a pool. */
+export function ownCopy(bytes: Buffer): Buffer {
+  const copy = Buffer.allocUnsafeSlow(bytes.length);
+  bytes.copy(copy);
+  return copy;
 }
 
 /** That were written and the kernel has not taken. */
 export function unsentBytes(socket: Writable): number {
   return socket.writableLength + ((socket as DirectSocket).directBytes ?? 0);
+}
+
+/** What each of several parts costs that wait in a stream, besides its bytes. */
+const partBytes = 256;
+
+/** Of memory, for what was written and not taken: whole slabs and buffers, where a part of one waits. */
+export function heldBytes(socket: Writable): number {
+  const direct = socket as DirectSocket;
+  const { writableLength } = direct;
+  const held = direct.directHeldBytes ?? 0;
+  if (writableLength === 0) {
+    direct.lentBytes = 0;
+    return held;
+  }
+  const parts = direct._writableState?.bufferedRequestCount ?? 0;
+  return held + writableLength + (direct.lentBytes ?? 0) + parts * partBytes;
+}
+
+/** Whether 'drain' comes when what waits is taken: not where little waits in a stream. */
+export function tellsWhenTaken(socket: Writable): boolean {
+  return socket.writableNeedDrain || ((socket as DirectSocket).directBytes ?? 0) > 0;
 }
 
 function writeFailed(socket: Writable & Tolerant, status: number): void {

@@ -3,7 +3,7 @@ import type { Socket } from 'node:net';
 import { Backlog, type Backlogs } from './backlog.ts';
 import type { Call } from '../call.ts';
 import type { AnswerForm, AnswerSink, Trailers } from '../caller.ts';
-import { unsentBytes } from '../direct-io.ts';
+import { heldBytes, tellsWhenTaken, unsentBytes } from '../direct-io.ts';
 import { writeBodyPart } from '../http1/body-writer.ts';
 import type { HeadWriter } from '../http1/head-writer.ts';
 import type { ResponseParser } from '../http1/response-parser.ts';
@@ -83,12 +83,12 @@ export class ClientAnswer implements AnswerSink {
 
   /** Whether the client has so much to take that its next request has to wait: its answer would come on top of that. */
   get isBehind(): boolean {
-    return this.#backlog.note(unsentBytes(this.#socket));
+    return this.#backlog.note(heldBytes(this.#socket)) && tellsWhenTaken(this.#socket);
   }
 
   /** The socket has sent what waited. */
   drained(): void {
-    this.#backlog.note(unsentBytes(this.#socket));
+    this.#backlog.note(heldBytes(this.#socket));
   }
 
   /** The socket is closed. */

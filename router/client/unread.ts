@@ -1,6 +1,6 @@
 /** What was read of one client before it is wanted, in its order, counted with that of all others; and whether to read on. */
 import type { Socket } from 'node:net';
-import { pauseReading, resumeReading } from '../direct-io.ts';
+import { ownCopy, pauseReading, resumeReading } from '../direct-io.ts';
 import type { ReadAhead } from './read-ahead.ts';
 
 /** While a call waits, its connection is read up to here at first. */
@@ -33,14 +33,14 @@ export class Unread {
 
   /** @param chunk is copied. */
   push(chunk: Buffer): void {
-    (this.#chunks ??= []).push(copyOf(chunk));
+    (this.#chunks ??= []).push(ownCopy(chunk));
     this.#count(chunk.length + chunkBytes);
     this.pauseIfMany();
   }
 
   /** Before all others: what is left of one that was taken. */
   unshift(chunk: Buffer): void {
-    (this.#chunks ??= []).unshift(copyOf(chunk));
+    (this.#chunks ??= []).unshift(ownCopy(chunk));
     this.#count(chunk.length + chunkBytes);
   }
 
@@ -106,11 +106,4 @@ export class Unread {
     this.#bytes += bytes;
     this.#readAhead.take(bytes);
   }
-}
-
-/** In bytes of its own, not in those of a pool, which a short one would keep whole. */
-function copyOf(chunk: Buffer): Buffer {
-  const copy = Buffer.allocUnsafeSlow(chunk.length);
-  chunk.copy(copy);
-  return copy;
 }

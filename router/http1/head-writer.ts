@@ -1,27 +1,27 @@
 /**
  * Where messages are put together before they are written: one place for all connections, since each is written before the
- * next one begins. Bytes that the kernel did not take at once are left where they are, and the next message goes behind them.
+ * next one begins. Where the kernel does not take all of one at once, its write keeps the slab that it lies in until it has: so
+ * slabs are small, of several sizes, no two messages that wait have one together, and the whole of it counts (`heldBytes`).
  */
 import type { Writable } from 'node:stream';
-import { unsentBytes, writeDirectly } from '../direct-io.ts';
+import { writeDirectly } from '../direct-io.ts';
 
-/** A slab is left when less than this is free: a head at its limit and one read of a body fit without a second look. */
-const roomBytes = 131_072;
-const slabBytes = 2 * roomBytes;
+/** Nearly all messages fit into the first; the last one has room for a head and one read of a body. One of each is kept. */
+const slabSizes = [4_096, 8_192, 16_384, 32_768, 65_536, 98_304];
 /** Shorter ones are copied faster by hand than by a call. */
 const shortBytes = 64;
 const maxBeginning = 2_048;
 const hexDigits = Uint8Array.from(Buffer.from('0123456789abcdef'));
 
 export class HeadWriter {
-  #slab = Buffer.allocUnsafeSlow(slabBytes);
-  /** Its beginnings, by length: most messages are short, and of few lengths. */
+  readonly #slabs: Buffer[] = slabSizes.map((bytes) => Buffer.allocUnsafeSlow(bytes));
+  #slab: Buffer = this.#slabs[0] as Buffer;
+  /** Of the first slab, its beginnings, by length: most messages are short, and of few lengths. */
   #beginnings: (Buffer | undefined)[] = [];
-  #start = 0;
   #end = 0;
 
   get length(): number {
-    return this.#end - this.#start;
+    return this.#end;
   }
 
   latin1(text: string): void {
@@ -90,62 +90,52 @@ export class HeadWriter {
 
   /** Nothing of it is written. */
   discard(): void {
-    this.#end = this.#start;
+    this.#end = 0;
+    this.#slab = this.#slabs[0] as Buffer;
   }
 
   /** What is there, in bytes of its own, instead of sending it. */
   take(): Buffer {
-    const own = Buffer.from(this.#slab.subarray(this.#start, this.#end));
-    this.#end = this.#start;
+    const own = Buffer.from(this.#slab.subarray(0, this.#end));
+    this.discard();
     return own;
   }
 
   /** Gives what is there to the socket, in one write. */
   send(socket: Writable): void {
-    if (this.#end === this.#start) return;
-    if (unsentBytes(socket) > 0) {
-      // It waits behind others there: not in here.
-      const own = Buffer.from(this.#slab.subarray(this.#start, this.#end));
-      this.#end = this.#start;
-      socket.write(own);
-      return;
-    }
-    if (writeDirectly(socket, this.#composed())) this.#end = this.#start;
-    else this.#leave();
+    if (this.#end > 0) this.#write(socket, undefined);
   }
 
   /** The same, with `body` behind it from where that is; what of it waits must stay as it is. */
   sendBefore(socket: Writable, body: Buffer): void {
-    if (this.#end === this.#start || unsentBytes(socket) > 0) {
-      this.send(socket);
-      writeDirectly(socket, body);
-    } else if (writeDirectly(socket, this.#slab.subarray(this.#start, this.#end), body)) this.#end = this.#start;
-    else this.#leave();
+    if (this.#end > 0) this.#write(socket, body);
+    else writeDirectly(socket, undefined, body);
+  }
+
+  #write(socket: Writable, body: Buffer | undefined): void {
+    if (!writeDirectly(socket, this.#composed(), body)) this.#leave();
+    this.#end = 0;
+    this.#slab = this.#slabs[0] as Buffer;
   }
 
   #composed(): Buffer {
     const end = this.#end;
-    if (this.#start > 0 || end > maxBeginning) return this.#slab.subarray(this.#start, end);
+    if (end > maxBeginning) return this.#slab.subarray(0, end);
     return (this.#beginnings[end] ??= this.#slab.subarray(0, end));
   }
 
   /** What was composed belongs to a write that is not over. */
   #leave(): void {
-    this.#start = this.#end;
-    if (this.#slab.length - this.#start >= roomBytes) return;
-    this.#slab = Buffer.allocUnsafeSlow(slabBytes);
-    this.#beginnings = [];
-    this.#start = 0;
-    this.#end = 0;
+    const index = this.#slabs.indexOf(this.#slab);
+    if (index >= 0) this.#slabs[index] = Buffer.allocUnsafeSlow(this.#slab.length);
+    if (index === 0) this.#beginnings = [];
   }
 
   #grow(more: number): void {
-    const length = this.#end - this.#start;
-    const slab = Buffer.allocUnsafeSlow(Math.max(slabBytes, 2 * (length + more)));
-    this.#slab.copy(slab, 0, this.#start, this.#end);
+    const least = this.#end + more;
+    // One that is larger than all of them is for its message alone.
+    const slab = this.#slabs.find(({ length }) => length >= least) ?? Buffer.allocUnsafeSlow(least + (least >> 1));
+    this.#slab.copy(slab, 0, 0, this.#end);
     this.#slab = slab;
-    this.#beginnings = [];
-    this.#start = 0;
-    this.#end = length;
   }
 }

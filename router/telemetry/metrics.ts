@@ -125,7 +125,11 @@ export function createMetrics(deps: MetricsDeps): RouterMetrics {
     'Bytes of clients read before they are wanted: heads that are not whole, what is behind the head of a call that waits.',
     deps.readAheadBytes,
   );
-  gauge('holdfast_router_buffered_bytes', 'Bytes that wait for slow clients and slow apps.', deps.bufferedBytes);
+  gauge(
+    'holdfast_router_buffered_bytes',
+    'Memory of what waits for slow clients and slow apps, bytes.',
+    deps.bufferedBytes,
+  );
   gauge('holdfast_router_buffered_bytes_max', 'Those for the one client for whom most wait.', deps.bufferedMax, 'max');
   gauge('holdfast_router_upstream_sockets', 'Sockets to targets.', () => deps.upstreamSockets().open);
   gauge('holdfast_router_upstream_sockets_idle', 'The idle ones of them.', () => deps.upstreamSockets().idle);

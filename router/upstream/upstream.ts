@@ -15,7 +15,7 @@ import type { Clock } from '../../shared/clock.ts';
 import type { BodyReader } from '../http1/body-reader.ts';
 import type { Deadlines, Timed } from '../deadlines.ts';
 import { Backlog, leastPartBytes, type Backlogs } from '../client/backlog.ts';
-import { pauseReading, readDirectly, unsentBytes } from '../direct-io.ts';
+import { heldBytes, pauseReading, readDirectly, tellsWhenTaken } from '../direct-io.ts';
 import { smallBytes, type ReadBuffers } from './read-buffers.ts';
 import { UpstreamSocket } from './upstream-socket.ts';
 
@@ -100,7 +100,7 @@ export class UpstreamConnection implements Timed {
 
   /** Whether the app has so much to take that the client has to wait. */
   behind(): boolean {
-    return this.#backlog.note(unsentBytes(this.socket));
+    return this.#backlog.note(heldBytes(this.socket)) && tellsWhenTaken(this.socket);
   }
 
   /** What it has read last is in here. */
@@ -115,7 +115,12 @@ export class UpstreamConnection implements Timed {
 
   /** A write still has to take from it: the next read goes elsewhere. */
   giveBufferAway(): void {
-    this.#buffer = this.#buffers.another();
+    if (!this.#backlogs.tight) {
+      this.#buffer = this.#buffers.another();
+      return;
+    }
+    this.#buffers.giveBack();
+    this.#buffer = this.#buffers.small;
   }
 
   connected(): void {
@@ -131,7 +136,7 @@ export class UpstreamConnection implements Timed {
   }
 
   drained(): void {
-    this.#backlog.note(unsentBytes(this.socket));
+    this.#backlog.note(heldBytes(this.socket));
     this.user?.upstreamDrained();
   }
 
@@ -189,7 +194,8 @@ export class UpstreamConnection implements Timed {
     const { user } = this;
     if (user !== undefined) {
       const more = user.upstreamBytes(bytes, count);
-      if (count >= largeReadBytes && !this.ownsBuffer) this.#buffer = this.#buffers.own() ?? this.#buffer;
+      if (count >= largeReadBytes && !this.ownsBuffer && !this.#backlogs.tight)
+        this.#buffer = this.#buffers.own() ?? this.#buffer;
       else if (count === smallBytes && !this.#backlogs.tight) this.#buffer = this.#buffers.shared;
       return more;
     }
