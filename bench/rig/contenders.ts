@@ -1,7 +1,7 @@
 /** Those that bench/forward.ts compares: each a process of its own that leads to the backend. */
 import { randomBytes } from 'node:crypto';
-import { join } from 'node:path';
 import { startFakeAgent } from './fake-agent.ts';
+import { buildGo } from './go.ts';
 import type { Running } from './processes.ts';
 import type { Bench } from './question.ts';
 import { startRouter } from './router.ts';
@@ -88,19 +88,11 @@ export async function startOneRoute(
 
 /** @returns undefined where there is no Go. */
 async function startGo(bench: Bench, origin: string, cores: string | undefined): Promise<Contender | undefined> {
-  const { processes, folder, say } = bench;
+  const { processes } = bench;
   const name = "Go's httputil.ReverseProxy";
-  const program = join(folder, 'reverse-proxy');
-  let version;
-  try {
-    const build = { name: 'go build', command: 'go', args: ['build', '-o', program, '.'] };
-    await processes.output({ ...build, cwd: 'bench/peers/reverse-proxy' });
-    version = await processes.output({ name: 'go env', command: 'go', args: ['env', 'GOVERSION'] });
-  } catch (error) {
-    bench.signal.throwIfAborted();
-    say(`forward: Go's ReverseProxy is left out: ${(error as Error).message}`);
-    return undefined;
-  }
+  const program = await buildGo(bench, 'reverse-proxy', `${name} is left out`);
+  if (program === undefined) return undefined;
+  const version = await processes.output({ name: 'go env', command: 'go', args: ['env', 'GOVERSION'] });
   const process = await processes.start({ name, command: program, args: [origin], cores });
   return { name: `${name} (${version.trim()})`, process };
 }

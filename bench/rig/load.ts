@@ -1,8 +1,9 @@
-/** The loads of bench/forward.ts: wrk where it is installed, else a program of ours; a fixed rate is always ours. */
+/** The loads of bench/forward.ts: wrk where it is installed, else a program of ours; a fixed rate is always ours, in Go where there is Go. */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { LoadJob, LoadResult } from '../programs/load.ts';
 import type { OpenLoopJob } from '../programs/open-loop.ts';
+import { buildGo } from './go.ts';
 import type { Bench } from './question.ts';
 
 type Rig = Pick<Bench, 'processes' | 'folder' | 'signal' | 'say'>;
@@ -21,7 +22,16 @@ export async function createLoad(rig: Rig, cores: string | undefined): Promise<L
     const args = [new URL(`../programs/${name}.ts`, import.meta.url), JSON.stringify(job)];
     return JSON.parse(await processes.output({ name, args, cores })) as LoadResult;
   };
-  const open = (job: OpenLoopJob): Promise<LoadResult> => program('open-loop', job);
+  const openLoop = await buildGo(
+    rig,
+    'open-loop',
+    'its program in TypeScript, which needs more of its core, stands in',
+  );
+  const open = async (job: OpenLoopJob): Promise<LoadResult> => {
+    if (openLoop === undefined) return program('open-loop', job);
+    const run = { name: 'open loop', command: openLoop, args: [JSON.stringify(job)], cores };
+    return JSON.parse(await processes.output(run)) as LoadResult;
+  };
   const hasWrk = await processes.output({ name: 'which wrk', command: 'sh', args: ['-c', 'command -v wrk'] }).then(
     () => true,
     () => false,

@@ -1,0 +1,3 @@
+module open-loop
+
+go 1.21
