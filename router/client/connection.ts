@@ -14,10 +14,9 @@ import type { Caller, ClientTunnel, Exchanging } from '../caller.ts';
 import { ClientAnswer } from './client-answer.ts';
 import type { ClientConnection, ConnectionDeps } from './connection-deps.ts';
 import type { Timed } from '../deadlines.ts';
+import { freeBlockBytes, HeadReader } from './head-reader.ts';
 import { unsentBytes } from '../direct-io.ts';
 import type { Fault } from '../http1/field-parser.ts';
-import type { RequestParser } from '../http1/request-parser.ts';
-import { PartialHead, tooLarge } from './partial-head.ts';
 import { faultError, refusedMethod, tooBusy, writeProblem, writeRefusal } from './refusal.ts';
 import { RequestBody } from './request-body.ts';
 import { readRequestHead } from '../head/request-head.ts';
@@ -30,14 +29,6 @@ const halfClosedMs = 1_000;
 /** A new connection at the end of the router: its first request is on its way. */
 const newcomerMs = 1_000;
 
-const noBytes = Buffer.alloc(0);
-/** A power of two. */
-const blockStep = 256;
-/** Of a head, that every connection may keep; what is more is counted as read ahead. */
-const freeBlockBytes = 1_024;
-/** A block that is larger is not kept from one call to the next. */
-const keptBlockBytes = 4_096;
-
 type Phase = 'idle' | 'head' | 'call' | 'discard' | 'closing' | 'tunnel' | 'closed';
 
 export class Connection implements Caller, ClientConnection, Timed, SocketOwner {
@@ -48,9 +39,7 @@ export class Connection implements Caller, ClientConnection, Timed, SocketOwner 
   #phase: Phase = 'idle';
   #call: Call | undefined;
   #tunnel: ClientTunnel | undefined;
-  /** Of the last head that came whole. */
-  #block: Buffer = noBytes;
-  #partial: PartialHead | undefined;
+  readonly #head: HeadReader;
   readonly #unread: Unread;
   readonly #body: RequestBody;
   #deadlineMs: number;
@@ -64,6 +53,7 @@ export class Connection implements Caller, ClientConnection, Timed, SocketOwner 
     this.deps = deps;
     this.client = new Client(socket, deps.trusted);
     this.answer = new ClientAnswer(socket, deps.writer, deps.backlogs, this);
+    this.#head = new HeadReader(deps);
     this.#unread = new Unread(socket, deps.readAhead);
     this.#body = new RequestBody(this.#unread, deps.limits, deps.routing.clock);
     this.#deadlineMs = deps.routing.clock.nowMs() + deps.limits.keepAliveMs;
@@ -96,95 +86,36 @@ export class Connection implements Caller, ClientConnection, Timed, SocketOwner 
   }
 
   #read(chunk: Buffer): void {
-    if (this.#phase === 'idle') this.#parse(chunk);
-    else this.#parseMore(chunk);
-  }
-
-  #parse(chunk: Buffer): void {
-    const { parser, limits } = this.deps;
-    parser.parsed = undefined;
-    parser.begin(0);
-    switch (parser.parse(chunk, chunk.length)) {
+    const head = this.#head;
+    switch (head.read(chunk)) {
       case 'done':
-        if (parser.end > limits.maxHeaderBytes) this.#refuseFault(tooLarge(parser.targetEnd > limits.maxHeaderBytes));
-        else {
-          const kept = this.#keptLength(chunk);
-          this.#take(parser, this.#keepHead(chunk, kept), chunk, kept);
-        }
+        this.#take(chunk);
         return;
       case 'bad':
-        if (!this.#isHttp2(chunk)) this.#refuseFault(parser.fault);
+        if (!this.#isHttp2(head.received(chunk))) this.#refuseFault(head.fault);
         return;
       case 'more':
-        this.#phase = 'head';
-        this.#deadlineMs = this.deps.routing.clock.nowMs() + limits.headTimeoutMs;
-        this.#partial = new PartialHead(limits, this.deps.readAhead, chunk);
-        this.#parseMore(chunk);
+        if (this.#phase === 'idle') {
+          this.#phase = 'head';
+          this.#deadlineMs = this.deps.routing.clock.nowMs() + this.deps.limits.headTimeoutMs;
+        }
+        if (this.deps.readAhead.full) this.#refuse(tooBusy());
     }
-  }
-
-  #parseMore(chunk: Buffer): void {
-    const partial = this.#partial;
-    if (partial === undefined) return;
-    const { received } = partial;
-    const added = partial.add(chunk);
-    if (typeof added === 'number') {
-      // Its bytes are needed until the call is answered.
-      this.#dropPartial();
-      this.#dropBlock();
-      this.#block = partial.block;
-      this.deps.readAhead.take(this.#largeBytes);
-      this.#take(partial.parser, partial.block, chunk, added);
-    } else if (added !== 'more') {
-      if (!this.#isHttp2(Buffer.concat([received, chunk]))) this.#refuseFault(added);
-    } else if (this.deps.readAhead.full) this.#refuse(tooBusy());
   }
 
   /** @returns whether somebody else goes on with the connection. */
   #isHttp2(received: Buffer): boolean {
     if (!this.deps.takeHttp2(this, received)) return false;
     this.#phase = 'closed';
-    this.#dropPartial();
+    this.#head.stop();
     return true;
   }
 
-  #dropPartial(): void {
-    this.#partial?.drop();
-    this.#partial = undefined;
-  }
-
-  /** Of a request whose head is whole: with its body, where that is small and has come too. */
-  #keptLength(chunk: Buffer): number {
-    const { end, framing } = this.deps.parser;
-    const whole = end + framing.contentLength;
-    if (framing.chunked || framing.contentLength <= 0 || whole > Math.min(chunk.length, keptBlockBytes)) return end;
-    return this.deps.readAhead.full ? end : whole;
-  }
-
-  /** The head is needed until its call is answered, and the bytes are read over. */
-  #keepHead(chunk: Buffer, length: number): Buffer {
-    if (this.#block.length < length) {
-      this.#dropBlock();
-      this.#block = Buffer.allocUnsafeSlow((length + blockStep) & -blockStep);
-      this.deps.readAhead.take(this.#largeBytes);
-    }
-    chunk.copy(this.#block, 0, 0, length);
-    return this.#block;
-  }
-
-  /** Of the block, as far as it is more than every connection may have. */
-  get #largeBytes(): number {
-    return Math.max(0, this.#block.length - freeBlockBytes);
-  }
-
-  #dropBlock(): void {
-    this.deps.readAhead.take(-this.#largeBytes);
-    this.#block = noBytes;
-  }
-
-  /** A head is whole; what came behind it, and is not kept in `block`, begins at `rest` of `chunk`. */
-  #take(parser: RequestParser, block: Buffer, chunk: Buffer, rest: number): void {
+  /** A head is whole. */
+  #take(chunk: Buffer): void {
     const { routing, readAhead } = this.deps;
+    const { block, rest, bodyEnd } = this.#head;
+    const parser = this.#head.takeParser();
     if (readAhead.full && parser.end > freeBlockBytes) {
       this.#refuse(tooBusy());
       return;
@@ -205,7 +136,7 @@ export class Connection implements Caller, ClientConnection, Timed, SocketOwner 
     this.#phase = 'call';
     this.#deadlineMs = this.#leavesAtMs;
     this.#body.begin(head);
-    if (parser === this.deps.parser && rest > parser.end) this.#body.has(block, parser.end, rest);
+    if (bodyEnd > 0) this.#body.has(block, parser.end, bodyEnd);
     const call = new Call(this, head, routing);
     this.#call = call;
     if (rest < chunk.length) this.#unread.unshift(rest === 0 ? chunk : chunk.subarray(rest));
@@ -294,7 +225,7 @@ export class Connection implements Caller, ClientConnection, Timed, SocketOwner 
 
   #next(): void {
     this.#phase = 'idle';
-    if (this.#block.length > keptBlockBytes) this.#dropBlock();
+    this.#head.release();
     this.#deadlineMs = this.deps.routing.clock.nowMs() + this.deps.limits.keepAliveMs;
     if (!this.#unread.empty || this.answer.isBehind) process.nextTick(takeUnread, this);
     else this.#awaitMore();
@@ -349,7 +280,7 @@ export class Connection implements Caller, ClientConnection, Timed, SocketOwner 
   /** What the client still sends is read and thrown away for a while: a reset would take its answer from it. */
   #close(): void {
     this.#phase = 'closing';
-    this.#dropPartial();
+    this.#head.stop();
     this.#unread.drop();
     this.#deadlineMs = this.deps.routing.clock.nowMs() + lingerMs;
     this.socket.end();
@@ -434,8 +365,7 @@ export class Connection implements Caller, ClientConnection, Timed, SocketOwner 
     this.#call = undefined;
     this.#body.leave();
     this.deps.deadlines.delete(this);
-    this.#dropPartial();
-    this.#dropBlock();
+    this.#head.close();
     this.#unread.drop();
     this.answer.close();
     call?.close();
