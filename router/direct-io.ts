@@ -52,7 +52,7 @@ interface DirectSocket extends Socket, Tolerant {
   directHeldBytes?: number;
   /** Of what was lent to the stream: memory around its bytes. */
   lentBytes?: number;
-  readonly _writableState?: { readonly bufferedRequestCount?: number };
+  readonly _writableState?: { readonly bufferedRequestCount?: number; highWaterMark: number };
 }
 
 const wrap = streamWrap();
@@ -224,6 +224,12 @@ export function heldBytes(socket: Writable): number {
   }
   const parts = direct._writableState?.bufferedRequestCount ?? 0;
   return held + writableLength + (direct.lentBytes ?? 0) + parts * partBytes;
+}
+
+/** Has 'drain' come from so many bytes on that waited, in a stream for which Node has no option. */
+export function tellFrom(stream: Writable, bytes: number): void {
+  const state = (stream as DirectSocket)._writableState;
+  if (state !== undefined) state.highWaterMark = bytes;
 }
 
 /** Whether 'drain' comes when what waits is taken: not where little waits in a stream. */

@@ -206,6 +206,8 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
   });
   const sending: ExchangeDeps = {
     clock,
+    backlogs,
+    readAhead,
     writer,
     requestParser,
     lateStarts: new LateStarts(requestParser, config.max_header_fields),

@@ -12,7 +12,6 @@ import type { Deadlines } from './deadlines.ts';
 import type { HeadWriter } from './http1/head-writer.ts';
 import type { RequestParser } from './http1/request-parser.ts';
 import { createHttp2Acceptor, type Http2Config } from './http2/acceptor.ts';
-import { ClientSession } from './http2/client-session.ts';
 import { isPreface } from './http2/preface.ts';
 import type { Ids } from './head/ids.ts';
 import type { ReadAhead } from './client/read-ahead.ts';
@@ -48,8 +47,8 @@ export interface ServerDeps {
   readonly ids: Ids;
   /** A request was refused before it was a call. */
   readonly onRefused: (client: Client, status: number) => void;
-  /** A connection was closed as it came: there are as many as there may be, of all clients or of this one. */
-  readonly onCrowded: (reason: 'all' | 'client') => void;
+  /** A connection was closed as it came: there are as many as there may be, of all clients, of this one or of HTTP/2. */
+  readonly onCrowded: (reason: 'all' | 'client' | 'http2') => void;
   readonly tls?: OpenTls | undefined;
 }
 
@@ -126,6 +125,11 @@ export async function startServer(deps: ServerDeps): Promise<CallServer> {
   function takeHttp2(connection: Connection, received: Buffer): boolean {
     const { socket } = connection;
     if (!config.http2 || socket.bytesRead !== received.length || !isPreface(received)) return false;
+    if (http2.room.full) {
+      deps.onCrowded('http2');
+      socket.destroy();
+      return true;
+    }
     // In bytes of its own: others read into where it is.
     const first = Buffer.from(received);
     backToStream(socket);
@@ -151,7 +155,7 @@ export async function startServer(deps: ServerDeps): Promise<CallServer> {
       certificates,
       clock: routing.clock,
       deadlines: deps.deadlines,
-      alpn: config.http2 ? ['h2', 'http/1.1'] : ['http/1.1'],
+      alpn: () => (config.http2 && !http2.room.full ? ['h2', 'http/1.1'] : ['http/1.1']),
       timeoutMs: tlsConfig.handshake_timeout_secs * 1_000,
       max: tlsConfig.max_handshakes,
       highWaterMark: socketBytes,
@@ -188,16 +192,7 @@ export async function startServer(deps: ServerDeps): Promise<CallServer> {
     get handshakes() {
       return handshakes?.begun ?? 0;
     },
-    http2() {
-      let sessions = 0;
-      let streams = 0;
-      for (const connection of connections) {
-        if (!(connection instanceof ClientSession)) continue;
-        sessions += 1;
-        streams += connection.streams;
-      }
-      return { sessions, streams };
-    },
+    http2: () => http2.room,
     bufferedMax() {
       let max = 0;
       for (const { bufferedBytes } of connections) max = Math.max(max, bufferedBytes);

@@ -295,6 +295,8 @@ export async function startTestRouter(
       keep_alive_timeout_secs: 75,
       tls: tlsConfig.parse(undefined),
       http2: true,
+      http2_max_connections: 1_000,
+      http2_max_calls: 5_000,
       http2_max_streams: 100,
       http2_max_session_memory_mib: 10,
       http2_reset_burst: 1_000,
@@ -353,6 +355,27 @@ export async function until(condition: () => boolean, what: string, withinMs = 1
   const endMs = performance.now() + withinMs;
   while (!condition()) {
     if (performance.now() > endMs) throw new Error(`never came: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 2));
+  }
+}
+
+/** @returns NaN where the metric has no value yet. */
+export async function metric({ registry }: Pick<RouterUnderTest, 'registry'>, name: string): Promise<number> {
+  return Number(new RegExp(`^${name} (\\d+)$`, 'm').exec(await registry.metrics())?.[1]);
+}
+
+/** Waits for a metric to be as it should. */
+export async function untilMetric(
+  router: Pick<RouterUnderTest, 'registry'>,
+  name: string,
+  condition: (value: number) => boolean,
+  withinMs = 10_000,
+): Promise<void> {
+  const endMs = performance.now() + withinMs;
+  for (;;) {
+    const value = await metric(router, name);
+    if (condition(value)) return;
+    if (performance.now() > endMs) throw new Error(`never came: ${name} is ${value}`);
     await new Promise((resolve) => setTimeout(resolve, 2));
   }
 }

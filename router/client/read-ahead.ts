@@ -3,6 +3,8 @@
  * bodies of calls that wait, requests behind one that is not answered. Each connection has a small part by itself; this is
  * what they may have together.
  */
+const over = 1.25;
+
 export class ReadAhead {
   readonly #maxBytes: number;
   #bytes = 0;
@@ -20,6 +22,16 @@ export class ReadAhead {
   /** Nobody new may wait. */
   get full(): boolean {
     return this.#bytes >= this.#maxBytes;
+  }
+
+  /** So much that those who were let in have to go. */
+  get over(): boolean {
+    return this.#bytes >= this.#maxBytes * over;
+  }
+
+  /** There is room for what only spares a second try. */
+  get ample(): boolean {
+    return this.#bytes < this.#maxBytes / 4;
   }
 
   /** Whether one who waits may read so much more: of a part of the whole, since a new one should find room. */

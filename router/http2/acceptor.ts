@@ -4,12 +4,15 @@ import type { Socket } from 'node:net';
 import type { RouterConfig } from '../config.ts';
 import type { ConnectionDeps } from '../client/connection-deps.ts';
 import { ClientSession } from './client-session.ts';
+import { Http2Room } from './room.ts';
 
 export type Http2Config = Pick<
   RouterConfig,
   | 'max_header_bytes'
   | 'max_header_fields'
   | 'stream_buffer_bytes'
+  | 'http2_max_connections'
+  | 'http2_max_calls'
   | 'http2_max_streams'
   | 'http2_max_session_memory_mib'
   | 'http2_reset_burst'
@@ -25,6 +28,7 @@ const leastWindowBytes = 16_384;
 const windowsOfConnection = 16;
 
 export interface Http2Acceptor {
+  readonly room: Http2Room;
   /** @param received what was read of it until now. */
   accept(socket: Socket, received?: Buffer): ClientSession;
 }
@@ -51,13 +55,15 @@ export function createHttp2Acceptor(config: Http2Config, deps: ConnectionDeps): 
   server.on('session', (session) => {
     session.once('connect', () => session.setLocalWindowSize(windowsOfConnection * windowBytes));
   });
+  const room = new Http2Room({ maxSessions: config.http2_max_connections, maxStreams: config.http2_max_calls });
   return {
+    room,
     accept(socket, received) {
       // Of TLS: node's own server would have noted that the handshake is over, and a session waits for that.
       if (isSecure(socket)) socket.secureConnecting = false;
       socket.pause();
       if (received !== undefined) socket.unshift(received);
-      return new ClientSession(socket, server, deps);
+      return new ClientSession(socket, server, deps, room);
     },
   };
 }

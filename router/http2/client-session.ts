@@ -9,6 +9,7 @@ import { Client } from '../client/client.ts';
 import type { ClientConnection, ConnectionDeps } from '../client/connection-deps.ts';
 import type { Timed } from '../deadlines.ts';
 import type { RawFields } from './heads.ts';
+import type { Http2Room } from './room.ts';
 import { StreamCaller } from './stream-caller.ts';
 
 /** Time between the word that an end is near and the end: what the client had sent by then has come. */
@@ -18,20 +19,29 @@ const lingerMs = 5_000;
 /** RFC 9113 §6.8: of a first GOAWAY, which refuses nothing yet. */
 const anyStream = 2 ** 31 - 1;
 
+/** A client for which more frames wait than answers and acknowledgements of its streams takes none of them. */
+const maxFramesWaiting = 512;
+/** Calls between two looks at the deadlines that there was no room for: it does not take a no. */
+const maxRefused = 200;
+
 type Phase = 'open' | 'noticed' | 'ending' | 'closed';
 
 export class ClientSession implements ClientConnection, Timed {
   readonly socket: Socket;
   readonly #client: Client;
   readonly #deps: ConnectionDeps;
+  readonly #room: Http2Room;
+  #refused = 0;
   readonly #session: ServerHttp2Session;
   readonly #streams = new Set<StreamCaller>();
   #phase: Phase = 'open';
   /** Of a connection without streams, or of the step of its end. */
   #deadlineMs: number;
 
-  constructor(socket: Socket, server: Http2Server, deps: ConnectionDeps) {
+  constructor(socket: Socket, server: Http2Server, deps: ConnectionDeps, room: Http2Room) {
     this.socket = socket;
+    this.#room = room;
+    room.takeSession();
     this.#deps = deps;
     this.#client = new Client(socket, deps.trusted, 'HTTP/2');
     this.#deadlineMs = deps.routing.clock.nowMs() + Math.min(deps.limits.keepAliveMs, deps.limits.headTimeoutMs);
@@ -43,10 +53,6 @@ export class ClientSession implements ClientConnection, Timed {
     deps.deadlines.add(this);
   }
 
-  get streams(): number {
-    return this.#streams.size;
-  }
-
   get bufferedBytes(): number {
     let bytes = this.socket.writableLength;
     for (const { waitingBytes } of this.#streams) bytes += waitingBytes;
@@ -54,16 +60,34 @@ export class ClientSession implements ClientConnection, Timed {
   }
 
   #stream(stream: ServerHttp2Stream, raw: RawFields): void {
+    if (!this.#room.takeStream()) {
+      this.#refuse(stream);
+      return;
+    }
     const caller = new StreamCaller(stream, this.#client, this.#deps, (gone) => this.#streamGone(gone));
     // Reset with the bytes that opened it.
-    if (stream.destroyed || stream.closed) return;
+    if (stream.destroyed || stream.closed) {
+      this.#room.streamGone();
+      return;
+    }
     this.#streams.add(caller);
     if (this.#phase === 'open') this.#deadlineMs = Infinity;
     caller.begin(raw);
   }
 
+  /** RFC 9113 §8.7: it may be sent again, here or elsewhere. */
+  #refuse(stream: ServerHttp2Stream): void {
+    stream.on('error', () => undefined);
+    stream.close(constants.NGHTTP2_REFUSED_STREAM);
+    this.#deps.onRefused(this.#client, constants.HTTP_STATUS_SERVICE_UNAVAILABLE);
+    this.#refused += 1;
+    if (this.#refused > maxRefused) this.socket.destroy();
+  }
+
   #streamGone(caller: StreamCaller): void {
-    if (!this.#streams.delete(caller) || this.#streams.size > 0 || this.#phase !== 'open') return;
+    if (!this.#streams.delete(caller)) return;
+    this.#room.streamGone();
+    if (this.#streams.size > 0 || this.#phase !== 'open') return;
     const { routing, limits } = this.#deps;
     this.#deadlineMs = routing.clock.nowMs() + limits.keepAliveMs;
   }
@@ -94,12 +118,18 @@ export class ClientSession implements ClientConnection, Timed {
 
   #closed(): void {
     this.#phase = 'closed';
+    this.#room.sessionGone();
     this.#deps.deadlines.delete(this);
     this.#deps.onClosed(this);
   }
 
   checkDeadlines(nowMs: number): void {
     for (const caller of this.#streams) caller.checkDeadlines(nowMs);
+    this.#refused = 0;
+    if (!this.#session.destroyed && (this.#session.state.outboundQueueSize ?? 0) > maxFramesWaiting) {
+      this.socket.destroy();
+      return;
+    }
     if (nowMs < this.#deadlineMs) {
       // Its streams are over; node waits for the client to close.
       if (this.#phase === 'ending' && this.#deadlineMs === Infinity && this.#session.destroyed) this.#linger();

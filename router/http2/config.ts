@@ -6,6 +6,20 @@ export const http2Keys = {
     .boolean()
     .default(true)
     .describe('Take HTTP/2 from clients: by TLS, and without it from those that begin with it (prior knowledge).'),
+  http2_max_connections: z
+    .int()
+    .min(1)
+    .max(1_000_000)
+    .default(1_000)
+    .describe(
+      'Connections of HTTP/2 at once, of those of `max_connections`; at the bound clients of TLS are offered HTTP/1.1 alone.',
+    ),
+  http2_max_calls: z
+    .int()
+    .min(1)
+    .max(1_000_000)
+    .default(5_000)
+    .describe('Calls at once on all HTTP/2 connections; further ones are refused by REFUSED_STREAM.'),
   http2_max_streams: z
     .int()
     .min(1)

@@ -1,8 +1,9 @@
 /** The answer on its way to a client by a stream of HTTP/2: head and first parts go together where they come together. */
 import { constants, type ServerHttp2Stream } from 'node:http2';
-import { Backlog, type Backlogs } from '../client/backlog.ts';
+import { Backlog, leastPartBytes, type Backlogs } from '../client/backlog.ts';
 import type { Call } from '../call.ts';
 import type { AnswerForm, AnswerSink, Trailers } from '../caller.ts';
+import { heldBytes, ownCopy, tellFrom, tellsWhenTaken, writeDirectly } from '../direct-io.ts';
 import type { HeadWriter } from '../http1/head-writer.ts';
 import type { ResponseParser } from '../http1/response-parser.ts';
 import { writeResponseHead } from '../head/response-head.ts';
@@ -29,6 +30,7 @@ export class StreamAnswer implements AnswerSink {
     this.#stream = stream;
     this.#writer = writer;
     this.#backlog = new Backlog(backlogs, stream);
+    tellFrom(stream, leastPartBytes);
   }
 
   continue(): void {
@@ -82,7 +84,7 @@ export class StreamAnswer implements AnswerSink {
     if (this.#bodiless || start === end) return false;
     const lent = owned && end - start > maxCopiedBytes;
     const part = bytes.subarray(start, end);
-    this.#parts.push(lent ? part : Buffer.from(part));
+    this.#parts.push(lent ? part : ownCopy(part));
     return lent;
   }
 
@@ -100,17 +102,15 @@ export class StreamAnswer implements AnswerSink {
       this.#respond(this.#fields, parts.length === 0);
       if (this.#gone) return true;
     }
-    for (const part of parts) stream.write(part);
+    for (const part of parts) writeDirectly(stream, undefined, part);
     // The stream ends itself where the head was all.
     if (this.#ended && !stream.writableEnded) stream.end();
-    const waiting = stream.writableLength;
-    // Below its own mark a stream does not tell that all was taken.
-    return !this.#backlog.note(waiting) || waiting <= stream.writableHighWaterMark;
+    return !this.#backlog.note(heldBytes(stream)) || !tellsWhenTaken(stream);
   }
 
   /** The stream has sent what waited. */
   drained(): void {
-    this.#backlog.note(this.#stream.writableLength);
+    this.#backlog.note(heldBytes(this.#stream));
   }
 
   /** The stream is closed. */

@@ -1,6 +1,6 @@
 /**
  * The body of a call on its way from a stream: a little is read while the call waits, the rest is held up by the window of
- * the stream until the app takes it.
+ * the stream until the app takes it. What the window lets in meanwhile counts as read ahead.
  */
 import type { ServerHttp2Stream } from 'node:http2';
 import type { Clock } from '../../shared/clock.ts';
@@ -8,8 +8,10 @@ import { AppError } from '../../shared/errors.ts';
 import type { Exchanging, Trailers } from '../caller.ts';
 import type { ConnectionLimits } from '../client/connection-deps.ts';
 import type { ReadAhead } from '../client/read-ahead.ts';
-import { faultError } from '../client/refusal.ts';
+import { faultError, tooBusy } from '../client/refusal.ts';
+import { ownCopy } from '../direct-io.ts';
 import { isFault, trailersOf, type RawFields } from './heads.ts';
+import { PausedReads } from './paused-reads.ts';
 
 /** While a call waits, its stream is read up to here. */
 const maxUnreadBytes = 16_384;
@@ -33,6 +35,9 @@ export class StreamBody {
   #exchange: Exchanging | undefined;
   readonly #unread: Buffer[] = [];
   #unreadBytes = 0;
+  #paused: PausedReads | undefined;
+  /** Of both, as it is counted. */
+  #countedBytes = 0;
   /** The client has ended it. */
   #ended: boolean;
   /** The exchange has been told so, or nothing more may be told. */
@@ -48,6 +53,7 @@ export class StreamBody {
     this.#done = !open;
     this.#ended = !open;
     if (!open) return;
+    this.#paused = new PausedReads(stream, () => this.#heldUp());
     stream.on('data', (chunk: Buffer) => this.#data(chunk));
     stream.on('trailers', (_fields, _flags, raw) => this.#trailersCame(raw));
     stream.on('end', () => this.#end());
@@ -111,6 +117,7 @@ export class StreamBody {
     this.#exchange = undefined;
     this.deadlineMs = Infinity;
     this.#unread.length = 0;
+    this.#paused = undefined;
     this.#count(-this.#unreadBytes);
   }
 
@@ -123,11 +130,12 @@ export class StreamBody {
   #data(chunk: Buffer): void {
     if (this.#discarding) return;
     if (this.#exchange !== undefined && this.#unread.length === 0) {
+      if (this.#countedBytes > 0) this.#count(0);
       this.#feed(chunk);
       return;
     }
     // In bytes of its own: it lies in what was read of the connection at once, which would be kept as a whole.
-    this.#unread.push(Buffer.from(chunk));
+    this.#unread.push(ownCopy(chunk));
     this.#count(chunk.length + chunkBytes);
     if (this.#unreadBytes >= maxUnreadBytes) this.#stream.pause();
     if (this.#deps.readAhead.full && this.#exchange === undefined) this.#deps.onTooMuch();
@@ -176,9 +184,19 @@ export class StreamBody {
     this.deadlineMs = Math.min(this.#untilMs, nowMs + this.#deps.limits.bodyStallMs);
   }
 
+  /** The window lets in more than is wanted. */
+  #heldUp(): void {
+    this.#count(0);
+    const { readAhead, onTooMuch } = this.#deps;
+    if (this.#exchange === undefined) {
+      if (readAhead.full) onTooMuch();
+    } else if (readAhead.over && !this.#done) this.#fault(tooBusy());
+  }
+
   #count(bytes: number): void {
-    if (bytes === 0) return;
     this.#unreadBytes += bytes;
-    this.#deps.readAhead.take(bytes);
+    const now = this.#unreadBytes + (this.#paused?.bytes ?? 0);
+    if (now !== this.#countedBytes) this.#deps.readAhead.take(now - this.#countedBytes);
+    this.#countedBytes = now;
   }
 }

@@ -13,6 +13,9 @@ import { requestBytes, type RawFields } from './heads.ts';
 import { StreamAnswer } from './stream-answer.ts';
 import { StreamBody } from './stream-body.ts';
 
+/** Of a head, that every call may keep; what is more is counted as read ahead, as by HTTP/1.1. */
+const freeHeadBytes = 1_024;
+
 export class StreamCaller implements Caller {
   readonly socket: ServerHttp2Stream;
   readonly client: Client;
@@ -23,6 +26,8 @@ export class StreamCaller implements Caller {
   #grpc = false;
   #call: Call | undefined;
   #over = false;
+  /** Of the head, more than every call may have. */
+  #largeBytes = 0;
 
   constructor(stream: ServerHttp2Stream, client: Client, deps: ConnectionDeps, onGone: (caller: StreamCaller) => void) {
     this.socket = stream;
@@ -63,12 +68,13 @@ export class StreamCaller implements Caller {
   }
 
   #readHead(raw: RawFields): RequestHead | { readonly error: AppError; readonly options?: ProblemOptions } {
-    const { parser, limits, ids } = this.#deps;
+    const { parser, limits, ids, readAhead } = this.#deps;
     const bytes = requestBytes(raw, !this.socket.endAfterHeaders);
     if (!Buffer.isBuffer(bytes)) return { error: faultError(bytes), options: { status: bytes.status } };
     if (bytes.length > limits.maxHeaderBytes) {
       return { error: faultError({ status: 431, what: 'the header section is over the limit' }) };
     }
+    if (bytes.length > freeHeadBytes && readAhead.full) return { error: tooBusy() };
     parser.parsed = undefined;
     parser.begin(0);
     if (parser.parse(bytes, bytes.length) !== 'done' || parser.end !== bytes.length) {
@@ -80,10 +86,16 @@ export class StreamCaller implements Caller {
     try {
       const head = readRequestHead(parser, bytes, 0, this.client, ids);
       parser.parsed = head;
+      this.#countHead(Math.max(0, bytes.length - freeHeadBytes));
       return head;
     } catch (error) {
       return { error: toAppError(error) };
     }
+  }
+
+  #countHead(bytes: number): void {
+    if (bytes !== this.#largeBytes) this.#deps.readAhead.take(bytes - this.#largeBytes);
+    this.#largeBytes = bytes;
   }
 
   /** Before it was a call. */
@@ -133,6 +145,7 @@ export class StreamCaller implements Caller {
     this.#call = undefined;
     this.#over = true;
     this.#body.leave();
+    this.#countHead(0);
     call?.close();
     if (bodyEnded) return;
     this.#body.discard();
@@ -171,6 +184,7 @@ export class StreamCaller implements Caller {
     this.#call = undefined;
     this.#over = true;
     this.#body.leave();
+    this.#countHead(0);
     this.answer.close();
     call?.close();
     this.#onGone(this);

@@ -11,6 +11,8 @@ import { AppError } from '../../shared/errors.ts';
 import type { App } from '../table/apps.ts';
 import type { Attempt, Call } from '../call.ts';
 import type { Exchanging, Trailers } from '../caller.ts';
+import { Backlog, leastPartBytes } from '../client/backlog.ts';
+import { heldBytes, ownCopy, tellFrom, tellsWhenTaken } from '../direct-io.ts';
 import type { Timed } from '../deadlines.ts';
 import type { ExchangeDeps } from '../upstream/exchange-deps.ts';
 import { stripPrefix } from '../head/path.ts';
@@ -18,6 +20,7 @@ import type { RequestParser } from '../http1/request-parser.ts';
 import { parsedAgain, writeRequestHead } from '../head/request-head.ts';
 import type { Target } from '../upstream/targets.ts';
 import { cutFields, isFault, responseBytes, trailerFields, trailersOf, type RawFields } from './heads.ts';
+import { PausedReads } from './paused-reads.ts';
 import type { SessionFailure, SessionUser, UpstreamSession } from './upstream-session.ts';
 
 /** One call after another that the app does not look at. */
@@ -43,6 +46,10 @@ export class StreamExchange implements Attempt, Exchanging, SessionUser, Timed {
   #kept: Buffer[] | undefined = [];
   #keptBytes = 0;
   #took = false;
+  /** What waits for the app, and of the app for the client. */
+  #sending: Backlog | undefined;
+  #coming: Backlog | undefined;
+  #paused: PausedReads | undefined;
   #trailers: Trailers | undefined;
   /** Of the answer; -1: not said. */
   #left = -1;
@@ -89,7 +96,7 @@ export class StreamExchange implements Attempt, Exchanging, SessionUser, Timed {
     this.#call.bytesReceived += count;
     if (count > 0) {
       // Copied: they are read over.
-      const part = Buffer.from(bytes.subarray(start, end));
+      const part = ownCopy(bytes.subarray(start, end));
       this.#keep(part);
       stream.write(part);
     }
@@ -99,13 +106,26 @@ export class StreamExchange implements Attempt, Exchanging, SessionUser, Timed {
       stream.end();
       this.#awaitAnswer();
     }
-    return stream.writableLength <= Math.max(this.#deps.limits.streamBytes, stream.writableHighWaterMark);
+    return this.#sending?.note(heldBytes(stream)) !== true || !tellsWhenTaken(stream);
   }
 
+  /** Counts as read ahead: it waits for whether the app looks at it. */
   #keep(part: Buffer): void {
+    if (this.#kept === undefined) return;
+    const { limits, readAhead } = this.#deps;
+    if (this.#keptBytes + part.length > limits.streamBytes || !readAhead.ample) {
+      this.#dropKept();
+      return;
+    }
+    this.#kept.push(part);
     this.#keptBytes += part.length;
-    if (this.#keptBytes > this.#deps.limits.streamBytes) this.#kept = undefined;
-    this.#kept?.push(part);
+    readAhead.take(part.length);
+  }
+
+  #dropKept(): void {
+    this.#deps.readAhead.take(-this.#keptBytes);
+    this.#keptBytes = 0;
+    this.#kept = undefined;
   }
 
   requestFault(error: AppError): void {
@@ -157,11 +177,19 @@ export class StreamExchange implements Attempt, Exchanging, SessionUser, Timed {
     const stream = this.#request(open, kept);
     if (stream === undefined) return;
     this.#stream = stream;
+    const { backlogs } = this.#deps;
+    tellFrom(stream, leastPartBytes);
+    this.#sending = new Backlog(backlogs, stream);
+    const coming = new Backlog(backlogs, stream);
+    const paused = new PausedReads(stream, () => coming.note(paused.bytes));
+    this.#coming = coming;
+    this.#paused = paused;
     stream.on('response', (_fields, flags, raw) => this.#response(raw, flags));
     stream.on('headers', (_fields, _flags, raw) => this.#interim(raw));
     stream.on('trailers', (_fields, _flags, raw) => this.#trailersCame(raw));
     stream.on('end', () => this.#ended());
     stream.on('drain', () => {
+      this.#sending?.note(heldBytes(stream));
       if (!this.#requestDone) caller.resumeBody();
     });
     // 'close' follows and is what counts.
@@ -262,7 +290,7 @@ export class StreamExchange implements Attempt, Exchanging, SessionUser, Timed {
     }
     const bodiless = call.head.method === 'HEAD' || status === 204 || status === 304;
     this.#deadlineMs = Infinity;
-    this.#kept = undefined;
+    this.#dropKept();
     this.#stage = 'answering';
     this.#left = bodiless ? -1 : framing.contentLength;
     call.status = status;
@@ -278,6 +306,7 @@ export class StreamExchange implements Attempt, Exchanging, SessionUser, Timed {
   }
 
   #data(chunk: Buffer): void {
+    if (this.#paused !== undefined) this.#coming?.note(this.#paused.bytes);
     if (this.#stage !== 'answering') return;
     const { answer } = this.#call.caller;
     const { length } = chunk;
@@ -377,7 +406,11 @@ export class StreamExchange implements Attempt, Exchanging, SessionUser, Timed {
   #leave(): void {
     this.#endDial();
     this.#stage = 'done';
-    this.#kept = undefined;
+    this.#dropKept();
+    this.#sending?.close();
+    this.#coming?.close();
+    this.#sending = undefined;
+    this.#paused = undefined;
     this.#deps.deadlines.delete(this);
     this.#session.release(this);
     this.#target.inFlight -= 1;

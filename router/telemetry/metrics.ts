@@ -17,7 +17,7 @@ export interface RouterMetrics {
   wakeRefused(): void;
   waitingPage(): void;
   /** @param reason that all clients, or this one, have as many as they may. */
-  connectionRefused(reason: 'all' | 'client'): void;
+  connectionRefused(reason: 'all' | 'client' | 'http2'): void;
 }
 
 export interface MetricsDeps {
@@ -110,7 +110,7 @@ export function createMetrics(deps: MetricsDeps): RouterMetrics {
   );
   const connectionsRefused = new Counter({
     name: 'holdfast_router_connections_refused_total',
-    help: 'Connections of clients closed as they came, by reason: all for max_connections, client for max_connections_per_client.',
+    help: 'Connections of clients closed as they came, by reason: all for max_connections, client for max_connections_per_client, http2 for http2_max_connections.',
     labelNames: ['reason'],
     registers,
   });

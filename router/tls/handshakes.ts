@@ -16,7 +16,7 @@ export interface HandshakesDeps {
   readonly clock: Clock;
   readonly deadlines: Deadlines;
   /** Protocols offered, the preferred one first. */
-  readonly alpn: readonly string[];
+  readonly alpn: () => readonly string[];
   readonly timeoutMs: number;
   /** Under way at once. */
   readonly max: number;
@@ -164,7 +164,7 @@ class Handshake implements Timed {
       isServer: true,
       secureContext: certificates.first,
       SNICallback: (host, done) => done(null, certificates.choose(host)),
-      ALPNProtocols: [...alpn],
+      ALPNProtocols: [...alpn()],
       // Node's own server leaves it at 64 KiB, which every paused connection could then fill.
       highWaterMark,
     };

@@ -2,6 +2,8 @@
 import type { Clock } from '../../shared/clock.ts';
 import type { App } from '../table/apps.ts';
 import type { Call } from '../call.ts';
+import type { Backlogs } from '../client/backlog.ts';
+import type { ReadAhead } from '../client/read-ahead.ts';
 import type { Deadlines } from '../deadlines.ts';
 import type { BodyLimits } from '../http1/body-reader.ts';
 import type { HeadWriter } from '../http1/head-writer.ts';
@@ -14,6 +16,8 @@ import type { Tunnels } from './tunnel.ts';
 
 export interface ExchangeDeps {
   readonly clock: Clock;
+  readonly backlogs: Backlogs;
+  readonly readAhead: ReadAhead;
   readonly writer: HeadWriter;
   /** Holds the request head that was looked at last. */
   readonly requestParser: RequestParser;

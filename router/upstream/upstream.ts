@@ -75,7 +75,7 @@ export class UpstreamConnection implements Timed {
     this.user = user;
     this.deadlineMs = options.clock.nowMs() + options.connectTimeoutMs;
     this.#buffers = options.buffers;
-    this.#buffer = options.backlogs.tight ? this.#buffers.small : this.#buffers.shared;
+    this.#buffer = this.#buffers.small;
     const connecting = {
       host: address.host,
       port: address.port,
@@ -186,6 +186,12 @@ export class UpstreamConnection implements Timed {
     else this.user.upstreamTimedOut();
   }
 
+  /** A first read is a small one: thousands of answers may begin at once, before anybody knows whether they are taken. */
+  #fit(count: number): void {
+    if (this.#backlogs.tight) this.#buffer = this.#buffers.small;
+    else if (count === smallBytes) this.#buffer = this.#buffers.shared;
+  }
+
   data(chunk: Buffer): void {
     if (!this.#bytes(chunk, chunk.length)) this.socket.pause();
   }
@@ -196,7 +202,7 @@ export class UpstreamConnection implements Timed {
       const more = user.upstreamBytes(bytes, count);
       if (count >= largeReadBytes && !this.ownsBuffer && !this.#backlogs.tight)
         this.#buffer = this.#buffers.own() ?? this.#buffer;
-      else if (count === smallBytes && !this.#backlogs.tight) this.#buffer = this.#buffers.shared;
+      else if (!this.ownsBuffer) this.#fit(count);
       return more;
     }
     // What comes next by this socket would be in doubt.

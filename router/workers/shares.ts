@@ -26,6 +26,8 @@ export function configOfWorker<C extends RouterConfig>(config: C, place: Place):
     max_connections: share(config.max_connections),
     max_connections_per_client: orNone(config.max_connections_per_client),
     max_waiting_streams: orNone(config.max_waiting_streams),
+    http2_max_connections: share(config.http2_max_connections),
+    http2_max_calls: share(config.http2_max_calls),
     read_ahead_max_bytes: share(config.read_ahead_max_bytes),
     stream_buffers_max_bytes: share(config.stream_buffers_max_bytes),
     max_upstream_sockets: share(config.max_upstream_sockets),
