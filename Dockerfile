@@ -31,9 +31,9 @@ COPY --from=dependencies /app/node_modules node_modules
 COPY --from=source /app ./
 RUN install -d -o 1000 -g 1000 .compile-cache
 USER 1000:1000
-# Compiled code of every module that a start loads, which halves its time. The mains end by themselves: they have no configuration.
+# Compiled code of every module that a start loads, which halves its time; kept apart by the flags of Node. The mains end by themselves: they have no configuration.
 ENV NODE_COMPILE_CACHE=/app/.compile-cache
-RUN node router/main.ts 2>/dev/null; node agent/main.ts 2>/dev/null; node agent/build/fetch-context.ts 2>/dev/null; \
+RUN node --max-semi-space-size=4 router/main.ts 2>/dev/null; node agent/main.ts 2>/dev/null; node agent/build/fetch-context.ts 2>/dev/null; \
   node cli/main.ts --help >/dev/null \
   && node --input-type=module --eval "await import('/app/agent/platform/kubernetes/connect.ts')"
 ENTRYPOINT ["node"]

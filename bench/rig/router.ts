@@ -1,7 +1,8 @@
-/** The router as it is shipped: `node router/main.ts` with a configuration that says only what this machine needs. */
+/** The router as it is shipped: `node router/main.ts`, with the flags of the chart and a configuration that says only what this machine needs. */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { request } from 'undici';
+import { routerNodeFlags } from '../../shared/node-flags.ts';
 import type { Bench } from './question.ts';
 import type { Running } from './processes.ts';
 import { until } from './until.ts';
@@ -40,6 +41,7 @@ ${more.join('\n')}
     name: 'router',
     args: [
       ...(watchLoop ? ['--import', new URL('../programs/loop-watch.ts', import.meta.url).href] : []),
+      ...routerNodeFlags,
       new URL('../../router/main.ts', import.meta.url),
       '--config',
       config,

@@ -6,6 +6,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { Environment } from '../../shared/config/environment.ts';
 import type { AppError } from '../../shared/errors.ts';
+import { routerNodeFlags } from '../../shared/node-flags.ts';
 import { type ManagedChild, type ManagedChildOptions, createManagedChild } from './managed-child.ts';
 import type { EmbeddedPorts, Workspace } from './workspace.ts';
 
@@ -64,7 +65,7 @@ export function createEmbedded(options: EmbeddedOptions): Embedded {
   });
   const router = part({
     name: 'router',
-    args: [main('router/main.ts'), '--config', workspace.routerConfig],
+    args: [...routerNodeFlags, main('router/main.ts'), '--config', workspace.routerConfig],
     ready: (_child, signal) => untilReady(ports.routerAdmin, signal),
     stopTimeoutMs: 10_000,
   });

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { basename } from 'node:path';
 import { describe, it } from 'node:test';
 import { labelsOfBuild } from '../../agent/build/kaniko/build-names.ts';
+import { routerNodeFlags } from '../../shared/node-flags.ts';
 import { find, podsOf, render, scenarios, type Rendered } from './helm.ts';
 
 const namespaced = (objects: readonly Rendered[], kind: string): Rendered[] =>
@@ -121,6 +122,11 @@ for (const scenario of scenarios) {
         }
         for (const volume of spec['volumes'] ?? []) assert.equal(volume.hostPath, undefined, name);
       }
+    });
+
+    it('the router is started as elsewhere', () => {
+      const { args } = router['spec'].template.spec.containers[0];
+      assert.deepEqual(args.slice(0, args.indexOf('router/main.ts')), routerNodeFlags);
     });
 
     it('the router is given more time to end than its drain takes', () => {
