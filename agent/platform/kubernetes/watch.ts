@@ -17,7 +17,7 @@ export interface Picture {
   readonly pods: Informer<PodFacts | undefined>;
   readonly applied: Readonly<Record<WatchedKind, Informer<AppliedFacts>>>;
   podsOf(app: string, version?: number): PodFacts[];
-  /** After every change of anything; returns the unsubscribe. */
+  /** In the turn of the loop in which anything has changed; returns the unsubscribe. */
   onChange(listener: () => void): () => void;
   synced(signal: AbortSignal): Promise<void>;
   close(): Promise<void>;
@@ -34,8 +34,13 @@ export function startPicture(deps: {
 }): Picture {
   const { api, namespace, log, clock } = deps;
   const listeners = new Set<() => void>();
+  let telling: NodeJS.Immediate | undefined;
+  /** Once for what comes together, and behind the connections of probes that it began: those are what somebody waits for. */
   const changed = (): void => {
-    for (const listener of listeners) listener();
+    telling ??= setImmediate(() => {
+      telling = undefined;
+      for (const listener of listeners) listener();
+    });
   };
   /** So that the cost of a look does not grow with the number of apps. */
   const byApp = new Map<string, Map<string, PodFacts>>();
@@ -97,6 +102,7 @@ export function startPicture(deps: {
     },
     async close() {
       await Promise.all(all.map((informer) => informer.close()));
+      clearImmediate(telling);
     },
   };
 }

@@ -7,9 +7,11 @@ import { EventEmitter } from 'node:events';
 import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { AppError } from '../../../shared/errors.ts';
+import { systemClock } from '../../../shared/clock.ts';
 import type { Log } from '../../../shared/log.ts';
 import type { Target } from '../../../shared/protocol/routes.ts';
 import type { Sources } from '../../source/sources.ts';
+import { Asking } from '../asking.ts';
 import { noPin, type Platform } from '../platform.ts';
 import { LogRing } from './log-ring.ts';
 import { createInstalled } from './installed.ts';
@@ -37,7 +39,6 @@ export interface ProcessPlatformDeps {
 }
 
 const defaultLimits: VersionLimits = {
-  probeIntervalMs: 15,
   restartMinMs: 100,
   restartMaxMs: 10_000,
   steadyMs: 10_000,
@@ -73,6 +74,7 @@ export async function createProcessPlatform(deps: ProcessPlatformDeps): Promise<
     runFiles,
     timeoutMs: deps.installTimeoutMs ?? defaultInstallTimeoutMs,
   });
+  const asking = new Asking(systemClock);
   const ports = createPorts();
   const apps = new Map<string, Map<number, VersionProcesses>>();
   const rings = new Map<string, LogRing>();
@@ -95,6 +97,7 @@ export async function createProcessPlatform(deps: ProcessPlatformDeps): Promise<
         version,
         ring: ringOf(app),
         limits,
+        asking,
         ports,
         runFiles,
         prepare,

@@ -3,15 +3,15 @@ import { randomBytes } from 'node:crypto';
 import { backoff } from '../../../shared/backoff.ts';
 import { toAppError, type AppError } from '../../../shared/errors.ts';
 import type { Target } from '../../../shared/protocol/routes.ts';
+import type { Asking } from '../asking.ts';
 import type { Command } from './command.ts';
 import { startGuarded, type ChildExit, type GuardedProcess } from './guard.ts';
 import { readLines } from './log-ring.ts';
 import type { Ports } from './ports.ts';
-import { loopbacks, waitUntilAnswers } from './probe.ts';
+import { hostThatAnswers, loopbacks } from './probe.ts';
 import type { RunFiles } from './run-files.ts';
 
 export interface ReplicaLimits {
-  readonly probeIntervalMs: number;
   readonly restartMinMs: number;
   readonly restartMaxMs: number;
   /** A process that ran this long is started again at once when it ends. */
@@ -24,6 +24,7 @@ export interface ReplicaDeps {
   readonly command: Command;
   readonly healthUrl: string | undefined;
   readonly protocol: 'http1' | 'h2c';
+  readonly asking: Asking;
   readonly ports: Ports;
   readonly runFiles: RunFiles;
   readonly limits: ReplicaLimits;
@@ -189,18 +190,10 @@ export class Replica {
 
   /** Makes the replica ready once its process answers; ends, at the latest, when the process does. */
   async #probe(life: Life, hosts: readonly string[]): Promise<void> {
-    const { healthUrl, protocol, limits, onTarget } = this.#deps;
+    const { healthUrl, protocol, asking, onTarget } = this.#deps;
     const { signal } = life.over;
-    let host: string;
-    try {
-      host = await waitUntilAnswers(
-        { hosts, port: life.port, healthUrl, protocol, intervalMs: limits.probeIntervalMs },
-        signal,
-      );
-    } catch {
-      return;
-    }
-    if (signal.aborted || this.#state.kind !== 'starting') return;
+    const host = await hostThatAnswers({ hosts, port: life.port, healthUrl, protocol }, asking, signal);
+    if (host === undefined || this.#state.kind !== 'starting') return;
     life.answered = true;
     this.#state = { kind: 'ready', life, target: { id: life.id, host, port: life.port } };
     onTarget();

@@ -16,7 +16,7 @@ export interface VersionLimits extends ReplicaLimits {
   readonly cancelGraceMs: number;
 }
 
-export interface VersionDeps extends Pick<ReplicaDeps, 'ports' | 'runFiles'> {
+export interface VersionDeps extends Pick<ReplicaDeps, 'asking' | 'ports' | 'runFiles'> {
   readonly app: string;
   readonly version: number;
   readonly ring: LogRing;
@@ -137,13 +137,14 @@ export class VersionProcesses {
   }
 
   #createReplica(run: VersionRun, command: Command): Replica {
-    const { app, version, ring, ports, runFiles, limits, onTargets, onError } = this.#deps;
+    const { app, version, ring, asking, ports, runFiles, limits, onTargets, onError } = this.#deps;
     const replica: Replica = new Replica({
       app,
       version,
       command,
       healthUrl: run.spec.health_url,
       protocol: run.spec.protocol,
+      asking,
       ports,
       runFiles,
       limits,
