@@ -18,11 +18,14 @@ export interface CliResult {
 export class Release {
   readonly namespace: string;
   readonly appsNamespace: string;
+  readonly #links: number;
   #agentUrl = '';
   #token = '';
 
-  constructor(namespace: string) {
+  /** @param links of routers to the agent: each worker of each router has one. */
+  constructor(namespace: string, links = 2) {
     this.namespace = namespace;
+    this.#links = links;
     this.appsNamespace = `${namespace}-apps`;
   }
 
@@ -73,11 +76,11 @@ export class Release {
     await kubectl('delete', 'namespace', this.namespace, this.appsNamespace, '--ignore-not-found');
   }
 
-  /** An agent leads and two routers watch routes. */
+  /** An agent leads and both routers watch routes. */
   async settled(): Promise<void> {
     await eventually(60_000, async () => {
       const { routers } = await this.call('system.status', {});
-      if (routers.length !== 2) throw new Error(`${routers.length} routers watch`);
+      if (routers.length !== this.#links) throw new Error(`${routers.length} routers watch`);
     });
   }
 

@@ -26,10 +26,17 @@ interface LoadOptions {
   /** Of one call; a held one waits as long as it takes, up to this. */
   readonly timeoutMs?: number;
   readonly headers?: Readonly<Record<string, string>>;
+  /** By TLS: who is trusted, and which host is asked for. */
+  readonly tls?: { readonly ca: readonly string[]; readonly servername: string };
 }
 
-export function startLoad({ urls, callsPerSecond, timeoutMs = 120_000, headers = {} }: LoadOptions): Load {
-  const dispatcher = new Agent({ connections: 512, headersTimeout: timeoutMs, bodyTimeout: timeoutMs });
+export function startLoad({ urls, callsPerSecond, timeoutMs = 120_000, headers = {}, tls }: LoadOptions): Load {
+  const dispatcher = new Agent({
+    connections: 512,
+    headersTimeout: timeoutMs,
+    bodyTimeout: timeoutMs,
+    ...(tls && { connect: { ca: [...tls.ca], servername: tls.servername } }),
+  });
   const beganMs = performance.now();
   const records: CallRecord[] = [];
   const running = new Set<Promise<void>>();

@@ -129,6 +129,11 @@ annotations:
 {{- (index .ctx.Values.tokens .token).existingSecret | default (printf "%s-%s-token" (include "holdfast.fullname" .ctx) .token) -}}
 {{- end -}}
 
+{{/* Whether a call without TLS is answered with a redirect: `true` or nothing */}}
+{{- define "holdfast.redirectsHttp" -}}
+{{- if ((.Values.router.config).tls).redirect_http }}true{{ end -}}
+{{- end -}}
+
 {{/* Postgres */}}
 {{- define "holdfast.postgresSecret" -}}
 {{- .Values.postgres.existingSecret | default (printf "%s-postgres" (include "holdfast.fullname" .)) -}}
@@ -174,7 +179,7 @@ holdfast.dev/agents: {{ include "holdfast.fullname" . }}-agent
 {{- if eq (include "holdfast.appsNamespace" .) .Release.Namespace -}}
 {{- fail "apps.namespace must not be the namespace of the release: apps run with fewer protections than Holdfast itself" -}}
 {{- end -}}
-{{- if and ((.Values.router.config).tls).redirect_http (not .Values.router.tls.secrets) -}}
+{{- if and (include "holdfast.redirectsHttp" .) (not .Values.router.tls.secrets) -}}
 {{- fail "router.config.tls.redirect_http is true: name at least one certificate in router.tls.secrets" -}}
 {{- end -}}
 {{- if and .Values.router.ingress.enabled (not .Values.router.ingress.hosts) -}}
