@@ -237,6 +237,19 @@ export function tellsWhenTaken(socket: Writable): boolean {
   return socket.writableNeedDrain || ((socket as DirectSocket).directBytes ?? 0) > 0;
 }
 
+const nothing = Buffer.alloc(0);
+
+/**
+ * Ends the socket where its peer has reset it, which one that is not read would not tell before its deadlines: a write of nothing
+ * says so, and is nothing on the wire. A peer that has only ended its half is not seen by it.
+ */
+export function endIfReset(socket: Writable): void {
+  const handle = tcpHandle(socket);
+  if (handle === undefined || spare === undefined || unsentBytes(socket) > 0 || socket.writableEnded) return;
+  const status = handle.writeBuffer(spare, nothing);
+  if (status !== 0) writeFailed(socket, status);
+}
+
 function writeFailed(socket: Writable & Tolerant, status: number): void {
   const error = failure('write', status);
   if (socket.tolerates?.(error) !== true) socket.destroy(error);

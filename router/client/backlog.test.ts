@@ -84,3 +84,29 @@ test('when it has been full for a moment, those that took nothing meanwhile make
   assert.equal(all.bytes, 0);
   all.close();
 });
+
+test('while more than half is in use, those that have not taken all for ten seconds go, until it is half', () => {
+  // Broke: stalled readers between 75 % and 100 % stayed for minutes, and everybody else had a sixteenth of a part.
+  let cut = 0;
+  const { all, clock } = ground(() => (cut += 1));
+  const streams: Backlog[] = [];
+  for (let count = 0; count < 16; count += 1) {
+    const reader = socket();
+    const stream = new Backlog(all, { ...reader, resetAndDestroy: () => stream.close() });
+    streams.push(stream);
+    stream.note(50_000);
+  }
+  assert.deepEqual([all.full, all.partBytes], [false, 4_096]);
+  clock.advance(9_900);
+  assert.equal(cut, 0);
+  // It goes on taking what there is.
+  streams[0]?.note(0);
+  streams[0]?.note(50_000);
+  clock.advance(300);
+  assert.equal(cut, 6);
+  assert.equal(streams[0]?.bytes, 50_000);
+  assert.deepEqual([all.bytes, all.partBytes], [500_000, 65_536]);
+  clock.advance(60_000);
+  assert.equal(cut, 6);
+  all.close();
+});

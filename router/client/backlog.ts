@@ -2,7 +2,8 @@
  * Bytes that wait for slow readers, of all streams in both directions. Each stream may have a part by itself before its writer is
  * held up; this is what they may have together. As it fills, the part of each becomes smaller. When it is full, no new call is
  * taken, nobody gets more who has something waiting, and those are cut off for whom something has waited longest without a
- * pause: at once where it grows all the same, else after a moment, so that readers who take nothing cannot keep it full.
+ * pause: at once where it grows all the same, else after a moment, so that readers who take nothing cannot keep it full. While
+ * more than half is in use those go that have not taken all for longer: else they could keep the others at their small parts.
  */
 import type { Clock } from '../../shared/clock.ts';
 import { resetSocket, type Resettable } from './client-socket.ts';
@@ -15,6 +16,9 @@ const over = 1.25;
 /** Once it is full: a reader who has not taken all for so long goes, until this share of the limit is free. */
 const patienceMs = 2_000;
 const freed = 0.25;
+/** From this share on each may have less, and those go that have not taken all for so long. */
+const tightFrom = 0.5;
+const tightPatienceMs = 10_000;
 
 export interface BacklogsDeps {
   readonly maxBytes: number;
@@ -60,19 +64,20 @@ export class Backlogs implements Timed {
       this.#waiting.add(backlog);
     }
     const used = this.#bytes / maxBytes;
-    const share = used >= 1 ? 0 : used > 0.75 ? 1 / 16 : used > 0.5 ? 1 / 4 : 1;
+    const share = used >= 1 ? 0 : used > 0.75 ? 1 / 16 : used > tightFrom ? 1 / 4 : 1;
     this.partBytes = Math.min(partBytes, Math.max(leastPartBytes, partBytes * share));
-    this.tight = share < 1;
-    if (used >= 1 !== this.full) {
-      this.full = used >= 1;
-      if (this.full) deadlines.add(this);
+    this.full = used >= 1;
+    if (share < 1 !== this.tight) {
+      this.tight = share < 1;
+      if (this.tight) deadlines.add(this);
       else deadlines.delete(this);
     }
     if (used > over) this.#cutting ??= setImmediate(this.#cut);
   }
 
   checkDeadlines(nowMs: number): void {
-    this.#cutDown(1 - freed, nowMs - patienceMs);
+    if (this.full) this.#cutDown(1 - freed, nowMs - patienceMs);
+    this.#cutDown(tightFrom, nowMs - tightPatienceMs);
   }
 
   close(): void {

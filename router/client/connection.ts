@@ -375,7 +375,7 @@ export class Connection implements Caller, ClientConnection, Timed, SocketOwner 
   }
 
   checkDeadlines(nowMs: number): void {
-    this.#unread.lookBehind();
+    this.#unread.lookBehind(nowMs);
     if (nowMs >= this.#deadlineMs) this.#deadlineOver(nowMs);
     if (nowMs >= this.#body.deadlineMs) this.#body.timeOut();
     // A body that is not whole is held up by its app.

@@ -1,6 +1,6 @@
 /** What was read of one client before it is wanted, in its order, counted with that of all others; and whether to read on. */
 import type { Socket } from 'node:net';
-import { ownCopy, pauseReading, resumeReading } from '../direct-io.ts';
+import { endIfReset, ownCopy, pauseReading, resumeReading } from '../direct-io.ts';
 import type { ReadAhead } from './read-ahead.ts';
 
 /** While a call waits, its connection is read up to here at first. */
@@ -11,6 +11,8 @@ const mostBytes = 1_048_576;
 const mostOfRead = 65_536;
 /** What a chunk costs besides its bytes: a client can have each byte come by itself. */
 const chunkBytes = 256;
+/** Between two looks whether a client that is held up is there at all. */
+const lookMs = 1_000;
 
 export class Unread {
   readonly #socket: Socket;
@@ -21,6 +23,7 @@ export class Unread {
   #maxBytes = firstBytes;
   /** In the paused socket itself, when last looked at: one read more, which of TLS comes in several parts. */
   #behind = 0;
+  #nextLookMs = 0;
 
   constructor(socket: Socket, readAhead: ReadAhead) {
     this.#socket = socket;
@@ -57,9 +60,12 @@ export class Unread {
     this.#countBehind(0);
   }
 
-  /** For a look at it now and then: counts what the socket has read beyond its pause. */
-  lookBehind(): void {
+  /** For a look at it now and then: counts what the socket has read beyond its pause, and sees whether its client has reset it. */
+  lookBehind(nowMs: number): void {
     this.#countBehind(this.#paused ? this.#socket.readableLength : 0);
+    if (!this.#paused || nowMs < this.#nextLookMs) return;
+    this.#nextLookMs = nowMs + lookMs;
+    endIfReset(this.#socket);
   }
 
   pauseIfMany(): void {
