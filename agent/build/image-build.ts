@@ -132,7 +132,7 @@ export class ImageBuild {
     const { scheduler } = this.#deps;
     const { run, underWay } = this.#order;
     const { signal } = this.work;
-    this.work.progress('build', 'looks for the image in the registry');
+    this.work.progress('source', 'looks for the image in the registry');
     const found = await this.#look();
     if (found !== undefined) return found;
     signal.throwIfAborted();

@@ -20,7 +20,7 @@ const server = createServer((request, response) => {
   response.setHeader('content-type', 'application/json');
   response.end(request.url === '/healthz' ? '{}' : JSON.stringify({ version }));
 });
-server.listen(process.env.PORT);
+setTimeout(() => server.listen(process.env.PORT), Number(process.env.OPENS_AFTER_MS ?? 0));
 process.on('SIGTERM', () => server.close(() => process.exit(0)));
 `;
 

@@ -3,9 +3,24 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { request } from 'undici';
 import { callAtOnce, versionOf } from '../../support/load.ts';
+import { startChromium } from '../../support/chromium.ts';
+import { eventually } from '../../support/eventually.ts';
 import { killContainers, pods } from '../cluster.ts';
 import { allAnswered, said, until, urlsOf, warmLoad } from '../scenario.ts';
 import { appOf, applySource, buildsOf, gitApp, jobs, type BuildGround } from './ground.ts';
+
+/** Notes each step that the waiting page shows, with what it says of it. */
+const noteSteps = `addEventListener('DOMContentLoaded', () => {
+  const main = document.querySelector('main[data-step]');
+  if (main === null) return;
+  const note = () => {
+    const line = document.querySelector('[aria-current]').textContent + ': ' + document.getElementById('status').textContent;
+    const before = sessionStorage.getItem('steps') ?? '';
+    if (!before.endsWith(line + '\\n')) sessionStorage.setItem('steps', before + line + '\\n');
+  };
+  note();
+  new MutationObserver(note).observe(main, { attributes: true, childList: true, characterData: true, subtree: true });
+});`;
 
 export function sources(ground: BuildGround): void {
   const { release } = ground;
@@ -27,6 +42,29 @@ export function sources(ground: BuildGround): void {
     const logs = await release.cli('logs', 'first', '--build');
     assert.equal(logs.code, 0, logs.stderr);
     assert.match(logs.stdout, /COPY server\.mjs/);
+  });
+
+  test('a browser that opens an app that is not built sees it built, rolled out and started, and gets to it by itself', async (t) => {
+    const repository = await ground.git.repository('paged');
+    await repository.commit(appOf('paged', 'RUN sleep 2', 'ENV OPENS_AFTER_MS=2000'));
+    await applySource(ground, `${gitApp('paged', repository.url)}[app.config]\nwaiting_page = true\n`);
+    const [url = ''] = await urlsOf(release, 'paged');
+    const page = await (await startChromium(t)).open();
+    // Kept where the page that comes after finds it.
+    await page.send('Page.addScriptToEvaluateOnNewDocument', { source: noteSteps });
+    await page.goto(url);
+    await eventually(240_000, async () => {
+      assert.match(String(await page.evaluate('document.body?.innerText ?? ""')), /"version":"paged"/);
+    });
+    const seen = String(await page.evaluate(`sessionStorage.getItem('steps')`))
+      .trim()
+      .split('\n');
+    t.diagnostic(seen.join(' | '));
+    assert.deepEqual([...new Set(seen.map((line) => line.split(': ')[0]))], ['Build', 'Roll out', 'Start']);
+    // Each once: what is fetched, looked for and built goes one way.
+    assert.equal(seen.filter((line) => line === 'Build: Building the image.').length, 1);
+    assert.ok(seen.includes('Start: Waiting for its first answer.'));
+    assert.equal(await page.evaluate('location.href'), url);
   });
 
   test('a second app with equal input shares the image: nothing is built', async () => {
