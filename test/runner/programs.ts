@@ -20,7 +20,7 @@ const packages: Readonly<Record<string, string>> = {
   'python3 -m ensurepip': 'python3-venv',
 };
 
-/** @returns the environment with a PATH that leads to all of them. @throws naming what is missing where it cannot be installed. */
+/** @returns the environment with a PATH that leads to all of them, and the path of h2spec. @throws naming what is missing where it cannot be installed. */
 export async function providePrograms(options: {
   readonly env: NodeJS.ProcessEnv;
   readonly signal: AbortSignal;
@@ -46,9 +46,10 @@ export async function providePrograms(options: {
       throw new Error(`tests run these programs, which are missing and could not be installed: ${still.join(', ')}`);
   }
   const go = await output('test/cluster/tools', ['go'], { env, signal });
+  const h2spec = await output('test/cluster/tools', ['h2spec'], { env, signal });
   // One that is on the PATH stays where it is: its folder may hold other programs too, an older Node among them.
   const isOnPath = path.split(delimiter).includes(dirname(go));
-  return { PATH: isOnPath ? path : [dirname(go), path].join(delimiter) };
+  return { PATH: isOnPath ? path : [dirname(go), path].join(delimiter), HOLDFAST_TEST_H2SPEC: h2spec };
 }
 
 async function whichAreMissing(env: NodeJS.ProcessEnv, signal: AbortSignal): Promise<string[]> {
