@@ -1,5 +1,5 @@
 /**
- * `npm run bench`: measures, and writes the tables of docs/benchmarks.md. `node bench/main.ts [forward|hold|slow|routes|wake|build|storm …]
+ * `npm run bench`: measures, and writes the tables of docs/benchmarks.md. `node bench/main.ts [forward|hold|slow|memory|routes|wake|build|storm …]
  * [--rounds N] [--seconds S] [--calls N] [--wakes N] [--routes N] [--minutes M] [--workers N] [--print]`; `--print` leaves the file
  * alone, `--workers` adds a router of so many processes to `forward`.
  */
@@ -10,6 +10,7 @@ import { parseArgs } from 'node:util';
 import { build } from './build.ts';
 import { forward } from './forward.ts';
 import { hold } from './hold.ts';
+import { memory } from './memory.ts';
 import { describeMachine } from './rig/machine.ts';
 import { Processes } from './rig/processes.ts';
 import type { Options, Question } from './rig/question.ts';
@@ -19,7 +20,7 @@ import { slow } from './slow.ts';
 import { storm } from './storm.ts';
 import { wake } from './wake.ts';
 
-const questions: Readonly<Record<string, Question>> = { forward, hold, slow, routes, wake, build, storm };
+const questions: Readonly<Record<string, Question>> = { forward, hold, slow, memory, routes, wake, build, storm };
 /** Half an hour: only when it is named. */
 const unasked: ReadonlySet<string> = new Set(['storm']);
 

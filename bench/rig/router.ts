@@ -16,6 +16,8 @@ export async function startRouter(
     readonly agentUrl: string;
     readonly token: string;
     readonly cores?: string | undefined;
+    /** What it is started by. */
+    readonly within?: readonly [program: string, ...args: string[]] | undefined;
     readonly accessLog?: boolean;
     /** For `loopStall`. */
     readonly watchLoop?: boolean;
@@ -37,9 +39,12 @@ drain_timeout_secs = 2
 ${more.join('\n')}
 `;
   await writeFile(config, text, { mode: 0o600 });
+  const [command, ...before] = options.within ?? [];
   const router = await processes.start({
     name: 'router',
+    ...(command !== undefined && { command }),
     args: [
+      ...(command === undefined ? [] : [...before, process.execPath]),
       ...(watchLoop ? ['--import', new URL('../programs/loop-watch.ts', import.meta.url).href] : []),
       ...routerNodeFlags,
       new URL('../../router/main.ts', import.meta.url),
