@@ -14,7 +14,7 @@ import type { Bench, Question } from './rig/question.ts';
 import { startRouter } from './rig/router.ts';
 import { table } from './rig/table.ts';
 
-interface Scenario {
+interface Kind {
   readonly name: string;
   readonly says: Buffer;
   readonly reads: boolean;
@@ -36,7 +36,7 @@ const head = (method: string, path: string, more = ''): string =>
 const large = `X-Large: ${'x'.repeat(14_000)}`;
 const body = `${large}\r\nContent-Length: ${answerBytes}\r\n\r\n`;
 
-const scenarios: readonly Scenario[] = [
+const kinds: readonly Kind[] = [
   { name: 'idle', says: Buffer.alloc(0), reads: true },
   { name: 'calls that wait', says: Buffer.from(head('GET', '/cold', '\r\n')), reads: true },
   { name: 'calls in flight', says: Buffer.from(head('GET', '/warm/quiet', '\r\n')), reads: true },
@@ -98,15 +98,19 @@ interface Outcome {
 
 export const memory: Question = async (bench) => {
   const outcomes: Outcome[] = [];
-  for (const scenario of scenarios) {
-    const outcome = await ask(bench, scenario);
+  const scenarios: readonly (readonly [string, readonly Kind[]])[] = [
+    ...kinds.map((kind) => [kind.name, [kind]] as const),
+    ['all of these in turn, at once', kinds],
+  ];
+  for (const [name, some] of scenarios) {
+    const outcome = await ask(bench, name, some);
     outcomes.push(outcome);
-    bench.say(`memory: ${scenario.name}: ${outcome.anonMb.toFixed(0)} MB${outcome.killed === true ? ', killed' : ''}`);
+    bench.say(`memory: ${name}: ${outcome.anonMb.toFixed(0)} MB${outcome.killed === true ? ', killed' : ''}`);
   }
   return report(outcomes);
 };
 
-async function ask(bench: Bench, scenario: Scenario): Promise<Outcome> {
+async function ask(bench: Bench, name: string, some: readonly Kind[]): Promise<Outcome> {
   const { signal } = bench;
   const app = await startApp();
   const token = randomBytes(24).toString('hex');
@@ -126,7 +130,7 @@ async function ask(bench: Bench, scenario: Scenario): Promise<Outcome> {
       most.rss = Math.max(most.rss, statusBytes(router.pid, 'VmRSS'));
     }, sampleMs);
     try {
-      await join(crowd, router.hello.port, scenario, signal);
+      await join(crowd, router.hello.port, some, signal);
       await sleep(systemClock, settleMs, signal);
     } finally {
       clearInterval(watch);
@@ -135,7 +139,7 @@ async function ask(bench: Bench, scenario: Scenario): Promise<Outcome> {
       .then(({ body }) => body.text())
       .catch(() => '');
     const outcome = {
-      name: scenario.name,
+      name,
       anonMb: most.anon / 1e6,
       rssMb: most.rss / 1e6,
       groupMb: (group?.peakBytes() ?? Number.NaN) / 1e6,
@@ -210,24 +214,27 @@ function routesTo(port: number): Route[] {
   ];
 }
 
-async function join(crowd: Socket[], port: number, { says, reads }: Scenario, signal: AbortSignal): Promise<void> {
+async function join(crowd: Socket[], port: number, some: readonly Kind[], signal: AbortSignal): Promise<void> {
   while (crowd.length < connections) {
     signal.throwIfAborted();
-    const batch = Array.from({ length: Math.min(atOnce, connections - crowd.length) }, () =>
-      connect({ port, host: '127.0.0.1' }),
-    );
+    const batch = Array.from({ length: Math.min(atOnce, connections - crowd.length) }, (_, index) => {
+      const { says, reads } = some[(crowd.length + index) % some.length] as Kind;
+      const socket = connect({ port, host: '127.0.0.1' });
+      socket.on('error', () => socket.destroy());
+      if (reads) socket.resume();
+      else socket.pause();
+      if (says.length > 0) socket.write(says);
+      return socket;
+    });
     crowd.push(...batch);
     await Promise.all(
-      batch.map((socket) => {
-        socket.on('error', () => socket.destroy());
-        if (reads) socket.resume();
-        else socket.pause();
-        if (says.length > 0) socket.write(says);
-        return new Promise<void>((resolve) => {
-          socket.once('connect', resolve);
-          socket.once('close', () => resolve());
-        });
-      }),
+      batch.map(
+        (socket) =>
+          new Promise<void>((resolve) => {
+            socket.once('connect', resolve);
+            socket.once('close', () => resolve());
+          }),
+      ),
     );
   }
 }
