@@ -43,7 +43,9 @@ export const tlsConfig = z
       .min(1)
       .max(100_000)
       .default(512)
-      .describe('Handshakes under way at most; over it the oldest one that has had two seconds makes room.'),
+      .describe(
+        'Handshakes under way at most, and an eighth more for clients that have none; over it the oldest one that has had two seconds makes room.',
+      ),
     redirect_http: z
       .boolean()
       .default(false)

@@ -2,14 +2,16 @@
  * New connections of TLS until they are secure. A handshake costs a hundred times what a call costs, and whoever connects can
  * have one begun: so a connection that has said nothing is not begun with, each turn of the event loop has some time for
  * handshakes and no more, and the number under way is bounded. Over the bound the oldest makes room, when it has had its time: an
- * honest client needs two trips. Where they come faster than they can be done, the newest goes first: who has waited for long
- * is likely to have given up.
+ * honest client needs two trips; and a client that has none under way needs not wait for that, up to a reserve. Where they come
+ * faster than they can be done, clients have their turns (turns.ts).
  */
 import type { Socket } from 'node:net';
 import { TLSSocket, type SecureContext, type TLSSocketOptions } from 'node:tls';
 import type { Clock } from '../../shared/clock.ts';
 import { lieUnder } from '../client/client-socket.ts';
 import type { Deadlines, Timed } from '../deadlines.ts';
+import { clientOf } from '../client/client-limit.ts';
+import { Turns } from './turns.ts';
 
 export interface HandshakesDeps {
   readonly certificates: { readonly first: SecureContext; choose(host: string): SecureContext };
@@ -32,6 +34,8 @@ export type HandshakeResult = 'ok' | 'failed' | 'timeout' | 'left' | 'crowded';
 
 /** One with the common keys takes from a tenth of it to all of it. */
 const turnMs = 2;
+/** Of the bound, for clients that have none under way. */
+const reserveShare = 1 / 8;
 /** What each may have before it has to make room. */
 const patienceMs = 2_000;
 
@@ -40,10 +44,10 @@ type Stage = 'silent' | 'waiting' | 'begun' | 'ended';
 export class Handshakes {
   readonly deps: HandshakesDeps;
   readonly #all = new Set<Handshake>();
-  /** The newest last; some may have ended meanwhile. */
-  #waiting: Handshake[] = [];
-  #waitingCount = 0;
+  readonly #waiting = new Turns<Handshake>();
   readonly #begun = new Set<Handshake>();
+  /** How many of them a client has. */
+  readonly #begunOf = new Map<string, number>();
   #turn: NodeJS.Immediate | undefined;
 
   constructor(deps: HandshakesDeps) {
@@ -78,25 +82,22 @@ export class Handshakes {
   // ---- What a handshake tells
 
   waits(handshake: Handshake): void {
-    this.#waiting.push(handshake);
-    this.#waitingCount += 1;
+    this.#waiting.add(handshake);
     this.schedule();
   }
 
   ended(handshake: Handshake, stage: Stage, result: HandshakeResult): void {
     this.#all.delete(handshake);
-    if (stage === 'waiting') {
-      this.#waitingCount -= 1;
-      if (this.#waiting.length > 2 * this.#waitingCount + 64) {
-        this.#waiting = this.#waiting.filter((other) => other.stage === 'waiting');
-      }
+    if (stage === 'waiting') this.#waiting.left();
+    if (this.#begun.delete(handshake)) {
+      this.#countBegun(handshake.client, -1);
+      this.schedule();
     }
-    if (this.#begun.delete(handshake)) this.schedule();
     this.deps.onEnded(result);
   }
 
   schedule(): void {
-    if (this.#waitingCount > 0) this.#turn ??= setImmediate(this.#startTurn);
+    if (this.#waiting.size > 0) this.#turn ??= setImmediate(this.#startTurn);
   }
 
   readonly #startTurn = (): void => {
@@ -107,18 +108,24 @@ export class Handshakes {
   /** One now, and the next when its work is done, in this turn while there is time. */
   #beginOne(untilMs: number): void {
     const { clock, max } = this.deps;
-    if (this.#begun.size >= max && !this.#makeRoom()) return;
-    let handshake = this.#waiting.pop();
-    while (handshake !== undefined && handshake.stage !== 'waiting') handshake = this.#waiting.pop();
+    const full = this.#begun.size >= max && !this.#makeRoom();
+    if (full && this.#begun.size >= max + Math.ceil(max * reserveShare)) return;
+    const handshake = this.#waiting.next((client) => !full || !this.#begunOf.has(client));
     if (handshake === undefined) return;
-    this.#waitingCount -= 1;
     this.#begun.add(handshake);
+    this.#countBegun(handshake.client, 1);
     handshake.begin();
     // Node does the work with what has come on its next tick, which is before this one.
     process.nextTick(() => {
       if (clock.nowMs() < untilMs) this.#beginOne(untilMs);
       else this.schedule();
     });
+  }
+
+  #countBegun(client: string, change: number): void {
+    const count = (this.#begunOf.get(client) ?? 0) + change;
+    if (count === 0) this.#begunOf.delete(client);
+    else this.#begunOf.set(client, count);
   }
 
   #makeRoom(): boolean {
@@ -134,6 +141,7 @@ export class Handshakes {
 class Handshake implements Timed {
   readonly #socket: Socket;
   readonly #handshakes: Handshakes;
+  readonly client: string;
   stage: Stage = 'silent';
   #heardBytes = 0;
   deadlineMs: number;
@@ -143,11 +151,17 @@ class Handshake implements Timed {
     const { clock, deadlines, timeoutMs } = handshakes.deps;
     this.#socket = socket;
     this.#handshakes = handshakes;
+    const { remoteAddress = '' } = socket;
+    this.client = clientOf(remoteAddress.startsWith('::ffff:') ? remoteAddress.slice(7) : remoteAddress);
     this.deadlineMs = clock.nowMs() + timeoutMs;
     deadlines.add(this);
     socket.on('error', this.#failed);
     socket.on('close', this.#closed);
     socket.on('readable', this.#heard);
+  }
+
+  get gone(): boolean {
+    return this.stage !== 'waiting';
   }
 
   checkDeadlines(nowMs: number): void {

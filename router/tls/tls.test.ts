@@ -259,6 +259,34 @@ test('handshakes that are not gone on with make room for others, and hold no cal
   assert.match(await answerOf(await another, get('/a')), /^HTTP\/1\.1 200 /);
 });
 
+test('a client that floods the router with handshakes holds no other client up', async (t) => {
+  // Broke: the newest of all went first, so each connection of a flood that came later went before the others, for as long as it lasted.
+  const router = await startPlain(t, { max_handshakes: 8, handshake_timeout_secs: 300 });
+  const { tlsPort, clock } = router;
+  // Nobody becomes old enough to make room.
+  const stillMs = clock.nowMs();
+  clock.nowMs = () => stillMs;
+  const flood = (): void => {
+    const socket = connectTcp(tlsPort, '127.0.0.1');
+    socket.on('error', () => undefined);
+    t.after(() => socket.destroy());
+    socket.write(Buffer.from('1603010200', 'hex'));
+  };
+  for (let i = 0; i < 100; i += 1) flood();
+  while ((await metric(router, 'holdfast_router_tls_handshakes')) !== '8') await new Promise(setImmediate);
+  // All places are taken, and the flood goes on.
+  for (let i = 0; i < 5; i += 1) {
+    const socket = connectTcp({ port: tlsPort, host: '127.0.0.1', localAddress: `127.0.0.${i + 2}` });
+    let answer = '';
+    void connectTls(t, tlsPort, { socket })
+      .then((secure) => answerOf(secure, get('/a')))
+      .then((text) => (answer = text));
+    for (let count = 0; count < 20; count += 1) flood();
+    await until(() => answer !== '', 'the answer to another client');
+    assert.match(answer, /^HTTP\/1\.1 200 /);
+  }
+});
+
 test('a client that leaves in the middle of its handshake frees its place', async (t) => {
   const router = await startPlain(t);
   const sockets = ['1603010200', ''].map((hello) => {
