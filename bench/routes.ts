@@ -6,12 +6,8 @@ import { randomBytes } from 'node:crypto';
 import { Agent as HttpAgent, get } from 'node:http';
 import { runInNewContext } from 'node:vm';
 import { setFlagsFromString } from 'node:v8';
-import { Apps } from '../router/table/apps.ts';
-import { Backlogs } from '../router/client/backlog.ts';
-import { Deadlines } from '../router/deadlines.ts';
-import { ReadBuffers } from '../router/upstream/read-buffers.ts';
-import { Table } from '../router/table/table.ts';
-import { Targets } from '../router/upstream/targets.ts';
+import type { Table } from '../router/table/table.ts';
+import { bareTable } from '../router/table/test-kit.ts';
 import { createRouteHub } from '../agent/routes/hub.ts';
 import { systemClock } from '../shared/clock.ts';
 import { silentLog } from '../shared/log.ts';
@@ -72,31 +68,8 @@ function* routesOf(count: number, version = 1): Generator<Route> {
   for (let number = 0; number < count; number += 1) yield routeOf(number, version);
 }
 
-function emptyTable(): Table {
-  const deadlines = new Deadlines(systemClock);
-  const targets = new Targets({
-    clock: systemClock,
-    deadlines,
-    connectTimeoutMs: 1_000,
-    maxIdle: 1,
-    backlogs: new Backlogs({
-      maxBytes: 1_048_576,
-      partBytes: 65_536,
-      clock: systemClock,
-      deadlines,
-      onCut: () => undefined,
-    }),
-    streamBytes: 65_536,
-    buffers: new ReadBuffers(),
-    settingsTimeoutMs: 1_000,
-    maxHeaderBytes: 16_384,
-    maxFields: 256,
-  });
-  return new Table({ apps: new Apps(targets, 1_000), clock: systemClock, hold: { changed: () => undefined } });
-}
-
 function tableOf(count: number): Table {
-  const made = emptyTable();
+  const made = bareTable().table;
   made.apply({ kind: 'snapshot', seq: 1, routes: [...routesOf(count)], more: false }, () => undefined);
   return made;
 }

@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict';
+import type { ServerResponse } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { test, type TestContext } from 'node:test';
 import { exchangeBytes, startRawApp } from './raw-kit.ts';
 import {
   asleep,
   call,
+  metric,
   ready,
   routeOf,
   startTestRouter,
@@ -12,7 +14,7 @@ import {
   targetOf,
   TestClock,
   until,
-  type RouterUnderTest,
+  untilMetric,
 } from './test-kit.ts';
 
 function open(
@@ -30,10 +32,6 @@ function open(
   return { socket, text: () => text, closed: () => closed };
 }
 
-async function metric({ registry }: RouterUnderTest, name: string): Promise<number> {
-  return Number(new RegExp(`^${name} (\\d+)$`, 'm').exec(await registry.metrics())?.[1]);
-}
-
 test('a head that never becomes whole is answered 408 at its deadline, byte after byte or not', async (t) => {
   const clock = new TestClock();
   const router = await startTestRouter(t, { clock });
@@ -41,11 +39,12 @@ test('a head that never becomes whole is answered 408 at its deadline, byte afte
   slow.socket.write('GET / HT');
   await until(() => slow.socket.bytesWritten === 8, 'the first bytes');
   const idle = open(t, router.port);
-  while ((await metric(router, 'holdfast_router_connections')) < 2) await new Promise(setImmediate);
-  while ((await metric(router, 'holdfast_router_read_ahead_bytes')) === 0) await new Promise(setImmediate);
+  await untilMetric(router, 'holdfast_router_connections', (value) => value >= 2);
+  await untilMetric(router, 'holdfast_router_read_ahead_bytes', (value) => value !== 0);
   clock.advance(20_000);
-  slow.socket.write('TP/1.1\r\nHost');
-  await new Promise((resolve) => setTimeout(resolve, 20));
+  const before = await metric(router, 'holdfast_router_read_ahead_bytes');
+  slow.socket.write(`TP/1.1\r\nX-Long: ${'x'.repeat(4_000)}\r\nHost`);
+  await untilMetric(router, 'holdfast_router_read_ahead_bytes', (value) => value > before);
   clock.advance(11_000);
   await until(() => slow.closed(), 'the end of the slow one');
   assert.match(slow.text(), /^HTTP\/1\.1 408 /);
@@ -106,7 +105,7 @@ test('a client that takes nothing of its answer is cut off, and with it the call
   socket.on('error', () => undefined);
   t.after(() => socket.destroy());
   socket.write('GET /a HTTP/1.1\r\nHost: h\r\n\r\n');
-  while (!((await metric(router, 'holdfast_router_buffered_bytes_max')) > 65_536)) await new Promise(setImmediate);
+  await untilMetric(router, 'holdfast_router_buffered_bytes_max', (value) => value > 65_536);
   // What waits is bounded: the limit and one read more.
   assert.ok((await metric(router, 'holdfast_router_buffered_bytes_max')) < 300_000);
   await until(() => {
@@ -124,7 +123,7 @@ test('an answer that the client begins to take late is whole', async (t) => {
   const slow = connect({ port: router.port, host: '127.0.0.1' });
   slow.pause();
   slow.write('GET /a HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n');
-  while (!((await metric(router, 'holdfast_router_buffered_bytes_max')) > 0)) await new Promise(setImmediate);
+  await untilMetric(router, 'holdfast_router_buffered_bytes_max', (value) => value > 0);
   // Others use the same buffers meanwhile.
   for (let i = 0; i < 20; i += 1) assert.equal((await call(router.port, '/a/small')).body, small);
   let answer = '';
@@ -151,14 +150,9 @@ test('a held call with a large body is not read beyond its bound, and goes on wh
   const total = 8 * 1024 * 1024;
   const answered = call(router.port, '/a', { method: 'POST', body: 'x'.repeat(total) });
   await until(() => router.router.held === 1, 'a held call');
-  let before = -1;
-  for (;;) {
-    const now = await metric(router, 'holdfast_router_read_ahead_bytes');
-    if (now === before) break;
-    before = now;
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-  assert.ok(before > 0 && before <= 16_384 + 65_536, `${before} bytes were read`);
+  await untilMetric(router, 'holdfast_router_read_ahead_bytes', (bytes) => bytes >= 16_384);
+  const before = await metric(router, 'holdfast_router_read_ahead_bytes');
+  assert.ok(before <= 16_384 + 65_536, `${before} bytes were read`);
   const app = await startUpstream(t, 'a-1', (req, res) => {
     let count = 0;
     req.on('data', (chunk: Buffer) => (count += chunk.length));
@@ -177,7 +171,7 @@ test('when too much is read ahead, calls that would wait are refused with 503', 
   const body = `POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 100000\r\n\r\n${'x'.repeat(15_000)}`;
   for (let i = 0; i < 5; i += 1) open(t, router.port).socket.write(body);
   await until(() => router.router.held >= 4, 'held calls');
-  while ((await metric(router, 'holdfast_router_read_ahead_bytes')) < 60_000) await new Promise(setImmediate);
+  await untilMetric(router, 'holdfast_router_read_ahead_bytes', (value) => value >= 60_000);
   const over = open(t, router.port);
   over.socket.write(body);
   await until(() => over.text() !== '', 'an answer');
@@ -186,15 +180,13 @@ test('when too much is read ahead, calls that would wait are refused with 503', 
 });
 
 test('no more sockets than the bound lead to one target, and the other calls wait their turn', async (t) => {
-  let now = 0;
   let most = 0;
+  const waiting: ServerResponse[] = [];
   const app = await startUpstream(t, 'a-1', (_, res) => {
-    now += 1;
-    most = Math.max(most, now);
-    setTimeout(() => {
-      now -= 1;
-      res.end('ok');
-    }, 5);
+    waiting.push(res);
+    most = Math.max(most, waiting.length);
+    // When one more would have come, if there were one.
+    if (waiting.length === 3) setImmediate(() => setImmediate(() => waiting.splice(0).forEach((one) => one.end('ok'))));
   });
   const router = await startTestRouter(t, {
     routes: [routeOf('a', ready(targetOf(app)))],
@@ -248,7 +240,7 @@ test('connections beyond the bound are closed as they come', async (t) => {
   const router = await startTestRouter(t, { config: { max_connections: 2 } });
   const first = open(t, router.port);
   const second = open(t, router.port);
-  while ((await metric(router, 'holdfast_router_connections')) < 2) await new Promise(setImmediate);
+  await untilMetric(router, 'holdfast_router_connections', (value) => value >= 2);
   const third = open(t, router.port);
   await until(() => third.closed(), 'the end of the third');
   assert.equal(first.closed() || second.closed(), false);
@@ -269,7 +261,7 @@ test('an idle connection to an app is closed at its age, sooner where the app sa
     await call(router.port, '/a');
     assert.equal(app.connections(), connections, fields);
     clock.advance(4_500);
-    while ((await metric(router, 'holdfast_router_upstream_sockets')) > 0) await new Promise(setImmediate);
+    await untilMetric(router, 'holdfast_router_upstream_sockets', (value) => value === 0);
     await router.router.close();
   }
 });
@@ -300,28 +292,28 @@ test('readers that take nothing: what waits for all is bounded, new calls get 50
   });
   const slow: Socket[] = [];
   let most = 0;
-  const refused = async (): Promise<boolean> => {
+  await untilMetric(router, 'holdfast_router_buffered_bytes', (waiting) => {
+    most = Math.max(most, waiting);
+    if (waiting >= limit) return true;
+    if (slow.length >= 500) return false;
     const socket = connect({ port: router.port, host: '127.0.0.1' });
     socket.on('error', () => undefined);
     t.after(() => socket.destroy());
     socket.write('GET /a/large HTTP/1.1\r\nHost: h\r\n\r\n');
     socket.pause();
     slow.push(socket);
-    await new Promise((resolve) => setTimeout(resolve, 2));
-    const waiting = await metric(router, 'holdfast_router_buffered_bytes');
-    most = Math.max(most, waiting);
-    return waiting >= limit;
-  };
-  while (!(await refused())) assert.ok(slow.length < 500, 'it is never full');
+    return false;
+  });
   const answer = await call(router.port, '/a/small');
   assert.equal(answer.status, 503);
   assert.equal(JSON.parse(answer.body).code, 'hold_full');
   assert.ok(most < 1.5 * limit, `${most} bytes waited`);
   // They go on taking nothing: some are cut off, and there is room again.
-  while ((await metric(router, 'holdfast_router_streams_cut_total')) === 0) await new Promise(setImmediate);
-  while ((await call(router.port, '/a/small')).status !== 200) await new Promise(setImmediate);
+  await untilMetric(router, 'holdfast_router_streams_cut_total', (value) => value !== 0);
+  await untilMetric(router, 'holdfast_router_buffered_bytes', (waiting) => waiting < limit);
+  assert.equal((await call(router.port, '/a/small')).status, 200);
   for (const socket of slow) socket.destroy();
-  while ((await metric(router, 'holdfast_router_buffered_bytes')) > 0) await new Promise(setImmediate);
+  await untilMetric(router, 'holdfast_router_buffered_bytes', (value) => value === 0);
   assert.equal((await call(router.port, '/a/small')).body, 'ok');
 });
 
@@ -344,5 +336,5 @@ test('large heads of calls that wait or are answered are counted, and no more ar
   assert.ok((await metric(router, 'holdfast_router_read_ahead_bytes')) <= 65_536 + 10_240);
   router.agent.remove('a');
   await until(() => router.router.held === 0, 'the end of all');
-  while ((await metric(router, 'holdfast_router_read_ahead_bytes')) > 0) await new Promise(setImmediate);
+  await untilMetric(router, 'holdfast_router_read_ahead_bytes', (value) => value === 0);
 });

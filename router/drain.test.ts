@@ -13,6 +13,7 @@ import {
   targetOf,
   TestClock,
   until,
+  untilMetric,
 } from './test-kit.ts';
 
 test('a drain ends calls, held calls and upgrades first, says so to load balancers, and then closes', async (t) => {
@@ -118,14 +119,15 @@ test('a target that goes and comes back while it has a call gets no dead connect
     answer = () => res.end('slow', () => setImmediate(() => req.socket.destroy()));
   });
   const route = routeOf('a', ready(targetOf(app)));
-  const { port, agent } = await startTestRouter(t, { routes: [route] });
+  const router = await startTestRouter(t, { routes: [route] });
+  const { port, agent } = router;
   const slow = call(port, '/a/slow');
   await until(() => answer !== undefined, 'the call at the app');
   agent.push(routeOf('a', { state: 'hold', reason: 'draining' }));
   agent.push(route);
   answer?.();
   assert.equal((await slow).body, 'slow');
-  await new Promise((resolve) => setTimeout(resolve, 50));
+  await untilMetric(router, 'holdfast_router_upstream_sockets', (sockets) => sockets === 0);
   for (let count = 0; count < 3; count += 1)
     assert.equal((await call(port, '/a', { method: 'POST', body: 'x' })).body, 'ok');
 });

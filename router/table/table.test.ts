@@ -1,39 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { systemClock } from '../../shared/clock.ts';
 import type { Route } from '../../shared/protocol/routes.ts';
-import { Apps, type App } from './apps.ts';
-import { Backlogs } from '../client/backlog.ts';
-import { Deadlines } from '../deadlines.ts';
-import { ReadBuffers } from '../upstream/read-buffers.ts';
-import { Table } from './table.ts';
-import { Targets } from '../upstream/targets.ts';
+import type { App } from './apps.ts';
 import { asleep, ready, routeOf } from '../test-kit.ts';
+import { bareTable } from './test-kit.ts';
 
 function ground() {
-  const clock = systemClock;
-  const deadlines = new Deadlines(systemClock);
-  const targets = new Targets({
-    clock,
-    deadlines,
-    connectTimeoutMs: 1_000,
-    maxIdle: 1,
-    backlogs: new Backlogs({
-      maxBytes: 1_048_576,
-      partBytes: 65_536,
-      clock: systemClock,
-      deadlines,
-      onCut: () => undefined,
-    }),
-    streamBytes: 65_536,
-    buffers: new ReadBuffers(),
-    settingsTimeoutMs: 1_000,
-    maxHeaderBytes: 16_384,
-    maxFields: 256,
-  });
-  const apps = new Apps(targets, 1_000);
   const looked: { app: App; moved: boolean }[] = [];
-  const table = new Table({ apps, clock, hold: { changed: (app, moved) => void looked.push({ app, moved }) } });
+  const { table, apps, targets } = bareTable((app, moved) => void looked.push({ app, moved }));
   let seq = 0;
   const snapshot = (routes: Route[], applied: () => void = () => undefined): void => {
     table.restart();
