@@ -274,7 +274,7 @@ test('10,000 requests that come in one piece are answered in their order without
   assert.equal(answer.match(/HTTP\/1\.1 404/g)?.length, 10_000);
 });
 
-test('readers that take nothing: what waits for all is bounded, new calls get 503, and afterwards everything goes on', async (t) => {
+test('readers that take nothing: what waits for all is bounded, and everybody else goes on', async (t) => {
   const chunk = Buffer.alloc(262_144, 'x');
   const app = await startUpstream(t, 'a-1', (req, res) => {
     if (req.url === '/small') return void res.end('ok');
@@ -304,9 +304,11 @@ test('readers that take nothing: what waits for all is bounded, new calls get 50
     slow.push(socket);
     return false;
   });
-  const answer = await call(router.port, '/a/small');
-  assert.equal(answer.status, 503);
-  assert.equal(JSON.parse(answer.body).code, 'hold_full');
+  // Those who take their answers do not suffer by it.
+  for (let i = 0; i < 50; i += 1) {
+    assert.equal((await call(router.port, '/a/small')).status, 200);
+    most = Math.max(most, await metric(router, 'holdfast_router_buffered_bytes'));
+  }
   assert.ok(most < 1.5 * limit, `${most} bytes waited`);
   // They go on taking nothing: some are cut off, and there is room again.
   await untilMetric(router, 'holdfast_router_streams_cut_total', (value) => value !== 0);

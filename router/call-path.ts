@@ -48,7 +48,7 @@ export function createCallPath(deps: CallPathDeps): CallPath {
 
   function route(call: Call): void {
     uncount(call);
-    if (backlogs.full) {
+    if (backlogs.overfull) {
       call.refuse(tooBusy());
       return;
     }

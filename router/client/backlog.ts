@@ -1,9 +1,9 @@
 /**
  * Bytes that wait for slow readers, of all streams in both directions. Each stream may have a part by itself before its writer is
- * held up; this is what they may have together. As it fills, the part of each becomes smaller. When it is full, no new call is
- * taken, nobody gets more who has something waiting, and those are cut off for whom something has waited longest without a
- * pause: at once where it grows all the same, else after a moment, so that readers who take nothing cannot keep it full. While
- * more than half is in use those go that have not taken all for longer: else they could keep the others at their small parts.
+ * held up; this is what they may have together. As it fills, the part of each becomes smaller. When it is full, nobody gets more
+ * who has something waiting, and those are cut off for whom something has waited longest without a pause: at once where it grows
+ * all the same, else after a moment, so that readers who take nothing cannot keep it full. New calls go on: most callers take
+ * their answers at once, and are not to suffer by those who do not. While more than half is in use those go that have not taken all for longer: else they could keep the others at their small parts.
  */
 import type { Clock } from '../../shared/clock.ts';
 import { resetSocket, type Resettable } from './client-socket.ts';
@@ -49,6 +49,11 @@ export class Backlogs implements Timed {
     return this.#bytes;
   }
 
+  /** So much over its limit that for a moment, until those are gone who are cut off for it, no new call is taken. */
+  get overfull(): boolean {
+    return this.#bytes > this.#deps.maxBytes * over;
+  }
+
   /** Streams with something waiting. */
   get waiting(): number {
     return this.#waiting.size;
@@ -72,7 +77,7 @@ export class Backlogs implements Timed {
       if (this.tight) deadlines.add(this);
       else deadlines.delete(this);
     }
-    if (used > over) this.#cutting ??= setImmediate(this.#cut);
+    if (this.overfull) this.#cutting ??= setImmediate(this.#cut);
   }
 
   checkDeadlines(nowMs: number): void {
