@@ -43,7 +43,8 @@ const kinds: readonly Kind[] = [
 ];
 const total = kinds.reduce((sum, { count }) => sum + count, 0);
 const atOnce = 200;
-const settleMs = 2_000;
+/** Until those who keep connections to the app from others have been cut off (router/upstream/stalled-answers.ts). */
+const settleMs = 5_000;
 const trickleMs = 5_000;
 const perSecond = 500;
 const connections = 16;

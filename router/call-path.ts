@@ -25,7 +25,7 @@ export interface CallPathDeps {
   readonly activity: Pick<Activity, 'note'>;
   readonly gate: WakeGate;
   readonly hold: Pick<Hold, 'waiting' | 'wait' | 'leave' | 'changed'>;
-  readonly backlogs: Pick<Backlogs, 'full'>;
+  readonly backlogs: Pick<Backlogs, 'overfull'>;
   readonly readAhead: Pick<ReadAhead, 'full'>;
   readonly sending: ExchangeDeps;
   /** Asks for a version that the call starts. */

@@ -173,6 +173,7 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
   const hold = new Hold({
     clock,
     maxCalls: config.hold_max_calls,
+    maxStalled: Math.ceil(config.max_upstream_sockets / 4),
     want: (app, version, suspects, first) =>
       ensures.want(app, version, suspects, first instanceof Call ? () => causeOf(first) : undefined),
     trusted: () => agent.trusted(),

@@ -22,6 +22,8 @@ export interface HoldDeps {
   readonly clock: Clock;
   /** Calls that may wait, of all apps. */
   readonly maxCalls: number;
+  /** Answers of one target that may wait for their clients, while calls wait for it. */
+  readonly maxStalled?: number;
   /** Asks for a version to be started, for the call that waits longest; coalesced by the other side. */
   readonly want: (app: string, version: number, suspects: readonly string[], first: Waiter | undefined) => void;
   /** Whether what the table says may be acted on: false while the lease has run out and `on_agent_loss` is "hold". */
@@ -189,7 +191,10 @@ export class Hold {
     }
     const aside = app.targets.filter((target) => target.setAside);
     // At their limit: the next call that leaves one lets go the next here.
-    if (aside.length < app.targets.length) return true;
+    if (aside.length < app.targets.length) {
+      this.#shed(room);
+      return true;
+    }
     this.#deps.want(
       app.name,
       app.route.version,
@@ -197,6 +202,14 @@ export class Hold {
       room.first,
     );
     return false;
+  }
+
+  /** Clients who take nothing of their answers do not keep all connections from the calls that wait. */
+  #shed({ app, size }: Room): void {
+    const { maxStalled = Infinity, clock } = this.#deps;
+    for (const { stalled } of app.targets) {
+      if (stalled.size > maxStalled) stalled.shed(size, maxStalled, clock.nowMs());
+    }
   }
 
   /** While calls wait, fresh targets are given more at each look; see slow-start.ts. */

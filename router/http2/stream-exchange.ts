@@ -134,7 +134,7 @@ export class StreamExchange implements Attempt, Exchanging, SessionUser, Timed {
 
   clientDrained(): void {
     if (!this.#clientSlow) return;
-    this.#clientSlow = false;
+    this.#setClientSlow(false);
     this.#stream?.resume();
   }
 
@@ -315,7 +315,7 @@ export class StreamExchange implements Attempt, Exchanging, SessionUser, Timed {
     if (this.#left >= 0) this.#left -= length;
     answer.part(chunk, 0, length, true);
     if (answer.flush()) return;
-    this.#clientSlow = true;
+    this.#setClientSlow(true);
     this.#stream?.pause();
   }
 
@@ -397,6 +397,19 @@ export class StreamExchange implements Attempt, Exchanging, SessionUser, Timed {
     else this.#call.refuse(error);
   }
 
+  /** Its client has taken nothing for long, and others wait. */
+  giveUp(): void {
+    this.#fail(new AppError('upstream_reset', 'The client did not take its answer.'));
+  }
+
+  #setClientSlow(slow: boolean): void {
+    if (slow === this.#clientSlow) return;
+    this.#clientSlow = slow;
+    const { stalled } = this.#target;
+    if (slow) stalled.add(this, this.#deps.clock.nowMs());
+    else stalled.delete(this);
+  }
+
   #endDial(): void {
     if (this.#dial === 0) return;
     this.#target.dialEnded(this.#dial);
@@ -406,6 +419,7 @@ export class StreamExchange implements Attempt, Exchanging, SessionUser, Timed {
   #leave(): void {
     this.#endDial();
     this.#stage = 'done';
+    this.#setClientSlow(false);
     this.#dropKept();
     this.#sending?.close();
     this.#coming?.close();

@@ -119,7 +119,7 @@ export class Exchange implements Attempt, Exchanging, LateStarter, UpstreamUser 
 
   clientDrained(): void {
     if (!this.#clientSlow) return;
-    this.#clientSlow = false;
+    this.#setClientSlow(false);
     if (this.#upstream !== undefined) resumeReading(this.#upstream.socket);
   }
 
@@ -288,7 +288,7 @@ export class Exchange implements Attempt, Exchanging, LateStarter, UpstreamUser 
           if (end - pos >= limits.maxHeaderBytes) return this.#broken('a head over the limit');
           // In bytes of its own: those are read over.
           this.#partial = Buffer.from(block.subarray(pos, end));
-          this.#clientSlow = !more;
+          this.#setClientSlow(!more);
           return more;
         case 'bad':
           return this.#broken(parser.fault ?? '');
@@ -302,7 +302,7 @@ export class Exchange implements Attempt, Exchanging, LateStarter, UpstreamUser 
       pos = parser.end;
       if (pos === end) {
         this.#partial = undefined;
-        this.#clientSlow = !more;
+        this.#setClientSlow(!more);
         return more;
       }
     }
@@ -346,7 +346,7 @@ export class Exchange implements Attempt, Exchanging, LateStarter, UpstreamUser 
       this.#finish(body.next === end);
       return true;
     }
-    this.#clientSlow = !more;
+    this.#setClientSlow(!more);
     return more;
   }
 
@@ -370,6 +370,7 @@ export class Exchange implements Attempt, Exchanging, LateStarter, UpstreamUser 
       return this.#broken('a switch of protocols that nobody asked for');
     call.caller.answer.switch(block, parser);
     this.#stage = 'done';
+    this.#setClientSlow(false);
     this.#target.inFlight -= 1;
     return openTunnel(call, upstream, this.#app, this.#target, this.#deps, block, parser.end, end);
   }
@@ -390,6 +391,19 @@ export class Exchange implements Attempt, Exchanging, LateStarter, UpstreamUser 
     else this.#call.refuse(error);
   }
 
+  /** Its client has taken nothing for long, and others wait. */
+  giveUp(): void {
+    this.#fail(new AppError('upstream_reset', 'The client did not take its answer.'));
+  }
+
+  #setClientSlow(slow: boolean): void {
+    if (slow === this.#clientSlow) return;
+    this.#clientSlow = slow;
+    const { stalled } = this.#target;
+    if (slow) stalled.add(this, this.#deps.clock.nowMs());
+    else stalled.delete(this);
+  }
+
   #endDial(): void {
     this.#target.dialEnded(this.#dial);
     this.#dial = 0;
@@ -398,6 +412,7 @@ export class Exchange implements Attempt, Exchanging, LateStarter, UpstreamUser 
   #leave(): void {
     if (this.#dial !== 0) this.#endDial();
     this.#stage = 'done';
+    this.#setClientSlow(false);
     this.#uploaded();
     this.#target.inFlight -= 1;
     this.#deps.onLeft(this.#app, this.#target);

@@ -1,6 +1,7 @@
 /** Every target the router knows or still has calls on: how many, whether it is set aside, and its connections. */
 import type { Target as TargetAddress } from '../../shared/protocol/routes.ts';
 import { SlowStart, type Standing } from './slow-start.ts';
+import { StalledAnswers } from './stalled-answers.ts';
 import { SessionPool, type SessionOptions } from '../http2/upstream-session.ts';
 import { UpstreamPool, type UpstreamOptions } from './upstream.ts';
 
@@ -23,6 +24,8 @@ export class Target {
   upgraded = 0;
   /** Of those in flight, whose body is not whole yet. */
   uploads = 0;
+  /** And whose answer waits for its client. */
+  readonly stalled = new StalledAnswers();
   /** Whether the route table names it. Only then new calls may pick it. */
   listed = true;
   /** Calls that it may have at once. */
