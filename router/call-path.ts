@@ -6,7 +6,6 @@ import { AppError } from '../shared/errors.ts';
 import type { Clock } from '../shared/clock.ts';
 import type { Activity } from './activity.ts';
 import type { Call, CallRouting } from './call.ts';
-import type { Backlogs } from './client/backlog.ts';
 import type { ReadAhead } from './client/read-ahead.ts';
 import { tooBusy } from './client/refusal.ts';
 import { stripsToHost } from './head/path.ts';
@@ -25,7 +24,6 @@ export interface CallPathDeps {
   readonly activity: Pick<Activity, 'note'>;
   readonly gate: WakeGate;
   readonly hold: Pick<Hold, 'waiting' | 'wait' | 'leave' | 'changed'>;
-  readonly backlogs: Pick<Backlogs, 'overfull'>;
   readonly readAhead: Pick<ReadAhead, 'full'>;
   readonly sending: ExchangeDeps;
   /** Asks for a version that the call starts. */
@@ -44,14 +42,10 @@ export interface CallPath extends Pick<CallRouting, 'route' | 'send' | 'ended'> 
 }
 
 export function createCallPath(deps: CallPathDeps): CallPath {
-  const { clock, table, activity, gate, hold, backlogs, readAhead, sending, want, synced, trusted, onEnded } = deps;
+  const { clock, table, activity, gate, hold, readAhead, sending, want, synced, trusted, onEnded } = deps;
 
   function route(call: Call): void {
     uncount(call);
-    if (backlogs.overfull) {
-      call.refuse(tooBusy());
-      return;
-    }
     const app = table.lookup(call.host, call.head.path);
     if (app === undefined) {
       call.refuse(synced() ? noRoute() : noTableYet());

@@ -250,7 +250,6 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
     activity,
     gate,
     hold,
-    backlogs,
     readAhead,
     sending,
     want: (app, version, call) => ensures.want(app.name, version, [], () => causeOf(call)),

@@ -3,7 +3,8 @@
  * held up; this is what they may have together. As it fills, the part of each becomes smaller. When it is full, nobody gets more
  * who has something waiting, and those are cut off for whom something has waited longest without a pause: at once where it grows
  * all the same, else after a moment, so that readers who take nothing cannot keep it full. New calls go on: most callers take
- * their answers at once, and are not to suffer by those who do not. While more than half is in use those go that have not taken all for longer: else they could keep the others at their small parts.
+ * their answers at once, and are not to suffer by those who do not. While more than half is in use those go that have not taken
+ * all for longer: else they could keep the others at their small parts.
  */
 import type { Clock } from '../../shared/clock.ts';
 import { resetSocket, type Resettable } from './client-socket.ts';
@@ -49,11 +50,6 @@ export class Backlogs implements Timed {
     return this.#bytes;
   }
 
-  /** So much over its limit that for a moment, until those are gone who are cut off for it, no new call is taken. */
-  get overfull(): boolean {
-    return this.#bytes > this.#deps.maxBytes * over;
-  }
-
   /** Streams with something waiting. */
   get waiting(): number {
     return this.#waiting.size;
@@ -77,7 +73,7 @@ export class Backlogs implements Timed {
       if (this.tight) deadlines.add(this);
       else deadlines.delete(this);
     }
-    if (this.overfull) this.#cutting ??= setImmediate(this.#cut);
+    if (used > over) this.#cutting ??= setImmediate(this.#cut);
   }
 
   checkDeadlines(nowMs: number): void {
@@ -99,10 +95,8 @@ export class Backlogs implements Timed {
   /** Those first that have waited longest, of those that have waited since `beforeMs`. */
   #cutDown(toShare: number, beforeMs: number): void {
     const { maxBytes, onCut } = this.#deps;
-    let bytes = this.#bytes;
     for (const backlog of this.#waiting) {
-      if (bytes <= maxBytes * toShare || backlog.sinceMs > beforeMs) return;
-      bytes -= backlog.bytes;
+      if (this.#bytes <= maxBytes * toShare || backlog.sinceMs > beforeMs) return;
       onCut();
       backlog.cut();
     }
@@ -114,6 +108,7 @@ export class Backlog {
   readonly #all: Backlogs;
   readonly #socket: Resettable;
   #bytes = 0;
+  #isCut = false;
   /** Since when something has waited without a pause. */
   sinceMs = 0;
 
@@ -128,6 +123,7 @@ export class Backlog {
 
   /** @param bytes that wait now. @returns whether the reader is so far behind that its writer has to wait. */
   note(bytes: number): boolean {
+    if (this.#isCut) return true;
     if (bytes !== this.#bytes) {
       const before = this.#bytes;
       this.#bytes = bytes;
@@ -141,8 +137,10 @@ export class Backlog {
     this.note(0);
   }
 
-  /** By a reset: what has come of the stream must not look like all of it. */
+  /** By a reset: what has come of the stream must not look like all of it. What waits is gone with it. */
   cut(): void {
+    this.note(0);
+    this.#isCut = true;
     resetSocket(this.#socket);
   }
 }
