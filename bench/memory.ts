@@ -2,15 +2,19 @@
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
+import { connect as connectPlain, createServer, type AddressInfo, type Socket } from 'node:net';
+import { join as joinPath } from 'node:path';
+import { connect as connectTls } from 'node:tls';
 import { request } from 'undici';
 import { block, Flag, frame, preface, settings, Type } from '../router/http2/frames-kit.ts';
 import { systemClock } from '../shared/clock.ts';
 import type { Route } from '../shared/protocol/routes.ts';
 import { sleep } from '../shared/sleep.ts';
+import { certificates } from '../test/support/certificates.ts';
 import { startFakeAgent } from './rig/fake-agent.ts';
 import { makeMemoryGroup } from './rig/memory-group.ts';
 import type { Bench, Question } from './rig/question.ts';
+import type { Running } from './rig/processes.ts';
 import { startRouter } from './rig/router.ts';
 import { table } from './rig/table.ts';
 
@@ -18,6 +22,7 @@ interface Kind {
   readonly name: string;
   readonly says: Buffer;
   readonly reads: boolean;
+  readonly tls?: boolean;
 }
 
 const connections = 9_000;
@@ -36,7 +41,7 @@ const head = (method: string, path: string, more = ''): string =>
 const large = `X-Large: ${'x'.repeat(14_000)}`;
 const body = `${large}\r\nContent-Length: ${answerBytes}\r\n\r\n`;
 
-const kinds: readonly Kind[] = [
+const plain: readonly Kind[] = [
   { name: 'idle', says: Buffer.alloc(0), reads: true },
   { name: 'calls that wait', says: Buffer.from(head('GET', '/cold', '\r\n')), reads: true },
   { name: 'calls in flight', says: Buffer.from(head('GET', '/warm/quiet', '\r\n')), reads: true },
@@ -68,6 +73,7 @@ const kinds: readonly Kind[] = [
     reads: true,
   },
 ];
+const byTls: readonly Kind[] = plain.map((kind) => ({ ...kind, name: `${kind.name}, by TLS`, tls: true }));
 
 function streamsOf(method: string, path: string, bodyBytes = 0): Buffer[] {
   const fields = [
@@ -87,6 +93,8 @@ function streamsOf(method: string, path: string, bodyBytes = 0): Buffer[] {
   });
 }
 
+type Ports = Running['hello'];
+
 interface Outcome {
   readonly name: string;
   readonly anonMb: number;
@@ -99,8 +107,10 @@ interface Outcome {
 export const memory: Question = async (bench) => {
   const outcomes: Outcome[] = [];
   const scenarios: readonly (readonly [string, readonly Kind[]])[] = [
-    ...kinds.map((kind) => [kind.name, [kind]] as const),
-    ['all of these in turn, at once', kinds],
+    ...plain.map((kind) => [kind.name, [kind]] as const),
+    ['all of these in turn, at once', plain],
+    ...byTls.map((kind) => [kind.name, [kind]] as const),
+    ['all of these in turn, and those by TLS, at once', [...plain, ...byTls]],
   ];
   for (const [name, some] of scenarios) {
     const outcome = await ask(bench, name, some);
@@ -123,14 +133,19 @@ async function ask(bench: Bench, name: string, some: readonly Kind[]): Promise<O
   const group = makeMemoryGroup(`holdfast-bench-${process.pid}`, limitMib * 2 ** 20);
   const crowd: Socket[] = [];
   try {
-    const router = await startRouter(bench, { agentUrl: agent.url, token, within: group?.command });
+    const router = await startRouter(bench, {
+      agentUrl: agent.url,
+      token,
+      within: group?.command,
+      config: some.some(({ tls }) => tls) ? await tlsConfig(bench.folder) : [],
+    });
     const most = { anon: 0, rss: 0 };
     const watch = setInterval(() => {
       most.anon = Math.max(most.anon, statusBytes(router.pid, 'RssAnon'));
       most.rss = Math.max(most.rss, statusBytes(router.pid, 'VmRSS'));
     }, sampleMs);
     try {
-      await join(crowd, router.hello.port, some, signal);
+      await join(crowd, router.hello, some, signal);
       await sleep(systemClock, settleMs, signal);
     } finally {
       clearInterval(watch);
@@ -155,6 +170,14 @@ async function ask(bench: Bench, name: string, some: readonly Kind[]): Promise<O
     await app.close();
     await group?.remove(signal);
   }
+}
+
+async function tlsConfig(within: string): Promise<string[]> {
+  const folder = joinPath(within, 'tls');
+  await certificates(folder, 'bench.example');
+  const file = (name: string): string => JSON.stringify(joinPath(folder, name));
+  const certificate = `{ cert_file = ${file('tls.crt')}, key_file = ${file('tls.key')} }`;
+  return ['[router.tls]', 'listen_port = 0', `certificate = [${certificate}]`];
 }
 
 /** Answers /large without an end, reads nothing of /sink, and else says nothing. */
@@ -214,29 +237,40 @@ function routesTo(port: number): Route[] {
   ];
 }
 
-async function join(crowd: Socket[], port: number, some: readonly Kind[], signal: AbortSignal): Promise<void> {
+async function join(crowd: Socket[], to: Ports, some: readonly Kind[], signal: AbortSignal): Promise<void> {
   while (crowd.length < connections) {
     signal.throwIfAborted();
-    const batch = Array.from({ length: Math.min(atOnce, connections - crowd.length) }, (_, index) => {
-      const { says, reads } = some[(crowd.length + index) % some.length] as Kind;
-      const socket = connect({ port, host: '127.0.0.1' });
-      socket.on('error', () => socket.destroy());
-      if (reads) socket.resume();
-      else socket.pause();
-      if (says.length > 0) socket.write(says);
-      return socket;
-    });
-    crowd.push(...batch);
-    await Promise.all(
-      batch.map(
-        (socket) =>
-          new Promise<void>((resolve) => {
-            socket.once('connect', resolve);
-            socket.once('close', () => resolve());
-          }),
-      ),
+    const batch = Array.from({ length: Math.min(atOnce, connections - crowd.length) }, (_, index) =>
+      open(to, some[(crowd.length + index) % some.length] as Kind),
     );
+    crowd.push(...batch.map(({ socket }) => socket));
+    await Promise.all(batch.map(({ opened }) => opened));
   }
+}
+
+function open(
+  { port, tlsPort = 0 }: Ports,
+  { name, says, reads, tls = false }: Kind,
+): { socket: Socket; opened: Promise<void> } {
+  const host = '127.0.0.1';
+  const socket = tls
+    ? connectTls({
+        port: tlsPort,
+        host,
+        servername: 'bench.example',
+        rejectUnauthorized: false,
+        ALPNProtocols: [name.includes('HTTP/2') ? 'h2' : 'http/1.1'],
+      })
+    : connectPlain({ port, host });
+  socket.on('error', () => socket.destroy());
+  if (reads) socket.resume();
+  else socket.pause();
+  if (says.length > 0) socket.write(says);
+  const opened = new Promise<void>((resolve) => {
+    socket.once(tls ? 'secureConnect' : 'connect', resolve);
+    socket.once('close', () => resolve());
+  });
+  return { socket, opened };
 }
 
 /** @returns 0 where it is gone. */

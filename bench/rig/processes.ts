@@ -22,7 +22,7 @@ interface ProgramOptions {
 export interface Running {
   readonly pid: number;
   /** The first JSON line with a `port` that it printed. */
-  readonly hello: { readonly port: number; readonly adminPort?: number };
+  readonly hello: { readonly port: number; readonly tlsPort?: number; readonly adminPort?: number };
   stop(): Promise<void>;
 }
 

@@ -21,7 +21,7 @@ export async function startRouter(
     readonly accessLog?: boolean;
     /** For `loopStall`. */
     readonly watchLoop?: boolean;
-    /** More lines of the configuration. */
+    /** More lines of `[router]`, and tables below it. */
     readonly config?: readonly string[];
   },
 ): Promise<Running> {
