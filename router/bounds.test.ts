@@ -236,16 +236,6 @@ test('bodies that are not whole have half of the sockets to a target at most, so
   }
 });
 
-test('connections beyond the bound are closed as they come', async (t) => {
-  const router = await startTestRouter(t, { config: { max_connections: 2 } });
-  const first = open(t, router.port);
-  const second = open(t, router.port);
-  await untilMetric(router, 'holdfast_router_connections', (value) => value >= 2);
-  const third = open(t, router.port);
-  await until(() => third.closed(), 'the end of the third');
-  assert.equal(first.closed() || second.closed(), false);
-});
-
 test('an idle connection to an app is closed at its age, sooner where the app says so', async (t) => {
   const clock = new TestClock();
   const says = (fields: string): string => `HTTP/1.1 200 OK\r\n${fields}Content-Length: 0\r\n\r\n`;

@@ -73,10 +73,12 @@ export const routerConfig = z.strictObject({
       max_trailer_bytes: z.int().min(256).max(1_048_576).default(8_192).describe('Size of a trailer section at most.'),
       max_connections: z
         .int()
-        .min(1)
-        .max(1_000_000)
-        .default(10_500)
-        .describe('Connections of clients at most; further ones are closed as they come.'),
+        .min(0)
+        .max(10_000_000)
+        .default(0)
+        .describe(
+          'Connections of clients at most, one by TLS counts as 14, one of HTTP/2 as eight more; for further ones those make room that have had no call for two seconds, else they are closed as they come. 0: 10,500, and where the container has more memory than 256 MiB for each worker, 50 more for each MiB.',
+        ),
       max_connections_per_client: z
         .int()
         .min(0)
@@ -111,7 +113,7 @@ export const routerConfig = z.strictObject({
         .int()
         .min(1_048_576)
         .max(68_719_476_736)
-        .default(25_165_824)
+        .default(16_777_216)
         .describe(
           'The same of all streams together. As it fills, each stream may have less; when it is full, new calls get 503, and over it those are cut off that have taken nothing for longest.',
         ),

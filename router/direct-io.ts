@@ -52,6 +52,8 @@ interface DirectSocket extends Socket, Tolerant {
   directHeldBytes?: number;
   /** Of what was lent to the stream: memory around its bytes. */
   lentBytes?: number;
+  /** It speaks TLS. */
+  readonly encrypted?: boolean;
   readonly _writableState?: { readonly bufferedRequestCount?: number; highWaterMark: number };
 }
 
@@ -223,7 +225,9 @@ export function heldBytes(socket: Writable): number {
     return held;
   }
   const parts = direct._writableState?.bufferedRequestCount ?? 0;
-  return held + writableLength + (direct.lentBytes ?? 0) + parts * partBytes;
+  // By TLS, in the clear and as it goes out.
+  const forms = direct.encrypted === true ? 2 : 1;
+  return held + forms * writableLength + (direct.lentBytes ?? 0) + parts * partBytes;
 }
 
 /** Has 'drain' come from so many bytes on that waited, in a stream for which Node has no option. */

@@ -8,6 +8,7 @@ import { toAppError } from '../shared/errors.ts';
 import { createLog, type Log } from '../shared/log.ts';
 import { defaultLimits } from '../shared/rpc/limits.ts';
 import { createLink } from '../shared/rpc/link.ts';
+import { placesWithin } from './client/connections.ts';
 import { loadRouterConfig, type RouterConfig } from './config.ts';
 import { openStandardOutput } from './telemetry/line-writer.ts';
 import { startRouter, type Router, type RouterDeps } from './router.ts';
@@ -20,11 +21,14 @@ const orphaned = 'parent gone';
 
 async function run(): Promise<void> {
   const { values } = parseArgs({ options: { config: { type: 'string' } } });
-  const config = loadRouterConfig({ file: values.config ?? process.env['HOLDFAST_CONFIG'], env: process.env });
+  const loaded = loadRouterConfig({ file: values.config ?? process.env['HOLDFAST_CONFIG'], env: process.env });
+  const workers = loaded.workers === 0 ? availableParallelism() : loaded.workers;
+  const places =
+    loaded.max_connections === 0 ? placesWithin(process.constrainedMemory(), workers) : loaded.max_connections;
+  const config = { ...loaded, max_connections: places };
   const log = createLog({ component: 'router', level: config.log_level });
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
-  const workers = config.workers === 0 ? availableParallelism() : config.workers;
   if (cluster.isWorker) await runWorker(config, workers, log, registry);
   else if (workers > 1) await runFirst(config, workers, log, registry);
   else await runAlone(config, log, registry);

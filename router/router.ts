@@ -121,6 +121,7 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
     routes: () => table.size,
     agentUp: () => agent.peer !== undefined,
     connections: () => server?.connections ?? 0,
+    connectionPlaces: () => server?.places ?? 0,
     http2: () => server?.http2() ?? { sessions: 0, streams: 0 },
     readAheadBytes: () => readAhead.bytes,
     waitingStreams: () => waiting.streams,
@@ -340,6 +341,7 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
         accessLog?.refused(client, status);
       },
       onCrowded: (reason) => metrics.connectionRefused(reason),
+      onGaveWay: () => metrics.connectionGaveWay(),
       tls: onTls,
     });
   } catch (error) {

@@ -1,12 +1,13 @@
 /** The server that calls come in by, and what it takes to close it without cutting anybody off. */
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import type { Backlogs } from './client/backlog.ts';
+import { Connections } from './client/connections.ts';
 import type { CallRouting } from './call.ts';
 import { backToStream } from './client/client-socket.ts';
 import { ClientLimit } from './client/client-limit.ts';
 import { trustedProxies, type Client } from './client/client.ts';
 import type { RouterConfig } from './config.ts';
-import type { ClientConnection, ConnectionDeps } from './client/connection-deps.ts';
+import type { ConnectionDeps } from './client/connection-deps.ts';
 import { Connection } from './client/connection.ts';
 import type { Deadlines } from './deadlines.ts';
 import type { HeadWriter } from './http1/head-writer.ts';
@@ -49,6 +50,8 @@ export interface ServerDeps {
   readonly onRefused: (client: Client, status: number) => void;
   /** A connection was closed as it came: there are as many as there may be, of all clients, of this one or of HTTP/2. */
   readonly onCrowded: (reason: 'all' | 'client' | 'http2') => void;
+  /** A connection without a call was closed to make room. */
+  readonly onGaveWay: () => void;
   readonly tls?: OpenTls | undefined;
 }
 
@@ -57,6 +60,8 @@ export interface CallServer {
   /** Where TLS is spoken. */
   readonly tlsPort: number | undefined;
   readonly connections: number;
+  /** What they take of `max_connections`. */
+  readonly places: number;
   /** Handshakes of TLS under way. */
   readonly handshakes: number;
   /** Those of HTTP/2, and their streams. */
@@ -79,7 +84,6 @@ const socketBytes = 1_024;
 
 export async function startServer(deps: ServerDeps): Promise<CallServer> {
   const { config, routing } = deps;
-  const connections = new Set<ClientConnection>();
   let accepting = true;
   let onEmpty: (() => void) | undefined;
   const keepAliveSecs = Math.max(1, Math.floor(config.keep_alive_timeout_secs));
@@ -111,12 +115,19 @@ export async function startServer(deps: ServerDeps): Promise<CallServer> {
     },
     takeHttp2,
   };
+  const connections = new Connections({
+    max: config.max_connections,
+    clock: routing.clock,
+    handshakes: () => handshakes,
+    onGaveWay: deps.onGaveWay,
+  });
   const isEmpty = (): boolean => connections.size === 0 && (handshakes === undefined || handshakes.size === 0);
   const ofClients = new ClientLimit(config.max_connections_per_client, shared.trusted);
-  const admits = (socket: Socket): boolean => {
-    const room = connections.size + (handshakes?.size ?? 0) < config.max_connections;
-    if (room && ofClients.admits(socket)) return true;
-    deps.onCrowded(room ? 'client' : 'all');
+  const admits = (socket: Socket, byTls: boolean): boolean => {
+    // First: nobody makes room for one that is refused.
+    const mayCome = ofClients.admits(socket);
+    if (mayCome && connections.hasRoom(byTls)) return true;
+    deps.onCrowded(mayCome ? 'all' : 'client');
     return false;
   };
   const http2 = createHttp2Acceptor(config, shared);
@@ -142,7 +153,7 @@ export async function startServer(deps: ServerDeps): Promise<CallServer> {
   const server = createServer(
     { allowHalfOpen: true, noDelay: true, keepAlive: true, highWaterMark: socketBytes },
     (socket: Socket) => {
-      if (admits(socket)) connections.add(new Connection(socket, shared));
+      if (admits(socket, false)) connections.add(new Connection(socket, shared));
       else socket.destroy();
     },
   );
@@ -177,7 +188,7 @@ export async function startServer(deps: ServerDeps): Promise<CallServer> {
     const { listen_port: port = 0 } = deps.tls.config;
     try {
       const toListen = (tlsServer: Server): Promise<void> => listen(tlsServer, port, config.listen_host);
-      tls = await startTlsListener({ handshakes, admits, listen: toListen });
+      tls = await startTlsListener({ handshakes, admits: (socket) => admits(socket, true), listen: toListen });
     } catch (error) {
       server.close();
       throw error;
@@ -188,6 +199,9 @@ export async function startServer(deps: ServerDeps): Promise<CallServer> {
     tlsPort: tls?.port,
     get connections() {
       return connections.size;
+    },
+    get places() {
+      return connections.places;
     },
     get handshakes() {
       return handshakes?.begun ?? 0;

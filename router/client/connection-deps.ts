@@ -27,10 +27,13 @@ export interface ConnectionLimits {
 /** A connection of a client, whatever it speaks. */
 export interface ClientConnection {
   readonly socket: Socket;
+  readonly isHttp2: boolean;
   /** Bytes that wait for the client. */
   readonly bufferedBytes: number;
   /** No further request: an idle one is closed now, another one after its answers. */
   finish(): void;
+  /** Closes it, where it has had no call since then, nor is at one. @returns whether it does. */
+  giveWay(idleSinceMs: number): boolean;
 }
 
 /** What all connections share. */

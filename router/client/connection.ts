@@ -33,6 +33,7 @@ type Phase = 'idle' | 'head' | 'call' | 'discard' | 'closing' | 'tunnel' | 'clos
 
 export class Connection implements Caller, ClientConnection, Timed, SocketOwner {
   readonly socket: Socket;
+  readonly isHttp2 = false;
   readonly client: Client;
   readonly answer: ClientAnswer;
   readonly deps: ConnectionDeps;
@@ -296,6 +297,15 @@ export class Connection implements Caller, ClientConnection, Timed, SocketOwner 
     if (this.#phase !== 'idle' || !this.#unread.empty) return;
     if (this.socket.bytesRead === 0) this.#deadlineMs = this.deps.routing.clock.nowMs() + newcomerMs;
     else this.#end();
+  }
+
+  giveWay(idleSinceMs: number): boolean {
+    const { keepAliveMs, headTimeoutMs } = this.deps.limits;
+    if (this.#phase !== 'idle' && this.#phase !== 'head') return false;
+    const sinceMs = this.#deadlineMs - (this.#phase === 'idle' ? keepAliveMs : headTimeoutMs);
+    if (sinceMs > idleSinceMs || unsentBytes(this.socket) > 0) return false;
+    this.socket.destroy();
+    return true;
   }
 
   /** What the client has still to take of its answers may arrive. */

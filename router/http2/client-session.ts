@@ -28,6 +28,7 @@ type Phase = 'open' | 'noticed' | 'ending' | 'closed';
 
 export class ClientSession implements ClientConnection, Timed {
   readonly socket: Socket;
+  readonly isHttp2 = true;
   readonly #client: Client;
   readonly #deps: ConnectionDeps;
   readonly #room: Http2Room;
@@ -35,6 +36,8 @@ export class ClientSession implements ClientConnection, Timed {
   readonly #session: ServerHttp2Session;
   readonly #streams = new Set<StreamCaller>();
   #phase: Phase = 'open';
+  /** Since it has had no stream, where it has none. */
+  #idleSinceMs: number;
   /** Of a connection without streams, or of the step of its end. */
   #deadlineMs: number;
 
@@ -44,7 +47,8 @@ export class ClientSession implements ClientConnection, Timed {
     room.takeSession();
     this.#deps = deps;
     this.#client = new Client(socket, deps.trusted, 'HTTP/2');
-    this.#deadlineMs = deps.routing.clock.nowMs() + Math.min(deps.limits.keepAliveMs, deps.limits.headTimeoutMs);
+    this.#idleSinceMs = deps.routing.clock.nowMs();
+    this.#deadlineMs = this.#idleSinceMs + Math.min(deps.limits.keepAliveMs, deps.limits.headTimeoutMs);
     this.#session = sessionOn(socket, server);
     this.#session.on('stream', (stream, _fields, _flags, raw) => this.#stream(stream, raw));
     // As by HTTP/1.1: a client that ends its half has left.
@@ -89,7 +93,8 @@ export class ClientSession implements ClientConnection, Timed {
     this.#room.streamGone();
     if (this.#streams.size > 0 || this.#phase !== 'open') return;
     const { routing, limits } = this.#deps;
-    this.#deadlineMs = routing.clock.nowMs() + limits.keepAliveMs;
+    this.#idleSinceMs = routing.clock.nowMs();
+    this.#deadlineMs = this.#idleSinceMs + limits.keepAliveMs;
   }
 
   finish(): void {
@@ -101,6 +106,14 @@ export class ClientSession implements ClientConnection, Timed {
     session.goaway(constants.NGHTTP2_NO_ERROR, anyStream);
     // Its answer comes behind all that the client had sent before it knew.
     session.ping(() => this.#end());
+  }
+
+  /** A client whose call crosses the end is told that it was not looked at. */
+  giveWay(idleSinceMs: number): boolean {
+    if (this.#phase !== 'open' || this.#streams.size > 0 || this.#idleSinceMs > idleSinceMs) return false;
+    if (this.socket.writableLength > 0) return false;
+    this.#session.destroy();
+    return true;
   }
 
   /** No further stream; the session ends with the last one. */

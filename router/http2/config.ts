@@ -18,7 +18,7 @@ export const http2Keys = {
     .int()
     .min(1)
     .max(1_000_000)
-    .default(5_000)
+    .default(3_000)
     .describe('Calls at once on all HTTP/2 connections; further ones are refused by REFUSED_STREAM.'),
   http2_max_streams: z
     .int()

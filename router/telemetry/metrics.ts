@@ -18,6 +18,7 @@ export interface RouterMetrics {
   waitingPage(): void;
   /** @param reason that all clients, or this one, have as many as they may. */
   connectionRefused(reason: 'all' | 'client' | 'http2'): void;
+  connectionGaveWay(): void;
 }
 
 export interface MetricsDeps {
@@ -26,6 +27,7 @@ export interface MetricsDeps {
   readonly routes: () => number;
   readonly agentUp: () => boolean;
   readonly connections: () => number;
+  readonly connectionPlaces: () => number;
   readonly http2: () => { readonly sessions: number; readonly streams: number };
   readonly readAheadBytes: () => number;
   readonly waitingStreams: () => number;
@@ -114,10 +116,20 @@ export function createMetrics(deps: MetricsDeps): RouterMetrics {
     labelNames: ['reason'],
     registers,
   });
+  const connectionsGaveWay = new Counter({
+    name: 'holdfast_router_connections_gave_way_total',
+    help: 'Connections of clients without a call that were closed to make room for new ones, at max_connections.',
+    registers,
+  });
   gauge('holdfast_router_held_calls', 'Calls that wait now.', deps.held);
   gauge('holdfast_router_routes', 'Routes known.', deps.routes, 'max');
   gauge('holdfast_router_agent_link_up', '1 while the agent can be reached.', () => (deps.agentUp() ? 1 : 0), 'min');
   gauge('holdfast_router_connections', 'Connections of clients.', deps.connections);
+  gauge(
+    'holdfast_router_connection_places',
+    'What they take of max_connections: one by TLS takes 14, one of HTTP/2 eight more.',
+    deps.connectionPlaces,
+  );
   gauge('holdfast_router_http2_connections', 'Those of them that speak HTTP/2.', () => deps.http2().sessions);
   gauge('holdfast_router_http2_streams', 'Calls on them now.', () => deps.http2().streams);
   gauge(
@@ -159,6 +171,7 @@ export function createMetrics(deps: MetricsDeps): RouterMetrics {
     holdEnded: (durationMs) => holdDuration.observe(durationMs / 1_000),
     holdRejected: (reason) => holdRejected.inc({ reason }),
     connectionRefused: (reason) => connectionsRefused.inc({ reason }),
+    connectionGaveWay: () => connectionsGaveWay.inc(),
     accessLogDropped: (lines) => accessLogDropped.inc(lines),
     connectFailed: (reason) => connectFailures.inc({ reason }),
     targetSetAside: () => setAside.inc(),

@@ -74,6 +74,17 @@ export class Handshakes {
     for (const handshake of this.#all) handshake.deadlineMs = Math.min(handshake.deadlineMs, deadlineMs);
   }
 
+  /** The oldest one goes, if it has said nothing, and has been here since then. @returns whether it does. */
+  giveWay(idleSinceMs: number): boolean {
+    for (const handshake of this.#all) {
+      if (handshake.arrivedMs > idleSinceMs) return false;
+      if (handshake.stage !== 'silent') continue;
+      handshake.end('crowded');
+      return true;
+    }
+    return false;
+  }
+
   close(): void {
     clearImmediate(this.#turn);
     for (const handshake of this.#all) handshake.end('left');
@@ -145,6 +156,7 @@ class Handshake implements Timed {
   stage: Stage = 'silent';
   #heardBytes = 0;
   deadlineMs: number;
+  readonly arrivedMs: number;
   begunMs = 0;
 
   constructor(socket: Socket, handshakes: Handshakes) {
@@ -153,7 +165,8 @@ class Handshake implements Timed {
     this.#handshakes = handshakes;
     const { remoteAddress = '' } = socket;
     this.client = clientOf(remoteAddress.startsWith('::ffff:') ? remoteAddress.slice(7) : remoteAddress);
-    this.deadlineMs = clock.nowMs() + timeoutMs;
+    this.arrivedMs = clock.nowMs();
+    this.deadlineMs = this.arrivedMs + timeoutMs;
     deadlines.add(this);
     socket.on('error', this.#failed);
     socket.on('close', this.#closed);

@@ -26,6 +26,7 @@ test('a worker has a name of its own and its share of the bounds, and all else a
       HOLDFAST_ROUTER_TOKEN: 'a-token-for-tests-0123456789',
       HOLDFAST_ROUTER_MAX_IDLE_UPSTREAM_SOCKETS: '0',
       HOLDFAST_ROUTER_HOLD_MAX_CALLS: '101',
+      HOLDFAST_ROUTER_MAX_CONNECTIONS: '10501',
     },
   });
   const own = configOfWorker(config, { index: 1, workers: 2 });
