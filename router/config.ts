@@ -115,7 +115,7 @@ export const routerConfig = z.strictObject({
         .max(68_719_476_736)
         .default(16_777_216)
         .describe(
-          'The same of all streams together. As it fills, each stream may have less; when it is full, new calls get 503, and over it those are cut off that have taken nothing for longest.',
+          'The same of all streams together. As it fills, each stream may have less; when it is full, those are cut off that have taken nothing for longest.',
         ),
       max_upstream_sockets: z
         .int()

@@ -117,16 +117,17 @@ export async function startServer(deps: ServerDeps): Promise<CallServer> {
   };
   const connections = new Connections({
     max: config.max_connections,
+    http2: config.http2,
     clock: routing.clock,
     handshakes: () => handshakes,
     onGaveWay: deps.onGaveWay,
   });
   const isEmpty = (): boolean => connections.size === 0 && (handshakes === undefined || handshakes.size === 0);
   const ofClients = new ClientLimit(config.max_connections_per_client, shared.trusted);
-  const admits = (socket: Socket, byTls: boolean): boolean => {
+  const admits = (socket: Socket, kind: 'plain' | 'tls'): boolean => {
     // First: nobody makes room for one that is refused.
     const mayCome = ofClients.admits(socket);
-    if (mayCome && connections.hasRoom(byTls)) return true;
+    if (mayCome && connections.hasRoom(kind)) return true;
     deps.onCrowded(mayCome ? 'all' : 'client');
     return false;
   };
@@ -136,7 +137,7 @@ export async function startServer(deps: ServerDeps): Promise<CallServer> {
   function takeHttp2(connection: Connection, received: Buffer): boolean {
     const { socket } = connection;
     if (!config.http2 || socket.bytesRead !== received.length || !isPreface(received)) return false;
-    if (http2.room.full) {
+    if (http2.room.full || !connections.hasRoom('http2')) {
       deps.onCrowded('http2');
       socket.destroy();
       return true;
@@ -153,7 +154,7 @@ export async function startServer(deps: ServerDeps): Promise<CallServer> {
   const server = createServer(
     { allowHalfOpen: true, noDelay: true, keepAlive: true, highWaterMark: socketBytes },
     (socket: Socket) => {
-      if (admits(socket, false)) connections.add(new Connection(socket, shared));
+      if (admits(socket, 'plain')) connections.add(new Connection(socket, shared));
       else socket.destroy();
     },
   );
@@ -188,7 +189,7 @@ export async function startServer(deps: ServerDeps): Promise<CallServer> {
     const { listen_port: port = 0 } = deps.tls.config;
     try {
       const toListen = (tlsServer: Server): Promise<void> => listen(tlsServer, port, config.listen_host);
-      tls = await startTlsListener({ handshakes, admits: (socket) => admits(socket, true), listen: toListen });
+      tls = await startTlsListener({ handshakes, admits: (socket) => admits(socket, 'tls'), listen: toListen });
     } catch (error) {
       server.close();
       throw error;

@@ -4,6 +4,7 @@ import type { Backlogs } from './backlog.ts';
 import type { CallRouting } from '../call.ts';
 import type { Client } from './client.ts';
 import type { Connection } from './connection.ts';
+import type { Spare } from './connections.ts';
 import type { Deadlines } from '../deadlines.ts';
 import type { HeadWriter } from '../http1/head-writer.ts';
 import type { RequestParser } from '../http1/request-parser.ts';
@@ -25,15 +26,13 @@ export interface ConnectionLimits {
 }
 
 /** A connection of a client, whatever it speaks. */
-export interface ClientConnection {
+export interface ClientConnection extends Spare {
   readonly socket: Socket;
   readonly isHttp2: boolean;
   /** Bytes that wait for the client. */
   readonly bufferedBytes: number;
   /** No further request: an idle one is closed now, another one after its answers. */
   finish(): void;
-  /** Closes it, where it has had no call since then, nor is at one. @returns whether it does. */
-  giveWay(idleSinceMs: number): boolean;
 }
 
 /** What all connections share. */

@@ -299,13 +299,21 @@ export class Connection implements Caller, ClientConnection, Timed, SocketOwner 
     else this.#end();
   }
 
-  giveWay(idleSinceMs: number): boolean {
+  mayGiveWay(idleSinceMs: number): boolean {
     const { keepAliveMs, headTimeoutMs } = this.deps.limits;
-    if (this.#phase !== 'idle' && this.#phase !== 'head') return false;
-    const sinceMs = this.#deadlineMs - (this.#phase === 'idle' ? keepAliveMs : headTimeoutMs);
-    if (sinceMs > idleSinceMs || unsentBytes(this.socket) > 0) return false;
-    this.socket.destroy();
-    return true;
+    const deadlineOf: Partial<Record<Phase, number>> = { idle: keepAliveMs, head: headTimeoutMs, closing: lingerMs };
+    const withinMs = deadlineOf[this.#phase];
+    return withinMs !== undefined && this.#deadlineMs - withinMs <= idleSinceMs && unsentBytes(this.socket) === 0;
+  }
+
+  /** An answer may still be in the hands of the kernel, and a reset would take it from the client. */
+  get lingers(): boolean {
+    return this.#phase !== 'closing' && this.socket.bytesWritten > 0;
+  }
+
+  giveWay(): void {
+    if (this.lingers) this.#close();
+    else this.socket.destroy();
   }
 
   /** What the client has still to take of its answers may arrive. */

@@ -1,22 +1,11 @@
 /**
  * All connections of clients: as many as there is memory for. One by TLS or of HTTP/2 takes the places of several others, for so
- * much more does it keep. Where all places are taken, those make room for a newcomer that nobody misses: they have had no call for a while, or
- * have not come to one.
+ * much more does it keep. Where all places are taken, those make room for a newcomer that nobody misses: they have had no call for
+ * a while, or have not come to one.
  */
 import { TLSSocket } from 'node:tls';
 import type { Clock } from '../../shared/clock.ts';
 import type { ClientConnection } from './connection-deps.ts';
-
-/**
- * Of one by TLS: it keeps 55 kB, and up to 110 while much goes through it, where one without has 3.5 kB; calls not counted. And
- * what one of HTTP/2 takes besides: 30 kB, and its share of what its calls keep.
- */
-const tlsPlaces = 14;
-const http2Places = 8;
-/** Without a call, before a connection makes room. */
-const patienceMs = 2_000;
-/** For one newcomer, so that many who find no room cost little; for the next one others are looked at. */
-const looksOfOne = 64;
 
 /** Within 256 MiB; and for each MiB beyond, where the rest of a router wants more too. */
 const leastPlaces = 10_500;
@@ -34,13 +23,43 @@ export function placesWithin(memoryBytes: number, workers: number): number {
   return leastPlaces + (mib > mostMib ? 0 : Math.max(0, mib - leastMib * workers) * placesOfMib);
 }
 
+/** May go where its room is wanted. */
+export interface Spare {
+  /** Whether it has had no call since then, nor is at one. */
+  mayGiveWay(idleSinceMs: number): boolean;
+  /** It is not gone at once: what it was sent last may still be on its way. */
+  readonly lingers: boolean;
+  giveWay(): void;
+}
+
 export interface ConnectionsDeps {
   /** Places. */
   readonly max: number;
+  /** Whether one by TLS may turn out to be of HTTP/2. */
+  readonly http2: boolean;
   readonly clock: Clock;
   /** Connections of TLS that are not secure yet. */
-  readonly handshakes: () => { readonly size: number; giveWay(idleSinceMs: number): boolean } | undefined;
+  readonly handshakes: () => { readonly size: number; readonly oldest: Iterable<Spare> } | undefined;
   readonly onGaveWay: () => void;
+}
+
+/**
+ * Of one by TLS: it keeps 55 kB, and up to 110 while much goes through it, where one without has 3.5 kB; calls not counted. And
+ * what one of HTTP/2 takes besides: 30 kB, and its share of what its calls keep.
+ */
+const tlsPlaces = 14;
+const http2Places = 8;
+/** Without a call, before a connection makes room. */
+const patienceMs = 2_000;
+/** For one newcomer, so that many who find no room cost little; for the next one others are looked at. */
+const looksOfOne = 64;
+/** Of all places, beside them: those that linger when they have made room. Any one always may. */
+const lingeringShare = 1 / 8;
+const leastLingering = tlsPlaces + http2Places;
+
+interface Leaving {
+  readonly places: number;
+  readonly idleSinceMs: number;
 }
 
 export class Connections {
@@ -48,22 +67,30 @@ export class Connections {
   /** Those at the end that were looked at last. */
   readonly #all = new Set<ClientConnection>();
   #places = 0;
+  /** Asked to make room; they have their places until then. */
+  readonly #leaving = new Map<Spare, Leaving>();
+  #leavingPlaces = 0;
+  /** Have made room, with the places that they had. */
+  readonly #lingering = new Map<Spare, number>();
+  #lingeringPlaces = 0;
 
   constructor(deps: ConnectionsDeps) {
     this.#deps = deps;
   }
 
+  /** With those that linger. */
   get size(): number {
-    return this.#all.size;
+    return this.#all.size + this.#lingering.size;
   }
 
   /** Taken, with those of handshakes. */
   get places(): number {
-    return this.#places + (this.#deps.handshakes()?.size ?? 0) * this.#newPlaces(true);
+    return this.#places + (this.#deps.handshakes()?.size ?? 0) * this.#placesOf('tls');
   }
 
-  [Symbol.iterator](): IterableIterator<ClientConnection> {
-    return this.#all.values();
+  *[Symbol.iterator](): Generator<ClientConnection> {
+    yield* this.#all;
+    yield* this.#lingering.keys() as Iterable<ClientConnection>;
   }
 
   add(connection: ClientConnection): void {
@@ -73,40 +100,89 @@ export class Connections {
 
   delete(connection: ClientConnection): void {
     if (this.#all.delete(connection)) this.#places -= this.#placesOf(connection);
+    this.#lingeringPlaces -= this.#lingering.get(connection) ?? 0;
+    this.#lingering.delete(connection);
+    this.#leavingPlaces -= this.#leaving.get(connection)?.places ?? 0;
+    this.#leaving.delete(connection);
   }
 
-  /** Whether there is room for one more, made if need be. */
-  hasRoom(byTls: boolean): boolean {
-    const { max, clock, handshakes, onGaveWay } = this.#deps;
-    const most = max - this.#newPlaces(byTls);
-    if (this.places <= most) return true;
+  /** Whether there is room for one more, or for one of these to become one of HTTP/2; made if need be. */
+  hasRoom(kind: 'plain' | 'tls' | 'http2'): boolean {
+    return this.#find(kind === 'http2' ? http2Places : this.#placesOf(kind));
+  }
+
+  /** Chooses those who make room for so many more, if there are enough. */
+  #find(wanted: number): boolean {
+    const { max, clock } = this.#deps;
+    let missing = this.places - this.#leavingPlaces + wanted - max;
+    if (missing <= 0) return true;
     const idleSinceMs = clock.nowMs() - patienceMs;
-    while (handshakes()?.giveWay(idleSinceMs) === true) {
-      onGaveWay();
-      if (this.places <= most) return true;
-    }
-    let looks = Math.min(looksOfOne, this.#all.size);
-    for (const connection of this.#all) {
-      if (looks === 0) break;
-      looks -= 1;
-      this.#all.delete(connection);
-      if (!connection.giveWay(idleSinceMs)) {
-        this.#all.add(connection);
-        continue;
+    const mayLinger = Math.max(max * lingeringShare, leastLingering);
+    let lingering = this.#lingeringPlaces;
+    const chosen = new Map<Spare, number>();
+    for (const [spare, places] of this.#looks()) {
+      if (this.#leaving.has(spare) || !spare.mayGiveWay(idleSinceMs)) continue;
+      if (spare.lingers) {
+        if (lingering + places > mayLinger) continue;
+        lingering += places;
       }
-      this.#places -= this.#placesOf(connection);
-      onGaveWay();
-      if (this.places <= most) return true;
+      chosen.set(spare, places);
+      missing -= places;
+      if (missing <= 0) break;
     }
-    return false;
+    if (missing > 0) return false;
+    // What has come for them by now is read first: they are not idle then.
+    if (this.#leaving.size === 0) setImmediate(this.#close);
+    for (const [spare, places] of chosen) {
+      this.#leaving.set(spare, { places, idleSinceMs });
+      this.#leavingPlaces += places;
+    }
+    return true;
   }
 
-  /** Of one that has just come: one always fits. */
-  #newPlaces(byTls: boolean): number {
-    return byTls ? Math.min(tlsPlaces, this.#deps.max) : 1;
+  *#looks(): Generator<readonly [Spare, number]> {
+    let left = looksOfOne;
+    for (const handshake of this.#deps.handshakes()?.oldest ?? []) {
+      if (left === 0) break;
+      left -= 1;
+      yield [handshake, this.#placesOf('tls')];
+    }
+    left = Math.min(looksOfOne, this.#all.size);
+    for (const connection of this.#all) {
+      if (left === 0) return;
+      left -= 1;
+      this.#all.delete(connection);
+      this.#all.add(connection);
+      yield [connection, this.#placesOf(connection)];
+    }
   }
 
-  #placesOf({ socket, isHttp2 }: ClientConnection): number {
-    return this.#newPlaces(socket instanceof TLSSocket) + (isHttp2 ? http2Places : 0);
+  readonly #close = (): void => {
+    const leaving = [...this.#leaving];
+    this.#leaving.clear();
+    this.#leavingPlaces = 0;
+    for (const [spare, { places, idleSinceMs }] of leaving) {
+      if (!spare.mayGiveWay(idleSinceMs)) continue;
+      this.#deps.onGaveWay();
+      if (this.#all.delete(spare as ClientConnection)) {
+        this.#places -= places;
+        if (spare.lingers) {
+          this.#lingering.set(spare, places);
+          this.#lingeringPlaces += places;
+        }
+      }
+      spare.giveWay();
+    }
+    // Instead of those that have come to a call meanwhile.
+    this.#find(0);
+  };
+
+  /** Of one that has just come, what it may turn out to take: one always fits. */
+  #placesOf(of: 'plain' | 'tls' | ClientConnection): number {
+    const { http2, max } = this.#deps;
+    if (of === 'plain') return 1;
+    if (of === 'tls') return Math.min(tlsPlaces + (http2 ? http2Places : 0), max);
+    const own = of.socket instanceof TLSSocket ? tlsPlaces : 1;
+    return Math.min(own + (of.isHttp2 ? http2Places : 0), max);
   }
 }

@@ -108,12 +108,19 @@ export class ClientSession implements ClientConnection, Timed {
     session.ping(() => this.#end());
   }
 
-  /** A client whose call crosses the end is told that it was not looked at. */
-  giveWay(idleSinceMs: number): boolean {
-    if (this.#phase !== 'open' || this.#streams.size > 0 || this.#idleSinceMs > idleSinceMs) return false;
-    if (this.socket.writableLength > 0) return false;
-    this.#session.destroy();
-    return true;
+  mayGiveWay(idleSinceMs: number): boolean {
+    const over = this.#phase === 'ending' && this.#session.destroyed;
+    return (this.#phase === 'open' || over) && this.#streams.size === 0 && this.#idleSinceMs <= idleSinceMs;
+  }
+
+  /** Its answers may still be on their way; and a client whose call crosses the end is told that it was not looked at. */
+  readonly lingers = true;
+
+  giveWay(): void {
+    if (this.#phase === 'ending') return;
+    this.#phase = 'ending';
+    this.#linger();
+    if (!this.#session.destroyed) this.#session.close();
   }
 
   /** No further stream; the session ends with the last one. */
@@ -142,6 +149,11 @@ export class ClientSession implements ClientConnection, Timed {
     if (!this.#session.destroyed && (this.#session.state.outboundQueueSize ?? 0) > maxFramesWaiting) {
       this.socket.destroy();
       return;
+    }
+    // The client has said goodbye.
+    if (this.#phase === 'open' && this.#session.destroyed) {
+      this.#phase = 'ending';
+      this.#linger();
     }
     if (nowMs < this.#deadlineMs) {
       // Its streams are over; node waits for the client to close.

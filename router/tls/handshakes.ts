@@ -11,6 +11,7 @@ import type { Clock } from '../../shared/clock.ts';
 import { lieUnder } from '../client/client-socket.ts';
 import type { Deadlines, Timed } from '../deadlines.ts';
 import { clientOf } from '../client/client-limit.ts';
+import type { Spare } from '../client/connections.ts';
 import { Turns } from './turns.ts';
 
 export interface HandshakesDeps {
@@ -74,15 +75,9 @@ export class Handshakes {
     for (const handshake of this.#all) handshake.deadlineMs = Math.min(handshake.deadlineMs, deadlineMs);
   }
 
-  /** The oldest one goes, if it has said nothing, and has been here since then. @returns whether it does. */
-  giveWay(idleSinceMs: number): boolean {
-    for (const handshake of this.#all) {
-      if (handshake.arrivedMs > idleSinceMs) return false;
-      if (handshake.stage !== 'silent') continue;
-      handshake.end('crowded');
-      return true;
-    }
-    return false;
+  /** Those first that came first. */
+  get oldest(): Iterable<Spare> {
+    return this.#all;
   }
 
   close(): void {
@@ -149,7 +144,7 @@ export class Handshakes {
   }
 }
 
-class Handshake implements Timed {
+class Handshake implements Timed, Spare {
   readonly #socket: Socket;
   readonly #handshakes: Handshakes;
   readonly client: string;
@@ -175,6 +170,18 @@ class Handshake implements Timed {
 
   get gone(): boolean {
     return this.stage !== 'waiting';
+  }
+
+  /** One that waits for its turn is not late: we are. */
+  mayGiveWay(idleSinceMs: number): boolean {
+    if (this.stage === 'silent') return this.arrivedMs <= idleSinceMs;
+    return this.stage === 'begun' && this.begunMs <= idleSinceMs;
+  }
+
+  readonly lingers = false;
+
+  giveWay(): void {
+    this.end('crowded');
   }
 
   checkDeadlines(nowMs: number): void {

@@ -312,7 +312,7 @@ test('what is no record of TLS, behind the handshake, ends the connection and it
 });
 
 test('connections by TLS count among all, secure or not', async (t) => {
-  const router = await startPlain(t, {}, { max_connections: 28 });
+  const router = await startPlain(t, {}, { max_connections: 44 });
   const silent = connectTcp(router.tlsPort, '127.0.0.1');
   t.after(() => silent.destroy());
   await new Promise((resolve) => silent.once('connect', resolve));
