@@ -130,6 +130,8 @@ test('halves of heads on all connections do not keep others out', async (t) => {
   const slow = Array.from({ length: 500 }, () => open(t, ground));
   for (const client of slow) client.say('GET /a');
   await untilMetric(ground, 'holdfast_router_connections', (connections) => connections === 500);
+  // All are read.
+  await untilMetric(ground, 'holdfast_router_read_ahead_bytes', (bytes) => bytes >= 500 * 'GET /a'.length);
   ground.clock.advance(2_001);
   const others = Array.from({ length: 100 }, () => open(t, ground));
   await Promise.all(others.map((client) => answers(client)));
