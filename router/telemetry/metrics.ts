@@ -112,7 +112,7 @@ export function createMetrics(deps: MetricsDeps): RouterMetrics {
   );
   const connectionsRefused = new Counter({
     name: 'holdfast_router_connections_refused_total',
-    help: 'Connections of clients closed as they came, by reason: all for max_connections, client for max_connections_per_client, http2 for http2_max_connections.',
+    help: 'Connections of clients closed as they came, by reason: all for max_connections, client for max_connections_per_client, http2 for http2_max_connections, or where one has no room to go on with HTTP/2.',
     labelNames: ['reason'],
     registers,
   });
