@@ -392,16 +392,14 @@ export class Exchange implements Attempt, Exchanging, LateStarter, UpstreamUser 
   }
 
   /** Its client has taken nothing for long, and others wait. */
-  giveUp(): void {
-    this.#fail(new AppError('upstream_reset', 'The client did not take its answer.'));
+  giveUp(error: AppError): void {
+    this.#fail(error);
   }
 
   #setClientSlow(slow: boolean): void {
     if (slow === this.#clientSlow) return;
     this.#clientSlow = slow;
-    const { stalled } = this.#target;
-    if (slow) stalled.add(this, this.#deps.clock.nowMs());
-    else stalled.delete(this);
+    this.#target.stalled.note(this, slow, this.#deps.clock.nowMs());
   }
 
   #endDial(): void {

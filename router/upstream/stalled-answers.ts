@@ -2,10 +2,11 @@
  * Answers of one target that wait for their clients. Each keeps a connection to the app that other calls could have; so where calls
  * wait for one, and many are kept so, those go whose clients have taken nothing for longest.
  */
+import { AppError } from '../../shared/errors.ts';
 
 export interface StalledAnswer {
   /** Its client sees that the answer is not whole. */
-  giveUp(): void;
+  giveUp(error: AppError): void;
 }
 
 /** Without taking what waits. */
@@ -19,12 +20,10 @@ export class StalledAnswers {
     return this.#sinceMs.size;
   }
 
-  add(answer: StalledAnswer, nowMs: number): void {
-    if (!this.#sinceMs.has(answer)) this.#sinceMs.set(answer, nowMs);
-  }
-
-  delete(answer: StalledAnswer): void {
-    this.#sinceMs.delete(answer);
+  /** Whether it waits for its client, from now on. */
+  note(answer: StalledAnswer, stalled: boolean, nowMs: number): void {
+    if (!stalled) this.#sinceMs.delete(answer);
+    else if (!this.#sinceMs.has(answer)) this.#sinceMs.set(answer, nowMs);
   }
 
   /** Gives up at most `count`, as long as more than `keep` are left. */
@@ -34,7 +33,7 @@ export class StalledAnswers {
       if (left === 0 || this.#sinceMs.size <= keep || nowMs - sinceMs < patienceMs) return;
       left -= 1;
       this.#sinceMs.delete(answer);
-      answer.giveUp();
+      answer.giveUp(new AppError('upstream_reset', 'The client did not take its answer.'));
     }
   }
 }
