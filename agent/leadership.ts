@@ -2,7 +2,7 @@
 import type { AppError } from '../shared/errors.ts';
 import type { Log } from '../shared/log.ts';
 import type { AppConfig } from '../shared/protocol/app-config.ts';
-import type { Clock } from '../shared/clock.ts';
+import type { Clock } from '../shared/wait/clock.ts';
 import type { Platform } from './platform/platform.ts';
 import { createRouteHub, type RouteHub } from './routes/hub.ts';
 import { createRouterLinks, type RouterLinks } from './routes/router-links.ts';

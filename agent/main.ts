@@ -1,13 +1,13 @@
 /** The agent process: builds every part, leads while it is elected, and ends in order on SIGTERM. */
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { startAdminServer } from '../shared/admin-server.ts';
+import { startAdminServer } from '../shared/net/admin-server.ts';
 import { AppError, toAppError } from '../shared/errors.ts';
 import { createLog, type Log } from '../shared/log.ts';
 import { agentMethods, routerMethods } from '../shared/protocol/methods.ts';
 import { release } from '../shared/release.ts';
-import { sleep } from '../shared/sleep.ts';
-import { systemClock, type Clock } from '../shared/clock.ts';
+import { sleep } from '../shared/wait/sleep.ts';
+import { systemClock, type Clock } from '../shared/wait/clock.ts';
 import { loadAgentConfig, type AgentConfig } from './config/config.ts';
 import { alwaysElected, type Election } from './leader/election.ts';
 import { createHandlers, type HandlerDeps } from './handlers/handlers.ts';

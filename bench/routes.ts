@@ -9,7 +9,7 @@ import { setFlagsFromString } from 'node:v8';
 import type { Table } from '../router/table/table.ts';
 import { bareTable } from '../router/table/test-kit.ts';
 import { createRouteHub } from '../agent/routes/hub.ts';
-import { systemClock } from '../shared/clock.ts';
+import { systemClock } from '../shared/wait/clock.ts';
 import { silentLog } from '../shared/log.ts';
 import { agentMethods } from '../shared/protocol/methods.ts';
 import type { Route, RoutesItem } from '../shared/protocol/routes.ts';

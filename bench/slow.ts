@@ -1,8 +1,8 @@
 /** Do slow clients cost more than their sockets, and do the others notice? The router as shipped, beside ten thousand of them. */
 import { connect, type Socket } from 'node:net';
 import { request } from 'undici';
-import { systemClock } from '../shared/clock.ts';
-import { sleep } from '../shared/sleep.ts';
+import { systemClock } from '../shared/wait/clock.ts';
+import { sleep } from '../shared/wait/sleep.ts';
 import type { LoadResult } from './programs/load.ts';
 import { startOneRoute } from './rig/contenders.ts';
 import { createLoad } from './rig/load.ts';

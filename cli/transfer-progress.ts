@@ -1,5 +1,5 @@
 /** How far something is, for whoever waits: one line that is written over on a terminal, a line now and then elsewhere. */
-import type { Clock } from '../shared/clock.ts';
+import type { Clock } from '../shared/wait/clock.ts';
 import type { CliContext } from './context.ts';
 import { mebibytes } from './text.ts';
 

@@ -4,14 +4,14 @@
  */
 import { open, type FileHandle } from 'node:fs/promises';
 import { request } from 'undici';
-import { backoff } from '../shared/backoff.ts';
-import type { Clock } from '../shared/clock.ts';
+import { backoff } from '../shared/wait/backoff.ts';
+import type { Clock } from '../shared/wait/clock.ts';
 import { AppError, toAppError } from '../shared/errors.ts';
 import type { AgentMethods, ParamsInputOf, ResultOf } from '../shared/protocol/methods.ts';
 import { rpcPath } from '../shared/protocol/methods.ts';
 import { endpointUrl } from '../shared/rpc/endpoint-url.ts';
 import { refusal } from '../shared/rpc/dial.ts';
-import { sleep } from '../shared/sleep.ts';
+import { sleep } from '../shared/wait/sleep.ts';
 import type { AgentEndpoint } from './endpoint.ts';
 
 type SourceMethod = 'sources.begin' | 'sources.complete';

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { systemClock } from '../shared/clock.ts';
+import { systemClock } from '../shared/wait/clock.ts';
 import { Activity } from './activity.ts';
 import { App } from './table/apps.ts';
 import { asleep, routeOf } from './test-kit.ts';

@@ -1,6 +1,6 @@
 /** What each app did since the last report that the agent has taken. Costs by the number of apps that did something. */
 import type { AppActivity } from '../shared/protocol/methods.ts';
-import type { Clock } from '../shared/clock.ts';
+import type { Clock } from '../shared/wait/clock.ts';
 import type { App } from './table/apps.ts';
 
 export interface ActivityDeps {

@@ -9,7 +9,7 @@ import { toAppError } from '../shared/errors.ts';
 import type { Log } from '../shared/log.ts';
 import { agentMethods, routerMethods, type AgentMethods, type RouterMethods } from '../shared/protocol/methods.ts';
 import type { RoutesItem } from '../shared/protocol/routes.ts';
-import type { Clock } from '../shared/clock.ts';
+import type { Clock } from '../shared/wait/clock.ts';
 import type { Link, LinkOptions } from '../shared/rpc/link.ts';
 import type { Handlers, Peer } from '../shared/rpc/types.ts';
 import type { Activity } from './activity.ts';

@@ -3,7 +3,7 @@
  * what may wake an app, and then to the hold.
  */
 import { AppError } from '../shared/errors.ts';
-import type { Clock } from '../shared/clock.ts';
+import type { Clock } from '../shared/wait/clock.ts';
 import type { Activity } from './activity.ts';
 import type { Call, CallRouting } from './call.ts';
 import type { ReadAhead } from './client/read-ahead.ts';

@@ -1,7 +1,7 @@
 /** One call from its arrival to its last byte: what is known of it, where it is, and how it ends. */
 import type { AppError, ErrorOwner } from '../shared/errors.ts';
 import type { Route, StartTimings } from '../shared/protocol/routes.ts';
-import type { Clock } from '../shared/clock.ts';
+import type { Clock } from '../shared/wait/clock.ts';
 import type { App } from './table/apps.ts';
 import type { Caller } from './caller.ts';
 import type { Waiter } from './hold/room.ts';

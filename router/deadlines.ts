@@ -1,5 +1,5 @@
 /** The deadlines of all sockets, looked at together: a timer for each would cost every call two of them. */
-import type { Clock } from '../shared/clock.ts';
+import type { Clock } from '../shared/wait/clock.ts';
 
 /** Something that has deadlines, and acts on those that are over when it is asked. */
 export interface Timed {

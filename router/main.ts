@@ -3,7 +3,7 @@ import cluster from 'node:cluster';
 import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
 import { collectDefaultMetrics, Registry } from '@prometheus-io/client';
-import { startAdminServer } from '../shared/admin-server.ts';
+import { startAdminServer } from '../shared/net/admin-server.ts';
 import { toAppError } from '../shared/errors.ts';
 import { createLog, type Log } from '../shared/log.ts';
 import { defaultLimits } from '../shared/rpc/limits.ts';

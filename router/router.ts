@@ -4,7 +4,7 @@ import type { Registry } from '@prometheus-io/client';
 import { AppError } from '../shared/errors.ts';
 import type { Log } from '../shared/log.ts';
 import type { Route, RoutesItem } from '../shared/protocol/routes.ts';
-import { systemClock, type Clock } from '../shared/clock.ts';
+import { systemClock, type Clock } from '../shared/wait/clock.ts';
 import { createAccessLog } from './telemetry/access-log.ts';
 import { Activity } from './activity.ts';
 import { createCallPath } from './call-path.ts';

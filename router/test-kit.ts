@@ -15,7 +15,7 @@ import { silentLog } from '../shared/log.ts';
 import type { AgentMethods, EnsureProgress, ResultOf, RouterMethods } from '../shared/protocol/methods.ts';
 import type { WakeCause } from '../shared/protocol/wake-cause.ts';
 import type { Route, RoutesItem, Target } from '../shared/protocol/routes.ts';
-import { systemClock, type Clock } from '../shared/clock.ts';
+import { systemClock, type Clock } from '../shared/wait/clock.ts';
 import type { Handlers, Peer } from '../shared/rpc/types.ts';
 import type { AgentDial } from './agent-link.ts';
 import { tlsConfig } from './tls/config.ts';

@@ -2,7 +2,7 @@
  * The time, read once in a turn of the event loop: a call asks for it eight times. Good for durations and deadlines of calls; not
  * for a lease, which may have run out while the process was stopped in the middle of a turn.
  */
-import { systemClock, type Clock } from '../shared/clock.ts';
+import { systemClock, type Clock } from '../shared/wait/clock.ts';
 
 export function createTurnClock(): Clock {
   let nowMs = 0;

@@ -5,8 +5,8 @@
 import { toAppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
 import type { BuildView } from '../../shared/protocol/views.ts';
-import type { Clock } from '../../shared/clock.ts';
-import { sleep } from '../../shared/sleep.ts';
+import type { Clock } from '../../shared/wait/clock.ts';
+import { sleep } from '../../shared/wait/sleep.ts';
 import type { BuildRecord, BuildStore } from '../store/build-store.ts';
 
 export interface BuildRecords {

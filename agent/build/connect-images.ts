@@ -1,6 +1,6 @@
 /** From `[builder]` and `[registry]` of the configuration to images, by Kaniko, a builder elsewhere, or none. */
 import { readFile } from 'node:fs/promises';
-import type { Clock } from '../../shared/clock.ts';
+import type { Clock } from '../../shared/wait/clock.ts';
 import { AppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
 import { detectPreset, presetFiles } from '../../shared/presets/detect.ts';

@@ -11,7 +11,7 @@ import { test, type TestContext } from 'node:test';
 import { toAppError } from '../../shared/errors.ts';
 import { silentLog } from '../../shared/log.ts';
 import { sendProblem } from '../../shared/problem.ts';
-import { eventually } from '../../test/support/eventually.ts';
+import { eventually } from '../../shared/wait/testing/eventually.ts';
 import { createContexts, createContextToken, type BuildContext, type Contexts } from './context-endpoint.ts';
 import { packContext } from './kaniko/pack-context.ts';
 

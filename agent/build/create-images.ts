@@ -2,7 +2,7 @@
 import { AppError, toAppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
 import type { BuildView } from '../../shared/protocol/views.ts';
-import type { Clock } from '../../shared/clock.ts';
+import type { Clock } from '../../shared/wait/clock.ts';
 import type { PrepareOptions, VersionRun } from '../platform/platform.ts';
 import type { Sources } from '../source/sources.ts';
 import type { BuildRecord, BuildStore } from '../store/build-store.ts';

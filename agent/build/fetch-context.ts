@@ -8,10 +8,10 @@ import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { get as httpGet, type IncomingMessage } from 'node:http';
 import { get as httpsGet } from 'node:https';
 import { dirname } from 'node:path';
-import { backoff } from '../../shared/backoff.ts';
-import { systemClock } from '../../shared/clock.ts';
+import { backoff } from '../../shared/wait/backoff.ts';
+import { systemClock } from '../../shared/wait/clock.ts';
 import { AppError } from '../../shared/errors.ts';
-import { sleep } from '../../shared/sleep.ts';
+import { sleep } from '../../shared/wait/sleep.ts';
 import { defaultSourceLimits } from '../../shared/source/limits.ts';
 import { unpackTree } from '../../shared/source/unpack.ts';
 

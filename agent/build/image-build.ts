@@ -2,7 +2,7 @@
 import { AppError, toAppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
 import type { BuildView } from '../../shared/protocol/views.ts';
-import type { Clock } from '../../shared/clock.ts';
+import type { Clock } from '../../shared/wait/clock.ts';
 import { failureOf } from '../failure.ts';
 import type { VersionRun } from '../platform/platform.ts';
 import type { Sources } from '../source/sources.ts';

@@ -1,8 +1,8 @@
 /** Failures that pass are tried again for a while; the others are told at once. */
-import { backoff } from '../../shared/backoff.ts';
-import type { Clock } from '../../shared/clock.ts';
+import { backoff } from '../../shared/wait/backoff.ts';
+import type { Clock } from '../../shared/wait/clock.ts';
 import { AppError, toAppError, type ErrorCode } from '../../shared/errors.ts';
-import { sleep } from '../../shared/sleep.ts';
+import { sleep } from '../../shared/wait/sleep.ts';
 
 const passing: ReadonlySet<ErrorCode> = new Set(['registry_unavailable', 'builder_unavailable', 'source_unavailable']);
 const pauses = { minMs: 500, maxMs: 10_000 };

@@ -3,7 +3,7 @@
  * told to be there lately is remembered, until the records of versions say so too.
  */
 import { AppError } from '../../shared/errors.ts';
-import type { Clock } from '../../shared/clock.ts';
+import type { Clock } from '../../shared/wait/clock.ts';
 
 /** An image that a version was told to run. */
 export interface HandedOut {

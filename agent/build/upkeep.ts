@@ -2,8 +2,8 @@
 import { AppError, toAppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
 import type { ImageView } from '../../shared/protocol/views.ts';
-import type { Clock } from '../../shared/clock.ts';
-import { sleep } from '../../shared/sleep.ts';
+import type { Clock } from '../../shared/wait/clock.ts';
+import { sleep } from '../../shared/wait/sleep.ts';
 
 export interface Upkeep {
   start(): void;

@@ -1,8 +1,8 @@
 /** The label by which the Service finds the leader: on the pod that leads and on no other. */
 import { toAppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
-import type { Clock } from '../../shared/clock.ts';
-import { sleep } from '../../shared/sleep.ts';
+import type { Clock } from '../../shared/wait/clock.ts';
+import { sleep } from '../../shared/wait/sleep.ts';
 import { isStatus, type KubeApi } from '../platform/kubernetes/api.ts';
 import type { KubeList, Pod } from '../platform/kubernetes/kube-types.ts';
 

@@ -4,8 +4,8 @@
  */
 import { AppError, toAppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
-import type { Clock } from '../../shared/clock.ts';
-import { sleep } from '../../shared/sleep.ts';
+import type { Clock } from '../../shared/wait/clock.ts';
+import { sleep } from '../../shared/wait/sleep.ts';
 import { isStatus, KubeApiError, type KubeApi, type KubeRequest } from '../platform/kubernetes/api.ts';
 import type { Lease } from '../platform/kubernetes/kube-types.ts';
 import type { Election } from './election.ts';

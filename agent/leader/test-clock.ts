@@ -1,5 +1,5 @@
 /** A clock that stands still until a test moves it. */
-import type { Clock } from '../../shared/clock.ts';
+import type { Clock } from '../../shared/wait/clock.ts';
 
 export interface TestClock extends Clock {
   /** Runs what falls due, in order, and lets each have its effects. */

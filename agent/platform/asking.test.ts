@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
-import { createManualClock } from '../../test/support/manual-clock.ts';
+import { createManualClock } from '../../shared/wait/testing/manual-clock.ts';
 import { Asking } from './asking.ts';
 
 /** Apps that do not answer before the test says so. */

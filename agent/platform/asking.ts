@@ -1,6 +1,6 @@
 /** Asks apps that are being started again and again until they answer, at a pace that many of them share. */
-import type { Clock } from '../../shared/clock.ts';
-import { sleep } from '../../shared/sleep.ts';
+import type { Clock } from '../../shared/wait/clock.ts';
+import { sleep } from '../../shared/wait/sleep.ts';
 
 /**
  * Most apps open their port within a moment, and all that time somebody waits; one that does not may take as long as it likes and

@@ -1,6 +1,6 @@
 /** From `[registry]` of the configuration to the registry and the credentials that everything shares. */
 import { readFile } from 'node:fs/promises';
-import type { Clock } from '../../shared/clock.ts';
+import type { Clock } from '../../shared/wait/clock.ts';
 import type { Environment } from '../../shared/config/environment.ts';
 import { AppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';

@@ -1,7 +1,7 @@
 /** HTTP with a registry: where it is, by which TLS, what authorizes, and that what fails in passing is tried again. */
 import { createSecureContext, getCACertificates, type SecureContext } from 'node:tls';
 import { Agent, request } from 'undici';
-import type { Clock } from '../../shared/clock.ts';
+import type { Clock } from '../../shared/wait/clock.ts';
 import { AppError } from '../../shared/errors.ts';
 import { parseChallenge } from './challenge.ts';
 import type { RegistryCredentials, RegistryLogin } from './credentials.ts';

@@ -1,6 +1,6 @@
 /** Asks image registries what they have, and deletes from them. https://distribution.github.io/distribution/spec/api/ */
 import { createHash } from 'node:crypto';
-import { systemClock, type Clock } from '../../shared/clock.ts';
+import { systemClock, type Clock } from '../../shared/wait/clock.ts';
 import { AppError, type FailurePhase } from '../../shared/errors.ts';
 import { reasonOf } from './connection-error.ts';
 import { createConversations, type Conversation, type OwnRegistry, type RegistryAnswer } from './conversation.ts';

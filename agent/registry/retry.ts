@@ -1,7 +1,7 @@
 /** The one policy of trying again what fails in passing: connections, 5xx, 429. Everything else has one attempt. */
-import { backoff } from '../../shared/backoff.ts';
-import type { Clock } from '../../shared/clock.ts';
-import { sleep } from '../../shared/sleep.ts';
+import { backoff } from '../../shared/wait/backoff.ts';
+import type { Clock } from '../../shared/wait/clock.ts';
+import { sleep } from '../../shared/wait/sleep.ts';
 
 const maxAttempts = 4;
 const minPauseMs = 100;

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test, type TestContext } from 'node:test';
 import { silentLog } from '../../shared/log.ts';
 import type { Route, RoutesItem } from '../../shared/protocol/routes.ts';
-import { createManualClock } from '../../test/support/manual-clock.ts';
+import { createManualClock } from '../../shared/wait/testing/manual-clock.ts';
 import { createRouteHub, type RouteHub } from './hub.ts';
 
 function route(app: string, version = 1): Route {

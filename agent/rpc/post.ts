@@ -7,7 +7,7 @@ import { AppError, toAppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
 import type { MethodTable } from '../../shared/protocol/methods.ts';
 import { sendProblem } from '../../shared/problem.ts';
-import { systemClock } from '../../shared/clock.ts';
+import { systemClock } from '../../shared/wait/clock.ts';
 import { decode, encodeError, encodeItem, encodeResult, type Message } from '../../shared/rpc/codec.ts';
 import type { Dispatch } from '../../shared/rpc/dispatch.ts';
 import type { RpcLimits } from '../../shared/rpc/limits.ts';

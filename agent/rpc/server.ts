@@ -7,7 +7,7 @@ import { AppError, toAppError, type ErrorCode } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
 import { rpcPath, subprotocol, type MethodTable } from '../../shared/protocol/methods.ts';
 import { sendProblem } from '../../shared/problem.ts';
-import type { Clock } from '../../shared/clock.ts';
+import type { Clock } from '../../shared/wait/clock.ts';
 import { createDispatch } from '../../shared/rpc/dispatch.ts';
 import { defaultLimits, type RpcLimits } from '../../shared/rpc/limits.ts';
 import type { Handlers, Identity, NotificationHandlers, Peer } from '../../shared/rpc/types.ts';

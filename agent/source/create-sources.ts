@@ -1,7 +1,7 @@
 /** The sources of an agent: git repositories and uploads, their trees kept on disk for a while. */
 import { mkdir, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import type { Clock } from '../../shared/clock.ts';
+import type { Clock } from '../../shared/wait/clock.ts';
 import { AppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
 import { sourceKind } from '../../shared/protocol/app-spec.ts';

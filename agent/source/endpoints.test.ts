@@ -4,7 +4,7 @@ import { createHash, createHmac } from 'node:crypto';
 import { request } from 'node:http';
 import { once } from 'node:events';
 import { test, type TestContext } from 'node:test';
-import { systemClock } from '../../shared/clock.ts';
+import { systemClock } from '../../shared/wait/clock.ts';
 import { silentLog } from '../../shared/log.ts';
 import { appSpec, type AppSpec } from '../../shared/protocol/app-spec.ts';
 import { defaultSourceLimits, type SourceLimits } from '../../shared/source/limits.ts';

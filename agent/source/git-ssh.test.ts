@@ -8,7 +8,7 @@ import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { promisify } from 'node:util';
-import { systemClock } from '../../shared/clock.ts';
+import { systemClock } from '../../shared/wait/clock.ts';
 import { defaultSourceLimits } from '../../shared/source/limits.ts';
 import { createGitProgram } from './git-program.ts';
 import { createGit } from './git.ts';

@@ -12,7 +12,7 @@ import { delimiter, join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { promisify } from 'node:util';
 import { deflateSync } from 'node:zlib';
-import { systemClock } from '../../shared/clock.ts';
+import { systemClock } from '../../shared/wait/clock.ts';
 import { defaultSourceLimits, type SourceLimits } from '../../shared/source/limits.ts';
 import { certificates } from '../../test/support/certificates.ts';
 import { startGitServer, type GitServer } from '../../test/support/git-server.ts';

@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { mkdir, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Clock } from '../../shared/clock.ts';
+import type { Clock } from '../../shared/wait/clock.ts';
 import { AppError } from '../../shared/errors.ts';
 import { overMaxBytes, type SourceLimits } from '../../shared/source/limits.ts';
 import { unpackTree, type UnpackedTree } from '../../shared/source/unpack.ts';

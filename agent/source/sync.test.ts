@@ -4,7 +4,7 @@ import { test, type TestContext } from 'node:test';
 import { AppError } from '../../shared/errors.ts';
 import { silentLog } from '../../shared/log.ts';
 import { appSpec, type AppSpec } from '../../shared/protocol/app-spec.ts';
-import { createManualClock, type ManualClock } from '../../test/support/manual-clock.ts';
+import { createManualClock, type ManualClock } from '../../shared/wait/testing/manual-clock.ts';
 import type { NewEvent } from '../store/records.ts';
 import { createSync, type Sync, type SyncApp } from './sync.ts';
 

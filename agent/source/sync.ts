@@ -2,8 +2,8 @@
  * Follows the refs of git sources: apps with `auto_sync` each interval, others when they are named (webhook, `apps.sync`).
  * A commit that moved becomes a version by declaring the app again as it is.
  */
-import { backoff, type Backoff } from '../../shared/backoff.ts';
-import type { Clock } from '../../shared/clock.ts';
+import { backoff, type Backoff } from '../../shared/wait/backoff.ts';
+import type { Clock } from '../../shared/wait/clock.ts';
 import { AppError, toAppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
 import type { AppSpec } from '../../shared/protocol/app-spec.ts';

@@ -1,5 +1,5 @@
 /** A signal that also ends after a time. */
-import type { Clock } from '../../shared/clock.ts';
+import type { Clock } from '../../shared/wait/clock.ts';
 import type { AppError } from '../../shared/errors.ts';
 
 /** Runs the work with a signal that aborts with `signal`, or with the error after `ms`. */

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { AppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
 import type { UnpackedTree } from '../../shared/source/unpack.ts';
-import { SharedTask } from '../shared-task.ts';
+import { SharedTask } from '../../shared/wait/shared-task.ts';
 import type { Tree } from './sources.ts';
 import { Turns } from './turns.ts';
 

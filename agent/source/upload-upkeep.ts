@@ -1,8 +1,8 @@
 /** Uploads that nobody finished, or that no version names any more, go while an agent leads. */
-import type { Clock } from '../../shared/clock.ts';
+import type { Clock } from '../../shared/wait/clock.ts';
 import { toAppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
-import { sleep } from '../../shared/sleep.ts';
+import { sleep } from '../../shared/wait/sleep.ts';
 import type { UploadStore } from '../store/upload-store.ts';
 
 const everyMs = 3_600_000;

@@ -1,6 +1,6 @@
 /** From parts of an archive to a source: what `sources.begin` and `sources.complete` do. */
 import { createHash } from 'node:crypto';
-import type { Clock } from '../../shared/clock.ts';
+import type { Clock } from '../../shared/wait/clock.ts';
 import { AppError, toAppError } from '../../shared/errors.ts';
 import { sourceInvalid, type SourceLimits } from '../../shared/source/limits.ts';
 import { inspectTree } from '../../shared/source/unpack.ts';

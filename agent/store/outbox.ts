@@ -4,7 +4,7 @@
  */
 import { AppError, toAppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
-import type { Clock } from '../../shared/clock.ts';
+import type { Clock } from '../../shared/wait/clock.ts';
 import type { AppStore, Progress } from './app-store.ts';
 
 export interface Outbox {

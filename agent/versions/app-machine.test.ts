@@ -5,7 +5,7 @@ import { AppError } from '../../shared/errors.ts';
 import { silentLog } from '../../shared/log.ts';
 import type { Failure } from '../../shared/protocol/views.ts';
 import { createFakePlatform } from '../../test/support/fake-platform.ts';
-import { createManualClock } from '../../test/support/manual-clock.ts';
+import { createManualClock } from '../../shared/wait/testing/manual-clock.ts';
 import { createRouteHub } from '../routes/hub.ts';
 import type { Released } from '../routes/router-links.ts';
 import type { Progress } from '../store/app-store.ts';

@@ -4,7 +4,7 @@ import { AppError } from '../../shared/errors.ts';
 import { silentLog } from '../../shared/log.ts';
 import { appConfig } from '../../shared/protocol/app-config.ts';
 import { appSpec } from '../../shared/protocol/app-spec.ts';
-import { systemClock } from '../../shared/clock.ts';
+import { systemClock } from '../../shared/wait/clock.ts';
 import type { Pin, VersionRun } from '../platform/platform.ts';
 import { attempts } from './attempts.ts';
 import { StartJob } from './start-job.ts';

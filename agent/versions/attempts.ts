@@ -2,8 +2,8 @@
 import { type AppError, toAppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
 import type { StartTimings } from '../../shared/protocol/routes.ts';
-import type { Clock } from '../../shared/clock.ts';
-import { sleep } from '../../shared/sleep.ts';
+import type { Clock } from '../../shared/wait/clock.ts';
+import { sleep } from '../../shared/wait/sleep.ts';
 import type { Platform, VersionRun } from '../platform/platform.ts';
 import type { VersionMetrics } from '../version-metrics.ts';
 import type { AppBook } from './app-book.ts';

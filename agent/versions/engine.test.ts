@@ -4,7 +4,7 @@ import { Registry } from '@prometheus-io/client';
 import { AppError } from '../../shared/errors.ts';
 import { silentLog } from '../../shared/log.ts';
 import { createFakePlatform } from '../../test/support/fake-platform.ts';
-import { createManualClock } from '../../test/support/manual-clock.ts';
+import { createManualClock } from '../../shared/wait/testing/manual-clock.ts';
 import { createRouteHub } from '../routes/hub.ts';
 import { createRouterLinks } from '../routes/router-links.ts';
 import type { AppStore, Declaration } from '../store/app-store.ts';

@@ -4,7 +4,7 @@ import { AppError } from '../../shared/errors.ts';
 import { silentLog } from '../../shared/log.ts';
 import { createFakePlatform } from '../../test/support/fake-platform.ts';
 import { Leftovers } from './leftovers.ts';
-import { createManualClock } from '../../test/support/manual-clock.ts';
+import { createManualClock } from '../../shared/wait/testing/manual-clock.ts';
 import { isDone, releasedOf, turns } from './test-ground.ts';
 
 function ground(t: TestContext) {

@@ -4,9 +4,9 @@
  * removed. A start of the same version takes it back.
  */
 import { AppError, toAppError } from '../../shared/errors.ts';
-import type { Clock } from '../../shared/clock.ts';
+import type { Clock } from '../../shared/wait/clock.ts';
 import type { Log } from '../../shared/log.ts';
-import { sleep } from '../../shared/sleep.ts';
+import { sleep } from '../../shared/wait/sleep.ts';
 import type { Platform } from '../platform/platform.ts';
 import type { Released } from '../routes/router-links.ts';
 

@@ -2,7 +2,7 @@
  * Has each app looked at when the clock may have made something due for it: what is awake when it may be idle, each minute what
  * has running hours, and nothing else until it changes. So it costs by what is awake and not by what there is.
  */
-import type { Clock } from '../../shared/clock.ts';
+import type { Clock } from '../../shared/wait/clock.ts';
 import type { NextLook } from './due.ts';
 
 interface LooksDeps {

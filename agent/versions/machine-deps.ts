@@ -1,5 +1,5 @@
 /** What the machine of an app needs of the agent around it, and what it is asked. */
-import type { Clock } from '../../shared/clock.ts';
+import type { Clock } from '../../shared/wait/clock.ts';
 import type { Log } from '../../shared/log.ts';
 import type { AppConfig } from '../../shared/protocol/app-config.ts';
 import type { Route, StartTimings } from '../../shared/protocol/routes.ts';

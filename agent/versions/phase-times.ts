@@ -1,5 +1,5 @@
 /** How long a start was in each of its phases, as the platform tells them; it may go back to one. */
-import type { Clock } from '../../shared/clock.ts';
+import type { Clock } from '../../shared/wait/clock.ts';
 import type { StartTimings } from '../../shared/protocol/routes.ts';
 
 const keys = { schedule: 'scheduleMs', pull: 'pullMs', start: 'startMs', switch: 'switchMs' } as const;

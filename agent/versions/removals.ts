@@ -1,8 +1,8 @@
 /** The removal of what deleted apps leave on the platform: waited for up to a deadline, then gone on with behind. */
 import { AppError, toAppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
-import type { Clock } from '../../shared/clock.ts';
-import { sleep } from '../../shared/sleep.ts';
+import type { Clock } from '../../shared/wait/clock.ts';
+import { sleep } from '../../shared/wait/sleep.ts';
 import type { Platform } from '../platform/platform.ts';
 
 interface RemovalsDeps {

@@ -1,5 +1,5 @@
 /** When calls of an app that failed may try again by themselves: after a pause that doubles with each failure in a row. */
-import type { Clock } from '../../shared/clock.ts';
+import type { Clock } from '../../shared/wait/clock.ts';
 
 const minMs = 5_000;
 const maxMs = 60_000;

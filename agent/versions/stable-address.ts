@@ -1,9 +1,9 @@
 /** Moves the stable address of one app behind the path of calls: tried until it works, or until another version is meant. */
-import { backoff } from '../../shared/backoff.ts';
+import { backoff } from '../../shared/wait/backoff.ts';
 import { AppError, toAppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
-import type { Clock } from '../../shared/clock.ts';
-import { sleep } from '../../shared/sleep.ts';
+import type { Clock } from '../../shared/wait/clock.ts';
+import { sleep } from '../../shared/wait/sleep.ts';
 import type { Platform, VersionRun } from '../platform/platform.ts';
 
 interface StableAddressDeps {

@@ -1,7 +1,7 @@
 /** One attempt to make one version run: prepare (build), switch, start. Owned by the app's machine, never by a caller. */
 import { AppError, toAppError } from '../../shared/errors.ts';
 import type { StartTimings } from '../../shared/protocol/routes.ts';
-import type { Clock } from '../../shared/clock.ts';
+import type { Clock } from '../../shared/wait/clock.ts';
 import type { OnPhase, Pin, Platform, VersionRun } from '../platform/platform.ts';
 import { PhaseTimes } from './phase-times.ts';
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { createManualClock } from '../../test/support/manual-clock.ts';
+import { createManualClock } from '../../shared/wait/testing/manual-clock.ts';
 import { Wakes, type Starter } from './wakes.ts';
 
 const call: Starter = {

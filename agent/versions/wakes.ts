@@ -1,6 +1,6 @@
 /** Who has an app started, and how often calls may wake it (`wake.max_per_hour`). One for each app, kept by its machine. */
 import { AppError } from '../../shared/errors.ts';
-import type { Clock } from '../../shared/clock.ts';
+import type { Clock } from '../../shared/wait/clock.ts';
 import type { VersionMetrics } from '../version-metrics.ts';
 import type { WakeCause } from '../../shared/protocol/wake-cause.ts';
 

@@ -1,7 +1,7 @@
 /** An agent that starts nothing: the real RPC server and the real hub of routes, with the table that a question gives it. */
 import { createRouteHub, type RouteHub } from '../../agent/routes/hub.ts';
 import { createRpcServer } from '../../agent/rpc/server.ts';
-import { systemClock } from '../../shared/clock.ts';
+import { systemClock } from '../../shared/wait/clock.ts';
 import { AppError } from '../../shared/errors.ts';
 import { silentLog } from '../../shared/log.ts';
 import { agentMethods, agentNotifications, routerMethods } from '../../shared/protocol/methods.ts';

@@ -1,7 +1,7 @@
 /** A memory cgroup around one process: what a container's limit is, where this machine lets us make one. */
 import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
-import { systemClock } from '../../shared/clock.ts';
-import { sleep } from '../../shared/sleep.ts';
+import { systemClock } from '../../shared/wait/clock.ts';
+import { sleep } from '../../shared/wait/sleep.ts';
 
 export interface MemoryGroup {
   /** Runs what follows it within the group. */

@@ -1,6 +1,6 @@
 /** Waits for a condition by looking at it, up to a deadline and no longer than the bench is wanted. */
-import { systemClock } from '../../shared/clock.ts';
-import { sleep } from '../../shared/sleep.ts';
+import { systemClock } from '../../shared/wait/clock.ts';
+import { sleep } from '../../shared/wait/sleep.ts';
 
 interface Wait {
   readonly withinMs: number;

@@ -5,7 +5,7 @@ import { join, sep } from 'node:path';
 import { stripVTControlCharacters } from 'node:util';
 import { createMask } from '../../shared/builder/mask.ts';
 import type { BuildEvent, BuildFailure, BuildMeta } from '../../shared/builder/wire.ts';
-import type { Clock } from '../../shared/clock.ts';
+import type { Clock } from '../../shared/wait/clock.ts';
 import { AppError, toAppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
 import type { SourceLimits } from '../../shared/source/limits.ts';

@@ -2,7 +2,7 @@
 import { once } from 'node:events';
 import type { ServerResponse } from 'node:http';
 import type { BuildEvent } from '../../shared/builder/wire.ts';
-import type { Clock } from '../../shared/clock.ts';
+import type { Clock } from '../../shared/wait/clock.ts';
 
 export interface EventStream {
   /** Resolves when there is room for more; at once when nobody reads any more. */

@@ -2,8 +2,8 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { maxLineBytes } from '../../shared/builder/wire.ts';
-import { textLines } from '../../shared/builder/text-lines.ts';
-import type { Clock } from '../../shared/clock.ts';
+import { textLines } from '../../shared/net/text-lines.ts';
+import type { Clock } from '../../shared/wait/clock.ts';
 import { AppError } from '../../shared/errors.ts';
 
 export interface ProcessCall {

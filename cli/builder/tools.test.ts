@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import type { BuildEvent } from '../../shared/builder/wire.ts';
 import { buildMeta } from '../../shared/builder/wire.ts';
-import { systemClock } from '../../shared/clock.ts';
+import { systemClock } from '../../shared/wait/clock.ts';
 import { silentLog } from '../../shared/log.ts';
 import { tarGzOf } from '../../shared/source/test-archive.ts';
 import { createContainersTool } from './containers-tool.ts';

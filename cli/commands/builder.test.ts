@@ -11,7 +11,7 @@ import { createDelegateBuilder } from '../../agent/build/delegate/delegate-build
 import { leftovers, pushBase } from '../../agent/build/delegate/test-buildah.ts';
 import { delegateDeps, folderOf, requestOf, testToken } from '../../agent/build/delegate/test-builder.ts';
 import { startRegistry } from '../../agent/registry/test-registry.ts';
-import { eventually } from '../../test/support/eventually.ts';
+import { eventually } from '../../shared/wait/testing/eventually.ts';
 
 interface Served {
   readonly child: ChildProcess;

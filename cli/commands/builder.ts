@@ -2,11 +2,11 @@
 import { readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
-import { systemClock } from '../../shared/clock.ts';
+import { systemClock } from '../../shared/wait/clock.ts';
 import { tokenValue } from '../../shared/config/sections.ts';
 import { AppError } from '../../shared/errors.ts';
 import { createLog } from '../../shared/log.ts';
-import { sleep } from '../../shared/sleep.ts';
+import { sleep } from '../../shared/wait/sleep.ts';
 import { openBuilder, type BuilderOptions } from '../builder/open-builder.ts';
 import { toolNames, type ToolName } from '../builder/tool.ts';
 import type { CliContext } from '../context.ts';

@@ -3,7 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
-import { systemClock } from '../../shared/clock.ts';
+import { systemClock } from '../../shared/wait/clock.ts';
 import { AppError, toAppError } from '../../shared/errors.ts';
 import { detectPreset, noPreset, presetFiles } from '../../shared/presets/detect.ts';
 import { folderTree } from '../../shared/presets/folder-tree.ts';

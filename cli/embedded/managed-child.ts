@@ -6,7 +6,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, openSync, readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
-import { type Backoff, backoff } from '../../shared/backoff.ts';
+import { type Backoff, backoff } from '../../shared/wait/backoff.ts';
 import { AppError, toAppError } from '../../shared/errors.ts';
 
 export interface ManagedChildOptions {

@@ -6,7 +6,7 @@
  * their answers at once, and are not to suffer by those who do not. While more than half is in use those go that have not taken
  * all for longer: else they could keep the others at their small parts.
  */
-import type { Clock } from '../../shared/clock.ts';
+import type { Clock } from '../../shared/wait/clock.ts';
 import { resetSocket, type Resettable } from './client-socket.ts';
 import type { Deadlines, Timed } from '../deadlines.ts';
 

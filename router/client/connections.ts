@@ -4,7 +4,7 @@
  * a while, or have not come to one.
  */
 import { TLSSocket } from 'node:tls';
-import type { Clock } from '../../shared/clock.ts';
+import type { Clock } from '../../shared/wait/clock.ts';
 import type { ClientConnection } from './connection-deps.ts';
 
 /** Within 256 MiB; and for each MiB beyond, where the rest of a router wants more too. */

@@ -2,7 +2,7 @@
  * The body of a call on its way from the client: read when the call is sent, no faster than the app takes it; what is left of
  * it when the call has its answer is read away.
  */
-import type { Clock } from '../../shared/clock.ts';
+import type { Clock } from '../../shared/wait/clock.ts';
 import { AppError } from '../../shared/errors.ts';
 import type { Exchanging } from '../caller.ts';
 import type { ConnectionLimits } from './connection-deps.ts';

@@ -2,12 +2,12 @@
  * Asks the agent to make versions run: at most one `versions.ensure` in flight per app, however many calls wait. A call
  * that leaves never cancels it; only a newer version that is wanted instead does.
  */
-import { backoff, type Backoff } from '../../shared/backoff.ts';
+import { backoff, type Backoff } from '../../shared/wait/backoff.ts';
 import { toAppError, type AppError, type ErrorCode } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
 import type { AgentMethods, EnsureProgress } from '../../shared/protocol/methods.ts';
 import type { WakeCause } from '../../shared/protocol/wake-cause.ts';
-import type { Clock } from '../../shared/clock.ts';
+import type { Clock } from '../../shared/wait/clock.ts';
 import type { Peer } from '../../shared/rpc/types.ts';
 
 export interface EnsureDeps {

@@ -10,7 +10,7 @@
  */
 import { AppError, errorTable, isErrorCode, type FailurePhase } from '../../shared/errors.ts';
 import type { PublicFailure } from '../../shared/protocol/routes.ts';
-import type { Clock } from '../../shared/clock.ts';
+import type { Clock } from '../../shared/wait/clock.ts';
 import type { App } from '../table/apps.ts';
 import { Room, type Waiter } from './room.ts';
 import { lookEveryMs } from '../upstream/slow-start.ts';

@@ -3,7 +3,7 @@
  * the stream until the app takes it. What the window lets in meanwhile counts as read ahead.
  */
 import type { ServerHttp2Stream } from 'node:http2';
-import type { Clock } from '../../shared/clock.ts';
+import type { Clock } from '../../shared/wait/clock.ts';
 import { AppError } from '../../shared/errors.ts';
 import type { Exchanging, Trailers } from '../caller.ts';
 import type { ConnectionLimits } from '../client/connection-deps.ts';

@@ -10,7 +10,7 @@ import {
   type ClientSessionOptions,
 } from 'node:http2';
 import { connect } from 'node:net';
-import type { Clock } from '../../shared/clock.ts';
+import type { Clock } from '../../shared/wait/clock.ts';
 import type { Deadlines, Timed } from '../deadlines.ts';
 
 export interface SessionOptions {

@@ -3,7 +3,7 @@
  * large it is, and from then on every call goes by it; apps that were known before are brought up to it by the first call that
  * finds them, and in slices between which the loop goes on. Only when the last one is done, the snapshot has taken full effect.
  */
-import type { Clock } from '../../shared/clock.ts';
+import type { Clock } from '../../shared/wait/clock.ts';
 import type { Route, RoutesItem } from '../../shared/protocol/routes.ts';
 import type { App, Apps } from './apps.ts';
 import { Routes, type RouteEntry } from './routes.ts';

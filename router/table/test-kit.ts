@@ -1,5 +1,5 @@
 /** A route table by itself, for tests and benchmarks: with targets that nobody calls. */
-import { systemClock } from '../../shared/clock.ts';
+import { systemClock } from '../../shared/wait/clock.ts';
 import { Backlogs } from '../client/backlog.ts';
 import { Deadlines } from '../deadlines.ts';
 import { ReadBuffers } from '../upstream/read-buffers.ts';

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { systemClock } from '../../shared/clock.ts';
+import { systemClock } from '../../shared/wait/clock.ts';
 import { LineWriter } from './line-writer.ts';
 import { until } from '../test-kit.ts';
 
@@ -74,7 +74,7 @@ test('a line that comes after the end is counted as dropped', async (t) => {
 /** Writes lines until some are dropped, says how many were taken, and ends when it is told. */
 const flood = `
   const { LineWriter, openStandardOutput } = await import(${JSON.stringify(new URL('./line-writer.ts', import.meta.url).href)});
-  const { systemClock } = await import(${JSON.stringify(new URL('../../shared/clock.ts', import.meta.url).href)});
+  const { systemClock } = await import(${JSON.stringify(new URL('../../shared/wait/clock.ts', import.meta.url).href)});
   let dropped = 0;
   const writer = new LineWriter({ clock: systemClock, output: openStandardOutput(), maxBytes: 200_000, onDropped: (lines) => (dropped += lines) });
   let added = 0;
@@ -92,7 +92,7 @@ test('what others write to the same file is between the lines, and over none', a
   const code = `
     const { writeSync } = await import('node:fs');
     const { LineWriter, openStandardOutput } = await import(${JSON.stringify(new URL('./line-writer.ts', import.meta.url).href)});
-    const { systemClock } = await import(${JSON.stringify(new URL('../../shared/clock.ts', import.meta.url).href)});
+    const { systemClock } = await import(${JSON.stringify(new URL('../../shared/wait/clock.ts', import.meta.url).href)});
     const writer = new LineWriter({ clock: systemClock, output: openStandardOutput(), onDropped: () => process.exit(1) });
     for (let i = 0; i < 1_000; i += 1) {
       writer.add('a' + i + '\\n');

@@ -3,7 +3,7 @@
  * buffer, and what comes on top of that is dropped and counted.
  */
 import { constants, fstatSync, openSync, write, writeSync } from 'node:fs';
-import type { Clock } from '../../shared/clock.ts';
+import type { Clock } from '../../shared/wait/clock.ts';
 
 export interface LineWriterDeps {
   readonly clock: Clock;

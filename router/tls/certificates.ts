@@ -9,7 +9,7 @@ import { readdir, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import type { SecureContext } from 'node:tls';
 import { AppError } from '../../shared/errors.ts';
-import type { Clock } from '../../shared/clock.ts';
+import type { Clock } from '../../shared/wait/clock.ts';
 import type { Log } from '../../shared/log.ts';
 import { readCertificate, stampOf, type Certificate, type CertificateFiles, type TlsVersion } from './certificate.ts';
 

@@ -7,7 +7,7 @@
  */
 import type { Socket } from 'node:net';
 import { TLSSocket, type SecureContext, type TLSSocketOptions } from 'node:tls';
-import type { Clock } from '../../shared/clock.ts';
+import type { Clock } from '../../shared/wait/clock.ts';
 import { lieUnder } from '../client/client-socket.ts';
 import type { Deadlines, Timed } from '../deadlines.ts';
 import { clientOf } from '../client/client-limit.ts';

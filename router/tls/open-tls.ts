@@ -1,6 +1,6 @@
 /** What the router needs to speak TLS: its certificates, and the metrics of them and of handshakes. */
 import type { Registry } from '@prometheus-io/client';
-import type { Clock } from '../../shared/clock.ts';
+import type { Clock } from '../../shared/wait/clock.ts';
 import type { Log } from '../../shared/log.ts';
 import { Certificates } from './certificates.ts';
 import { listedPairs, type TlsConfig } from './config.ts';

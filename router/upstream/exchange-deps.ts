@@ -1,5 +1,5 @@
 /** What an attempt to have a call answered needs of the router. */
-import type { Clock } from '../../shared/clock.ts';
+import type { Clock } from '../../shared/wait/clock.ts';
 import type { App } from '../table/apps.ts';
 import type { Call } from '../call.ts';
 import type { Backlogs } from '../client/backlog.ts';

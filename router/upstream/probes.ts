@@ -3,7 +3,7 @@
  * and again with growing pauses that end at two seconds, so that the last target of an app is never set aside for good.
  */
 import { connect } from 'node:net';
-import type { Clock } from '../../shared/clock.ts';
+import type { Clock } from '../../shared/wait/clock.ts';
 import type { App } from '../table/apps.ts';
 import type { Target } from './targets.ts';
 

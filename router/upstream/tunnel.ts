@@ -4,7 +4,7 @@
  */
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import type { Clock } from '../../shared/clock.ts';
+import type { Clock } from '../../shared/wait/clock.ts';
 import type { App } from '../table/apps.ts';
 import type { Call } from '../call.ts';
 import type { Caller, ClientTunnel } from '../caller.ts';

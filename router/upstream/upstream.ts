@@ -11,7 +11,7 @@
  * that call's answer. So a target that has been heard out of turn gets no second call by any socket for a while.
  */
 import type { Socket } from 'node:net';
-import type { Clock } from '../../shared/clock.ts';
+import type { Clock } from '../../shared/wait/clock.ts';
 import type { BodyReader } from '../http1/body-reader.ts';
 import type { Deadlines, Timed } from '../deadlines.ts';
 import { Backlog, leastPartBytes, type Backlogs } from '../client/backlog.ts';

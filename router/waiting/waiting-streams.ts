@@ -3,7 +3,7 @@
  * state of its app when it changes, and every so often all the same, so that a page sees that its connection is alive. They
  * are no held calls and keep no app awake.
  */
-import type { Clock } from '../../shared/clock.ts';
+import type { Clock } from '../../shared/wait/clock.ts';
 import type { App } from '../table/apps.ts';
 import type { Attempt, Call } from '../call.ts';
 import type { LocalAnswers } from '../client/local-answer.ts';

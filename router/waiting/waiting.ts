@@ -3,7 +3,7 @@
  * itself again when it is up. What the page asks is reserved below the path of the app (`/.holdfast/`).
  */
 import { AppError } from '../../shared/errors.ts';
-import type { Clock } from '../../shared/clock.ts';
+import type { Clock } from '../../shared/wait/clock.ts';
 import type { EnsureProgress } from '../../shared/protocol/methods.ts';
 import { reservedSegment } from '../../shared/protocol/app-spec.ts';
 import type { Route } from '../../shared/protocol/routes.ts';

@@ -1,6 +1,6 @@
 /** All that has to do with waking apps besides holding calls, put together: rules, budget, causes and waiting pages. */
 import type { WakeCause } from '../../shared/protocol/wake-cause.ts';
-import type { Clock } from '../../shared/clock.ts';
+import type { Clock } from '../../shared/wait/clock.ts';
 import type { App } from '../table/apps.ts';
 import type { Call } from '../call.ts';
 import type { RouterConfig } from '../config.ts';

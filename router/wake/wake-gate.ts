@@ -3,7 +3,7 @@
  * not be woken for now, or with a page to look at meanwhile. And which calls of an app that is ready are no reason to keep it awake.
  */
 import { AppError, type ErrorOwner } from '../../shared/errors.ts';
-import type { Clock } from '../../shared/clock.ts';
+import type { Clock } from '../../shared/wait/clock.ts';
 import type { Route } from '../../shared/protocol/routes.ts';
 import type { App } from '../table/apps.ts';
 import type { Call } from '../call.ts';

@@ -10,10 +10,10 @@
  */
 import cluster from 'node:cluster';
 import type { Registry } from '@prometheus-io/client';
-import type { AdminServer } from '../../shared/admin-server.ts';
-import { startAdminServer } from '../../shared/admin-server.ts';
-import { backoff, type Backoff } from '../../shared/backoff.ts';
-import { systemClock } from '../../shared/clock.ts';
+import type { AdminServer } from '../../shared/net/admin-server.ts';
+import { startAdminServer } from '../../shared/net/admin-server.ts';
+import { backoff, type Backoff } from '../../shared/wait/backoff.ts';
+import { systemClock } from '../../shared/wait/clock.ts';
 import { AppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
 import type { RouterConfig } from '../config.ts';

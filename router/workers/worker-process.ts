@@ -1,6 +1,6 @@
 /** One worker as the first process sees it: asked by messages, ended by one, and watched for silence. */
 import type { Worker } from 'node:cluster';
-import type { Clock } from '../../shared/clock.ts';
+import type { Clock } from '../../shared/wait/clock.ts';
 import type { Answers, FromWorker, Subject, ToWorker } from './messages.ts';
 
 export interface WorkerProcessDeps {

@@ -1,7 +1,7 @@
 /** One open WebSocket: sends within its buffer bound, pings, notices silence, and closes with a reason. Knows no calls. */
 import type { RawData, WebSocket } from 'ws';
 import { AppError } from '../errors.ts';
-import type { Clock } from '../clock.ts';
+import type { Clock } from '../wait/clock.ts';
 import type { RpcLimits } from './limits.ts';
 
 /** A side that does not answer the close is cut off after this. */

@@ -2,7 +2,7 @@
 import { request, type Dispatcher } from 'undici';
 import { AppError } from '../errors.ts';
 import type { MethodTable, ParamsInputOf, ResultOf } from '../protocol/methods.ts';
-import { systemClock } from '../clock.ts';
+import { systemClock } from '../wait/clock.ts';
 import { decode, encodeRequest } from './codec.ts';
 import { refusal } from './dial.ts';
 import { endpointUrl } from './endpoint-url.ts';

@@ -1,9 +1,9 @@
 /** A link that is kept up: dials, and dials again with backoff whenever it is lost. */
-import { backoff } from '../backoff.ts';
+import { backoff } from '../wait/backoff.ts';
 import { AppError, toAppError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import type { MethodTable } from '../protocol/methods.ts';
-import { systemClock, type Clock } from '../clock.ts';
+import { systemClock, type Clock } from '../wait/clock.ts';
 import { dial } from './dial.ts';
 import { endpointUrl } from './endpoint-url.ts';
 import { defaultLimits, type RpcLimits } from './limits.ts';

@@ -6,7 +6,7 @@ import type { WebSocket } from 'ws';
 import { AppError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import type { MethodTable } from '../protocol/methods.ts';
-import { systemClock, type Clock } from '../clock.ts';
+import { systemClock, type Clock } from '../wait/clock.ts';
 import { decode, encodeCancel, encodeError, encodeNotification, encodeRequest, type Message } from './codec.ts';
 import { closeCodes, Connection } from './connection.ts';
 import { createDispatch } from './dispatch.ts';

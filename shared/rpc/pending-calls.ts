@@ -1,7 +1,7 @@
 /** Calls of this side that wait for an answer. Knows no socket: it is told what arrived, and says what to send. */
 import { AppError } from '../errors.ts';
 import type { Method } from '../protocol/methods.ts';
-import type { Clock } from '../clock.ts';
+import type { Clock } from '../wait/clock.ts';
 import type { CallId } from './codec.ts';
 
 export interface NewCall {

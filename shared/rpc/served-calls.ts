@@ -6,7 +6,7 @@
 import { AppError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import type { MethodTable } from '../protocol/methods.ts';
-import type { Clock } from '../clock.ts';
+import type { Clock } from '../wait/clock.ts';
 import { encodeError, encodeItem, encodeResult, type CallId } from './codec.ts';
 import type { Dispatch } from './dispatch.ts';
 import type { Identity, Peer } from './types.ts';

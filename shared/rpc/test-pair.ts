@@ -8,7 +8,7 @@ import { z } from 'zod';
 import { AppError, type ErrorCode } from '../errors.ts';
 import { silentLog } from '../log.ts';
 import type { MethodTable } from '../protocol/methods.ts';
-import type { Clock } from '../clock.ts';
+import type { Clock } from '../wait/clock.ts';
 import type { RpcLimits } from './limits.ts';
 import { createPeer } from './peer.ts';
 import type { Handlers, Identity, NotificationHandlers, Peer } from './types.ts';

@@ -11,7 +11,7 @@ import { createImages } from '../../agent/build/create-images.ts';
 import type { Images } from '../../agent/build/images.ts';
 import type { Registry } from '../../agent/registry/registry.ts';
 import type { Sources } from '../../agent/source/sources.ts';
-import { systemClock } from '../../shared/clock.ts';
+import { systemClock } from '../../shared/wait/clock.ts';
 import { AppError } from '../../shared/errors.ts';
 import { silentLog } from '../../shared/log.ts';
 import { createFakeStore } from '../support/images-ground.ts';

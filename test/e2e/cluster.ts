@@ -8,7 +8,7 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { request } from 'undici';
-import { eventually } from '../support/eventually.ts';
+import { eventually } from '../../shared/wait/testing/eventually.ts';
 
 const run = promisify(execFile);
 const tools = process.env['TOOLS'] ?? join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'one-node-kube');

@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { eventually } from '../support/eventually.ts';
+import { eventually } from '../../shared/wait/testing/eventually.ts';
 import { callAtOnce, versionOf } from '../support/load.ts';
 import { appOf } from './builds/ground.ts';
 import { kubectl, registryHost } from './cluster.ts';

@@ -1,7 +1,7 @@
 /** `helm install` as an operator does it: Postgres and registry of the chart, restricted pod security, upgrade, uninstall. */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { eventually } from '../support/eventually.ts';
+import { eventually } from '../../shared/wait/testing/eventually.ts';
 import { callAtOnce, outcomes } from '../support/load.ts';
 import { helm, kubectl, objectsIn, pods } from './cluster.ts';
 import { mirrorOnNode, pushToRelease } from './node-mirror.ts';

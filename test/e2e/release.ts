@@ -3,7 +3,7 @@ import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { agentMethods, type ParamsInputOf, type ResultOf } from '../../shared/protocol/methods.ts';
 import { callByHttp } from '../../shared/rpc/http-call.ts';
-import { eventually } from '../support/eventually.ts';
+import { eventually } from '../../shared/wait/testing/eventually.ts';
 import { digestOf, helm, kubectl, pods, registryHost, type PodView } from './cluster.ts';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import type { VersionView } from '../../shared/protocol/views.ts';
-import { eventually } from '../support/eventually.ts';
+import { eventually } from '../../shared/wait/testing/eventually.ts';
 import { outcomes, startLoad, versionOf, type CallRecord, type Load } from '../support/load.ts';
 import { registryHost } from './cluster.ts';
 import type { CliResult, Release } from './release.ts';

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { agentMethods, type ParamsInputOf, type ResultOf } from '../../shared/protocol/methods.ts';
 import { callByHttp } from '../../shared/rpc/http-call.ts';
-import { eventually } from '../support/eventually.ts';
+import { eventually } from '../../shared/wait/testing/eventually.ts';
 import { emptyDatabase } from './database.ts';
 
 const root = new URL('../../', import.meta.url).pathname;

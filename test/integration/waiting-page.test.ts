@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import type { AppSpecInput } from '../../shared/protocol/app-spec.ts';
 import { startChromium, type BrowserPage } from '../support/chromium.ts';
-import { eventually } from '../support/eventually.ts';
+import { eventually } from '../../shared/wait/testing/eventually.ts';
 import { Stack, testAppFolder } from './stack.ts';
 
 /** Where pictures of what was seen go, for whoever wants to look at them. */

@@ -5,7 +5,7 @@ import { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { test, type TestContext } from 'node:test';
 import { silenceMs } from '../../../shared/builder/wire.ts';
-import { createManualClock } from '../../../test/support/manual-clock.ts';
+import { createManualClock } from '../../../shared/wait/testing/manual-clock.ts';
 import type { BuildOptions } from '../builder.ts';
 import { createDelegateBuilder, type DelegateBuilderDeps } from './delegate-builder.ts';
 import { delegateDeps, folderOf, requestOf, type Heard } from './test-builder.ts';

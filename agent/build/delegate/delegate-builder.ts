@@ -1,6 +1,6 @@
 /** Builds on a `holdfast builder serve` elsewhere: sends the context, follows the answer. */
 import type { Readable } from 'node:stream';
-import type { Clock } from '../../../shared/clock.ts';
+import type { Clock } from '../../../shared/wait/clock.ts';
 import { AppError } from '../../../shared/errors.ts';
 import type { Log } from '../../../shared/log.ts';
 import { createMask } from '../../../shared/builder/mask.ts';

@@ -8,7 +8,7 @@ import { Agent as HttpAgent, request as requestHttp, type ClientRequest, type In
 import { Agent as HttpsAgent, request as requestHttps } from 'node:https';
 import type { Readable } from 'node:stream';
 import { getCACertificates } from 'node:tls';
-import type { Clock } from '../../../shared/clock.ts';
+import type { Clock } from '../../../shared/wait/clock.ts';
 import { AppError } from '../../../shared/errors.ts';
 import {
   buildEvent,
@@ -20,7 +20,7 @@ import {
   type BuildEvent,
   type BuildMeta,
 } from '../../../shared/builder/wire.ts';
-import { textLines } from '../../../shared/builder/text-lines.ts';
+import { textLines } from '../../../shared/net/text-lines.ts';
 import { refusal } from './refusal.ts';
 
 export interface ExchangeDeps {

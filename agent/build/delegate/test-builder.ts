@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path';
 import { PassThrough, Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { TestContext } from 'node:test';
-import { systemClock } from '../../../shared/clock.ts';
+import { systemClock } from '../../../shared/wait/clock.ts';
 import { silentLog } from '../../../shared/log.ts';
 import { defaultSourceLimits } from '../../../shared/source/limits.ts';
 import { packTree } from '../../../shared/source/pack.ts';

@@ -1,7 +1,7 @@
 /** What is done to Jobs of builds and their Secrets: create, delete, list; with refusals as the errors that people see. */
-import type { Clock } from '../../../shared/clock.ts';
+import type { Clock } from '../../../shared/wait/clock.ts';
 import { AppError } from '../../../shared/errors.ts';
-import { sleep } from '../../../shared/sleep.ts';
+import { sleep } from '../../../shared/wait/sleep.ts';
 import { isStatus, KubeApiError, type KubeApi, type KubeRequest } from '../../platform/kubernetes/api.ts';
 import type { KubeEvent, KubeList, KubeObject } from '../../platform/kubernetes/kube-types.ts';
 import { jobFacts, type Job, type JobFacts } from './build-facts.ts';

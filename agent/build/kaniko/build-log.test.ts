@@ -1,11 +1,11 @@
 /** Logs of build pods: whole, in order, masked and bounded, however often the stream breaks. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { systemClock } from '../../../shared/clock.ts';
+import { systemClock } from '../../../shared/wait/clock.ts';
 import { AppError } from '../../../shared/errors.ts';
 import { silentLog } from '../../../shared/log.ts';
-import { createManualClock } from '../../../test/support/manual-clock.ts';
-import { eventually } from '../../../test/support/eventually.ts';
+import { createManualClock } from '../../../shared/wait/testing/manual-clock.ts';
+import { eventually } from '../../../shared/wait/testing/eventually.ts';
 import type { KubeApi, KubeRequest } from '../../platform/kubernetes/api.ts';
 import type { BuildPodFacts, ContainerFacts } from './build-facts.ts';
 import { createBuildLog } from './build-log.ts';

@@ -1,6 +1,6 @@
 /** The output of a build as its caller gets it: both containers in turn, masked, bounded; and the last lines for a verdict. */
 import { stripVTControlCharacters } from 'node:util';
-import type { Clock } from '../../../shared/clock.ts';
+import type { Clock } from '../../../shared/wait/clock.ts';
 import type { Log } from '../../../shared/log.ts';
 import type { KubeApi } from '../../platform/kubernetes/api.ts';
 import type { BuildPodFacts, ContainerFacts } from './build-facts.ts';

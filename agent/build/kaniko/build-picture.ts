@@ -1,5 +1,5 @@
 /** The Job and pods of one build, watched for as long as the build is waited for. */
-import type { Clock } from '../../../shared/clock.ts';
+import type { Clock } from '../../../shared/wait/clock.ts';
 import type { Log } from '../../../shared/log.ts';
 import type { KubeApi } from '../../platform/kubernetes/api.ts';
 import { startInformer } from '../../platform/kubernetes/informer.ts';

@@ -3,7 +3,7 @@
  * its context.
  */
 import { randomBytes } from 'node:crypto';
-import type { Clock } from '../../../shared/clock.ts';
+import type { Clock } from '../../../shared/wait/clock.ts';
 import { AppError } from '../../../shared/errors.ts';
 import type { Log } from '../../../shared/log.ts';
 import { watchUntil } from '../../platform/kubernetes/wait.ts';

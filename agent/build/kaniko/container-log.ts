@@ -1,8 +1,8 @@
 /** The log of one container, line by line as it is written; a stream that breaks is taken up where it was. */
-import type { Clock } from '../../../shared/clock.ts';
+import type { Clock } from '../../../shared/wait/clock.ts';
 import { toAppError } from '../../../shared/errors.ts';
 import type { Log } from '../../../shared/log.ts';
-import { sleep } from '../../../shared/sleep.ts';
+import { sleep } from '../../../shared/wait/sleep.ts';
 import type { KubeApi } from '../../platform/kubernetes/api.ts';
 
 export interface ContainerLog {

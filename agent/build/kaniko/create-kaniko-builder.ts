@@ -2,7 +2,7 @@
  * Builds images by Kaniko Jobs in the agent's namespace. What is under way is in the cluster alone: an agent that begins, or
  * that takes the lead, finds a build again by the name of its Job.
  */
-import type { Clock } from '../../../shared/clock.ts';
+import type { Clock } from '../../../shared/wait/clock.ts';
 import { AppError, toAppError } from '../../../shared/errors.ts';
 import type { Log } from '../../../shared/log.ts';
 import type { KubeApi } from '../../platform/kubernetes/api.ts';

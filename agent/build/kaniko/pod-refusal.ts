@@ -1,6 +1,6 @@
 /** Why a Job has no pod: its status does not say, its events do. Looked at for as long as there is none. */
-import type { Clock } from '../../../shared/clock.ts';
-import { sleep } from '../../../shared/sleep.ts';
+import type { Clock } from '../../../shared/wait/clock.ts';
+import { sleep } from '../../../shared/wait/sleep.ts';
 import type { BuildJobs } from './build-jobs.ts';
 
 export interface PodRefusal {

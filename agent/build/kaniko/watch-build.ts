@@ -1,5 +1,5 @@
 /** Waits until a build is decided, following its Job, its pod and its log. */
-import type { Clock } from '../../../shared/clock.ts';
+import type { Clock } from '../../../shared/wait/clock.ts';
 import { watchUntil } from '../../platform/kubernetes/wait.ts';
 import type { JobFacts } from './build-facts.ts';
 import type { BuildJobs } from './build-jobs.ts';

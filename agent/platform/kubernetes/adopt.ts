@@ -1,6 +1,6 @@
 /** Takes charge of what runs already, after this agent became leader, and clears away what nobody names any more. */
 import type { Log } from '../../../shared/log.ts';
-import type { Clock } from '../../../shared/clock.ts';
+import type { Clock } from '../../../shared/wait/clock.ts';
 import type { VersionRun } from '../platform.ts';
 import type { Drift } from './drift.ts';
 import { deleteObjects, discardVersion, type EndDeps } from './end.ts';

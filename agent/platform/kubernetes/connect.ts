@@ -1,6 +1,6 @@
 /** Joins configuration, API server, platform and election: what the agent needs where its apps run on Kubernetes. */
 import type { Log } from '../../../shared/log.ts';
-import { systemClock } from '../../../shared/clock.ts';
+import { systemClock } from '../../../shared/wait/clock.ts';
 import type { AgentConfig } from '../../config/config.ts';
 import type { Election } from '../../leader/election.ts';
 import { createLeaderLabel } from '../../leader/leader-label.ts';

@@ -1,9 +1,9 @@
 /** Repairs drift: objects that were edited or deleted while they should be are applied again, at a bounded pace. */
-import { backoff, type Backoff } from '../../../shared/backoff.ts';
+import { backoff, type Backoff } from '../../../shared/wait/backoff.ts';
 import { toAppError } from '../../../shared/errors.ts';
 import type { Log } from '../../../shared/log.ts';
-import type { Clock } from '../../../shared/clock.ts';
-import { sleep } from '../../../shared/sleep.ts';
+import type { Clock } from '../../../shared/wait/clock.ts';
+import { sleep } from '../../../shared/wait/sleep.ts';
 import type { Desired } from './desired.ts';
 import { deploymentName } from './objects.ts';
 import type { Workloads } from './workloads.ts';

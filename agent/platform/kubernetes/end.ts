@@ -1,7 +1,7 @@
 /** Stops, discards and removes: what ends versions and apps. */
 import { AppError } from '../../../shared/errors.ts';
-import type { Clock } from '../../../shared/clock.ts';
-import { sleep } from '../../../shared/sleep.ts';
+import type { Clock } from '../../../shared/wait/clock.ts';
+import { sleep } from '../../../shared/wait/sleep.ts';
 import { platformError, type Objects, type ObjectKind } from './apply.ts';
 import type { Desired } from './desired.ts';
 import type { Deployment, KubeObject, Pod } from './kube-types.ts';

@@ -4,7 +4,7 @@ import { createServer, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { test, type TestContext } from 'node:test';
 import { silentLog } from '../../../shared/log.ts';
-import { systemClock } from '../../../shared/clock.ts';
+import { systemClock } from '../../../shared/wait/clock.ts';
 import { createKubeApi, isStatus } from './api.ts';
 import { startInformer } from './informer.ts';
 import type { KubeObject } from './kube-types.ts';

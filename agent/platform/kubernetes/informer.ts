@@ -2,11 +2,11 @@
  * Keeps a picture of one kind of objects up to date: lists, then watches from there; after a broken watch it goes on from
  * the last resourceVersion, and lists again when that is too old (410). While the API server is away the picture stays.
  */
-import { backoff } from '../../../shared/backoff.ts';
+import { backoff } from '../../../shared/wait/backoff.ts';
 import { toAppError } from '../../../shared/errors.ts';
 import type { Log } from '../../../shared/log.ts';
-import type { Clock } from '../../../shared/clock.ts';
-import { sleep } from '../../../shared/sleep.ts';
+import type { Clock } from '../../../shared/wait/clock.ts';
+import { sleep } from '../../../shared/wait/sleep.ts';
 import { isStatus, KubeApiError, type KubeApi } from './api.ts';
 import type { KubeList, KubeObject } from './kube-types.ts';
 import { until } from './wait.ts';

@@ -1,7 +1,7 @@
 /** The `kubernetes` platform: joins the parts of this folder to the interface that the version engine knows. */
 import { AppError, toAppError } from '../../../shared/errors.ts';
 import type { Log } from '../../../shared/log.ts';
-import { systemClock, type Clock } from '../../../shared/clock.ts';
+import { systemClock, type Clock } from '../../../shared/wait/clock.ts';
 import type { Registry } from '../../registry/registry.ts';
 import type { Images } from '../../build/images.ts';
 import type { Sources } from '../../source/sources.ts';

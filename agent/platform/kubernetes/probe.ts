@@ -2,7 +2,7 @@
  * Asks a pod's own address whether it answers, many times a second from the moment the address is known: a held call
  * then goes on when the app answers, without waiting for the kubelet's one-second probes and what follows them.
  */
-import type { Clock } from '../../../shared/clock.ts';
+import type { Clock } from '../../../shared/wait/clock.ts';
 import { answers } from '../answers.ts';
 import { Asking } from '../asking.ts';
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test, type TestContext } from 'node:test';
 import { silentLog } from '../../../shared/log.ts';
-import { createManualClock } from '../../../test/support/manual-clock.ts';
+import { createManualClock } from '../../../shared/wait/testing/manual-clock.ts';
 import { createDesired } from './desired.ts';
 import type { AppliedFacts, PodFacts } from './facts.ts';
 import { deploymentName } from './objects.ts';

@@ -1,7 +1,7 @@
 /** Makes one version run: objects, then a wait for the first target that ends as soon as there is a verdict. */
 import { AppError } from '../../../shared/errors.ts';
 import type { Log } from '../../../shared/log.ts';
-import type { Clock } from '../../../shared/clock.ts';
+import type { Clock } from '../../../shared/wait/clock.ts';
 import type { StartOptions, VersionRun } from '../platform.ts';
 import type { Objects } from './apply.ts';
 import type { Desired } from './desired.ts';

@@ -1,6 +1,6 @@
 /** Moves the Service to a version, and waits until it leads nowhere else. */
-import type { Clock } from '../../../shared/clock.ts';
-import { sleep } from '../../../shared/sleep.ts';
+import type { Clock } from '../../../shared/wait/clock.ts';
+import { sleep } from '../../../shared/wait/sleep.ts';
 import type { VersionRun } from '../platform.ts';
 import type { Objects } from './apply.ts';
 import type { Desired } from './desired.ts';

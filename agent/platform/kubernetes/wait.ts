@@ -1,6 +1,6 @@
 /** Waits that end by their signal and leave nothing behind. */
 import { AppError } from '../../../shared/errors.ts';
-import type { Clock } from '../../../shared/clock.ts';
+import type { Clock } from '../../../shared/wait/clock.ts';
 
 export function cancelled(signal: AbortSignal): AppError {
   const { reason } = signal as { readonly reason: unknown };

@@ -1,6 +1,6 @@
 /** The picture of the apps namespace: one informer a kind, limited to our label, and one place to hear of changes. */
 import type { Log } from '../../../shared/log.ts';
-import type { Clock } from '../../../shared/clock.ts';
+import type { Clock } from '../../../shared/wait/clock.ts';
 import type { KubeApi } from './api.ts';
 import { pathOf } from './apply.ts';
 import { appliedFacts, podFacts, type AppliedFacts, type PodFacts } from './facts.ts';

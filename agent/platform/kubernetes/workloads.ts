@@ -1,5 +1,5 @@
 /** Brings the objects of versions into the cluster, and remembers what should be there so that drift can be seen. */
-import type { Clock } from '../../../shared/clock.ts';
+import type { Clock } from '../../../shared/wait/clock.ts';
 import type { VersionRun } from '../platform.ts';
 import { platformError, type Objects } from './apply.ts';
 import { appliedFacts, type AppliedFacts } from './facts.ts';

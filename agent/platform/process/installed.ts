@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { AppError } from '../../../shared/errors.ts';
 import { runInstall } from './install.ts';
 import type { RunFiles } from './run-files.ts';
-import { SharedTask } from '../../shared-task.ts';
+import { SharedTask } from '../../../shared/wait/shared-task.ts';
 
 export interface InstallRequest {
   /** Name of the snapshot: `sha256:<hex>…` or `git:<commit>…`. */

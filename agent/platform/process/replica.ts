@@ -1,6 +1,6 @@
 /** One copy of a version, kept running: starts its process, finds out when it answers, and starts it again when it ends. */
 import { randomBytes } from 'node:crypto';
-import { backoff } from '../../../shared/backoff.ts';
+import { backoff } from '../../../shared/wait/backoff.ts';
 import { toAppError, type AppError } from '../../../shared/errors.ts';
 import type { Target } from '../../../shared/protocol/routes.ts';
 import type { Asking } from '../asking.ts';

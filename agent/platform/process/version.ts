@@ -7,7 +7,7 @@ import type { ChildExit } from './guard.ts';
 import type { LogRing } from './log-ring.ts';
 import type { Prepare } from './prepare.ts';
 import { Replica, type ReplicaDeps, type ReplicaLimits } from './replica.ts';
-import { SharedTask } from '../../shared-task.ts';
+import { SharedTask } from '../../../shared/wait/shared-task.ts';
 
 export interface VersionLimits extends ReplicaLimits {
   /** From SIGTERM to SIGKILL. */

@@ -1,6 +1,6 @@
 /** One POST or GET to an AWS service, tried again where it fails in passing, its refusals told by their code. */
 import { request, type Dispatcher } from 'undici';
-import type { Clock } from '../../../shared/clock.ts';
+import type { Clock } from '../../../shared/wait/clock.ts';
 import { AppError } from '../../../shared/errors.ts';
 import { reasonOf } from '../connection-error.ts';
 import { isPassingStatus, retrying, type Attempt } from '../retry.ts';

@@ -6,8 +6,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { test, type TestContext } from 'node:test';
-import { createManualClock } from '../../../test/support/manual-clock.ts';
-import type { Clock } from '../../../shared/clock.ts';
+import { createManualClock } from '../../../shared/wait/testing/manual-clock.ts';
+import type { Clock } from '../../../shared/wait/clock.ts';
 import { createCredentials } from '../credentials.ts';
 import { createEcrLogins } from './ecr.ts';
 

@@ -1,7 +1,7 @@
 /** Logins of Amazon ECR: tokens for half a day, by its API. https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_GetAuthorizationToken.html */
 import { Agent } from 'undici';
 import { z } from 'zod';
-import type { Clock } from '../../../shared/clock.ts';
+import type { Clock } from '../../../shared/wait/clock.ts';
 import type { Environment } from '../../../shared/config/environment.ts';
 import { AppError } from '../../../shared/errors.ts';
 import type { LoginSource, RegistryLogin } from '../credentials.ts';

@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { request } from 'undici';
 import { callAtOnce, versionOf } from '../../support/load.ts';
 import { startChromium } from '../../support/chromium.ts';
-import { eventually } from '../../support/eventually.ts';
+import { eventually } from '../../../shared/wait/testing/eventually.ts';
 import { killContainers, pods } from '../cluster.ts';
 import { allAnswered, said, until, urlsOf, warmLoad } from '../scenario.ts';
 import { appOf, applySource, buildsOf, gitApp, jobs, type BuildGround } from './ground.ts';

@@ -7,7 +7,7 @@ import { createEventStore } from '../../../agent/store/event-store.ts';
 import { migrate } from '../../../agent/store/migrate.ts';
 import type { VersionRun } from '../../../agent/platform/platform.ts';
 import { appRecord, defaults, versionRecord } from '../../../agent/versions/test-ground.ts';
-import { eventually } from '../../support/eventually.ts';
+import { eventually } from '../../../shared/wait/testing/eventually.ts';
 import { ground, runOf, until } from '../../support/images-ground.ts';
 import { openTestDatabase } from '../database.ts';
 

@@ -1,7 +1,7 @@
 /** What dies, or hangs, while an app goes to zero or is woken: no call that waits in a router that lives is lost. */
 import assert from 'node:assert/strict';
 import { test, type TestContext } from 'node:test';
-import { eventually } from '../../support/eventually.ts';
+import { eventually } from '../../../shared/wait/testing/eventually.ts';
 import { callAtOnce, outcomes } from '../../support/load.ts';
 import { Stack, testAppFolder } from '../stack.ts';
 import { startWatchingRouter, type Step, type WatchingRouter } from '../../support/idle/watching-router.ts';

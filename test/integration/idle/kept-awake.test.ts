@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { AppSpecInput } from '../../../shared/protocol/app-spec.ts';
-import { eventually } from '../../support/eventually.ts';
+import { eventually } from '../../../shared/wait/testing/eventually.ts';
 import { callAtOnce, outcomes, startLoad } from '../../support/load.ts';
 import { Stack, testAppFolder } from '../stack.ts';
 

@@ -13,7 +13,7 @@ import { createKanikoBuilder, type KanikoBuilder } from '../../../agent/build/ka
 import type { BuildConfig } from '../../../agent/build/kaniko/job.ts';
 import type { DockerConfig } from '../../../agent/registry/credentials.ts';
 import { createRegistry } from '../../../agent/registry/registry.ts';
-import { systemClock } from '../../../shared/clock.ts';
+import { systemClock } from '../../../shared/wait/clock.ts';
 import { toAppError } from '../../../shared/errors.ts';
 import { silentLog } from '../../../shared/log.ts';
 import { sendProblem } from '../../../shared/problem.ts';

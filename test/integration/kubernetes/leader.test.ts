@@ -5,7 +5,7 @@ import { createLeaderLabel } from '../../../agent/leader/leader-label.ts';
 import { createLeaseElection } from '../../../agent/leader/lease.ts';
 import type { Pod } from '../../../agent/platform/kubernetes/kube-types.ts';
 import { silentLog } from '../../../shared/log.ts';
-import { systemClock } from '../../../shared/clock.ts';
+import { systemClock } from '../../../shared/wait/clock.ts';
 import { eventually, openCluster, within, type Cluster } from './cluster.ts';
 
 const deadline = { timeout: 60_000 };

@@ -6,7 +6,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { certificates } from '../../support/certificates.ts';
-import { eventually } from '../../support/eventually.ts';
+import { eventually } from '../../../shared/wait/testing/eventually.ts';
 import type { Scope } from './cluster.ts';
 
 /** Of Debian's package of that name. */

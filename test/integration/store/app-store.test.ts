@@ -8,7 +8,7 @@ import { migrate } from '../../../agent/store/migrate.ts';
 import { createOutbox } from '../../../agent/store/outbox.ts';
 import type { AppRecord, VersionRecord } from '../../../agent/store/records.ts';
 import { silentLog } from '../../../shared/log.ts';
-import { systemClock } from '../../../shared/clock.ts';
+import { systemClock } from '../../../shared/wait/clock.ts';
 import { appSpec } from '../../../shared/protocol/app-spec.ts';
 import { openTestDatabase } from '../database.ts';
 

@@ -13,7 +13,7 @@ import { createUploads, type Uploads } from '../../../agent/source/uploads.ts';
 import type { Database } from '../../../agent/store/database.ts';
 import { migrate } from '../../../agent/store/migrate.ts';
 import { createUploadStore, type UploadStore } from '../../../agent/store/upload-store.ts';
-import { systemClock } from '../../../shared/clock.ts';
+import { systemClock } from '../../../shared/wait/clock.ts';
 import { silentLog } from '../../../shared/log.ts';
 import { defaultSourceLimits } from '../../../shared/source/limits.ts';
 import { packFolder } from '../../../shared/source/pack.ts';

@@ -1,5 +1,5 @@
 /** One piece of work that several wait for: it goes on while one of them does, and is aborted when the last has left. */
-import { AppError } from '../shared/errors.ts';
+import { AppError } from '../errors.ts';
 
 export class SharedTask {
   /** Resolves when the work has ended, however. */

@@ -1,5 +1,5 @@
 /** A clock that moves when a test says so. */
-import type { Clock } from '../../shared/clock.ts';
+import type { Clock } from '../clock.ts';
 
 export interface ManualClock extends Clock {
   /** Runs what is due on the way, in order. */
