@@ -7,16 +7,16 @@ import type { Platform } from './platform/platform.ts';
 import { createRouteHub, type RouteHub } from './routes/hub.ts';
 import { createRouterLinks, type RouterLinks } from './routes/router-links.ts';
 import type { Sources } from './source/sources.ts';
-import { createSyncEngine } from './source/sync-engine.ts';
+import { createSyncEngine } from './versions/sync-engine.ts';
 import { createSync, type Sync, type SyncEngine } from './source/sync.ts';
 import { startUploadUpkeep } from './source/upload-upkeep.ts';
 import type { AppStore } from './store/app-store.ts';
 import { createOutbox } from './store/outbox.ts';
 import type { UploadStore } from './store/upload-store.ts';
-import type { VersionMetrics } from './version-metrics.ts';
+import type { VersionMetrics } from './versions/version-metrics.ts';
 import { createActivityLog, type ActivityLog } from './versions/activity.ts';
 import { Engine } from './versions/engine.ts';
-import { createKeepAwake } from './versions/keep-awake.ts';
+import { createKeepAwake } from './versions/machine/keep-awake.ts';
 
 export interface Leadership {
   readonly epoch: number;

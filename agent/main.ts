@@ -13,8 +13,8 @@ import { alwaysElected, type Election } from './leader/election.ts';
 import { createHandlers, type HandlerDeps } from './handlers/handlers.ts';
 import { routeNotifications } from './handlers/routes.ts';
 import { takeLead, type Leadership } from './leadership.ts';
-import type { Images } from './build/images.ts';
-import { createNoImages } from './build/no-images.ts';
+import type { Images } from './images/images.ts';
+import { createNoImages } from './images/no-images.ts';
 import { createMetrics, type AgentMetrics } from './metrics.ts';
 import type { Platform } from './platform/platform.ts';
 import { createProcessPlatform } from './platform/process/platform.ts';
@@ -178,7 +178,7 @@ async function createPlatform(deps: PlatformDeps): Promise<Ground> {
     return { platform, election: alwaysElected, images: createNoImages(), endpoints: [] };
   }
   // Loaded only where it is used: the Kubernetes client is large.
-  const { createKubernetes } = await import('./platform/kubernetes/connect.ts');
+  const { createKubernetes } = await import('./compose/kubernetes.ts');
   return await createKubernetes(deps);
 }
 

@@ -1,9 +1,9 @@
 /** The agent's own metrics, collected when asked for. */
 import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from '@prometheus-io/client';
-import type { EndState } from './build/image-build.ts';
-import type { Images } from './build/images.ts';
+import type { EndState } from './images/image-build.ts';
+import type { Images } from './images/images.ts';
 import type { Leadership } from './leadership.ts';
-import { createVersionMetrics, type VersionMetrics } from './version-metrics.ts';
+import { createVersionMetrics, type VersionMetrics } from './versions/version-metrics.ts';
 
 export interface AgentMetrics {
   readonly registry: Registry;

@@ -6,7 +6,7 @@ import { connect as connectPlain, createServer, type AddressInfo, type Socket } 
 import { join as joinPath } from 'node:path';
 import { connect as connectTls } from 'node:tls';
 import { request } from 'undici';
-import { block, Flag, frame, preface, settings, Type } from '../router/http2/frames-kit.ts';
+import { block, Flag, frame, preface, settings, Type } from '../router/testing/h2-frames.ts';
 import { systemClock } from '../shared/wait/clock.ts';
 import type { Route } from '../shared/protocol/routes.ts';
 import { sleep } from '../shared/wait/sleep.ts';

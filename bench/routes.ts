@@ -7,7 +7,7 @@ import { Agent as HttpAgent, get } from 'node:http';
 import { runInNewContext } from 'node:vm';
 import { setFlagsFromString } from 'node:v8';
 import type { Table } from '../router/table/table.ts';
-import { bareTable } from '../router/table/test-kit.ts';
+import { bareTable } from '../router/testing/table.ts';
 import { createRouteHub } from '../agent/routes/hub.ts';
 import { systemClock } from '../shared/wait/clock.ts';
 import { silentLog } from '../shared/log.ts';

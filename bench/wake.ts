@@ -3,8 +3,8 @@
  * from here every 5 ms? Against a plain Deployment of the same image, scaled from zero to one: until its pod answers, until it is
  * Ready, and then until its ClusterIP answers. Needs KUBECONFIG and HOLDFAST_TEST_REGISTRY.
  */
-import { loadKubeAccess } from '../agent/platform/kubernetes/access.ts';
-import { createKubeApi, type KubeApi } from '../agent/platform/kubernetes/api.ts';
+import { loadKubeAccess } from '../agent/kube/access.ts';
+import { createKubeApi, type KubeApi } from '../agent/kube/api.ts';
 import { registryHost } from '../test/e2e/cluster.ts';
 import { Release } from '../test/e2e/release.ts';
 import { testImage } from '../test/e2e/scenario.ts';

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { systemClock } from '../shared/wait/clock.ts';
 import { Activity } from './activity.ts';
 import { App } from './table/apps.ts';
-import { asleep, routeOf } from './test-kit.ts';
+import { asleep, routeOf } from './testing/router.ts';
 
 function appsOf(count: number): App[] {
   return Array.from({ length: count }, (_, i) => new App(routeOf(`a${i}`, asleep), 0));

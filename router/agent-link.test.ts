@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { call, ready, routeOf, startTestRouter, startUpstream, targetOf, TestClock, until } from './test-kit.ts';
+import { call, ready, routeOf, startTestRouter, startUpstream, targetOf, TestClock, until } from './testing/router.ts';
 
 test('a push is acknowledged when it has taken effect, a gap leads to a new watch', async (t) => {
   const app = await startUpstream(t, 'a-1', (_, res) => res.end('ok'));

@@ -7,7 +7,7 @@ import assert from 'node:assert/strict';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { test, type TestContext } from 'node:test';
 import type { Route, Target } from '../shared/protocol/routes.ts';
-import { asleep, closedPort, ready, routeOf, startTestRouter, TestClock, until } from './test-kit.ts';
+import { asleep, closedPort, ready, routeOf, startTestRouter, TestClock, until } from './testing/router.ts';
 
 const clients = Number(process.env['HOLDFAST_CHAOS_CLIENTS'] ?? 0);
 const seed = Number(process.env['HOLDFAST_CHAOS_SEED'] ?? Math.trunc(Math.random() * 2 ** 31));

@@ -11,8 +11,8 @@ import {
   readToken,
   tokenValue,
 } from '../shared/config/sections.ts';
-import { tlsConfig } from './tls/config.ts';
-import { http2Keys } from './http2/config.ts';
+import { tlsConfig } from './client/tls/config.ts';
+import { http2Keys } from './client/h2-config.ts';
 
 const cidr = z.union([z.cidrv4(), z.cidrv6(), z.ipv4(), z.ipv6()], 'must be an address or a CIDR such as 10.0.0.0/8');
 

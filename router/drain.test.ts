@@ -14,7 +14,7 @@ import {
   TestClock,
   until,
   untilMetric,
-} from './test-kit.ts';
+} from './testing/router.ts';
 
 test('a drain ends calls, held calls and upgrades first, says so to load balancers, and then closes', async (t) => {
   let finish: () => void = () => undefined;

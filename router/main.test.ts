@@ -3,7 +3,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { test, type TestContext } from 'node:test';
-import { call, closedPort } from './test-kit.ts';
+import { call, closedPort } from './testing/router.ts';
 
 const main = fileURLToPath(new URL('main.ts', import.meta.url));
 

@@ -5,7 +5,7 @@ import type { Leadership } from '../leadership.ts';
 import type { Platform } from '../platform/platform.ts';
 import type { AppStore } from '../store/app-store.ts';
 import type { EventStore } from '../store/event-store.ts';
-import type { Images } from '../build/images.ts';
+import type { Images } from '../images/images.ts';
 import type { Uploads } from '../source/uploads.ts';
 import { appHandlers } from './apps.ts';
 import { buildHandlers } from './builds.ts';

@@ -3,8 +3,8 @@ import { toAppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
 import type { Clock } from '../../shared/wait/clock.ts';
 import { sleep } from '../../shared/wait/sleep.ts';
-import { isStatus, type KubeApi } from '../platform/kubernetes/api.ts';
-import type { KubeList, Pod } from '../platform/kubernetes/kube-types.ts';
+import { isStatus, type KubeApi } from '../kube/api.ts';
+import type { KubeList, Pod } from '../kube/kube-types.ts';
 
 export interface LeaderLabel {
   /** Puts it on our pod and takes it off the others; tries until that worked or the signal aborts. Never throws. */

@@ -2,10 +2,10 @@ import assert from 'node:assert/strict';
 import { test, type TestContext } from 'node:test';
 import { AppError } from '../../shared/errors.ts';
 import { silentLog } from '../../shared/log.ts';
-import { KubeApiError, type KubeRequest } from '../platform/kubernetes/api.ts';
-import type { Lease } from '../platform/kubernetes/kube-types.ts';
+import { KubeApiError, type KubeRequest } from '../kube/api.ts';
+import type { Lease } from '../kube/kube-types.ts';
 import { createLeaseElection } from './lease.ts';
-import { createTestClock } from './test-clock.ts';
+import { createTestClock } from '../testing/clock.ts';
 
 /** One Lease with the API server's rules for resourceVersion, and agents that stand for election. */
 function setUp(t: TestContext) {

@@ -6,8 +6,8 @@ import { AppError, toAppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
 import type { Clock } from '../../shared/wait/clock.ts';
 import { sleep } from '../../shared/wait/sleep.ts';
-import { isStatus, KubeApiError, type KubeApi, type KubeRequest } from '../platform/kubernetes/api.ts';
-import type { Lease } from '../platform/kubernetes/kube-types.ts';
+import { isStatus, KubeApiError, type KubeApi, type KubeRequest } from '../kube/api.ts';
+import type { Lease } from '../kube/kube-types.ts';
 import type { Election } from './election.ts';
 
 export interface LeaseElectionDeps {

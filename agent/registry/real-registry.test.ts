@@ -16,7 +16,7 @@ import { certificates } from '../../test/support/certificates.ts';
 import { eventually } from '../../shared/wait/testing/eventually.ts';
 import { registry as registrySection } from '../config/registry-section.ts';
 import { connectRegistry, type ConnectedRegistry } from './connect.ts';
-import { startRegistry, tokenService } from './test-registry.ts';
+import { startRegistry, tokenService } from '../testing/registry.ts';
 
 const run = promisify(execFile);
 const patient = (): AbortSignal => AbortSignal.timeout(30_000);

@@ -13,7 +13,7 @@ import { silentLog } from '../../shared/log.ts';
 import { subprotocol } from '../../shared/protocol/methods.ts';
 import { createLink } from '../../shared/rpc/link.ts';
 import type { Peer } from '../../shared/rpc/types.ts';
-import { startTestServer, testMethods, token } from './test-server.ts';
+import { startTestServer, testMethods, token } from '../testing/rpc-server.ts';
 
 setFlagsFromString('--expose-gc');
 const collectGarbage = runInNewContext('gc') as () => void;

@@ -4,7 +4,7 @@ import { AppError, type ErrorCode } from '../../shared/errors.ts';
 import { callByHttp } from '../../shared/rpc/http-call.ts';
 import { createLink } from '../../shared/rpc/link.ts';
 import { silentLog } from '../../shared/log.ts';
-import { startTestServer, testMethods, token } from './test-server.ts';
+import { startTestServer, testMethods, token } from '../testing/rpc-server.ts';
 
 function withCode(code: ErrorCode): (error: unknown) => boolean {
   return (error) => {

@@ -8,7 +8,7 @@ import { systemClock } from '../../shared/wait/clock.ts';
 import { silentLog } from '../../shared/log.ts';
 import { appSpec, type AppSpec } from '../../shared/protocol/app-spec.ts';
 import { defaultSourceLimits, type SourceLimits } from '../../shared/source/limits.ts';
-import { tarGzOf } from '../../shared/source/test-archive.ts';
+import { tarGzOf } from '../../shared/source/testing/archive.ts';
 import { createRpcServer } from '../rpc/server.ts';
 import type { Upload, UploadStore } from '../store/upload-store.ts';
 import type { SyncApp } from './sync.ts';

@@ -11,10 +11,19 @@ import type { AppStore, Declaration } from '../store/app-store.ts';
 import type { AppRecord } from '../store/records.ts';
 import { createActivityLog } from './activity.ts';
 import { Engine } from './engine.ts';
-import { createVersionMetrics } from '../version-metrics.ts';
-import { createKeepAwake } from './keep-awake.ts';
-import type { Starter } from './wakes.ts';
-import { appRecord, createTestRouter, defaults, isDone, specOf, turns, until, versionRecord } from './test-ground.ts';
+import { createVersionMetrics } from './version-metrics.ts';
+import { createKeepAwake } from './machine/keep-awake.ts';
+import type { Starter } from './machine/wakes.ts';
+import {
+  appRecord,
+  createTestRouter,
+  defaults,
+  isDone,
+  specOf,
+  turns,
+  until,
+  versionRecord,
+} from '../testing/versions.ts';
 
 const unavailable = new AppError('store_unavailable', 'the connection broke');
 const good = (version: number, more = {}) => versionRecord(version, { outcome: 'good', spec: specOf(more) });

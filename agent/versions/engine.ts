@@ -15,14 +15,14 @@ import type { RouterLinks } from '../routes/router-links.ts';
 import type { AppStore, Declaration } from '../store/app-store.ts';
 import type { Outbox } from '../store/outbox.ts';
 import type { AppRecord } from '../store/records.ts';
-import type { VersionMetrics } from '../version-metrics.ts';
+import type { VersionMetrics } from './version-metrics.ts';
 import type { ActivityLog, IdleRule } from './activity.ts';
-import { AppMachine } from './app-machine.ts';
-import type { KeepAwake } from './keep-awake.ts';
-import { Looks } from './looks.ts';
-import type { MachineDeps } from './machine-deps.ts';
-import { planApply, planRollback } from './plan.ts';
-import { Removals } from './removals.ts';
+import { AppMachine } from './machine/app-machine.ts';
+import type { KeepAwake } from './machine/keep-awake.ts';
+import { Looks } from './machine/looks.ts';
+import type { MachineDeps } from './machine/machine-deps.ts';
+import { planApply, planRollback } from './plan/plan.ts';
+import { Removals } from './machine/removals.ts';
 
 interface EngineDeps {
   readonly platform: Platform;

@@ -1,7 +1,7 @@
 /** The peer of bench/wake.ts: a plain Deployment of the test app with a Service, scaled from zero to one and back. */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { KubeApi } from '../../agent/platform/kubernetes/api.ts';
+import type { KubeApi } from '../../agent/kube/api.ts';
 import { kubectl } from '../../test/e2e/cluster.ts';
 import { testImage } from '../../test/e2e/scenario.ts';
 import { callOnce, msBetween } from './callers.ts';

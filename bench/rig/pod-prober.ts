@@ -3,8 +3,8 @@
  * the address: no way to a pod that knows no more than that can be faster by more than those 5 ms.
  */
 import { connect } from 'node:net';
-import type { KubeApi } from '../../agent/platform/kubernetes/api.ts';
-import type { KubeList, Pod } from '../../agent/platform/kubernetes/kube-types.ts';
+import type { KubeApi } from '../../agent/kube/api.ts';
+import type { KubeList, Pod } from '../../agent/kube/kube-types.ts';
 
 export interface PodAnswer {
   /** Times are nanoseconds of `process.hrtime`. The watch told the address. */

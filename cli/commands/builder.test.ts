@@ -7,10 +7,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { test, type TestContext } from 'node:test';
-import { createDelegateBuilder } from '../../agent/build/delegate/delegate-builder.ts';
-import { leftovers, pushBase } from '../../agent/build/delegate/test-buildah.ts';
-import { delegateDeps, folderOf, requestOf, testToken } from '../../agent/build/delegate/test-builder.ts';
-import { startRegistry } from '../../agent/registry/test-registry.ts';
+import { createDelegateBuilder } from '../../agent/images/delegate/delegate-builder.ts';
+import { leftovers, pushBase } from '../../agent/testing/buildah.ts';
+import { delegateDeps, folderOf, requestOf, testToken } from '../../agent/testing/builder.ts';
+import { startRegistry } from '../../agent/testing/registry.ts';
 import { eventually } from '../../shared/wait/testing/eventually.ts';
 
 interface Served {

@@ -4,7 +4,7 @@ import { cp, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { folder, holdfast, start } from './test-embedded.ts';
+import { folder, holdfast, start } from '../testing/embedded.ts';
 
 const examples = fileURLToPath(new URL('../../examples', import.meta.url));
 const answers: Readonly<Record<string, RegExp>> = {

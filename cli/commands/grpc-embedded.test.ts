@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { folder, holdfast, start } from './test-embedded.ts';
+import { folder, holdfast, start } from '../testing/embedded.ts';
 
 const example = fileURLToPath(new URL('../../examples/grpc', import.meta.url));
 

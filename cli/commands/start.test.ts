@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { setInterval as every, setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { folder, holdfast, start } from './test-embedded.ts';
+import { folder, holdfast, start } from '../testing/embedded.ts';
 
 const examples = fileURLToPath(new URL('../../examples', import.meta.url));
 

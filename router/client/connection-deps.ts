@@ -1,15 +1,15 @@
 /** What a client's connection needs of the router. */
 import type { BlockList, Socket } from 'node:net';
-import type { Backlogs } from './backlog.ts';
-import type { CallRouting } from '../call.ts';
-import type { Client } from './client.ts';
-import type { Connection } from './connection.ts';
+import type { Backlogs } from '../io/backlog.ts';
+import type { CallRouting } from '../call/call.ts';
+import type { Client } from '../message/peer-identity.ts';
+import type { Connection } from './h1-connection.ts';
 import type { Spare } from './connections.ts';
-import type { Deadlines } from '../deadlines.ts';
-import type { HeadWriter } from '../http1/head-writer.ts';
-import type { RequestParser } from '../http1/request-parser.ts';
-import type { Ids } from '../head/ids.ts';
-import type { ReadAhead } from './read-ahead.ts';
+import type { Deadlines } from '../io/deadlines.ts';
+import type { HeadWriter } from '../message/head-writer.ts';
+import type { RequestParser } from '../message/request-parser.ts';
+import type { Ids } from '../message/ids.ts';
+import type { ReadAhead } from '../io/read-ahead.ts';
 
 export interface ConnectionLimits {
   readonly maxHeaderBytes: number;

@@ -19,9 +19,9 @@ import {
   until,
   untilMetric,
   type RouterUnderTest,
-} from '../test-kit.ts';
-import { block, Flag, frame, FrameClient, preface, settings, Type } from '../http2/frames-kit.ts';
-import { tlsConfig } from '../tls/config.ts';
+} from '../testing/router.ts';
+import { block, Flag, frame, FrameClient, preface, settings, Type } from '../testing/h2-frames.ts';
+import { tlsConfig } from './tls/config.ts';
 import { placesWithin } from './connections.ts';
 
 /** The kernel takes it at once. */

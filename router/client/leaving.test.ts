@@ -13,7 +13,7 @@ import {
   TestClock,
   until,
   untilMetric,
-} from '../test-kit.ts';
+} from '../testing/router.ts';
 
 interface Peer {
   readonly socket: Socket;

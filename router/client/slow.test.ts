@@ -13,7 +13,7 @@ import {
   TestClock,
   until,
   type RouterUnderTest,
-} from '../test-kit.ts';
+} from '../testing/router.ts';
 
 const each = 200;
 

@@ -13,7 +13,7 @@ import {
   targetOf,
   TestClock,
   until,
-} from '../test-kit.ts';
+} from '../testing/router.ts';
 
 test('1,000 concurrent calls of a sleeping app are held, make one ensure, and are all answered when it runs', async (t) => {
   const { agent, router, port } = await startTestRouter(t, { routes: [routeOf('a', asleep)] });

@@ -3,11 +3,11 @@ import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { test } from 'node:test';
 import { queryObjects } from 'node:v8';
-import { Call } from '../call.ts';
-import { Connection } from '../client/connection.ts';
-import { Exchange } from '../upstream/exchange.ts';
+import { Call } from '../call/call.ts';
+import { Connection } from '../client/h1-connection.ts';
+import { Exchange } from '../upstream/h1-exchange.ts';
 import { Room } from './room.ts';
-import { asleep, ready, routeOf, startTestRouter, startUpstream, targetOf, until } from '../test-kit.ts';
+import { asleep, ready, routeOf, startTestRouter, startUpstream, targetOf, until } from '../testing/router.ts';
 
 const waves = 20;
 const callsAWave = 100;

@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Route } from '../../shared/protocol/routes.ts';
 import type { App } from './apps.ts';
-import { asleep, ready, routeOf } from '../test-kit.ts';
-import { bareTable } from './test-kit.ts';
+import { asleep, ready, routeOf } from '../testing/router.ts';
+import { bareTable } from '../testing/table.ts';
 
 function ground() {
   const looked: { app: App; moved: boolean }[] = [];

@@ -5,8 +5,16 @@ import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
-import { exchangeBytes } from '../raw-kit.ts';
-import { call, ready, routeOf, startTestRouter, startUpstream, targetOf, type RouterUnderTest } from '../test-kit.ts';
+import { exchangeBytes } from '../testing/raw-bytes.ts';
+import {
+  call,
+  ready,
+  routeOf,
+  startTestRouter,
+  startUpstream,
+  targetOf,
+  type RouterUnderTest,
+} from '../testing/router.ts';
 import type { RouterDeps } from '../router.ts';
 
 interface Logged extends RouterUnderTest {

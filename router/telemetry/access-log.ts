@@ -2,13 +2,13 @@
  * The access log: a JSON line for each call that has ended, composed by hand, since a logger's objects and its write for each
  * line cost as much as the call itself. The fields and their order are those of the process's other lines.
  */
-import type { Call } from '../call.ts';
-import type { Client } from '../client/client.ts';
-import { Field } from '../http1/field-names.ts';
-import { fieldStride } from '../http1/field-parser.ts';
-import { RequestParser } from '../http1/request-parser.ts';
+import type { Call } from '../call/call.ts';
+import type { Client } from '../message/peer-identity.ts';
+import { Field } from '../message/field-names.ts';
+import { fieldStride } from '../message/field-parser.ts';
+import { RequestParser } from '../message/request-parser.ts';
 import type { LineWriter } from './line-writer.ts';
-import { requestIdOf, type RequestHead } from '../head/request-head.ts';
+import { requestIdOf, type RequestHead } from '../message/request-head.ts';
 
 export interface AccessLog {
   /** @param status 499: the client left before its answer began. */

@@ -1,9 +1,9 @@
 /** The beginning of an app's answer: interim heads passed on, and what its final head says of the two connections. */
-import type { Call } from '../call.ts';
+import type { Call } from '../call/call.ts';
 import type { ExchangeDeps } from './exchange-deps.ts';
-import { BodyReader } from '../http1/body-reader.ts';
-import { keepAliveSeconds } from '../head/response-head.ts';
-import type { UpstreamConnection } from './upstream.ts';
+import { BodyReader } from '../message/body-reader.ts';
+import { keepAliveSeconds } from '../message/response-head.ts';
+import type { UpstreamConnection } from './pool.ts';
 
 export interface Answer {
   readonly body: BodyReader;

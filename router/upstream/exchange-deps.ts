@@ -1,15 +1,15 @@
 /** What an attempt to have a call answered needs of the router. */
 import type { Clock } from '../../shared/wait/clock.ts';
 import type { App } from '../table/apps.ts';
-import type { Call } from '../call.ts';
-import type { Backlogs } from '../client/backlog.ts';
-import type { ReadAhead } from '../client/read-ahead.ts';
-import type { Deadlines } from '../deadlines.ts';
-import type { BodyLimits } from '../http1/body-reader.ts';
-import type { HeadWriter } from '../http1/head-writer.ts';
-import type { RequestParser } from '../http1/request-parser.ts';
-import type { ResponseParser } from '../http1/response-parser.ts';
-import type { HttpDate } from '../head/http-date.ts';
+import type { Call } from '../call/call.ts';
+import type { Backlogs } from '../io/backlog.ts';
+import type { ReadAhead } from '../io/read-ahead.ts';
+import type { Deadlines } from '../io/deadlines.ts';
+import type { BodyLimits } from '../message/body-reader.ts';
+import type { HeadWriter } from '../message/head-writer.ts';
+import type { RequestParser } from '../message/request-parser.ts';
+import type { ResponseParser } from '../message/response-parser.ts';
+import type { HttpDate } from '../message/http-date.ts';
 import type { LateStarts } from './late-starts.ts';
 import type { Target } from './targets.ts';
 import type { Tunnels } from './tunnel.ts';

@@ -2,8 +2,8 @@
  * Calls that must not be sent twice, on connections that were idle: they go out at the end of the turn, when the end of a
  * connection that has come in it is seen. One immediate for all; what was parsed of their heads is kept until then.
  */
-import type { RequestHead } from '../head/request-head.ts';
-import { RequestParser } from '../http1/request-parser.ts';
+import type { RequestHead } from '../message/request-head.ts';
+import { RequestParser } from '../message/request-parser.ts';
 
 export interface LateStarter {
   /** @param parsed holds the head of its call, if given, until this returns. */

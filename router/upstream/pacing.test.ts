@@ -17,7 +17,7 @@ import {
   TestClock,
   until,
   type Answer,
-} from '../test-kit.ts';
+} from '../testing/router.ts';
 
 test('max_concurrency_total bounds the calls of an app over all its targets, upgraded connections among them', async (t) => {
   const finish: (() => void)[] = [];

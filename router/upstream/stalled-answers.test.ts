@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { connect, type Socket } from 'node:net';
 import { test } from 'node:test';
-import { call, ready, routeOf, startTestRouter, startUpstream, targetOf, TestClock, until } from '../test-kit.ts';
+import { call, ready, routeOf, startTestRouter, startUpstream, targetOf, TestClock, until } from '../testing/router.ts';
 
 test('clients who take nothing of their answers do not keep all connections to an app from the calls that wait', async (t) => {
   const chunk = Buffer.alloc(262_144, 'x');

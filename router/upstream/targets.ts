@@ -2,8 +2,8 @@
 import type { Target as TargetAddress } from '../../shared/protocol/routes.ts';
 import { SlowStart, type Standing } from './slow-start.ts';
 import { StalledAnswers } from './stalled-answers.ts';
-import { SessionPool, type SessionOptions } from '../http2/upstream-session.ts';
-import { UpstreamPool, type UpstreamOptions } from './upstream.ts';
+import { SessionPool, type SessionOptions } from './h2-session.ts';
+import { UpstreamPool, type UpstreamOptions } from './pool.ts';
 
 export type TargetOptions = UpstreamOptions & SessionOptions;
 

@@ -4,7 +4,7 @@ import { connect, type AddressInfo, type Socket } from 'node:net';
 import { test, type TestContext } from 'node:test';
 import { WebSocket, WebSocketServer } from 'ws';
 import type { Target } from '../../shared/protocol/routes.ts';
-import { ready, routeOf, startTestRouter, TestClock, until } from '../test-kit.ts';
+import { ready, routeOf, startTestRouter, TestClock, until } from '../testing/router.ts';
 
 async function startApp(
   t: TestContext,

@@ -6,13 +6,13 @@ import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Clock } from '../../shared/wait/clock.ts';
 import type { App } from '../table/apps.ts';
-import type { Call } from '../call.ts';
-import type { Caller, ClientTunnel } from '../caller.ts';
-import { pauseReading, resumeReading } from '../direct-io.ts';
+import type { Call } from '../call/call.ts';
+import type { Caller, ClientTunnel } from '../call/client-side.ts';
+import { pauseReading, resumeReading } from '../io/direct-io.ts';
 import type { ExchangeDeps } from './exchange-deps.ts';
-import type { HeadWriter } from '../http1/head-writer.ts';
+import type { HeadWriter } from '../message/head-writer.ts';
 import type { Target } from './targets.ts';
-import type { UpstreamConnection, UpstreamUser } from './upstream.ts';
+import type { UpstreamConnection, UpstreamUser } from './pool.ts';
 import { goingAwayFrame, WebSocketFrames } from './websocket-frames.ts';
 
 interface TunnelDeps {

@@ -6,7 +6,7 @@ import { connect, type AddressInfo, type Socket } from 'node:net';
 import { test, type TestContext } from 'node:test';
 import { WebSocket, WebSocketServer } from 'ws';
 import type { Target } from '../../shared/protocol/routes.ts';
-import { asleep, ready, routeOf, startTestRouter, until, type RouterUnderTest } from '../test-kit.ts';
+import { asleep, ready, routeOf, startTestRouter, until, type RouterUnderTest } from '../testing/router.ts';
 
 interface App {
   readonly target: Target;

@@ -5,7 +5,7 @@ import { connect, type AddressInfo, type Socket } from 'node:net';
 import { test, type TestContext } from 'node:test';
 import { WebSocket, WebSocketServer } from 'ws';
 import type { Target } from '../../shared/protocol/routes.ts';
-import { asleep, call, ready, routeOf, startTestRouter, TestClock, until } from '../test-kit.ts';
+import { asleep, call, ready, routeOf, startTestRouter, TestClock, until } from '../testing/router.ts';
 
 /** Sends back what comes, as it came: text as text, binary as binary. */
 async function startEcho(t: TestContext): Promise<Target> {

@@ -1,10 +1,10 @@
 /** What events say of the call that woke an app. */
 import { printable, type WakeCause } from '../../shared/protocol/wake-cause.ts';
-import type { Call } from '../call.ts';
-import { callerAddress } from '../head/forwarded.ts';
-import { fieldOf } from '../head/head-fields.ts';
-import type { RequestParser } from '../http1/request-parser.ts';
-import { requestIdOf } from '../head/request-head.ts';
+import type { Call } from '../call/call.ts';
+import { callerAddress } from '../message/forwarded.ts';
+import { fieldOf } from '../message/head-fields.ts';
+import type { RequestParser } from '../message/request-parser.ts';
+import { requestIdOf } from '../message/request-head.ts';
 
 export interface CauseDeps {
   /** Name of this router. */

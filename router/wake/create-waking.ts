@@ -2,14 +2,14 @@
 import type { WakeCause } from '../../shared/protocol/wake-cause.ts';
 import type { Clock } from '../../shared/wait/clock.ts';
 import type { App } from '../table/apps.ts';
-import type { Call } from '../call.ts';
+import type { Call } from '../call/call.ts';
 import type { RouterConfig } from '../config.ts';
 import type { Ensures } from '../hold/ensure.ts';
-import type { RequestParser } from '../http1/request-parser.ts';
-import type { HttpDate } from '../head/http-date.ts';
-import { LocalAnswers } from '../client/local-answer.ts';
+import type { RequestParser } from '../message/request-parser.ts';
+import type { HttpDate } from '../message/http-date.ts';
+import { LocalAnswers } from '../call/local-answer.ts';
 import type { RouterMetrics } from '../telemetry/metrics.ts';
-import { Waiting } from '../waiting/waiting.ts';
+import { Waiting } from './waiting.ts';
 import { causeOf } from './cause.ts';
 import { WakeGate } from './wake-gate.ts';
 

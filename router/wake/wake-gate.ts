@@ -6,11 +6,11 @@ import { AppError, type ErrorOwner } from '../../shared/errors.ts';
 import type { Clock } from '../../shared/wait/clock.ts';
 import type { Route } from '../../shared/protocol/routes.ts';
 import type { App } from '../table/apps.ts';
-import type { Call } from '../call.ts';
-import { fieldOf } from '../head/head-fields.ts';
-import type { RequestParser } from '../http1/request-parser.ts';
-import type { LocalAnswers } from '../client/local-answer.ts';
-import type { Waiting } from '../waiting/waiting.ts';
+import type { Call } from '../call/call.ts';
+import { fieldOf } from '../message/head-fields.ts';
+import type { RequestParser } from '../message/request-parser.ts';
+import type { LocalAnswers } from '../call/local-answer.ts';
+import type { Waiting } from './waiting.ts';
 import { WakeRules, type RuleAnswer } from './wake-rules.ts';
 
 export interface WakeGateDeps {

@@ -13,7 +13,7 @@ import {
   targetOf,
   TestClock,
   until,
-} from '../test-kit.ts';
+} from '../testing/router.ts';
 
 const bots = [wakeRule.parse({ user_agent: '*bot*', answer: { status: 200, content_type: 'text/html', body: 'zzz' } })];
 const bot = { headers: { 'User-Agent': 'SomeBot/1.0' } };

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { loadRouterConfig } from '../config.ts';
-import { asleep, routeOf } from '../test-kit.ts';
+import { asleep, routeOf } from '../testing/router.ts';
 import { configOfWorker, routeOfWorker, shareOf } from './shares.ts';
 
 test('the shares of all workers are the whole, each at least one', () => {

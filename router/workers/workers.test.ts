@@ -6,7 +6,7 @@ import { createInterface } from 'node:readline';
 import { test, type TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { startFakeAgent } from '../../bench/rig/fake-agent.ts';
-import { call, closedPort, ready, routeOf, startUpstream, targetOf, until } from '../test-kit.ts';
+import { call, closedPort, ready, routeOf, startUpstream, targetOf, until } from '../testing/router.ts';
 
 const main = fileURLToPath(new URL('../main.ts', import.meta.url));
 const token = 'a-token-for-tests-0123456789';

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { PresetName } from '../protocol/app-spec.ts';
 import { detectPreset, noPreset, presetFiles } from './detect.ts';
-import { testTree } from './test-tree.ts';
+import { testTree } from './testing/tree.ts';
 
 const json = (value: unknown): string => JSON.stringify(value);
 const started = json({ scripts: { start: 'node server.js' } });

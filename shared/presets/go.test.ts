@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { presetCommand, presetFiles } from './detect.ts';
-import { testTree } from './test-tree.ts';
+import { testTree } from './testing/tree.ts';
 
 async function dockerfileOf(files: Readonly<Record<string, string>>): Promise<string[]> {
   const { dockerfile } = await presetFiles('go', testTree(files));

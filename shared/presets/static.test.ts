@@ -8,7 +8,7 @@ import { dirname, join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { presetCommand, presetFiles } from './detect.ts';
 import { createStaticServer } from './static-server.ts';
-import { testTree } from './test-tree.ts';
+import { testTree } from './testing/tree.ts';
 
 void test('files are served by nginx without root, on PORT, with everything it writes under /tmp', async () => {
   const { dockerfile, files } = await presetFiles('static', testTree({ 'dist/index.html': '' }));

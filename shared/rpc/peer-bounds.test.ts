@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { test } from 'node:test';
 import type { AppError } from '../errors.ts';
-import { handClock, pair, withCode } from './test-pair.ts';
+import { handClock, pair, withCode } from './testing/pair.ts';
 
 test('a call over the limit in flight is refused, the others go on', async (t) => {
   const { client, serverPeer, seen } = await pair(t, { serverLimits: { maxCallsInFlight: 2 } });

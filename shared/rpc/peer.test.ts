@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { test } from 'node:test';
 import { AppError } from '../errors.ts';
-import { pair, withCode } from './test-pair.ts';
+import { pair, withCode } from './testing/pair.ts';
 import type { Identity } from './types.ts';
 
 test('a call is answered, with defaults of the schema filled in', async (t) => {

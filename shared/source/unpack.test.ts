@@ -9,7 +9,7 @@ import { promisify } from 'node:util';
 import { createGzip, gzipSync } from 'node:zlib';
 import { defaultSourceLimits, type SourceLimits } from './limits.ts';
 import { packFolder } from './pack.ts';
-import { tarEnd, tarEntry, tarGzOf, tarOf, type TestEntry } from './test-archive.ts';
+import { tarEnd, tarEntry, tarGzOf, tarOf, type TestEntry } from './testing/archive.ts';
 import { inspectTree, unpackTree, type UnpackedTree } from './unpack.ts';
 
 const run = promisify(execFile);

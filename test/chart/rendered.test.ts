@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { basename } from 'node:path';
 import { describe, it } from 'node:test';
-import { labelsOfBuild } from '../../agent/build/kaniko/build-names.ts';
+import { labelsOfBuild } from '../../agent/images/kaniko/build-names.ts';
 import { routerNodeFlags } from '../../shared/node-flags.ts';
 import { find, podsOf, render, scenarios, type Rendered } from './helm.ts';
 

@@ -1,14 +1,14 @@
 /**
- * Images of sources for the contract on Kubernetes: everything of agent/build but the builder, which gives the test app's image in
+ * Images of sources for the contract on Kubernetes: everything of agent/images but the builder, which gives the test app's image in
  * the registry another tag. What real builders do is tested in test/integration/kubernetes and test/e2e.
  */
 import { createHash, randomUUID } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Builder } from '../../agent/build/builder.ts';
-import { createImages } from '../../agent/build/create-images.ts';
-import type { Images } from '../../agent/build/images.ts';
+import type { Builder } from '../../agent/images/builder.ts';
+import { createImages } from '../../agent/images/create-images.ts';
+import type { Images } from '../../agent/images/images.ts';
 import type { Registry } from '../../agent/registry/registry.ts';
 import type { Sources } from '../../agent/source/sources.ts';
 import { systemClock } from '../../shared/wait/clock.ts';

@@ -4,9 +4,9 @@
  */
 import { randomBytes } from 'node:crypto';
 import { after, before } from 'node:test';
-import { loadKubeAccess } from '../../agent/platform/kubernetes/access.ts';
-import { createKubeApi, type KubeApi } from '../../agent/platform/kubernetes/api.ts';
-import { selectorOf } from '../../agent/platform/kubernetes/names.ts';
+import { loadKubeAccess } from '../../agent/kube/access.ts';
+import { createKubeApi, type KubeApi } from '../../agent/kube/api.ts';
+import { selectorOf } from '../../agent/platform/kubernetes/manifests/names.ts';
 import { createKubernetesPlatform } from '../../agent/platform/kubernetes/platform.ts';
 import type { Platform } from '../../agent/platform/platform.ts';
 import { createRegistry } from '../../agent/registry/registry.ts';

@@ -11,9 +11,9 @@ import { createManualClock } from '../../shared/wait/testing/manual-clock.ts';
 import { noPin, type VersionRun } from '../../agent/platform/platform.ts';
 import type { BuildRecord, BuildStore, ImageUse } from '../../agent/store/build-store.ts';
 import type { NewEvent } from '../../agent/store/records.ts';
-import { defaults, specOf, type SpecInput } from '../../agent/versions/test-ground.ts';
-import type { BuildOptions, Builder, BuildRequest } from '../../agent/build/builder.ts';
-import { createImages } from '../../agent/build/create-images.ts';
+import { defaults, specOf, type SpecInput } from '../../agent/testing/versions.ts';
+import type { BuildOptions, Builder, BuildRequest } from '../../agent/images/builder.ts';
+import { createImages } from '../../agent/images/create-images.ts';
 
 export const away = new AppError('registry_unavailable', 'the registry is away', { phase: 'build' });
 export const repository = 'registry.example/holdfast/app';

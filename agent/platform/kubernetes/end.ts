@@ -2,13 +2,13 @@
 import { AppError } from '../../../shared/errors.ts';
 import type { Clock } from '../../../shared/wait/clock.ts';
 import { sleep } from '../../../shared/wait/sleep.ts';
-import { platformError, type Objects, type ObjectKind } from './apply.ts';
-import type { Desired } from './desired.ts';
-import type { Deployment, KubeObject, Pod } from './kube-types.ts';
-import { appObjectName, labels, selectorOf, versionObjectName } from './names.ts';
-import type { Targets } from './targets.ts';
-import type { Workloads } from './workloads.ts';
-import { cancelled } from './wait.ts';
+import { platformError, type Objects, type ObjectKind } from './manifests/apply.ts';
+import type { Desired } from './picture/desired.ts';
+import type { Deployment, KubeObject, Pod } from '../../kube/kube-types.ts';
+import { appObjectName, labels, selectorOf, versionObjectName } from './manifests/names.ts';
+import type { Targets } from './rollout/targets.ts';
+import type { Workloads } from './manifests/workloads.ts';
+import { cancelled } from '../../kube/wait.ts';
 
 export interface EndDeps {
   readonly objects: Objects;

@@ -3,9 +3,9 @@ import { test } from 'node:test';
 import { AppError } from '../../../shared/errors.ts';
 import { silentLog } from '../../../shared/log.ts';
 import { systemClock } from '../../../shared/wait/clock.ts';
-import type { KubeApi } from './api.ts';
+import type { KubeApi } from '../../kube/api.ts';
 import { createLogSlots, followLogs } from './logs.ts';
-import { testPod } from './test-run.ts';
+import { testPod } from '../../testing/kubernetes-run.ts';
 
 test('the platform reads the logs of 64 pods at a time, and of others when readers leave', async () => {
   let open = 0;

@@ -4,12 +4,12 @@ import type { Log } from '../../../shared/log.ts';
 import type { LogLine } from '../../../shared/protocol/views.ts';
 import type { Clock } from '../../../shared/wait/clock.ts';
 import { sleep } from '../../../shared/wait/sleep.ts';
-import type { KubeApi } from './api.ts';
-import { pathOf } from './apply.ts';
-import type { PodFacts } from './facts.ts';
+import type { KubeApi } from '../../kube/api.ts';
+import { pathOf } from './manifests/apply.ts';
+import type { PodFacts } from './picture/facts.ts';
 import { createLineQueue, type LineQueue } from './line-queue.ts';
-import { containerName } from './objects.ts';
-import type { Picture } from './watch.ts';
+import { containerName } from './manifests/manifests.ts';
+import type { Picture } from './picture/watch.ts';
 
 interface LogsDeps {
   readonly api: Pick<KubeApi, 'lines'>;

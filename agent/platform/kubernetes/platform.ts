@@ -3,23 +3,23 @@ import { AppError, toAppError } from '../../../shared/errors.ts';
 import type { Log } from '../../../shared/log.ts';
 import { systemClock, type Clock } from '../../../shared/wait/clock.ts';
 import type { Registry } from '../../registry/registry.ts';
-import type { Images } from '../../build/images.ts';
+import type { Images } from '../../images/images.ts';
 import type { Sources } from '../../source/sources.ts';
 import { noPin, type Platform } from '../platform.ts';
-import { adoptVersions, hasReplicas } from './adopt.ts';
-import type { KubeApi } from './api.ts';
-import { createObjects, platformError } from './apply.ts';
-import { createDesired } from './desired.ts';
-import { createDrift } from './drift.ts';
+import { adoptVersions, hasReplicas } from './picture/adopt.ts';
+import type { KubeApi } from '../../kube/api.ts';
+import { createObjects, platformError } from './manifests/apply.ts';
+import { createDesired } from './picture/desired.ts';
+import { createDrift } from './picture/drift.ts';
 import { discardVersion, removeApp, stopVersion } from './end.ts';
 import { createLogSlots, followLogs } from './logs.ts';
-import { createPodReports } from './pod-reports.ts';
-import { createProber } from './probe.ts';
-import { startVersion } from './start.ts';
-import { switchService } from './switch.ts';
-import { createTargets } from './targets.ts';
-import { startPicture } from './watch.ts';
-import { createWorkloads } from './workloads.ts';
+import { createPodReports } from './rollout/pod-reports.ts';
+import { createProber } from './rollout/probe.ts';
+import { startVersion } from './rollout/start.ts';
+import { switchService } from './rollout/switch.ts';
+import { createTargets } from './rollout/targets.ts';
+import { startPicture } from './picture/watch.ts';
+import { createWorkloads } from './manifests/workloads.ts';
 
 export interface KubernetesPlatformDeps {
   /** Stays the caller's: it is not closed with the platform. */

@@ -156,7 +156,7 @@ annotations:
 {{- printf "%s-registry-pull" (include "holdfast.fullname" .) -}}
 {{- end -}}
 
-{{/* Labels of the pods of build Jobs: agent/build/kaniko/build-names.ts */}}
+{{/* Labels of the pods of build Jobs: agent/images/kaniko/build-names.ts */}}
 {{- define "holdfast.buildLabels" -}}
 app.kubernetes.io/managed-by: holdfast
 app.kubernetes.io/component: build

@@ -1,4 +1,4 @@
-// What checks the HTTP/2 of the router (router/http2/h2spec.test.ts), with all that it is built of.
+// What checks the HTTP/2 of the router (router/client/h2spec.test.ts), with all that it is built of.
 module h2spec
 
 go 1.24.0

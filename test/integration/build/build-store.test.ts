@@ -5,7 +5,7 @@ import { createAppStore } from '../../../agent/store/app-store.ts';
 import { createBuildStore, type BuildRecord } from '../../../agent/store/build-store.ts';
 import { createEventStore } from '../../../agent/store/event-store.ts';
 import { migrate } from '../../../agent/store/migrate.ts';
-import { appRecord, specOf, versionRecord } from '../../../agent/versions/test-ground.ts';
+import { appRecord, specOf, versionRecord } from '../../../agent/testing/versions.ts';
 import { openTestDatabase } from '../database.ts';
 
 const at = (second: number): string => `2026-01-02T03:04:${String(second).padStart(2, '0')}.000Z`;

@@ -6,7 +6,7 @@ import { createBuildStore } from '../../../agent/store/build-store.ts';
 import { createEventStore } from '../../../agent/store/event-store.ts';
 import { migrate } from '../../../agent/store/migrate.ts';
 import type { VersionRun } from '../../../agent/platform/platform.ts';
-import { appRecord, defaults, versionRecord } from '../../../agent/versions/test-ground.ts';
+import { appRecord, defaults, versionRecord } from '../../../agent/testing/versions.ts';
 import { eventually } from '../../../shared/wait/testing/eventually.ts';
 import { ground, runOf, until } from '../../support/images-ground.ts';
 import { openTestDatabase } from '../database.ts';

@@ -1,8 +1,8 @@
 /** A namespace of its own on the cluster that KUBECONFIG names, and the platform on it. */
 import { randomUUID } from 'node:crypto';
 import type { TestContext } from 'node:test';
-import { loadKubeAccess } from '../../../agent/platform/kubernetes/access.ts';
-import { createKubeApi, type KubeApi } from '../../../agent/platform/kubernetes/api.ts';
+import { loadKubeAccess } from '../../../agent/kube/access.ts';
+import { createKubeApi, type KubeApi } from '../../../agent/kube/api.ts';
 import { createKubernetesPlatform, type KubernetesPlatform } from '../../../agent/platform/kubernetes/platform.ts';
 import type { StartOptions, VersionRun } from '../../../agent/platform/platform.ts';
 import { AppError } from '../../../shared/errors.ts';

@@ -1,6 +1,6 @@
 /** The API as an agent has it: by a service account with the rights of a Role and no others. */
-import { loadKubeAccess } from '../../../agent/platform/kubernetes/access.ts';
-import { createKubeApi, type KubeApi } from '../../../agent/platform/kubernetes/api.ts';
+import { loadKubeAccess } from '../../../agent/kube/access.ts';
+import { createKubeApi, type KubeApi } from '../../../agent/kube/api.ts';
 import { within, type Cluster, type Scope } from './cluster.ts';
 
 export interface Rule {

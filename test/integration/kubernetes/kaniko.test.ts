@@ -1,9 +1,9 @@
 /** Kaniko builds for real: Jobs, contexts, logs, digests, and every way in which a build fails. */
 import assert from 'node:assert/strict';
 import { after, before, describe, it, type TestContext } from 'node:test';
-import { jobName } from '../../../agent/build/kaniko/build-names.ts';
-import type { KanikoBuilder } from '../../../agent/build/kaniko/create-kaniko-builder.ts';
-import type { BuildRequest } from '../../../agent/build/builder.ts';
+import { jobName } from '../../../agent/images/kaniko/build-names.ts';
+import type { KanikoBuilder } from '../../../agent/images/kaniko/create-kaniko-builder.ts';
+import type { BuildRequest } from '../../../agent/images/builder.ts';
 import { AppError, type ErrorCode } from '../../../shared/errors.ts';
 import { listen, openBuildGround, type BuildGround, type Heard } from './builds.ts';
 import { startPrivateRegistry } from './private-registry.ts';

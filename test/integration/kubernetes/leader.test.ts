@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test, type TestContext } from 'node:test';
 import { createLeaderLabel } from '../../../agent/leader/leader-label.ts';
 import { createLeaseElection } from '../../../agent/leader/lease.ts';
-import type { Pod } from '../../../agent/platform/kubernetes/kube-types.ts';
+import type { Pod } from '../../../agent/kube/kube-types.ts';
 import { silentLog } from '../../../shared/log.ts';
 import { systemClock } from '../../../shared/wait/clock.ts';
 import { eventually, openCluster, within, type Cluster } from './cluster.ts';

@@ -1,7 +1,7 @@
 /** Start, wake, switch, stop, drift, adoption, logs and removal on a real cluster. */
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import type { KubeList, KubeObject } from '../../../agent/platform/kubernetes/kube-types.ts';
+import type { KubeList, KubeObject } from '../../../agent/kube/kube-types.ts';
 import type { KubernetesPlatform } from '../../../agent/platform/kubernetes/platform.ts';
 import type { LogLine } from '../../../shared/protocol/views.ts';
 import { answerOf, eventually, openCluster, programs, runOf, startOptions, within, type Cluster } from './cluster.ts';

@@ -1,0 +1,105 @@
+/** From `[builder]` and `[registry]` of the configuration to images, by Kaniko, a builder elsewhere, or none. */
+import { readFile } from 'node:fs/promises';
+import type { Clock } from '../../shared/wait/clock.ts';
+import { AppError } from '../../shared/errors.ts';
+import type { Log } from '../../shared/log.ts';
+import { detectPreset, presetFiles } from '../../shared/presets/detect.ts';
+import { folderTree } from '../../shared/presets/folder-tree.ts';
+import type { AgentConfig } from '../config/config.ts';
+import type { KubeApi } from '../kube/api.ts';
+import type { ConnectedRegistry } from '../registry/connect.ts';
+import type { HttpEndpoint } from '../rpc/endpoint.ts';
+import type { Sources } from '../source/sources.ts';
+import type { BuildStore } from '../store/build-store.ts';
+import type { Builder } from '../images/builder.ts';
+import { contextStream } from '../images/context-stream.ts';
+import { createImages } from '../images/create-images.ts';
+import { createDelegateBuilder } from '../images/delegate/delegate-builder.ts';
+import type { EndState } from '../images/image-build.ts';
+import type { Images } from '../images/images.ts';
+import { createKanikoBuilder } from '../images/kaniko/create-kaniko-builder.ts';
+import { createNoImages } from '../images/no-images.ts';
+
+interface ConnectImagesDeps {
+  readonly config: Pick<AgentConfig, 'builder' | 'kubernetes' | 'registry' | 'source'>;
+  /** Of builds alone: their logs and watches do not wait for those of apps, nor these for them. */
+  readonly api: KubeApi;
+  readonly connected: Pick<ConnectedRegistry, 'own' | 'registry' | 'credentials'>;
+  readonly sources: Pick<Sources, 'resolve' | 'tree'>;
+  readonly store: BuildStore;
+  readonly onEnded: (state: EndState, seconds: number | undefined) => void;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+export interface ConnectedImages {
+  readonly images: Images;
+  /** What build pods ask for on the agent's own port. */
+  readonly endpoints: readonly HttpEndpoint[];
+}
+
+const delegatePrefix = 'delegate:';
+
+/** @throws AppError config_invalid. */
+export async function connectImages(deps: ConnectImagesDeps): Promise<ConnectedImages> {
+  const { config, connected, sources, store, onEnded, clock, log } = deps;
+  const { mode, max_concurrent_builds, max_queued_builds, retry_secs, args } = config.builder;
+  const { url: host = '', project, keep_versions: keepVersions } = config.registry;
+  const repository = `${host}/${project}/app`;
+  // Images that were built before still run.
+  if (mode === 'none') return { images: createNoImages(repository), endpoints: [] };
+  const { builder, endpoints } = await openBuilder(mode, deps);
+  const images = createImages({
+    repository,
+    registry: connected.registry,
+    sources,
+    presets: {
+      detect: (folder) => detectPreset(folderTree(folder)),
+      files: (name, folder, start) => presetFiles(name, folderTree(folder), start),
+    },
+    builder,
+    store,
+    limits: {
+      maxRunning: max_concurrent_builds,
+      maxQueued: max_queued_builds,
+      retryMs: retry_secs * 1_000,
+      keepVersions,
+    },
+    args,
+    onEnded,
+    clock,
+    log,
+  });
+  return { images, endpoints };
+}
+
+async function openBuilder(
+  mode: string,
+  { config, api, connected, clock, log }: ConnectImagesDeps,
+): Promise<{ readonly builder: Builder; readonly endpoints: readonly HttpEndpoint[] }> {
+  if (mode.startsWith(delegatePrefix)) {
+    const { builder_auth_token: token, ca_file: path, timeout_secs } = config.builder;
+    const builder = createDelegateBuilder({
+      url: mode.slice(delegatePrefix.length),
+      token,
+      ca: path === undefined ? undefined : await pem(path),
+      pack: (context) => contextStream(context, config.source),
+      timeoutMs: timeout_secs * 1_000,
+      log,
+      clock,
+    });
+    return { builder, endpoints: [] };
+  }
+  const { own, credentials, registry } = connected;
+  const builder = createKanikoBuilder({ api, config, own, credentials, registry, log, clock });
+  return { builder, endpoints: [builder.endpoint] };
+}
+
+async function pem(path: string): Promise<string> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    throw new AppError('config_invalid', `builder.ca_file cannot be read: ${why}`, { cause: error });
+  }
+}

@@ -1,0 +1,102 @@
+/** Joins configuration, API server, platform and election: what the agent needs where its apps run on Kubernetes. */
+import type { Log } from '../../shared/log.ts';
+import { systemClock } from '../../shared/wait/clock.ts';
+import type { AgentConfig } from '../config/config.ts';
+import type { Election } from '../leader/election.ts';
+import { createLeaderLabel } from '../leader/leader-label.ts';
+import { createLeaseElection } from '../leader/lease.ts';
+import { connectImages, type ConnectedImages } from './images.ts';
+import type { EndState } from '../images/image-build.ts';
+import { connectRegistry } from '../registry/connect.ts';
+import type { Sources } from '../source/sources.ts';
+import type { BuildStore } from '../store/build-store.ts';
+import type { Platform } from '../platform/platform.ts';
+import { loadKubeAccess } from '../kube/access.ts';
+import { createKubeApi } from '../kube/api.ts';
+import { createKubernetesPlatform } from '../platform/kubernetes/platform.ts';
+
+interface KubernetesDeps {
+  readonly config: Pick<AgentConfig, 'kubernetes' | 'registry' | 'builder' | 'source'>;
+  readonly sources: Sources;
+  readonly builds: BuildStore;
+  readonly onBuildEnded: (state: EndState, seconds: number | undefined) => void;
+  readonly log: Log;
+}
+
+export interface Kubernetes extends ConnectedImages {
+  /** Closes the images too. */
+  readonly platform: Platform;
+  readonly election: Election;
+}
+
+/** @throws AppError config_invalid where neither a kubeconfig nor the service account of a pod is there, or a file cannot be read. */
+export async function createKubernetes(deps: KubernetesDeps): Promise<Kubernetes> {
+  const { config, sources, builds, onBuildEnded, log } = deps;
+  const { kubernetes } = config;
+  const clock = systemClock;
+  const access = await loadKubeAccess({ kubeconfig: kubernetes.kubeconfig, env: process.env });
+  const api = createKubeApi({ access });
+  // The lease waits behind nothing else.
+  const leaseApi = createKubeApi({ access, maxRequests: 2 });
+  const buildApi = createKubeApi({ access });
+  const connected = await connectRegistry({ config: config.registry, env: process.env, clock, log });
+  const { images, endpoints } = await connectImages({
+    config,
+    api: buildApi,
+    connected,
+    sources,
+    store: builds,
+    onEnded: onBuildEnded,
+    clock,
+    log,
+  });
+  const platform = createKubernetesPlatform({
+    api,
+    appsNamespace: kubernetes.apps_namespace,
+    imagePullSecrets: kubernetes.image_pull_secrets,
+    registry: connected.registry,
+    sources,
+    images,
+    log,
+    clock,
+  });
+  const own = { api: leaseApi, namespace: kubernetes.namespace, log, clock };
+  const lease = createLeaseElection({ ...own, leaseName: kubernetes.lease_name, identity: kubernetes.pod_name });
+  const label = createLeaderLabel({ ...own, podName: kubernetes.pod_name });
+  return {
+    images,
+    endpoints,
+    platform: {
+      ...platform,
+      async close() {
+        await images.close();
+        await platform.close();
+        await connected.close();
+        await buildApi.close();
+        await api.close();
+        await leaseApi.close();
+      },
+    },
+    election: {
+      live: () => lease.live(),
+      async run(signal, lead) {
+        // Left by a container of this pod that led and was killed.
+        await label.clear();
+        await lease.run(signal, async (lost) => {
+          const labelled = label.claim(lost);
+          // Nothing is repaired any more from the moment another agent may lead.
+          const letGo = (): void => platform.letGo();
+          lost.addEventListener('abort', letGo, { once: true });
+          try {
+            await lead(lost);
+          } finally {
+            lost.removeEventListener('abort', letGo);
+            platform.letGo();
+            await labelled;
+            await label.clear();
+          }
+        });
+      },
+    },
+  };
+}

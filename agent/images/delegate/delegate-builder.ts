@@ -1,0 +1,126 @@
+/** Builds on a `holdfast builder serve` elsewhere: sends the context, follows the answer. */
+import type { Readable } from 'node:stream';
+import type { Clock } from '../../../shared/wait/clock.ts';
+import { AppError } from '../../../shared/errors.ts';
+import type { Log } from '../../../shared/log.ts';
+import { createMask } from '../../../shared/mask.ts';
+import type { BuildEvent, BuildMeta } from '../../../shared/protocol/builder-wire.ts';
+import type { BuildOptions, BuildRequest, Builder } from '../builder.ts';
+import { openExchange } from './exchange.ts';
+
+export interface DelegateBuilderDeps {
+  /** Of the builder; `/builds` is appended. */
+  readonly url: string;
+  readonly token: string | undefined;
+  /** PEM text of the authority of the builder, besides those that everybody trusts. */
+  readonly ca: string | undefined;
+  /** The context as tar.gz. */
+  readonly pack: (context: {
+    readonly folder: string;
+    readonly extraFiles: Readonly<Record<string, string>>;
+  }) => Readable;
+  /** Of every build; those of the app win. */
+  readonly args?: Readonly<Record<string, string>>;
+  /** Of one build, from its beginning on; and of its wait in the builder's queue. */
+  readonly timeoutMs: number;
+  readonly log: Log;
+  readonly clock: Clock;
+}
+
+/** A builder ends what its client no longer listens to: there is nothing to join after a restart. */
+export function createDelegateBuilder(deps: DelegateBuilderDeps): Builder {
+  const { url, token, ca, pack, args = {}, timeoutMs, log, clock } = deps;
+  const stop = new AbortController();
+  const running = new Map<string, AbortController>();
+
+  async function follow(request: BuildRequest, options: BuildOptions, signal: AbortSignal): Promise<string> {
+    const mask = createMask(Object.values(request.secretArgs));
+    const host = new URL(url).host;
+    let isWaiting = false;
+    const late = (): AppError => {
+      const time = `${String(timeoutMs / 1_000)} s`;
+      if (isWaiting) {
+        const message = `the build has waited ${time} in the queue of the builder ${host}`;
+        return new AppError('builder_unavailable', message, { phase: 'build' });
+      }
+      const message = `the build on ${host} did not end within ${time}`;
+      return new AppError('build_timeout', message, { phase: 'build' });
+    };
+    options.onPhase(`sends the context to the builder ${host}`);
+    await using exchange = openExchange({
+      url,
+      token,
+      ca,
+      meta: metaOf(request, args),
+      file: pack({ folder: request.tree.folder, extraFiles: request.extraFiles }),
+      limitMs: timeoutMs,
+      late,
+      clock,
+      signal,
+    });
+    for await (const event of exchange.events()) {
+      const verdict = take(event);
+      if (verdict !== undefined) return verdict;
+      // The time in the queue is not the build's.
+      if (isWaiting && !('queued' in event) && !('alive' in event)) exchange.beginAnew();
+      isWaiting = 'queued' in event || (isWaiting && 'alive' in event);
+    }
+    throw new AppError('builder_unavailable', `the builder ${host} ended without a verdict`, { phase: 'build' });
+
+    function take(event: BuildEvent): string | undefined {
+      if ('line' in event) options.onLine(mask(event.line));
+      else if ('queued' in event) options.onPhase(`waits for the builder ${host}: number ${event.queued} in its queue`);
+      else if ('phase' in event) {
+        options.onPhase(event.phase === 'pushing' ? `pushes ${request.image}` : `builds on ${host}`);
+      } else if ('digest' in event) return event.digest;
+      else if ('error' in event) {
+        const { code, message, ...data } = event.error;
+        const logs = data.logs?.map(mask);
+        throw new AppError(code, mask(message), {
+          phase: 'build',
+          data: logs === undefined ? data : { ...data, logs },
+        });
+      }
+      return undefined;
+    }
+  }
+
+  return {
+    kind: 'delegate',
+    async build(request, options) {
+      const own = new AbortController();
+      const signal = AbortSignal.any([options.signal, own.signal, stop.signal]);
+      running.set(request.tag, own);
+      try {
+        return await follow(request, options, signal);
+      } catch (error) {
+        signal.throwIfAborted();
+        log.info({ err: error, tag: request.tag }, 'a delegated build failed');
+        throw error;
+      } finally {
+        if (running.get(request.tag) === own) running.delete(request.tag);
+      }
+    },
+    cancel(tag) {
+      running.get(tag)?.abort(new AppError('cancelled', 'the build was cancelled', { phase: 'build' }));
+      return Promise.resolve();
+    },
+    underWay: () => Promise.resolve([]),
+    close() {
+      stop.abort(new AppError('cancelled', 'the agent stops', { phase: 'build' }));
+      return Promise.resolve();
+    },
+  };
+}
+
+function metaOf(request: BuildRequest, args: Readonly<Record<string, string>>): BuildMeta {
+  return {
+    tag: request.tag,
+    image: request.image,
+    dockerfile: request.dockerfile,
+    args: { ...args, ...request.args },
+    secretArgs: { ...request.secretArgs },
+    ...(request.target === undefined ? {} : { target: request.target }),
+    labels: { 'holdfast.dev/app': request.app, 'holdfast.dev/version': String(request.version) },
+  };
+}

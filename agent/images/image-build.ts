@@ -1,0 +1,291 @@
+/** One image on its way: looked for in the registry, else built in its turn; shared by all who want it. */
+import { AppError, toAppError } from '../../shared/errors.ts';
+import type { Log } from '../../shared/log.ts';
+import type { BuildView } from '../../shared/protocol/views.ts';
+import type { Clock } from '../../shared/wait/clock.ts';
+import { failureOf } from '../store/failure.ts';
+import type { VersionRun } from '../platform/platform.ts';
+import type { Sources } from '../source/sources.ts';
+import type { BuildRecord } from '../store/build-store.ts';
+import { BuildLog } from './build-log.ts';
+import type { BuildRecords } from './build-records.ts';
+import type { Builder } from './builder.ts';
+import { inPhase, withLines } from './build-failure.ts';
+import { untilItPasses } from './passing-failures.ts';
+import { recipeOf, type Presets } from './recipe.ts';
+import type { RegistryGate } from './registry-gate.ts';
+import type { Scheduler } from './scheduler.ts';
+import { SharedWork } from './shared-work.ts';
+
+export type EndState = Extract<BuildView['state'], 'succeeded' | 'failed' | 'cancelled'>;
+
+export interface ImageBuildDeps {
+  readonly repository: string;
+  readonly registry: {
+    /** The digest of the tag, undefined when it is not there. @throws AppError registry_unavailable, image_denied */
+    exists(image: string, signal: AbortSignal): Promise<string | undefined>;
+  };
+  readonly gate: Pick<RegistryGate, 'lookup' | 'handOut'>;
+  readonly sources: Pick<Sources, 'tree'>;
+  readonly presets: Presets;
+  readonly builder: Pick<Builder, 'kind' | 'build' | 'cancel'>;
+  readonly scheduler: Pick<Scheduler, 'turn'>;
+  readonly records: Pick<BuildRecords, 'save'>;
+  /** Build arguments of every build; no part of the identity of images. */
+  readonly args: Readonly<Record<string, string>>;
+  readonly retryMs: number;
+  /** False: nothing may be cancelled any more. */
+  readonly leads: () => boolean;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Before those who wait are told: it is not to be joined any more. */
+  readonly onSettled: (build: ImageBuild) => void;
+  /** Seconds from its turn to its end; undefined where it never had one. */
+  readonly onEnded: (state: EndState, seconds: number | undefined) => void;
+}
+
+/** What is asked for. */
+export interface ImageOrder {
+  readonly tag: string;
+  /** Of the app and version that ask first. */
+  readonly run: VersionRun;
+  readonly sourceDigest: string;
+  /** An agent before this one began it, and it goes on. */
+  readonly underWay: boolean;
+  /** Its row, where there is one. */
+  readonly known: BuildRecord | undefined;
+}
+
+const keptLines = 200;
+/** How often the lines of a build that goes on are kept. */
+const saveEveryMs = 10_000;
+
+export class ImageBuild {
+  readonly tag: string;
+  readonly log = new BuildLog();
+  /** Resolves to the digest. */
+  readonly work: SharedWork<string>;
+  /** Resolves when it is known whether there is something to build. */
+  readonly decided: Promise<void>;
+  readonly #deps: ImageBuildDeps;
+  readonly #order: ImageOrder;
+  /** Every app and version that has asked, whether it still waits or not. */
+  readonly #askers = new Set<string>();
+  readonly #decide: () => void;
+  #record: BuildRecord | undefined;
+  /** The builder may be at it. */
+  #begun: boolean;
+  #turnMs: number | undefined;
+
+  constructor(deps: ImageBuildDeps, order: ImageOrder) {
+    this.#deps = deps;
+    this.#order = order;
+    this.tag = order.tag;
+    this.#begun = order.underWay;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.decided = promise;
+    this.#decide = resolve;
+    this.work = new SharedWork(() => this.#make());
+  }
+
+  /** As it is now, with its lines; undefined before it is known that there is something to build. */
+  get record(): BuildRecord | undefined {
+    return this.#record && { ...this.#record, logs: this.log.last(keptLines) };
+  }
+
+  asked({ app, version }: Pick<VersionRun, 'app' | 'version'>): void {
+    this.#askers.add(app).add(`${app} v${version}`);
+  }
+
+  wasAskedBy(app: string, version?: number): boolean {
+    return this.#askers.has(version === undefined ? app : `${app} v${version}`);
+  }
+
+  get #image(): string {
+    return `${this.#deps.repository}:${this.tag}`;
+  }
+
+  async #make(): Promise<string> {
+    const { clock, retryMs } = this.#deps;
+    const { signal } = this.work;
+    const stopSaving = this.#saveNowAndThen();
+    try {
+      const onRetry = (error: AppError): void => this.#tell('queued', `${error.code}: ${error.message}; tries again`);
+      const digest = await untilItPasses({ clock, retryMs, signal, onRetry }, () => this.#attempt());
+      this.#end('succeeded', { imageDigest: digest });
+      return digest;
+    } catch (thrown) {
+      const error = withLines(toAppError(thrown), this.log);
+      if (!signal.aborted) this.#end('failed', { failure: failureOf(error, 'build') });
+      else if (this.work.abandoned) await this.#cancel();
+      // Otherwise the lead is lost: the build goes on without us, and so does its record.
+      throw error;
+    } finally {
+      stopSaving();
+      this.log.end();
+      this.#decide();
+      this.#deps.onSettled(this);
+    }
+  }
+
+  async #attempt(): Promise<string> {
+    const { scheduler } = this.#deps;
+    const { run, underWay } = this.#order;
+    const { signal } = this.work;
+    this.work.progress('source', 'looks for the image in the registry');
+    const found = await this.#look();
+    if (found !== undefined) return found;
+    signal.throwIfAborted();
+    this.#enqueue();
+    const onPosition = (position: number, of: number): void =>
+      this.work.progress('queued', `build ${position} of ${of} in the queue`, { position, of });
+    const endTurn = await scheduler.turn({ app: run.app, signal, onPosition, atOnce: underWay && this.#begun });
+    try {
+      return await this.#build();
+    } finally {
+      endTurn();
+    }
+  }
+
+  async #build(): Promise<string> {
+    const { sources, presets, builder, args, log } = this.#deps;
+    const { app, version, spec } = this.#order.run;
+    const { signal } = this.work;
+    this.#turnMs ??= this.#deps.clock.nowMs();
+    this.work.progress('source', 'fetches the source');
+    const tree = await inPhase('source', () => sources.tree(spec, this.#order.sourceDigest, signal));
+    try {
+      const recipe = await recipeOf(tree.folder, spec, presets);
+      signal.throwIfAborted();
+      this.#save({ state: 'running', startedAt: this.#record?.startedAt ?? now() });
+      this.#tell('build', `builds with ${builder.kind}, by ${recipe.title}`);
+      log.info({ tag: this.tag, app, version, builder: builder.kind, by: recipe.title }, 'a build begins');
+      this.#begun = true;
+      const digest = await builder.build(
+        {
+          tag: this.tag,
+          image: this.#image,
+          tree,
+          dockerfile: recipe.dockerfile,
+          extraFiles: recipe.extraFiles,
+          args: { ...args, ...spec.build.args },
+          secretArgs: spec.build_secrets,
+          target: spec.build.target,
+          app,
+          version,
+        },
+        {
+          signal,
+          onPhase: (message) => this.work.progress('build', message),
+          onLine: (line) => this.log.push(line),
+        },
+      );
+      return await this.#verified(digest);
+    } finally {
+      tree.release();
+    }
+  }
+
+  /** What runs is what the registry has. */
+  async #verified(digest: string): Promise<string> {
+    this.work.progress('build', 'checks that the registry has the image');
+    const found = await this.#look();
+    if (found === digest) return digest;
+    const told = `the builder says that it pushed ${this.#image} with ${digest}, and the registry has`;
+    if (found !== undefined) {
+      const message = `${told} ${found} there: something else pushes this tag, or changes images on their way`;
+      throw new AppError('build_failed', message, { phase: 'build' });
+    }
+    // Not to be joined again: what it made is not there.
+    await this.#deps.builder.cancel(this.tag);
+    this.#begun = false;
+    throw new AppError('registry_unavailable', `${told} no such image: do both use the same registry and project?`, {
+      phase: 'build',
+    });
+  }
+
+  #look(): Promise<string | undefined> {
+    const { registry, gate } = this.#deps;
+    const { app, version } = this.#order.run;
+    return gate.lookup(async () => {
+      const digest = await registry.exists(this.#image, this.work.signal);
+      // Those who join later hand it out for themselves.
+      if (digest !== undefined) gate.handOut({ app, version, tag: this.tag, digest });
+      return digest;
+    });
+  }
+
+  async #cancel(): Promise<void> {
+    const { builder, log, leads } = this.#deps;
+    if (!leads()) return; // the next leader looks whether it is wanted
+    try {
+      if (this.#begun) await builder.cancel(this.tag);
+    } catch (error) {
+      log.warn({ err: toAppError(error), tag: this.tag }, 'a build that nobody wants could not be cancelled');
+    }
+    this.#end('cancelled', {});
+  }
+
+  #enqueue(): void {
+    const { run, known } = this.#order;
+    if (this.#record) {
+      this.#save({ state: 'queued' });
+      return;
+    }
+    const { app, version } = run;
+    this.#record = known ?? {
+      tag: this.tag,
+      app,
+      version,
+      state: 'queued',
+      builder: this.#deps.builder.kind,
+      imageDigest: null,
+      failure: null,
+      logs: [],
+      queuedAt: now(),
+      startedAt: null,
+      endedAt: null,
+    };
+    this.#save({});
+    this.#decide();
+  }
+
+  #save(change: Partial<BuildRecord>): void {
+    if (!this.#record) return;
+    this.#record = { ...this.#record, ...change };
+    const { record } = this;
+    if (record) this.#deps.records.save(record);
+  }
+
+  #end(state: EndState, change: Pick<Partial<BuildRecord>, 'imageDigest' | 'failure'>): void {
+    if (!this.#record) return; // nothing was to be built
+    const { clock, log, onEnded } = this.#deps;
+    this.#save({ ...change, state, endedAt: now() });
+    const seconds = this.#turnMs === undefined ? undefined : (clock.nowMs() - this.#turnMs) / 1_000;
+    const { app, version, failure } = this.#record;
+    log.info({ tag: this.tag, app, version, state, seconds, code: failure?.code }, 'a build has ended');
+    onEnded(state, seconds);
+  }
+
+  #tell(phase: 'queued' | 'build', message: string): void {
+    this.work.progress(phase, message);
+    this.log.push(`holdfast: ${message}`);
+  }
+
+  #saveNowAndThen(): () => void {
+    const { clock } = this.#deps;
+    let position = 0;
+    const again = (): (() => void) =>
+      clock.after(saveEveryMs, () => {
+        if (position !== this.log.position && !this.work.signal.aborted) this.#save({});
+        position = this.log.position;
+        stop = again();
+      });
+    let stop = again();
+    return () => stop();
+  }
+}
+
+function now(): string {
+  return new Date().toISOString();
+}

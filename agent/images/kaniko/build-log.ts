@@ -1,0 +1,79 @@
+/** The output of a build as its caller gets it: both containers in turn, masked, bounded; and the last lines for a verdict. */
+import { stripVTControlCharacters } from 'node:util';
+import type { Clock } from '../../../shared/wait/clock.ts';
+import type { Log } from '../../../shared/log.ts';
+import type { KubeApi } from '../../kube/api.ts';
+import type { BuildPodFacts, ContainerFacts } from './build-facts.ts';
+import { followContainerLog, type ContainerLog } from './container-log.ts';
+import { containers } from './job.ts';
+
+export interface BuildLog {
+  /** Follows what runs in the pod by now. */
+  follow(pod: BuildPodFacts): void;
+  /** Reads what is left of the pod's logs; within seconds. */
+  finish(): Promise<void>;
+  /** The newest last. */
+  lastLines(count: number): string[];
+  close(): Promise<void>;
+}
+
+/** In bytes of UTF-8, as the contract of `onLine` says. */
+const maxLineBytes = 4_096;
+const keptLines = 400;
+
+export function createBuildLog(deps: {
+  readonly api: Pick<KubeApi, 'lines'>;
+  readonly namespace: string;
+  readonly mask: (line: string) => string;
+  readonly onLine: (line: string) => void;
+  readonly log: Log;
+  readonly clock: Clock;
+}): BuildLog {
+  const { mask, ...shared } = deps;
+  const kept: string[] = [];
+  const logs = new Map<string, { readonly follower: ContainerLog; end: Promise<void> | undefined }>();
+
+  function onLine(raw: string): void {
+    // A progress bar writes over its line: what it showed last counts.
+    const shown = raw.replace(/\r+$/, '').split('\r').at(-1) ?? '';
+    const line = cut(mask(stripVTControlCharacters(shown)));
+    kept.push(line);
+    if (kept.length > keptLines) kept.shift();
+    deps.onLine(line);
+  }
+
+  function start(pod: string, container: string, facts: ContainerFacts): void {
+    const key = `${pod}/${container}`;
+    if (!facts.running && facts.ended === undefined) return;
+    const one = logs.get(key) ?? {
+      follower: followContainerLog({ ...shared, pod, container, onLine }),
+      end: undefined,
+    };
+    if (facts.ended !== undefined) one.end ??= one.follower.finish();
+    logs.set(key, one);
+  }
+
+  return {
+    follow(pod) {
+      start(pod.name, containers.fetch, pod.fetch);
+      start(pod.name, containers.build, pod.build);
+    },
+    async finish() {
+      await Promise.all([...logs.values()].map((one) => (one.end ??= one.follower.finish())));
+    },
+    lastLines: (count) => kept.slice(-count),
+    async close() {
+      await Promise.all([...logs.values()].map((one) => one.follower.close()));
+      for (const { end } of logs.values()) await end;
+    },
+  };
+}
+
+function cut(line: string): string {
+  if (line.length * 3 <= maxLineBytes || Buffer.byteLength(line) <= maxLineBytes) return line;
+  // A character that was cut in two is left out.
+  return Buffer.from(line)
+    .subarray(0, maxLineBytes)
+    .toString('utf8')
+    .replace(/\uFFFD+$/, '');
+}

@@ -1,0 +1,56 @@
+/** The Job and pods of one build, watched for as long as the build is waited for. */
+import type { Clock } from '../../../shared/wait/clock.ts';
+import type { Log } from '../../../shared/log.ts';
+import type { KubeApi } from '../../kube/api.ts';
+import { startInformer } from '../../kube/informer.ts';
+import { buildPodFacts, jobFacts, type BuildPod, type BuildPodFacts, type Job, type JobFacts } from './build-facts.ts';
+
+export interface BuildPicture {
+  job(): JobFacts | undefined;
+  /** The newest pod of the Job. */
+  pod(jobUid: string): BuildPodFacts | undefined;
+  onChange(listener: () => void): () => void;
+  synced(signal: AbortSignal): Promise<void>;
+  close(): Promise<void>;
+}
+
+export function startBuildPicture(deps: {
+  readonly api: Pick<KubeApi, 'request' | 'lines'>;
+  readonly namespace: string;
+  readonly jobName: string;
+  readonly labelSelector: string;
+  readonly log: Log;
+  readonly clock: Clock;
+}): BuildPicture {
+  const { namespace, jobName, ...shared } = deps;
+  const listeners = new Set<() => void>();
+  const onChange = (): void => {
+    for (const listener of listeners) listener();
+  };
+  const jobs = startInformer<Job, JobFacts>({
+    ...shared,
+    path: `/apis/batch/v1/namespaces/${namespace}/jobs`,
+    keep: jobFacts,
+    onChange,
+  });
+  const pods = startInformer<BuildPod, BuildPodFacts>({
+    ...shared,
+    path: `/api/v1/namespaces/${namespace}/pods`,
+    keep: buildPodFacts,
+    onChange,
+  });
+  return {
+    job: () => jobs.get(jobName),
+    pod: (jobUid) => [...pods.list()].findLast((pod) => pod.jobUid === jobUid),
+    onChange(listener) {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+    async synced(signal) {
+      await Promise.all([jobs.synced(signal), pods.synced(signal)]);
+    },
+    async close() {
+      await Promise.all([jobs.close(), pods.close()]);
+    },
+  };
+}

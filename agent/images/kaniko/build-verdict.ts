@@ -1,0 +1,209 @@
+/**
+ * Where a build is judged by its Job and pod: wait, ended (its log says why), or failed. Pure, in the manner of
+ * platform/kubernetes/rollout.ts: what is seen becomes symptoms, each with the time that it may last.
+ */
+import type { ErrorCode, FailurePhase } from '../../../shared/errors.ts';
+import type { AgentConfig } from '../../config/config.ts';
+import { weigh, type SymptomTimes, type TimedSymptom } from '../../platform/kubernetes/rollout/symptoms.ts';
+import type { BuildPodFacts, ContainerFacts, JobFacts } from './build-facts.ts';
+
+export interface BuildObservation {
+  /** Undefined: it is not there (any more). */
+  readonly job: JobFacts | undefined;
+  readonly pod: BuildPodFacts | undefined;
+  /** A pod of this Job was seen before. */
+  readonly hadPod: boolean;
+  /** Why the Job controller cannot make a pod, if it says so. */
+  readonly podRefused: string | undefined;
+}
+
+interface Failure {
+  readonly code: ErrorCode;
+  readonly phase: FailurePhase;
+  readonly message: string;
+}
+
+type Outcome =
+  /** With what the executor wrote as its termination message. */
+  | { readonly kind: 'succeeded'; readonly termination: string | undefined }
+  /** The executor has ended with an error that its log tells. */
+  | { readonly kind: 'ended'; readonly exitCode: number }
+  | ({ readonly kind: 'failed' } & Failure);
+
+export type BuildVerdict = Outcome | { readonly kind: 'waiting'; readonly message: string; readonly againMs: number };
+
+type Symptom = Failure & TimedSymptom;
+
+/** Three tries of the kubelet (at 0, 10 and 30 s): a registry that is only away for a moment does no harm. */
+const pullGraceMs = 35_000;
+const passingGraceMs = 10_000;
+/** Between the end of a pod and the condition of the Job that says why. */
+const conditionGraceMs = 5_000;
+const noPodGraceMs = 60_000;
+const nothingRunsMs = 10 * 60_000;
+
+export function judgeBuild(
+  seen: BuildObservation,
+  config: Pick<AgentConfig, 'builder'>,
+  since: SymptomTimes,
+  nowMs: number,
+): { readonly verdict: BuildVerdict; readonly since: SymptomTimes } {
+  const outcome = outcomeOf(seen, config);
+  if (outcome !== undefined) return { verdict: outcome, since };
+  const symptoms = symptomsOf(seen, config);
+  const { worst, since: times, againMs } = weigh(symptoms, since, nowMs);
+  if (worst !== undefined) {
+    const { code, phase, message } = worst;
+    return { verdict: { kind: 'failed', code, phase, message }, since: times };
+  }
+  return { verdict: { kind: 'waiting', message: progressOf(seen), againMs }, since: times };
+}
+
+/** What needs no grace. */
+function outcomeOf({ job, pod }: BuildObservation, { builder }: Pick<AgentConfig, 'builder'>): Outcome | undefined {
+  const ended = pod?.build.ended;
+  if (ended?.exitCode === 0) return { kind: 'succeeded', termination: ended.message };
+  if (job === undefined) return unavailable('the Job of the build was deleted by somebody else');
+  if (job.state === 'complete' && pod === undefined) return { kind: 'succeeded', termination: undefined };
+  if (job.reason === 'DeadlineExceeded') {
+    return failed(
+      'build_timeout',
+      `the build did not end within ${String(builder.timeout_secs)} s ([builder] timeout_secs)`,
+    );
+  }
+  if (job.deleting) return unavailable('the Job of the build is being deleted by somebody else');
+  if (ended?.reason === 'OOMKilled') {
+    return failed(
+      'build_out_of_memory',
+      `the build used more memory than its limit of ${builder.memory} ([builder] memory)`,
+    );
+  }
+  // What ended because its pod is taken away says nothing about the build.
+  if (pod === undefined || pod.deleting || pod.disruption !== undefined) return undefined;
+  if (ended !== undefined) return { kind: 'ended', exitCode: ended.exitCode };
+  const fetched = pod.fetch.ended;
+  if (fetched !== undefined && fetched.exitCode !== 0) return fetchFailure(fetched, builder.agent_url);
+  if (pod.failed !== undefined) return podFailure(pod.failed);
+  return undefined;
+}
+
+function symptomsOf(seen: BuildObservation, { builder }: Pick<AgentConfig, 'builder'>): Symptom[] {
+  const { job, pod, hadPod, podRefused } = seen;
+  const found: Symptom[] = [];
+  const lost = (why: string): Symptom => ({
+    key: 'lost',
+    ...unavailableFailure(`the pod of the build was taken away: ${why}`),
+    graceMs: conditionGraceMs,
+  });
+  if (pod === undefined) {
+    if (hadPod || job?.state === 'failed') found.push(lost(job?.message || 'it is gone'));
+    else if (podRefused !== undefined) found.push(refused(podRefused));
+    else found.push({ key: 'no-pod', ...unavailableFailure('the Job got no pod'), graceMs: noPodGraceMs });
+    return found;
+  }
+  if (pod.deleting || pod.disruption !== undefined) {
+    return [lost(pod.disruption || pod.failed?.message || 'somebody else deleted it')];
+  }
+  const images = [
+    [pod.fetch, `the image of Holdfast, [builder] fetch_image = ${builder.fetch_image ?? ''}`],
+    [pod.build, `[builder] kaniko_image = ${builder.kaniko_image}`],
+  ] as const;
+  for (const [container, image] of images) {
+    const stuck = stuckContainer(container, image);
+    if (stuck !== undefined) found.push(stuck);
+  }
+  if (pod.unschedulable !== undefined && !pod.scheduled) {
+    const message = `no node has room for the build: ${pod.unschedulable}`;
+    const graceMs = builder.unschedulable_grace_secs * 1_000;
+    found.push({ key: 'unschedulable', code: 'unschedulable', phase: 'schedule', message, graceMs });
+  }
+  const begun = (container: ContainerFacts): boolean => container.running || container.ended !== undefined;
+  if (pod.scheduled && !begun(pod.fetch) && !begun(pod.build)) {
+    const message = `no container of the build has started within ${String(nothingRunsMs / 60_000)} minutes`;
+    found.push({ key: 'nothing-runs', ...unavailableFailure(message), graceMs: nothingRunsMs });
+  }
+  return found;
+}
+
+function stuckContainer({ waiting }: ContainerFacts, image: string): Symptom | undefined {
+  if (waiting === undefined) return undefined;
+  switch (waiting.reason) {
+    case 'ErrImagePull':
+    case 'ImagePullBackOff':
+    case 'ImageInspectError':
+    case 'RegistryUnavailable':
+    case 'SignatureValidationFailed':
+    case 'ErrImageNeverPull':
+    case 'InvalidImageName': {
+      const { message } = waiting;
+      const lasting =
+        waiting.reason === 'InvalidImageName' ||
+        waiting.reason === 'ErrImageNeverPull' ||
+        (/not found|manifest unknown|name unknown|\b40[134]\b|unauthorized|denied|no match for platform/i.test(
+          message,
+        ) &&
+          !/no such host/i.test(message));
+      const words = `the nodes cannot pull ${image}: ${message || waiting.reason}`;
+      return { key: 'pull', ...unavailableFailure(words), graceMs: lasting ? 0 : pullGraceMs };
+    }
+    case 'CreateContainerConfigError':
+    case 'CreateContainerError':
+    case 'RunContainerError':
+    case 'PreCreateHookError': {
+      const words = `the build pod cannot start: ${waiting.reason}: ${waiting.message}`;
+      return { key: 'container', ...unavailableFailure(words), graceMs: passingGraceMs };
+    }
+    default:
+      return undefined;
+  }
+}
+
+/** The admission of the API server refuses the pod. */
+function refused(message: string): Symptom {
+  const base = { key: 'refused', phase: 'schedule', graceMs: 0 } as const;
+  if (/exceeded quota|failed quota|(maximum|minimum) .*(usage|limit)|must specify (limits|requests)/i.test(message)) {
+    return { ...base, code: 'quota_exceeded', message: `the namespace has no room for the build: ${message}` };
+  }
+  return { ...base, code: 'builder_unavailable', message: `the cluster refuses the pod of the build: ${message}` };
+}
+
+/** Exit codes of fetch-context.ts. */
+function fetchFailure(ended: { readonly exitCode: number; readonly message: string }, agentUrl?: string): Outcome {
+  const message = ended.message.trim();
+  if (ended.exitCode === 2) return failed('source_invalid', message || 'the build context was refused');
+  const where = `[builder] agent_url = ${agentUrl ?? ''}`;
+  return unavailable(
+    `the build pod could not fetch its context (${where}): ${message || `exit code ${String(ended.exitCode)}`}`,
+  );
+}
+
+function podFailure({ reason, message }: { readonly reason: string; readonly message: string }): Outcome {
+  const words = message || reason || 'no reason is told';
+  // Again it would be the same: the build itself needs more than it may have.
+  if (/exceeds the (total )?limit|exceeded its local ephemeral storage limit/i.test(message)) {
+    return failed('build_failed', `the build used more disk than it may: ${words}`);
+  }
+  return unavailable(`the pod of the build was ended by its node: ${words}`);
+}
+
+function failed(code: ErrorCode, message: string): Outcome {
+  return { kind: 'failed', code, phase: 'build', message };
+}
+
+function unavailable(message: string): Outcome {
+  return { kind: 'failed', ...unavailableFailure(message) };
+}
+
+function unavailableFailure(message: string): Failure {
+  return { code: 'builder_unavailable', phase: 'build', message };
+}
+
+function progressOf({ pod }: BuildObservation): string {
+  if (pod === undefined) return 'waits for a build pod';
+  if (pod.build.running) return 'the image is built';
+  if (pod.fetch.running || pod.fetch.ended !== undefined) return 'the build context is fetched';
+  if (pod.scheduled) return 'the build pod starts';
+  return pod.unschedulable === undefined
+    ? 'the build pod waits for a node'
+    : `the build pod waits for a node: ${pod.unschedulable}`;
+}

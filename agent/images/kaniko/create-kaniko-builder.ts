@@ -1,0 +1,220 @@
+/**
+ * Builds images by Kaniko Jobs in the agent's namespace. What is under way is in the cluster alone: an agent that begins, or
+ * that takes the lead, finds a build again by the name of its Job.
+ */
+import type { Clock } from '../../../shared/wait/clock.ts';
+import { AppError, toAppError } from '../../../shared/errors.ts';
+import type { Log } from '../../../shared/log.ts';
+import type { KubeApi } from '../../kube/api.ts';
+import { cancelled, until } from '../../kube/wait.ts';
+import { secretsOf, type RegistryCredentials } from '../../registry/credentials.ts';
+import type { Registry } from '../../registry/registry.ts';
+import type { HttpEndpoint } from '../../rpc/endpoint.ts';
+import type { Builder, BuildOptions, BuildRequest } from '../builder.ts';
+import { createContexts } from '../context-endpoint.ts';
+import type { JobFacts } from './build-facts.ts';
+import { createBuildJobs } from './build-jobs.ts';
+import { createBuildLog, type BuildLog } from './build-log.ts';
+import { buildSelector, jobName } from './build-names.ts';
+import { startBuildPicture, type BuildPicture } from './build-picture.ts';
+import { claimJob, removeQuietly } from './claim-job.ts';
+import { classifyLog } from './classify-log.ts';
+import { reservedArgs, type BuildConfig, type RegistryFiles } from './job.ts';
+import { createMask } from '../../../shared/mask.ts';
+import { packContext } from './pack-context.ts';
+import { watchBuild, type DecidedBuild } from './watch-build.ts';
+
+export interface KanikoBuilder extends Builder {
+  /** Serves contexts to build pods; for the agent's own server. */
+  readonly endpoint: HttpEndpoint;
+}
+
+export interface KanikoBuilderDeps {
+  readonly api: Pick<KubeApi, 'request' | 'lines'>;
+  readonly config: BuildConfig;
+  /** PEM texts for the registry that is pushed to. */
+  readonly own: RegistryFiles | undefined;
+  readonly credentials: Pick<RegistryCredentials, 'dockerConfig'>;
+  /** Asked where a Job has ended well and its digest is lost. */
+  readonly registry: Pick<Registry, 'exists'>;
+  readonly log: Log;
+  readonly clock: Clock;
+}
+
+/** For the API server to tell what there is; it is tried again for all that time. */
+const syncMs = 30_000;
+const cleanUpMs = 10_000;
+const logLines = 50;
+const classifiedLines = 400;
+
+export function createKanikoBuilder(deps: KanikoBuilderDeps): KanikoBuilder {
+  const { api, config, credentials, registry, log, clock } = deps;
+  const { namespace, lease_name: agents } = config.kubernetes;
+  const files: RegistryFiles = deps.own ?? {};
+  const jobs = createBuildJobs({ api, namespace, clock });
+  const contexts = createContexts({ pack: (context, signal) => packContext(context, config.source, signal), log });
+  const stop = new AbortController();
+  const running = new Map<string, Set<AbortController>>();
+  const builds = new Set<Promise<unknown>>();
+
+  async function buildOnce(request: BuildRequest, options: BuildOptions, signal: AbortSignal): Promise<string> {
+    const reserved = Object.keys(request.secretArgs).find((name) => reservedArgs.has(name));
+    if (reserved !== undefined) {
+      throw failure(
+        'build_failed',
+        `a secret build argument cannot be called ${reserved}: the executor itself needs that variable`,
+      );
+    }
+    const picture = startBuildPicture({
+      api,
+      namespace,
+      jobName: jobName(request.tag),
+      labelSelector: buildSelector(agents, request.tag),
+      log,
+      clock,
+    });
+    const mask = createMask([...Object.values(request.secretArgs), ...(await logins(signal))]);
+    const buildLog = createBuildLog({ api, namespace, mask, onLine: (line) => onLine(line, options), log, clock });
+    let close = (): Promise<void> => Promise.resolve();
+    try {
+      await synced(picture, signal);
+      const claimed = await claimJob(
+        { jobs, contexts, credentials, config, files, log, clock },
+        request,
+        picture,
+        signal,
+      );
+      close = () => claimed.close();
+      const { job } = claimed;
+      const { onPhase } = options;
+      const verdict = await watchBuild({ job, picture, buildLog, jobs, config, onPhase, clock, signal });
+      await buildLog.finish();
+      return await settle(verdict, { request, job, buildLog, signal });
+    } finally {
+      await close();
+      await buildLog.close();
+      await picture.close();
+    }
+  }
+
+  /** Steps can read the credentials that the executor pushes with. A Job that is there already needs none of ours. */
+  async function logins(signal: AbortSignal): Promise<string[]> {
+    try {
+      return secretsOf(await credentials.dockerConfig(undefined, signal));
+    } catch (error) {
+      signal.throwIfAborted();
+      log.debug({ err: toAppError(error) }, 'no credentials to mask');
+      return [];
+    }
+  }
+
+  async function settle(
+    verdict: DecidedBuild,
+    build: {
+      readonly request: BuildRequest;
+      readonly job: JobFacts;
+      readonly buildLog: BuildLog;
+      readonly signal: AbortSignal;
+    },
+  ): Promise<string> {
+    const { request, job, buildLog, signal } = build;
+    const logs = buildLog.lastLines(logLines);
+    switch (verdict.kind) {
+      case 'succeeded': {
+        const digest = digestIn(verdict.termination) ?? (await registry.exists(request.image, signal));
+        // Kept until the digest is known; the registry tells it from now on.
+        await removeQuietly({ jobs, log }, job);
+        if (digest !== undefined) return digest;
+        throw failure(
+          'builder_unavailable',
+          'the build ended well, but told no digest and the registry has no such image',
+          { logs },
+        );
+      }
+      case 'ended': {
+        const { code, message, ...about } = classifyLog(buildLog.lastLines(classifiedLines), verdict.exitCode);
+        throw failure(code, message, { logs, ...about });
+      }
+      case 'failed': {
+        // It may go on, or be waiting still. One that has ended stays for its time to live, to be looked at.
+        await removeQuietly({ jobs, log }, job);
+        throw new AppError(verdict.code, verdict.message, { phase: verdict.phase, data: { logs } });
+      }
+    }
+  }
+
+  async function synced(picture: BuildPicture, signal: AbortSignal): Promise<void> {
+    const deadline = AbortSignal.timeout(syncMs);
+    try {
+      await until(picture.synced(signal), AbortSignal.any([signal, deadline]));
+    } catch (error) {
+      if (signal.aborted) throw error;
+      throw new AppError(
+        'builder_unavailable',
+        'the API server cannot be reached, or does not let the agent see Jobs',
+        {
+          cause: error,
+          phase: 'build',
+        },
+      );
+    }
+  }
+
+  return {
+    kind: 'kaniko',
+    endpoint: contexts.endpoint,
+
+    async build(request, options) {
+      const own = new AbortController();
+      const signal = AbortSignal.any([options.signal, own.signal, stop.signal]);
+      if (signal.aborted) throw cancelled(signal);
+      const controllers = running.get(request.tag) ?? new Set();
+      running.set(request.tag, controllers.add(own));
+      const building = buildOnce(request, options, signal);
+      builds.add(building);
+      try {
+        return await building;
+      } catch (error) {
+        throw signal.aborted ? cancelled(signal) : error;
+      } finally {
+        builds.delete(building);
+        controllers.delete(own);
+        if (controllers.size === 0) running.delete(request.tag);
+      }
+    },
+
+    async cancel(tag) {
+      const reason = new AppError('cancelled', 'the build was cancelled', { phase: 'build' });
+      for (const controller of running.get(tag) ?? []) controller.abort(reason);
+      await jobs.delete(jobName(tag), AbortSignal.any([stop.signal, AbortSignal.timeout(cleanUpMs)]));
+    },
+
+    async underWay(signal) {
+      const found = await jobs.list(buildSelector(agents), signal);
+      return found.flatMap((job) =>
+        job.state === 'running' && !job.deleting && job.tag !== undefined ? [job.tag] : [],
+      );
+    },
+
+    async close() {
+      stop.abort(new AppError('cancelled', 'the agent stops'));
+      await Promise.allSettled(builds);
+    },
+  };
+}
+
+function onLine(line: string, { onLine, onPhase }: BuildOptions): void {
+  onLine(line);
+  const step = /^INFO\[\d+\] ((?:RUN|COPY|ADD) .*|Pushing image to .*|Unpacking rootfs .*|Retrieving image .*)/.exec(
+    line,
+  )?.[1];
+  if (step !== undefined) onPhase(step.trim().slice(0, 200));
+}
+
+function digestIn(termination: string | undefined): string | undefined {
+  return /^sha256:[0-9a-f]{64}$/.exec(termination?.trim() ?? '')?.[0];
+}
+
+function failure(code: AppError['code'], message: string, data?: Readonly<Record<string, unknown>>): AppError {
+  return new AppError(code, message, { phase: 'build', ...(data === undefined ? {} : { data }) });
+}

@@ -1,0 +1,86 @@
+/** What this platform has been told to keep so: memory only, given anew by `adopt` and the engine after a restart. */
+import type { VersionRun } from '../../platform.ts';
+import { deploymentName } from '../manifests/manifests.ts';
+import { until } from '../../../kube/wait.ts';
+
+interface DesiredVersion {
+  readonly run: VersionRun;
+  readonly wanted: 'up' | 'down';
+}
+
+export interface DesiredApp {
+  /** Where the Service leads. */
+  service: VersionRun | undefined;
+  readonly versions: Map<number, DesiredVersion>;
+}
+
+export interface Desired {
+  get(app: string): DesiredApp | undefined;
+  up(run: VersionRun): void;
+  down(app: string, version: number): void;
+  service(run: VersionRun): void;
+  forgetVersion(app: string, version: number): void;
+  forget(app: string): void;
+  forgetAll(): void;
+  /**
+   * One change of an app's objects at a time, in the order they were asked for: what was deleted is not brought back by
+   * a repair that had begun before.
+   */
+  exclusive<T>(app: string, signal: AbortSignal, task: () => Promise<T>): Promise<T>;
+}
+
+export function createDesired(): Desired {
+  const apps = new Map<string, DesiredApp>();
+  const tails = new Map<string, Promise<void>>();
+
+  function of(app: string): DesiredApp {
+    const known = apps.get(app) ?? { service: undefined, versions: new Map<number, DesiredVersion>() };
+    apps.set(app, known);
+    return known;
+  }
+
+  return {
+    get: (app) => apps.get(app),
+    up(run) {
+      const { versions } = of(run.app);
+      // Versions with volumes share one Deployment: the one that is started takes it over.
+      for (const [version, other] of versions) {
+        if (deploymentName(other.run) === deploymentName(run)) versions.delete(version);
+      }
+      versions.set(run.version, { run, wanted: 'up' });
+    },
+    down(app, version) {
+      const known = apps.get(app)?.versions.get(version);
+      if (known !== undefined) of(app).versions.set(version, { run: known.run, wanted: 'down' });
+    },
+    service(run) {
+      of(run.app).service = run;
+    },
+    forgetVersion(app, version) {
+      const known = apps.get(app);
+      known?.versions.delete(version);
+      if (known?.service?.version === version) known.service = undefined;
+    },
+    forget(app) {
+      apps.delete(app);
+    },
+    forgetAll() {
+      apps.clear();
+    },
+    async exclusive(app, signal, task) {
+      const before = tails.get(app) ?? Promise.resolve();
+      const { promise: ended, resolve } = Promise.withResolvers<void>();
+      // Whoever comes next waits for those before us too, even when we give up waiting.
+      const tail = Promise.all([before, ended]).then(() => {
+        if (tails.get(app) === tail) tails.delete(app);
+      });
+      tails.set(app, tail);
+      try {
+        await until(before, signal);
+        return await task();
+      } finally {
+        resolve();
+      }
+    },
+  };
+}

@@ -1,0 +1,118 @@
+import assert from 'node:assert/strict';
+import { test, type TestContext } from 'node:test';
+import { silentLog, type Log } from '../../../../shared/log.ts';
+import { createTestClock } from '../../../testing/clock.ts';
+import { createDesired } from './desired.ts';
+import { createDrift } from './drift.ts';
+import { appliedFacts, type AppliedFacts } from './facts.ts';
+import type { KubeObject } from '../../../kube/kube-types.ts';
+import { serviceOf } from '../manifests/manifests.ts';
+import { testRun } from '../../../testing/kubernetes-run.ts';
+import { createWorkloads } from '../manifests/workloads.ts';
+
+function setUp(t: TestContext) {
+  const clock = createTestClock();
+  const seen = new Map<string, AppliedFacts>();
+  const applied: string[] = [];
+  const warnings: string[] = [];
+  const log = Object.assign(Object.create(silentLog) as Log, {
+    warn: (_fields: unknown, message: string) => warnings.push(message),
+  });
+  const informer = {
+    get: (name: string) => seen.get(name),
+    list: () => seen.values(),
+    synced: () => Promise.resolve(),
+    close: () => Promise.resolve(),
+  };
+  const unused = () => Promise.reject(new Error('not used'));
+  const desired = createDesired();
+  const workloads = createWorkloads({
+    objects: {
+      apply: (manifest) => {
+        applied.push(manifest.kind);
+        return Promise.resolve({ ...manifest, metadata: { ...manifest.metadata, uid: 'one' } } as KubeObject);
+      },
+      scale: unused,
+      get: unused,
+      list: unused,
+      delete: unused,
+    },
+    picture: {
+      applied: {
+        Deployment: informer,
+        Service: informer,
+        ConfigMap: informer,
+        Secret: informer,
+        HorizontalPodAutoscaler: informer,
+      },
+    },
+    options: { builtRepository: '', imagePullSecrets: [] },
+    clock,
+  });
+  const drift = createDrift({ desired, workloads, log, clock });
+  t.after(async () => {
+    const closed = drift.close();
+    await clock.advance(0);
+    await closed;
+  });
+  const run = testRun();
+  desired.service(run);
+  return {
+    applied,
+    warnings,
+    look: async () => {
+      drift.look(run.app);
+      await clock.advance(1_000);
+    },
+    /** What the watch tells of the Service. */
+    show: async (spec: Record<string, unknown> = {}) => {
+      const manifest = serviceOf(run) as KubeObject & { readonly spec: Record<string, unknown> };
+      const object = {
+        ...manifest,
+        metadata: { ...manifest.metadata, uid: 'one' },
+        spec: { ...manifest.spec, ...spec },
+      };
+      const value = appliedFacts(object);
+      seen.set(value.name, value);
+      workloads.told('Service', { type: 'set', name: value.name, value });
+      drift.look(run.app);
+      await clock.advance(1_000);
+    },
+    remove: async () => {
+      const [value] = seen.values();
+      assert.ok(value);
+      seen.clear();
+      workloads.told('Service', { type: 'gone', name: value.name, value });
+      drift.look(run.app);
+      await clock.advance(1_000);
+    },
+  };
+}
+
+test('what this process has not applied yet is applied without a warning, once, however late the watch is', async (t) => {
+  const { applied, warnings, look, show } = setUp(t);
+  await look();
+  await look();
+  await show();
+  assert.deepEqual(applied, ['Service']);
+  assert.deepEqual(warnings, []);
+});
+
+test('after a failover what was edited while nobody looked is applied, and is no drift', async (t) => {
+  const { applied, warnings, show } = setUp(t);
+  await show({ type: 'NodePort' });
+  await show();
+  assert.deepEqual(applied, ['Service']);
+  assert.deepEqual(warnings, []);
+});
+
+test('what somebody edits or deletes is applied again, with a warning', async (t) => {
+  const { applied, warnings, look, show, remove } = setUp(t);
+  await look();
+  await show();
+  await show({ type: 'NodePort' });
+  await show();
+  assert.deepEqual([applied.length, warnings.length], [2, 1]);
+  await remove();
+  assert.deepEqual([applied.length, warnings.length], [3, 2]);
+});

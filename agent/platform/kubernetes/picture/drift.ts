@@ -1,0 +1,180 @@
+/** Repairs drift: objects that were edited or deleted while they should be are applied again, at a bounded pace. */
+import { backoff, type Backoff } from '../../../../shared/wait/backoff.ts';
+import { toAppError } from '../../../../shared/errors.ts';
+import type { Log } from '../../../../shared/log.ts';
+import type { Clock } from '../../../../shared/wait/clock.ts';
+import { sleep } from '../../../../shared/wait/sleep.ts';
+import type { Desired } from './desired.ts';
+import { deploymentName } from '../manifests/manifests.ts';
+import type { Workloads } from '../manifests/workloads.ts';
+
+export interface Drift {
+  /** Something of the app changed: look soon. */
+  look(app: string): void;
+  /** Ends the repairs that are under way. */
+  cut(): void;
+  close(): Promise<void>;
+}
+
+interface Repair {
+  readonly what: string;
+  /** Somebody changed what we had applied; not so where we have not applied it yet, as after a failover. */
+  readonly isDrift: boolean;
+  readonly run: () => Promise<unknown>;
+}
+
+/** Lets the answer of our own request come before the event it caused is taken for somebody else's. */
+const settleMs = 50;
+/** Repairs of one app that follow each other sooner than this are slowed down: somebody edits against us. */
+const quietMs = 60_000;
+const maxConcurrent = 4;
+
+export function createDrift(deps: {
+  readonly desired: Desired;
+  readonly workloads: Workloads;
+  readonly log: Log;
+  readonly clock: Clock;
+}): Drift {
+  const { desired, workloads, log, clock } = deps;
+  let stop = new AbortController();
+  let closed = false;
+  /** Apps that are looked at, each by one loop; `again` asks for one more round. */
+  const active = new Map<string, { again: boolean; ended: Promise<void> }>();
+  /** Kept for a while after a repair; one entry per app that is drifting. */
+  const paces = new Map<string, { readonly pause: Backoff; repairedAtMs: number }>();
+  const free = createSlots(maxConcurrent);
+
+  function repairsOf(app: string, signal: AbortSignal): Repair[] {
+    const known = desired.get(app);
+    if (known === undefined) return [];
+    const found: Repair[] = [];
+    const { service } = known;
+    if (service !== undefined && !workloads.isServiceIntact(service)) {
+      found.push({
+        what: 'Service',
+        isDrift: workloads.wasServiceApplied(service),
+        run: () => workloads.applyService(service, signal),
+      });
+    }
+    for (const { run, wanted } of known.versions.values()) {
+      if (wanted === 'down') {
+        if (!workloads.isAtZero(run)) {
+          found.push({
+            what: `scale of v${String(run.version)}`,
+            isDrift: workloads.wasLowered(run),
+            run: () => workloads.lower(deploymentName(run), signal),
+          });
+        }
+      } else if (!workloads.isIntact(run) || !workloads.hasReplicas(run)) {
+        found.push({
+          what: `v${String(run.version)}`,
+          isDrift: workloads.wasRaised(run),
+          run: () => workloads.raise(run, signal),
+        });
+      }
+    }
+    return found;
+  }
+
+  /** @returns whether something was repaired. */
+  async function repair(app: string, signal: AbortSignal): Promise<boolean> {
+    // Most looks find nothing: those wait for nobody.
+    if (repairsOf(app, signal).length === 0) return false;
+    return await desired.exclusive(app, signal, async () => {
+      const repairs = repairsOf(app, signal);
+      for (const { what, isDrift, run } of repairs) {
+        if (isDrift) log.warn({ app }, `${what} is not as it was applied last: applied again`);
+        else log.debug({ app }, `${what} is applied`);
+        await run();
+      }
+      return repairs.length > 0;
+    });
+  }
+
+  async function loop(app: string, state: { again: boolean }): Promise<void> {
+    const { signal } = stop;
+    while (state.again && !signal.aborted) {
+      state.again = false;
+      await sleep(clock, settleMs, signal);
+      const pace = paces.get(app);
+      const hasRepairs = repairsOf(app, signal).length > 0;
+      if (pace !== undefined && clock.nowMs() - pace.repairedAtMs > quietMs) paces.delete(app);
+      else if (pace !== undefined && hasRepairs) await sleep(clock, pace.pause.next(), signal);
+      const release = await free(signal);
+      try {
+        if (signal.aborted || !(await repair(app, signal))) continue;
+        remember(app);
+      } catch (error) {
+        if (signal.aborted) return;
+        log.warn({ err: toAppError(error), app }, 'drift could not be repaired');
+        remember(app);
+        state.again = true;
+      } finally {
+        release();
+      }
+    }
+  }
+
+  function remember(app: string): void {
+    const pace = paces.get(app) ?? { pause: backoff({ minMs: 200, maxMs: 30_000 }), repairedAtMs: 0 };
+    pace.repairedAtMs = clock.nowMs();
+    paces.set(app, pace);
+  }
+
+  const drift: Drift = {
+    look(app) {
+      if (closed || desired.get(app) === undefined) {
+        paces.delete(app);
+        return;
+      }
+      const known = active.get(app);
+      if (known !== undefined) {
+        known.again = true;
+        return;
+      }
+      const state = { again: true, ended: Promise.resolve() };
+      active.set(app, state);
+      state.ended = loop(app, state).finally(() => {
+        active.delete(app);
+        // Asked for while this loop was being cut.
+        if (state.again) drift.look(app);
+      });
+    },
+    cut() {
+      stop.abort();
+      stop = new AbortController();
+    },
+    async close() {
+      closed = true;
+      stop.abort();
+      await Promise.all([...active.values()].map(({ ended }) => ended));
+    },
+  };
+  return drift;
+}
+
+/** A place out of `count`; resolves with what gives it back. */
+function createSlots(count: number): (signal: AbortSignal) => Promise<() => void> {
+  let taken = 0;
+  const waiting = new Set<() => void>();
+  return async (signal) => {
+    while (taken >= count && !signal.aborted) {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      const wake = (): void => resolve();
+      waiting.add(wake);
+      signal.addEventListener('abort', wake, { once: true });
+      await promise;
+      signal.removeEventListener('abort', wake);
+      waiting.delete(wake);
+    }
+    taken += 1;
+    return () => {
+      taken -= 1;
+      const next = waiting.values().next().value;
+      if (next !== undefined) {
+        waiting.delete(next);
+        next();
+      }
+    };
+  };
+}

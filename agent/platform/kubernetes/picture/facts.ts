@@ -1,0 +1,125 @@
+/** What is kept in memory of the objects that are watched: flat, small, and all that judging and repairing needs. */
+import { createHash } from 'node:crypto';
+import type { Condition, Deployment, KubeObject, Pod } from '../../../kube/kube-types.ts';
+import { labels } from '../manifests/names.ts';
+import { containerName, contentAnnotation, http2HealthAnnotation } from '../manifests/manifests.ts';
+
+export interface PodFacts {
+  readonly name: string;
+  readonly uid: string;
+  readonly app: string;
+  readonly version: number;
+  readonly ip: string | undefined;
+  readonly port: number;
+  readonly healthPath: string | undefined;
+  /** What it is asked for its health by; undefined: HTTP/1.1. */
+  readonly healthProtocol: 'h2c' | undefined;
+  /** It is being deleted, or has ended for good (evicted, rejected by the node): another pod takes its place. */
+  readonly leaving: boolean;
+  readonly ready: boolean;
+  readonly unschedulable: string | undefined;
+  readonly scheduled: boolean;
+  readonly running: boolean;
+  readonly waiting: { readonly reason: string; readonly message: string } | undefined;
+  /** Times the container has ended. */
+  readonly exits: number;
+  readonly lastExit: ExitFacts | undefined;
+}
+
+export interface ExitFacts {
+  readonly exitCode: number;
+  readonly signal: number | undefined;
+  readonly reason: string;
+  readonly message: string;
+}
+
+/** @returns undefined for a pod that is not of a version of ours, whatever its labels say. */
+export function podFacts(pod: Pod): PodFacts | undefined {
+  const app = pod.metadata.labels?.[labels.app];
+  const version = Number(pod.metadata.labels?.[labels.version]);
+  const container = pod.spec?.containers.find((entry) => entry.name === containerName);
+  const port = container?.ports?.[0]?.containerPort;
+  if (app === undefined || !Number.isSafeInteger(version) || port === undefined) return undefined;
+  const { status } = pod;
+  const condition = (type: string): Condition | undefined => status?.conditions?.find((entry) => entry.type === type);
+  const own = status?.containerStatuses?.find((entry) => entry.name === containerName);
+  const ended = own?.state?.terminated ?? own?.lastState?.terminated;
+  const running = own?.state?.running !== undefined;
+  const placed = condition('PodScheduled');
+  const waiting = own?.state?.waiting;
+  const http2Path = pod.metadata.annotations?.[http2HealthAnnotation];
+  return {
+    name: pod.metadata.name,
+    uid: pod.metadata.uid ?? pod.metadata.name,
+    app,
+    version,
+    ip: status?.podIP === '' ? undefined : status?.podIP,
+    port,
+    healthPath: http2Path ?? container?.readinessProbe?.httpGet?.path,
+    healthProtocol: http2Path === undefined ? undefined : 'h2c',
+    leaving:
+      pod.metadata.deletionTimestamp !== undefined || status?.phase === 'Failed' || status?.phase === 'Succeeded',
+    ready: condition('Ready')?.status === 'True',
+    unschedulable:
+      placed?.status === 'False' && placed.reason === 'Unschedulable' ? (placed.message ?? placed.reason) : undefined,
+    scheduled: placed?.status === 'True',
+    running,
+    waiting: waiting === undefined ? undefined : { reason: waiting.reason ?? '', message: waiting.message ?? '' },
+    // A container that does not run after an end has ended once more than it was restarted.
+    exits: (own?.restartCount ?? 0) + (!running && ended !== undefined ? 1 : 0),
+    lastExit:
+      ended === undefined
+        ? undefined
+        : {
+            exitCode: ended.exitCode,
+            signal: ended.signal,
+            reason: ended.reason ?? '',
+            message: ended.message ?? '',
+          },
+  };
+}
+
+/** An object that was applied: enough to see that somebody changed it. */
+export interface AppliedFacts {
+  readonly name: string;
+  readonly uid: string | undefined;
+  readonly app: string | undefined;
+  readonly version: number | undefined;
+  /** Of all that we decide; neither replicas nor anything that controllers write. */
+  readonly fingerprint: string;
+  readonly content: string | undefined;
+  readonly deleting: boolean;
+  /** Deployments only. */
+  readonly replicas: number | undefined;
+  readonly generation: number;
+  readonly observedGeneration: number;
+  /** Why pods could not even be made: quota, admission. */
+  readonly replicaFailure: string | undefined;
+}
+
+export function appliedFacts(object: KubeObject): AppliedFacts {
+  const { metadata } = object;
+  const version = Number(metadata.labels?.[labels.version]);
+  const { status, spec } = object as Deployment;
+  const failure = status?.conditions?.find((entry) => entry.type === 'ReplicaFailure' && entry.status === 'True');
+  return {
+    name: metadata.name,
+    uid: metadata.uid,
+    app: metadata.labels?.[labels.app],
+    version: Number.isSafeInteger(version) ? version : undefined,
+    fingerprint: fingerprintOf(object),
+    content: metadata.annotations?.[contentAnnotation],
+    deleting: metadata.deletionTimestamp !== undefined,
+    replicas: spec?.replicas,
+    generation: metadata.generation ?? 0,
+    observedGeneration: status?.observedGeneration ?? 0,
+    replicaFailure: failure === undefined ? undefined : (failure.message ?? failure.reason ?? 'pods cannot be created'),
+  };
+}
+
+function fingerprintOf(object: KubeObject): string {
+  const { spec, data } = object as { readonly spec?: Record<string, unknown>; readonly data?: unknown };
+  const { replicas: _, ...rest } = spec ?? {};
+  const decided = [object.metadata.labels, object.metadata.annotations?.[contentAnnotation], rest, data];
+  return createHash('sha256').update(JSON.stringify(decided)).digest('base64');
+}

@@ -1,0 +1,82 @@
+/** What pods leave behind when a start fails: the last lines of the container, the last warning about the pod. */
+import type { KubeApi } from '../../../kube/api.ts';
+import { pathOf } from '../manifests/apply.ts';
+import type { PodFacts } from '../picture/facts.ts';
+import type { KubeEvent, KubeList } from '../../../kube/kube-types.ts';
+import { containerName } from '../manifests/manifests.ts';
+
+export interface PodReports {
+  /** At most 50 lines and 8 KiB of the container that ended last, or of the one that runs. Never throws. */
+  lastLines(pod: PodFacts, signal: AbortSignal): Promise<string[]>;
+  lastWarning(pod: PodFacts, signal: AbortSignal): Promise<string | undefined>;
+}
+
+const maxLines = 50;
+const maxBytes = 8 * 1024;
+const timeoutMs = 3_000;
+
+export function createPodReports(deps: {
+  readonly api: Pick<KubeApi, 'request' | 'lines'>;
+  readonly namespace: string;
+}): PodReports {
+  const { api, namespace } = deps;
+
+  async function read(pod: PodFacts, previous: boolean, signal: AbortSignal): Promise<string[]> {
+    const lines: string[] = [];
+    const stream = api.lines({
+      method: 'GET',
+      path: `${pathOf('Pod', namespace, pod.name)}/log`,
+      query: { container: containerName, tailLines: maxLines, previous },
+      signal: AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]),
+      maxLineBytes: maxBytes,
+    });
+    for await (const line of stream) lines.push(line);
+    return lines;
+  }
+
+  return {
+    async lastLines(pod, signal) {
+      // While the next try already runs, the one that failed is the one before.
+      const order = pod.running && pod.exits > 0 ? [true, false] : [false, true];
+      for (const previous of order) {
+        try {
+          const lines = await read(pod, previous, signal);
+          if (lines.length > 0) return lastOf(lines);
+        } catch {
+          // No such container, or its log is gone: then the other one, or none.
+        }
+      }
+      return [];
+    },
+    async lastWarning(pod, signal) {
+      try {
+        const events = await api.request<KubeList<KubeEvent>>({
+          method: 'GET',
+          path: `/api/v1/namespaces/${namespace}/events`,
+          query: { fieldSelector: `involvedObject.uid=${pod.uid},type=Warning`, limit: 100 },
+          signal,
+          timeoutMs,
+        });
+        const newest = [...events.items].sort((a, b) => timeOf(a).localeCompare(timeOf(b))).at(-1);
+        return newest === undefined ? undefined : `${newest.reason ?? ''}: ${newest.message ?? ''}`;
+      } catch {
+        return undefined;
+      }
+    },
+  };
+}
+
+function timeOf(event: KubeEvent): string {
+  return event.lastTimestamp ?? event.eventTime ?? '';
+}
+
+function lastOf(lines: readonly string[]): string[] {
+  let bytes = 0;
+  let first = lines.length;
+  while (first > 0 && lines.length - first < maxLines) {
+    bytes += Buffer.byteLength(lines[first - 1] ?? '') + 1;
+    if (bytes > maxBytes) break;
+    first -= 1;
+  }
+  return lines.slice(first);
+}

@@ -1,0 +1,58 @@
+/**
+ * Asks a pod's own address whether it answers, many times a second from the moment the address is known: a held call
+ * then goes on when the app answers, without waiting for the kubelet's one-second probes and what follows them.
+ */
+import type { Clock } from '../../../../shared/wait/clock.ts';
+import { answers } from '../../answers.ts';
+import { Asking } from '../../asking.ts';
+
+export interface ProbeAddress {
+  readonly host: string;
+  readonly port: number;
+  /** `health_url`; without it an open port is enough. */
+  readonly healthPath: string | undefined;
+  /** By which it is asked for that; undefined: HTTP/1.1. */
+  readonly protocol?: 'h2c' | undefined;
+}
+
+export interface Prober {
+  /** Probes until an answer comes, then tells it once; returns what ends the probing. */
+  watch(address: ProbeAddress, onAnswer: () => void): () => void;
+  /** One probe. */
+  once(address: ProbeAddress, signal: AbortSignal): Promise<boolean>;
+  /** Ends all and waits for it. */
+  close(): Promise<void>;
+}
+
+const probeTimeoutMs = 2_000;
+
+export function createProber(deps: {
+  readonly clock: Clock;
+  /** For tests. */
+  readonly probe?: (address: ProbeAddress, signal: AbortSignal) => Promise<boolean>;
+}): Prober {
+  const probe = deps.probe ?? ((address, signal) => answers({ ...address, timeoutMs: probeTimeoutMs }, signal));
+  const asking = new Asking(deps.clock);
+  const stop = new AbortController();
+  const watches = new Set<Promise<void>>();
+
+  async function watch(address: ProbeAddress, signal: AbortSignal, onAnswer: () => void): Promise<void> {
+    const answered = await asking.untilAnswered(async () => (await probe(address, signal)) || undefined, signal);
+    if (answered) onAnswer();
+  }
+
+  return {
+    watch(address, onAnswer) {
+      const ended = new AbortController();
+      const signal = AbortSignal.any([ended.signal, stop.signal]);
+      const running: Promise<void> = watch(address, signal, onAnswer).finally(() => watches.delete(running));
+      watches.add(running);
+      return () => ended.abort();
+    },
+    once: (address, signal) => probe(address, AbortSignal.any([signal, stop.signal])),
+    async close() {
+      stop.abort();
+      await Promise.all(watches);
+    },
+  };
+}

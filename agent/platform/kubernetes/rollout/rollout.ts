@@ -1,0 +1,239 @@
+/**
+ * Where a rollout is judged. Success is not judged here: a pod that answers ends the start at once (targets.ts). This
+ * file says what is wrong with pods that do not answer, and when that is for good.
+ *
+ * Pure: what is seen becomes symptoms, each with the time it may last; the first symptom that has lasted longer is the
+ * verdict.
+ */
+import type { AppConfig } from '../../../../shared/protocol/app-config.ts';
+import type { EnsureProgress } from '../../../../shared/protocol/methods.ts';
+import type { ErrorCode, FailurePhase } from '../../../../shared/errors.ts';
+import type { ExitFacts, PodFacts } from '../picture/facts.ts';
+import { weigh, type SymptomTimes, type TimedSymptom } from './symptoms.ts';
+
+export interface Observation {
+  /** Pods of the version, without those that leave. */
+  readonly pods: readonly PodFacts[];
+  /** Why the Deployment cannot make pods, if it cannot. */
+  readonly replicaFailure: string | undefined;
+  /** Ends of containers (by pod UID) that were there before this start: they are not its fault. */
+  readonly priorExits: ReadonlyMap<string, number>;
+}
+
+export interface Symptom extends TimedSymptom {
+  readonly code: ErrorCode;
+  readonly phase: FailurePhase;
+  readonly message: string;
+  /** Whose logs tell more. */
+  readonly pod?: PodFacts;
+}
+
+export type Verdict =
+  | { readonly kind: 'failed'; readonly symptom: Symptom }
+  | {
+      readonly kind: 'waiting';
+      readonly phase: EnsureProgress['phase'];
+      readonly message: string;
+      readonly againMs: number;
+    };
+
+/** Ends before the first answer that make a failure: the first may be bad luck (a database not up yet). */
+const maxExits = 2;
+/** Three tries of the kubelet (at 0, 10 and 30 s): a registry that is only away for a moment does no harm. */
+const pullGraceMs = 35_000;
+/** Faults that the next sync of a controller or kubelet may take away. */
+const passingGraceMs = 10_000;
+/** The condition of an earlier start stays for a moment after the Deployment is scaled up again. */
+const staleConditionMs = 1_500;
+/** For what happens before any container runs: a large image may take its time, but not for ever. */
+const preparationMs = 10 * 60_000;
+
+/** @returns the verdict now, and the times to be given to the next look. */
+export function judge(
+  observation: Observation,
+  config: Pick<AppConfig, 'container' | 'kubernetes'>,
+  since: SymptomTimes,
+  nowMs: number,
+): { readonly verdict: Verdict; readonly since: SymptomTimes } {
+  const symptoms = symptomsOf(observation, config);
+  const { worst, since: times, againMs } = weigh(symptoms, since, nowMs);
+  const verdict: Verdict =
+    worst === undefined
+      ? {
+          kind: 'waiting',
+          ...progressOf(observation, symptoms),
+          againMs,
+        }
+      : { kind: 'failed', symptom: worst };
+  return { verdict, since: times };
+}
+
+/** Everything that is wrong, the most telling first. */
+export function symptomsOf(
+  { pods, replicaFailure, priorExits }: Observation,
+  config: Pick<AppConfig, 'container' | 'kubernetes'>,
+): Symptom[] {
+  const found: Symptom[] = [];
+  if (replicaFailure !== undefined && pods.length === 0) found.push(forbidden(replicaFailure));
+  const exitsOf = (pod: PodFacts): number => Math.max(0, pod.exits - (priorExits.get(pod.uid) ?? 0));
+  for (const pod of pods) {
+    const exits = exitsOf(pod);
+    const cannotRun = exits > 0 && pod.lastExit !== undefined ? cannotRunAtAll(pod, pod.lastExit) : undefined;
+    if (cannotRun !== undefined) found.push(cannotRun);
+    if (pod.waiting !== undefined) {
+      const stuck = stuckContainer(pod, pod.waiting);
+      if (stuck !== undefined) found.push(stuck);
+    }
+  }
+  const crashed = pods.filter((pod) => exitsOf(pod) > 0);
+  const last = crashed.at(-1);
+  if (last?.lastExit !== undefined && crashed.reduce((sum, pod) => sum + exitsOf(pod), 0) >= maxExits) {
+    found.push({
+      key: 'crashed',
+      code: 'app_crashed',
+      phase: 'start',
+      message: `the app ${wordsOfExit(last.lastExit)} before it answered, ${String(maxExits)} times`,
+      graceMs: 0,
+      pod: last,
+    });
+  }
+  const unplaced = pods.find((pod) => pod.unschedulable !== undefined);
+  if (unplaced?.unschedulable !== undefined && !pods.some((pod) => pod.scheduled)) {
+    found.push({
+      key: 'unschedulable',
+      code: 'unschedulable',
+      phase: 'schedule',
+      message: unplaced.unschedulable,
+      graceMs: config.kubernetes.unschedulable_grace_secs * 1_000,
+      pod: unplaced,
+    });
+  }
+  const started = pods.find((pod) => pod.running || exitsOf(pod) > 0);
+  found.push(
+    started === undefined
+      ? {
+          key: 'nothing-runs',
+          code: 'platform_error',
+          phase: 'start',
+          message: `no container of the app has started within ${String(preparationMs / 1_000)} s`,
+          graceMs: preparationMs,
+          ...(pods[0] === undefined ? {} : { pod: pods[0] }),
+        }
+      : {
+          key: 'not-ready',
+          code: 'app_not_ready',
+          phase: 'start',
+          message: notReadyMessage(started, config.container.start_deadline_secs),
+          graceMs: config.container.start_deadline_secs * 1_000,
+          pod: started,
+        },
+  );
+  return found;
+}
+
+function notReadyMessage(pod: PodFacts, deadlineSecs: number): string {
+  const what = pod.healthPath === undefined ? '' : ` with 2xx or 3xx at ${pod.healthPath}`;
+  return `the app runs but has not answered on port ${String(pod.port)}${what} within ${String(deadlineSecs)} s`;
+}
+
+/** Ends that no further try will change: there is no such command, or the machine cannot run it. */
+function cannotRunAtAll(pod: PodFacts, exit: ExitFacts): Symptom | undefined {
+  if (!['StartError', 'ContainerCannotRun', 'RunContainerError'].includes(exit.reason)) return undefined;
+  return {
+    key: 'cannot-run',
+    code: /exec format error/i.test(exit.message) ? 'image_invalid' : 'app_config_invalid',
+    phase: 'start',
+    message: exit.message,
+    graceMs: 0,
+    pod,
+  };
+}
+
+/** `waiting` reasons of the kubelet and the container runtimes. */
+function stuckContainer(pod: PodFacts, { reason, message }: { reason: string; message: string }): Symptom | undefined {
+  switch (reason) {
+    case 'ErrImagePull':
+    case 'ImagePullBackOff':
+    case 'ImageInspectError':
+    case 'RegistryUnavailable':
+    case 'SignatureValidationFailed':
+    case 'ErrImageNeverPull':
+      return { ...pullFailure(message), phase: 'pull', pod };
+    case 'InvalidImageName':
+      return { key: 'image-name', code: 'image_invalid', phase: 'pull', message, graceMs: 0, pod };
+    case 'CreateContainerConfigError':
+    case 'CreateContainerError':
+    case 'RunContainerError':
+    case 'PreCreateHookError':
+    case 'PostStartHookError':
+      return {
+        key: 'container-config',
+        code: 'app_config_invalid',
+        phase: 'start',
+        message: `${reason}: ${message}`,
+        // A Secret that this node has not seen yet, a runtime that is slow: not the app's fault, and soon over.
+        graceMs: /not found|failed to sync|deadline exceeded|is reserved for/i.test(message) ? passingGraceMs : 0,
+        pod,
+      };
+    case 'CrashLoopBackOff':
+    case 'ContainerCreating':
+    case 'PodInitializing':
+    default:
+      return undefined;
+  }
+}
+
+/** What registries and runtimes say, most definite first. @see https://distribution.github.io/distribution/spec/api/#errors */
+function pullFailure(message: string): Pick<Symptom, 'key' | 'code' | 'message' | 'graceMs'> {
+  const base = { key: 'pull', message: message === '' ? 'the image cannot be pulled' : message };
+  if (/no match for platform|exec format|unsupported media type|schema 1/i.test(message)) {
+    return { ...base, code: 'image_invalid', graceMs: 0 };
+  }
+  if (
+    /\b40[13]\b|unauthorized|forbidden|denied|insufficient_scope|authentication required|no basic auth/i.test(message)
+  ) {
+    return { ...base, code: 'image_denied', graceMs: 0 };
+  }
+  if (
+    /not found|manifest unknown|name unknown|does not exist|\b404\b/i.test(message) &&
+    !/no such host/i.test(message)
+  ) {
+    return { ...base, code: 'image_not_found', graceMs: 0 };
+  }
+  return { ...base, code: 'image_pull_failed', graceMs: pullGraceMs };
+}
+
+/** The API server's admission refuses the pods. */
+function forbidden(message: string): Symptom {
+  const quota = /exceeded quota|failed quota|(maximum|minimum) .*(usage|limit)|must specify (limits|requests)/i.test(
+    message,
+  );
+  const passing = /serviceaccount .*not found|timeout|deadline|connection refused/i.test(message);
+  return {
+    key: 'forbidden',
+    code: quota ? 'quota_exceeded' : 'app_config_invalid',
+    phase: 'schedule',
+    message,
+    graceMs: passing ? passingGraceMs : staleConditionMs,
+  };
+}
+
+function wordsOfExit(exit: ExitFacts): string {
+  if (exit.reason === 'OOMKilled') return 'was killed because it used more memory than its limit';
+  if (exit.signal !== undefined && exit.signal > 0) return `was ended by signal ${String(exit.signal)}`;
+  return `ended with exit code ${String(exit.exitCode)}`;
+}
+
+function progressOf(
+  { pods, replicaFailure }: Observation,
+  symptoms: readonly Symptom[],
+): { phase: EnsureProgress['phase']; message: string } {
+  const trouble = symptoms.find(({ key }) => key !== 'not-ready' && key !== 'nothing-runs');
+  const detail = trouble === undefined ? '' : `: ${trouble.message}`;
+  if (pods.some((pod) => pod.running)) return { phase: 'start', message: 'the container runs, no answer yet' };
+  if (pods.some((pod) => pod.exits > 0)) return { phase: 'start', message: `the container is started again${detail}` };
+  if (pods.some((pod) => pod.scheduled)) return { phase: 'pull', message: `the container is being made${detail}` };
+  if (replicaFailure !== undefined || pods.length > 0)
+    return { phase: 'schedule', message: `waits for a node${detail}` };
+  return { phase: 'schedule', message: 'waits for a pod' };
+}

@@ -1,0 +1,163 @@
+/** Makes one version run: objects, then a wait for the first target that ends as soon as there is a verdict. */
+import { AppError } from '../../../../shared/errors.ts';
+import type { Log } from '../../../../shared/log.ts';
+import type { Clock } from '../../../../shared/wait/clock.ts';
+import type { StartOptions, VersionRun } from '../../platform.ts';
+import type { Objects } from '../manifests/apply.ts';
+import type { Desired } from '../picture/desired.ts';
+import type { PodFacts } from '../picture/facts.ts';
+import type { PodReports } from './pod-reports.ts';
+import { deploymentName } from '../manifests/manifests.ts';
+import { judge, type Symptom } from './rollout.ts';
+import type { SymptomTimes } from './symptoms.ts';
+import type { Targets } from './targets.ts';
+import { cancelled, watchUntil } from '../../../kube/wait.ts';
+import type { Picture } from '../picture/watch.ts';
+import type { Workloads } from '../manifests/workloads.ts';
+
+export interface StartDeps {
+  readonly objects: Pick<Objects, 'delete'>;
+  readonly desired: Desired;
+  readonly picture: Pick<Picture, 'applied' | 'podsOf' | 'onChange' | 'synced'>;
+  readonly targets: Targets;
+  readonly workloads: Workloads;
+  readonly reports: PodReports;
+  readonly log: Log;
+  readonly clock: Clock;
+}
+
+/** Reasons under which the kubelet lets minutes pass before it tries again. */
+const inBackOff: ReadonlySet<string> = new Set(['CrashLoopBackOff', 'ImagePullBackOff', 'ErrImagePull']);
+
+/**
+ * A pod that is being ended by an earlier stop may answer still. The ReplicaSet's controller learns last that it is to be kept, and
+ * its end is told by another watch: within this time both have come, and a pod that is there after it stays.
+ */
+const endingMs = 300;
+
+export async function startVersion(deps: StartDeps, run: VersionRun, options: StartOptions): Promise<void> {
+  const { desired, picture, targets, workloads } = deps;
+  const { app, version } = run;
+  const { signal, onPhase, suspects = [] } = options;
+  // What nobody waits for any more is not kept up either.
+  if (signal.aborted) throw cancelled(signal);
+  desired.up(run);
+  if (suspects.length > 0) await targets.verify(app, version, suspects, signal);
+  if (targets.of(app, version).length > 0) return;
+
+  onPhase('schedule', 'applies the objects of the version');
+  await picture.synced(signal);
+  // Each start is a fresh try: a pod that waits out a pause of minutes is replaced by one that does not.
+  const stale = picture.podsOf(app, version).filter((pod) => !pod.leaving && inBackOff.has(pod.waiting?.reason ?? ''));
+  const generation = await desired.exclusive(app, signal, async () => {
+    const [raised] = await Promise.all([workloads.raise(run, signal), replace(deps, stale, signal)]);
+    return raised;
+  });
+
+  const wait: Wait = {
+    generation,
+    replaced: new Set(stale.map(({ uid }) => uid)),
+    priorExits: new Map(),
+    since: new Map(),
+    keptSinceMs: undefined,
+  };
+  for (const pod of podsOf(deps, run, wait)) wait.priorExits.set(pod.uid, pod.exits);
+  for (;;) {
+    const outcome = await firstOutcome(deps, run, options, wait);
+    if (outcome.kind === 'answers') return;
+    if (outcome.kind === 'failed') throw await failed(deps, run, outcome.symptom, signal);
+    for (const { uid } of outcome.pods) wait.replaced.add(uid);
+    await replace(deps, outcome.pods, signal);
+  }
+}
+
+interface Wait {
+  /** Of the Deployment, as it was raised for this start. */
+  readonly generation: number;
+  /** UIDs of pods that this start has deleted. */
+  readonly replaced: Set<string>;
+  /** Of pods that were there before this start. */
+  readonly priorExits: Map<string, number>;
+  since: SymptomTimes;
+  /** The Deployment's controller has seen that generation. */
+  keptSinceMs: number | undefined;
+}
+
+type Outcome =
+  | { readonly kind: 'answers' }
+  | { readonly kind: 'failed'; readonly symptom: Symptom }
+  /** An app that had answered and went down again and again: the kubelet makes it wait, a new pod begins at once. */
+  | { readonly kind: 'backOff'; readonly pods: readonly PodFacts[] };
+
+function podsOf({ picture }: StartDeps, { app, version }: VersionRun, { replaced }: Wait): PodFacts[] {
+  return picture.podsOf(app, version).filter((pod) => !pod.leaving && !replaced.has(pod.uid));
+}
+
+async function replace({ objects }: StartDeps, pods: readonly PodFacts[], signal: AbortSignal): Promise<void> {
+  // Their container does not run, so there is nothing to wait for.
+  await Promise.all(pods.map(({ name, uid }) => objects.delete('Pod', name, signal, { gracePeriodSeconds: 0, uid })));
+}
+
+async function firstOutcome(
+  deps: StartDeps,
+  run: VersionRun,
+  { signal, onPhase }: StartOptions,
+  wait: Wait,
+): Promise<Outcome> {
+  const { picture, targets, clock } = deps;
+  const { app, version } = run;
+  let told = '';
+
+  function look(): { readonly done: Outcome } | { readonly againMs: number } {
+    const deployment = picture.applied.Deployment.get(deploymentName(run));
+    const survivalLeftMs = survivalLeft(targets.hasRetired(app, version), deployment?.observedGeneration ?? 0);
+    if (survivalLeftMs <= 0) targets.unretire(app, version);
+    if (targets.of(app, version).length > 0) return { done: { kind: 'answers' } };
+    const pods = podsOf(deps, run, wait);
+    const backOff = pods.filter(
+      (pod) => pod.waiting?.reason === 'CrashLoopBackOff' && (wait.priorExits.get(pod.uid) ?? 0) > 0,
+    );
+    if (backOff.length > 0) return { done: { kind: 'backOff', pods: backOff } };
+    const { verdict, since } = judge(
+      { pods, replicaFailure: deployment?.replicaFailure, priorExits: wait.priorExits },
+      run.config,
+      wait.since,
+      clock.nowMs(),
+    );
+    wait.since = since;
+    if (verdict.kind === 'failed') return { done: verdict };
+    if (told !== verdict.message) onPhase(verdict.phase, verdict.message);
+    told = verdict.message;
+    return { againMs: survivalLeftMs <= 0 ? verdict.againMs : Math.min(verdict.againMs, survivalLeftMs) };
+  }
+
+  /** Until pods of an earlier stop are known to stay; Infinity where there is none, or the controller has not seen the start. */
+  function survivalLeft(hasRetired: boolean, observedGeneration: number): number {
+    if (!hasRetired || observedGeneration < wait.generation) return Infinity;
+    wait.keptSinceMs ??= clock.nowMs();
+    return wait.keptSinceMs + endingMs - clock.nowMs();
+  }
+
+  return await watchUntil({
+    look,
+    subscribe(listener) {
+      const ends = [picture.onChange(listener), targets.onChange(listener)];
+      return () => {
+        for (const end of ends) end();
+      };
+    },
+    clock,
+    signal,
+  });
+}
+
+async function failed(deps: StartDeps, run: VersionRun, symptom: Symptom, signal: AbortSignal): Promise<AppError> {
+  const { code, phase, pod } = symptom;
+  const [logs, warning] = await Promise.all([
+    pod === undefined || phase !== 'start' ? [] : deps.reports.lastLines(pod, signal),
+    pod === undefined || symptom.key !== 'nothing-runs' ? undefined : deps.reports.lastWarning(pod, signal),
+  ]);
+  const message = warning === undefined ? symptom.message : `${symptom.message}: ${warning}`;
+  deps.log.info({ app: run.app, version: run.version, code, phase }, `start failed: ${message}`);
+  return new AppError(code, message, { phase, data: { logs } });
+}

@@ -1,0 +1,80 @@
+/** Moves the Service to a version, and waits until it leads nowhere else. */
+import type { Clock } from '../../../../shared/wait/clock.ts';
+import { sleep } from '../../../../shared/wait/sleep.ts';
+import type { VersionRun } from '../../platform.ts';
+import type { Objects } from '../manifests/apply.ts';
+import type { Desired } from '../picture/desired.ts';
+import type { EndpointSlice } from '../../../kube/kube-types.ts';
+import { appObjectName } from '../manifests/names.ts';
+import type { Picture } from '../picture/watch.ts';
+import type { Workloads } from '../manifests/workloads.ts';
+import { cancelled, watchUntil } from '../../../kube/wait.ts';
+
+interface SwitchDeps {
+  readonly objects: Pick<Objects, 'list'>;
+  readonly desired: Desired;
+  readonly picture: Pick<Picture, 'pods' | 'onChange' | 'synced'>;
+  readonly workloads: Pick<Workloads, 'applyService' | 'isServiceIntact'>;
+  readonly clock: Clock;
+}
+
+/** A change of the slices may be missed while they are being read: look again then at the latest. */
+const lookAgainMs = 1_000;
+const paceMs = 20;
+
+export async function switchService(deps: SwitchDeps, run: VersionRun, signal: AbortSignal): Promise<void> {
+  const { objects, desired, picture, workloads, clock } = deps;
+  desired.service(run);
+  await picture.synced(signal);
+  // Known to be so, as on every wake: nothing to ask.
+  if (!workloads.isServiceIntact(run)) {
+    await desired.exclusive(run.app, signal, async () => {
+      await workloads.applyService(run, signal);
+    });
+  }
+  const versionOf = (pod: string): number | undefined => picture.pods.get(pod)?.version;
+  const selector = `kubernetes.io/service-name=${appObjectName(run.app)}`;
+  let changed = false;
+  const unsubscribe = picture.onChange(() => {
+    changed = true;
+  });
+  try {
+    for (;;) {
+      if (signal.aborted) throw cancelled(signal);
+      changed = false;
+      // Read, not taken from the watch: that may still show the slices from before the switch.
+      const slices = await objects.list<EndpointSlice>('EndpointSlice', selector, signal);
+      if (!leadsElsewhere(slices, run.version, versionOf)) return;
+      // Changes of other apps wake this too: no more than so many reads a second.
+      await sleep(clock, paceMs, signal);
+      if (!changed) await nextChange(deps, signal);
+    }
+  } finally {
+    unsubscribe();
+  }
+}
+
+async function nextChange({ picture, clock }: SwitchDeps, signal: AbortSignal): Promise<void> {
+  let looks = 0;
+  await watchUntil({
+    look: () => ((looks += 1) > 1 ? { done: undefined } : { againMs: lookAgainMs }),
+    subscribe: (listener) => picture.onChange(listener),
+    clock,
+    signal,
+  });
+}
+
+/** Whether any endpoint that gets traffic is not a pod of the version. @param versionOf by name of the pod. */
+export function leadsElsewhere(
+  slices: readonly EndpointSlice[],
+  version: number,
+  versionOf: (pod: string) => number | undefined,
+): boolean {
+  return slices.some((slice) =>
+    (slice.endpoints ?? []).some(({ conditions, targetRef }) => {
+      // Absent conditions count as true, EndpointSlice API.
+      const used = conditions?.ready !== false || conditions.serving === true;
+      return used && versionOf(targetRef?.name ?? '') !== version;
+    }),
+  );
+}

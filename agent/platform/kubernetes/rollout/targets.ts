@@ -1,0 +1,144 @@
+/**
+ * Which pods answer now. A pod becomes a target when it has answered a probe; it leaves at once when it is being deleted,
+ * has ended, was retired by `stop`, or lost its readiness or its container: then it has to answer again.
+ */
+import type { Target } from '../../../../shared/protocol/routes.ts';
+import type { PodFacts } from '../picture/facts.ts';
+import type { Change } from '../../../kube/informer.ts';
+import type { Prober } from './probe.ts';
+
+export interface Targets {
+  of(app: string, version: number): readonly Target[];
+  onChange(listener: (app: string, version: number) => void): () => void;
+  /** Takes what the watch of pods tells. */
+  take(change: Change<PodFacts | undefined>): void;
+  /** Probes those that are targets now and drops them if they do not answer. */
+  verify(app: string, version: number, ids: readonly string[], signal: AbortSignal): Promise<void>;
+  /** The pods of the version that exist now are about to end: none of them is a target any more. */
+  retire(app: string, version: number): void;
+  /** Those that still exist were not ended after all: they may answer again. */
+  unretire(app: string, version: number): void;
+  hasRetired(app: string, version: number): boolean;
+}
+
+type State =
+  /** No address yet, or leaving. */
+  | { readonly kind: 'idle' }
+  | { readonly kind: 'probing'; readonly end: () => void }
+  | { readonly kind: 'answers'; readonly target: Target; readonly exits: number };
+
+interface Entry {
+  facts: PodFacts;
+  state: State;
+  retired: boolean;
+}
+
+export function createTargets(deps: { readonly prober: Prober }): Targets {
+  const { prober } = deps;
+  const apps = new Map<string, Map<string, Entry>>();
+  const listeners = new Set<(app: string, version: number) => void>();
+
+  function entriesOf(app: string, version: number): Entry[] {
+    return [...(apps.get(app)?.values() ?? [])].filter((entry) => entry.facts.version === version);
+  }
+
+  function setState(entry: Entry, next: State): void {
+    const before = entry.state;
+    if (before.kind === 'probing') before.end();
+    entry.state = next;
+    const idBefore = before.kind === 'answers' ? before.target.id : undefined;
+    const idNow = next.kind === 'answers' ? next.target.id : undefined;
+    if (idBefore === idNow) return;
+    for (const listener of listeners) listener(entry.facts.app, entry.facts.version);
+  }
+
+  function probe(entry: Entry): void {
+    const { ip, port, healthPath, healthProtocol } = entry.facts;
+    if (ip === undefined || entry.facts.leaving || entry.retired) {
+      setState(entry, { kind: 'idle' });
+      return;
+    }
+    const end = prober.watch({ host: ip, port, healthPath, protocol: healthProtocol }, () => {
+      const { uid, exits } = entry.facts;
+      const id = exits === 0 ? uid : `${uid}-${String(exits)}`;
+      setState(entry, { kind: 'answers', target: { id, host: ip, port }, exits });
+    });
+    setState(entry, { kind: 'probing', end });
+  }
+
+  function update(entry: Entry, facts: PodFacts): void {
+    const before = entry.facts;
+    entry.facts = facts;
+    const { state } = entry;
+    switch (state.kind) {
+      case 'idle':
+        probe(entry);
+        return;
+      case 'probing':
+        if (facts.leaving || facts.ip !== before.ip) probe(entry);
+        return;
+      case 'answers': {
+        const unready = before.ready && !facts.ready;
+        if (facts.leaving || unready || facts.exits > state.exits || facts.ip !== state.target.host) probe(entry);
+        return;
+      }
+      default:
+        state satisfies never;
+    }
+  }
+
+  return {
+    of: (app, version) =>
+      entriesOf(app, version).flatMap(({ state }) => (state.kind === 'answers' ? [state.target] : [])),
+    onChange(listener) {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+    take({ type, value: facts }) {
+      if (facts === undefined) return;
+      const own = apps.get(facts.app) ?? new Map<string, Entry>();
+      const known = own.get(facts.uid);
+      if (type === 'gone') {
+        own.delete(facts.uid);
+        if (own.size === 0) apps.delete(facts.app);
+        if (known !== undefined) setState(known, { kind: 'idle' });
+        return;
+      }
+      apps.set(facts.app, own);
+      if (known !== undefined) {
+        update(known, facts);
+        return;
+      }
+      const entry: Entry = { facts, state: { kind: 'idle' }, retired: false };
+      own.set(facts.uid, entry);
+      probe(entry);
+    },
+    async verify(app, version, ids, signal) {
+      await Promise.all(
+        entriesOf(app, version).map(async (entry) => {
+          const { state, facts } = entry;
+          if (state.kind !== 'answers' || !ids.includes(state.target.id)) return;
+          const { host, port } = state.target;
+          const { healthPath, healthProtocol: protocol } = facts;
+          const address = { host, port, healthPath, protocol };
+          const answered = await prober.once(address, signal);
+          if (!answered && !signal.aborted && entry.state === state) probe(entry);
+        }),
+      );
+    },
+    retire(app, version) {
+      for (const entry of entriesOf(app, version)) {
+        entry.retired = true;
+        setState(entry, { kind: 'idle' });
+      }
+    },
+    unretire(app, version) {
+      for (const entry of entriesOf(app, version)) {
+        if (!entry.retired) continue;
+        entry.retired = false;
+        probe(entry);
+      }
+    },
+    hasRetired: (app, version) => entriesOf(app, version).some((entry) => entry.retired),
+  };
+}

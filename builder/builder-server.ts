@@ -1,0 +1,120 @@
+/** The HTTP server of `holdfast builder serve`: who may build, whether it is well, and an orderly end. */
+import { createHash, timingSafeEqual } from 'node:crypto';
+import { once } from 'node:events';
+import { createServer as createHttpServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { createServer as createHttpsServer } from 'node:https';
+import type { AddressInfo } from 'node:net';
+import { buildsPath } from '../shared/protocol/builder-wire.ts';
+import { AppError, toAppError } from '../shared/errors.ts';
+import { sendProblem } from '../shared/problem.ts';
+import { createBuildEndpoint, type BuildEndpointDeps } from './build-endpoint.ts';
+
+export interface BuilderServerDeps extends Omit<BuildEndpointDeps, 'drained' | 'stopped'> {
+  readonly host: string;
+  /** 0 takes a free one. */
+  readonly port: number;
+  /** undefined: anybody who can reach it may build. */
+  readonly token: string | undefined;
+  /** PEM. */
+  readonly tls: { readonly cert: string; readonly key: string } | undefined;
+}
+
+export interface BuilderServer {
+  readonly port: number;
+  /** Takes nothing new and ends what waits; resolves when what runs has ended, or the signal aborts. */
+  drain(signal: AbortSignal): Promise<void>;
+  /** Ends everything; resolves when nothing is left. */
+  close(): Promise<void>;
+}
+
+const maxConnections = 512;
+const headersTimeoutMs = 10_000;
+/** How long a body that nobody wants is read, so that its sender gets to read the refusal. */
+const lingerMs = 10_000;
+
+/** Rejects when the port is taken. */
+export async function startBuilderServer(deps: BuilderServerDeps): Promise<BuilderServer> {
+  const { host, port, token, tls, slots, clock, log } = deps;
+  const drained = new AbortController();
+  const stopped = new AbortController();
+  const build = createBuildEndpoint({ ...deps, drained: drained.signal, stopped: stopped.signal });
+  const isAdmitted = createAdmission(token);
+  const requestTimeout = Math.max(deps.run.timeoutMs, headersTimeoutMs);
+  const options = { requestTimeout, headersTimeout: headersTimeoutMs, keepAliveTimeout: 5_000 };
+  const server = tls === undefined ? createHttpServer(options) : createHttpsServer({ ...options, ...tls });
+  server.maxConnections = maxConnections;
+  server.on('request', (request: IncomingMessage, response: ServerResponse) => {
+    answer(request, response).catch((error: unknown) => {
+      const known = toAppError(error);
+      if (known.code === 'internal' && !response.destroyed) log.error({ err: error }, 'a request failed');
+      if (response.headersSent) response.destroy();
+      else refuse(request, response, known);
+    });
+  });
+
+  async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const path = request.url?.split('?', 1)[0] ?? '';
+    const isRead = request.method === 'GET' || request.method === 'HEAD';
+    if (isRead && path === '/livez') tellHealth(response, undefined);
+    else if (isRead && path === '/readyz') tellHealth(response, drained.signal.aborted ? 'draining' : undefined);
+    else if (request.method === 'POST' && path === buildsPath) {
+      if (isAdmitted(request.headers.authorization)) await build(request, response);
+      else throw new AppError('unauthenticated', 'the token of this builder is missing or wrong');
+    } else throw new AppError('method_not_found', `there is no ${request.method ?? ''} ${path} here`);
+  }
+
+  function refuse(request: IncomingMessage, response: ServerResponse, error: AppError): void {
+    sendProblem(response, error, error.code === 'source_invalid' ? { status: 413 } : {});
+    // The connection stays open for the answer's sake (RFC 9112 §9.6), and for as long as it takes to read it.
+    if (request.complete || request.closed) return;
+    const { socket } = request;
+    const takeBack = clock.after(lingerMs, () => socket.destroy());
+    // A request that is answered hears nothing of its socket any more.
+    const onClose = (): void => {
+      takeBack();
+      socket.off('close', onClose);
+    };
+    socket.once('close', onClose);
+    request.once('close', onClose);
+    request.resume();
+  }
+
+  server.listen(port, host);
+  await once(server, 'listening');
+  return {
+    port: (server.address() as AddressInfo).port,
+    async drain(signal) {
+      drained.abort();
+      const { promise, resolve } = Promise.withResolvers<void>();
+      signal.addEventListener('abort', () => resolve(), { once: true });
+      if (signal.aborted) resolve();
+      void slots.empty().then(resolve);
+      await promise;
+    },
+    async close() {
+      drained.abort();
+      stopped.abort(new AppError('cancelled', 'this builder stops'));
+      const closed = new Promise<void>((resolve) => void server.close(() => resolve()));
+      await slots.empty();
+      server.closeAllConnections();
+      await closed;
+    },
+  };
+}
+
+/** Compares digests, so that the time taken says nothing about which token was nearly right. */
+function createAdmission(token: string | undefined): (authorization: string | undefined) => boolean {
+  if (token === undefined) return () => true;
+  const digestOf = (text: string): Buffer => createHash('sha256').update(text).digest();
+  const expected = digestOf(token);
+  return (authorization) => {
+    const presented = /^bearer +(\S+) *$/i.exec(authorization ?? '')?.[1];
+    return presented !== undefined && timingSafeEqual(digestOf(presented), expected);
+  };
+}
+
+function tellHealth(response: ServerResponse, problem: string | undefined): void {
+  const headers = { 'Content-Type': 'text/plain; charset=utf-8', 'Cache-Control': 'no-store' };
+  response.writeHead(problem === undefined ? 200 : 503, headers);
+  response.end(response.req.method === 'HEAD' ? undefined : `${problem ?? 'ok'}\n`);
+}

@@ -1,0 +1,94 @@
+/** Takes a build in: what it is to make, and its context in a file. */
+import { createWriteStream } from 'node:fs';
+import type { IncomingMessage } from 'node:http';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { buildMeta, filePart, maxMetaBytes, metaPart, type BuildMeta } from '../shared/protocol/builder-wire.ts';
+import { AppError } from '../shared/errors.ts';
+import { boundaryOf, readParts } from './multipart.ts';
+import { reservedSecret } from './tool.ts';
+
+export interface IntakeOptions {
+  /** Where the context goes. */
+  readonly archive: string;
+  /** Of the archive. */
+  readonly maxContextBytes: number;
+  /** Prefixes of images, on whole path segments; none: any. */
+  readonly destinations: readonly string[];
+  readonly signal: AbortSignal;
+}
+
+/** @throws AppError invalid_request, forbidden (destination), source_invalid (too large); the signal's reason. */
+export async function takeIn(request: IncomingMessage, options: IntakeOptions): Promise<BuildMeta> {
+  const { archive, maxContextBytes, destinations, signal } = options;
+  const boundary = boundaryOf(request.headers['content-type']);
+  let meta: BuildMeta | undefined;
+  let hasFile = false;
+  // The request is answered also where its body is not wanted: it may not be destroyed by not reading on.
+  const body = request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>;
+  for await (const { name, content } of readParts(body, boundary)) {
+    if (name === metaPart && meta === undefined) {
+      meta = parseMeta(await readText(content));
+      if (!isAllowed(meta.image, destinations)) {
+        throw new AppError('forbidden', `this builder does not push to ${meta.image} (--allow-destination)`);
+      }
+    } else if (name === filePart && meta !== undefined && !hasFile) {
+      hasFile = true;
+      const bounded = Readable.from(within(content, maxContextBytes), { objectMode: false });
+      await pipeline(bounded, createWriteStream(archive, { flags: 'wx', mode: 0o600 }), { signal });
+    } else
+      throw new AppError('invalid_request', `the body must be the parts ${metaPart} and ${filePart}, in this order`);
+  }
+  if (meta === undefined || !hasFile) throw new AppError('invalid_request', `the part ${filePart} is missing`);
+  return meta;
+}
+
+function parseMeta(text: string): BuildMeta {
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch {
+    // Not the parser's words: it quotes what it read, and that has secrets.
+    throw new AppError('invalid_request', `the part ${metaPart} is not JSON`);
+  }
+  const { data, error } = buildMeta.safeParse(json);
+  if (data === undefined) {
+    const [issue] = error?.issues ?? [];
+    const message = `${metaPart}.${issue?.path.map(String).join('.') ?? ''}: ${issue?.message ?? 'is not valid'}`;
+    throw new AppError('invalid_request', message);
+  }
+  const reserved = reservedSecret(data);
+  if (reserved !== undefined) {
+    const message = `a secret build argument cannot be called ${reserved}: the programs of the build read that variable`;
+    throw new AppError('invalid_request', message);
+  }
+  return data;
+}
+
+export function isAllowed(image: string, destinations: readonly string[]): boolean {
+  if (destinations.length === 0) return true;
+  return destinations.some((prefix) => {
+    const bare = prefix.replace(/\/+$/, '');
+    return image.startsWith(bare) && /^[/:]/.test(image.slice(bare.length));
+  });
+}
+
+async function* within(content: AsyncIterable<Buffer>, maxBytes: number): AsyncGenerator<Buffer> {
+  let bytes = 0;
+  for await (const chunk of content) {
+    bytes += chunk.length;
+    if (bytes > maxBytes) {
+      throw new AppError(
+        'source_invalid',
+        `the context is larger than ${String(maxBytes)} bytes (--max-context-bytes)`,
+      );
+    }
+    yield chunk;
+  }
+}
+
+async function readText(content: AsyncIterable<Buffer>): Promise<string> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of within(content, maxMetaBytes)) chunks.push(chunk);
+  return Buffer.concat(chunks).toString('utf8');
+}

@@ -1,0 +1,123 @@
+/** Reads multipart/form-data as a stream, a part after the other. RFC 7578, RFC 2046 §5.1.1 */
+import { AppError } from '../shared/errors.ts';
+
+export interface Part {
+  readonly name: string;
+  /** To be read to its end before the next part is asked for. */
+  readonly content: AsyncGenerator<Buffer>;
+}
+
+const maxHeadBytes = 8_192;
+const maxParts = 16;
+
+/** @throws AppError invalid_request where the header names no multipart/form-data with a boundary. */
+export function boundaryOf(contentType: string | undefined): string {
+  const match = /^multipart\/form-data\s*;(?:.*;)?\s*boundary=(?:"([^"]{1,70})"|([^\s;"]{1,70}))/i.exec(
+    contentType ?? '',
+  );
+  const boundary = match?.[1] ?? match?.[2];
+  if (boundary === undefined) throw invalid('the body must be multipart/form-data with a boundary');
+  return boundary;
+}
+
+/** @throws AppError invalid_request where the body is no such thing, or ends too early. */
+export async function* readParts(body: AsyncIterable<Buffer>, boundary: string): AsyncGenerator<Part> {
+  const reader = createReader(body);
+  try {
+    yield* partsOf(reader, boundary);
+  } finally {
+    await reader.close();
+  }
+}
+
+async function* partsOf(reader: Reader, boundary: string): AsyncGenerator<Part> {
+  // What comes before the first boundary means nothing; with this, the first one looks like the others.
+  reader.prepend(Buffer.from('\r\n'));
+  const delimiter = Buffer.from(`\r\n--${boundary}`);
+  await skip(reader.until(delimiter));
+  for (let count = 0; ; count += 1) {
+    // After a boundary: `--` at the end of all, or the end of the line and a part.
+    const mark = await reader.take(2);
+    if (mark === '--') return;
+    if (mark !== '\r\n') throw invalid('a boundary of the body has no end of line');
+    if (count === maxParts) throw invalid(`the body has more than ${String(maxParts)} parts`);
+    reader.prepend(Buffer.from('\r\n'));
+    const head = await text(reader.until(Buffer.from('\r\n\r\n')));
+    const name = /^content-disposition:\s*form-data\s*;(?:.*;)?\s*name=(?:"([^"]*)"|([^\s;"]+))/im.exec(head);
+    const content = reader.until(delimiter);
+    yield { name: name?.[1] ?? name?.[2] ?? '', content };
+    // What was not read is in the way of the next part.
+    await skip(content);
+  }
+}
+
+interface Reader {
+  /** The bytes up to the delimiter, which is taken away. */
+  until(delimiter: Buffer): AsyncGenerator<Buffer>;
+  take(count: number): Promise<string>;
+  prepend(bytes: Buffer): void;
+  /** Nothing more is read. */
+  close(): Promise<void>;
+}
+
+function createReader(body: AsyncIterable<Buffer>): Reader {
+  const input = body[Symbol.asyncIterator]();
+  let held: Buffer = Buffer.alloc(0);
+  const more = async (): Promise<void> => {
+    const next = await input.next();
+    if (next.done === true) throw invalid('the body ends before its last boundary');
+    held = held.length === 0 ? next.value : Buffer.concat([held, next.value]);
+  };
+  return {
+    async *until(delimiter) {
+      for (;;) {
+        const at = held.indexOf(delimiter);
+        if (at >= 0) {
+          const last = held.subarray(0, at);
+          held = held.subarray(at + delimiter.length);
+          if (last.length > 0) yield last;
+          return;
+        }
+        // The end of what is held may be the beginning of the delimiter.
+        const safe = held.length - delimiter.length + 1;
+        if (safe > 0) {
+          const sure = held.subarray(0, safe);
+          held = held.subarray(safe);
+          yield sure;
+        }
+        await more();
+      }
+    },
+    async take(count) {
+      while (held.length < count) await more();
+      const taken = held.subarray(0, count).toString('latin1');
+      held = held.subarray(count);
+      return taken;
+    },
+    prepend(bytes) {
+      held = Buffer.concat([bytes, held]);
+    },
+    async close() {
+      await input.return?.();
+    },
+  };
+}
+
+async function text(content: AsyncGenerator<Buffer>): Promise<string> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of content) {
+    bytes += chunk.length;
+    if (bytes > maxHeadBytes) throw invalid('the head of a part is too large');
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString('utf8');
+}
+
+async function skip(content: AsyncGenerator<Buffer>): Promise<void> {
+  for await (const chunk of content) void chunk;
+}
+
+function invalid(message: string): AppError {
+  return new AppError('invalid_request', message);
+}

@@ -1,0 +1,103 @@
+/** Runs a program of a build: its lines as they come, and nothing of it left behind when it ends or is stopped. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { maxLineBytes } from '../shared/protocol/builder-wire.ts';
+import { textLines } from '../shared/net/text-lines.ts';
+import type { Clock } from '../shared/wait/clock.ts';
+import { AppError } from '../shared/errors.ts';
+
+export interface ProcessCall {
+  readonly file: string;
+  readonly args: readonly string[];
+  readonly env: Readonly<Record<string, string | undefined>>;
+}
+
+export interface ProcessEnd {
+  /** undefined where a signal ended it. */
+  readonly exitCode: number | undefined;
+}
+
+export interface ToolProcessDeps {
+  readonly clock: Clock;
+  /** What the program is started by, such as unshare; see sandbox.ts. */
+  readonly prefix: readonly string[];
+  /** Aborted when this process is about to exit: what it has started has to be ended in that moment. */
+  readonly killed: AbortSignal;
+}
+
+/** Between asking and forcing. */
+const termGraceMs = 3_000;
+/** For output that a process holds open which has left the group. */
+const outputGraceMs = 1_000;
+
+/**
+ * @param onLine awaited: a slow listener slows the program.
+ * @throws AppError builder_unavailable where it cannot be started; the signal's reason once nothing runs any more.
+ */
+export async function runTool(
+  { clock, prefix, killed }: ToolProcessDeps,
+  { file, args, env }: ProcessCall,
+  options: { readonly signal: AbortSignal; readonly onLine: (line: string) => Promise<void> },
+): Promise<ProcessEnd> {
+  const { signal, onLine } = options;
+  signal.throwIfAborted();
+  const [program = file, ...rest] = [...prefix, file, ...args];
+  // A group of its own: what RUN starts ends with it.
+  const child = spawn(program, rest, { env, stdio: ['ignore', 'pipe', 'pipe'], detached: true });
+  let takeBack: (() => void) | undefined;
+  const onAbort = (): void => {
+    signalGroup(child, 'SIGTERM');
+    takeBack = clock.after(termGraceMs, () => signalGroup(child, 'SIGKILL'));
+  };
+  const onKill = (): void => signalGroup(child, 'SIGKILL');
+  signal.addEventListener('abort', onAbort, { once: true });
+  killed.addEventListener('abort', onKill, { once: true });
+  const reading = Promise.all([child.stdout, child.stderr].map((stream) => readLines(stream, onLine)));
+  reading.catch(() => undefined);
+  try {
+    const exitCode = await exited(child, program);
+    signalGroup(child, 'SIGKILL');
+    takeBack?.();
+    takeBack = clock.after(outputGraceMs, () => {
+      child.stdout.destroy();
+      child.stderr.destroy();
+    });
+    await reading;
+    signal.throwIfAborted();
+    return { exitCode };
+  } finally {
+    takeBack?.();
+    signal.removeEventListener('abort', onAbort);
+    killed.removeEventListener('abort', onKill);
+    child.stdout.destroy();
+    child.stderr.destroy();
+  }
+}
+
+async function readLines(stream: AsyncIterable<Buffer>, onLine: (line: string) => Promise<void>): Promise<void> {
+  try {
+    for await (const line of textLines(stream, maxLineBytes)) await onLine(line);
+  } catch (error) {
+    // Taken away above, because nobody closed it.
+    if (!(error instanceof Error && 'code' in error && error.code === 'ERR_STREAM_PREMATURE_CLOSE')) throw error;
+  }
+}
+
+async function exited(child: ChildProcess, program: string): Promise<number | undefined> {
+  try {
+    const [code] = (await once(child, 'exit')) as [number | null];
+    return code ?? undefined;
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    throw new AppError('builder_unavailable', `${program} cannot be started: ${why}`, { phase: 'build', cause: error });
+  }
+}
+
+function signalGroup(child: ChildProcess, name: 'SIGTERM' | 'SIGKILL'): void {
+  if (child.pid === undefined) return;
+  try {
+    process.kill(-child.pid, name);
+  } catch {
+    // Nobody is left in it.
+  }
+}

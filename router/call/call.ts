@@ -1,0 +1,150 @@
+/** One call from its arrival to its last byte: what is known of it, where it is, and how it ends. */
+import type { AppError, ErrorOwner } from '../../shared/errors.ts';
+import type { Route, StartTimings } from '../../shared/protocol/routes.ts';
+import type { Clock } from '../../shared/wait/clock.ts';
+import type { App } from '../table/apps.ts';
+import type { Caller } from './client-side.ts';
+import type { Waiter } from '../hold/room.ts';
+import type { RequestHead } from '../message/request-head.ts';
+import type { Target } from '../upstream/targets.ts';
+
+/** What a call needs of the router around it. */
+export interface CallRouting {
+  /** Looks the call up, and sends, holds or refuses it. */
+  route(call: Call): void;
+  send(call: Call, target: Target): void;
+  readonly clock: Clock;
+  draining(): boolean;
+  /** The client has the whole answer, or has gone. */
+  ended(call: Call): void;
+}
+
+/** An attempt to have the call answered by a target. */
+export interface Attempt {
+  /** The client has gone. */
+  abort(): void;
+}
+
+/** What the rollout consists of. */
+const rolloutPhases = ['schedule', 'pull', 'start', 'switch'] as const;
+
+export class Call implements Waiter {
+  readonly caller: Caller;
+  readonly head: RequestHead;
+  readonly arrivedMs: number;
+  /** The client waits for 100 (Continue) before it sends its body. */
+  expectsContinue: boolean;
+  app: App | undefined;
+  /** The app that counts it as in flight. */
+  countedIn: App | undefined;
+  attempt: Attempt | undefined;
+  heldSinceMs: number | undefined;
+  /** Whole time in the waiting room; undefined when it was never there. */
+  heldMs: number | undefined;
+  /** Attempts that ended on an idle connection's close, before anything was sent or where it may be sent again. */
+  staleSockets = 0;
+  /** Its pooled connection turned out closed: the next attempt has one of its own. */
+  needsFresh = false;
+  /** No reason to keep its app awake. */
+  passive = false;
+  ended = false;
+  /** Of its answer, once that has begun; 0 before. */
+  status = 0;
+  /** Of its body and of its answer's, or of the tunnel that it became. */
+  bytesReceived = 0;
+  bytesSent = 0;
+  /** Code of the error that the router answered with. */
+  errorCode: string | undefined;
+  readonly #routing: CallRouting;
+  #timings: StartTimings | undefined;
+
+  constructor(caller: Caller, head: RequestHead, routing: CallRouting) {
+    this.caller = caller;
+    this.head = head;
+    this.expectsContinue = head.expectsContinue;
+    this.#routing = routing;
+    this.arrivedMs = routing.clock.nowMs();
+  }
+
+  /** Lower case, without port. */
+  get host(): string {
+    return this.head.routeHost;
+  }
+
+  get draining(): boolean {
+    return this.#routing.draining();
+  }
+
+  go(target: Target): void {
+    this.#leaveHold();
+    this.#routing.send(this, target);
+  }
+
+  reroute(): void {
+    this.#leaveHold();
+    this.#routing.route(this);
+  }
+
+  /** Back for another target, or to wait for one; nothing of it was sent. */
+  again(): void {
+    this.attempt = undefined;
+    if (!this.ended) this.#routing.route(this);
+  }
+
+  refuse(error: AppError, as?: { readonly status: number; readonly owner: ErrorOwner }): void {
+    this.#leaveHold();
+    this.attempt = undefined;
+    if (this.ended) return;
+    this.errorCode = error.code;
+    if (this.status !== 0) {
+      this.caller.breakOff();
+      return;
+    }
+    this.status = as?.status ?? error.status;
+    this.caller.answerProblem(this, error, as);
+  }
+
+  /** The answer broke off: the client must see that this is not its end. */
+  breakOff(): void {
+    this.attempt = undefined;
+    this.errorCode = 'upstream_reset';
+    this.caller.breakOff();
+  }
+
+  /** What is told of the time it was held (https://www.w3.org/TR/server-timing/); `''` when it never was. */
+  serverTiming(): string {
+    if (this.heldMs === undefined) return '';
+    let value = `hold;dur=${this.heldMs.toFixed(1)}`;
+    if (this.#timings?.buildMs != null) value += `, build;dur=${this.#timings.buildMs.toFixed(1)}`;
+    if (this.#timings?.rolloutMs != null) value += `, rollout;dur=${this.#timings.rolloutMs.toFixed(1)}`;
+    for (const phase of rolloutPhases) {
+      const ms = this.#timings?.[`${phase}Ms`];
+      if (ms !== undefined) value += `, ${phase};dur=${ms.toFixed(1)}`;
+    }
+    return value;
+  }
+
+  noteTimings(route: Route): void {
+    if (this.heldMs !== undefined && route.serving.state === 'ready') this.#timings = route.serving.timings;
+  }
+
+  /** For the caller's side: its answer is over, or its client has gone. */
+  close(): void {
+    if (this.ended) return;
+    this.ended = true;
+    const { attempt } = this;
+    this.attempt = undefined;
+    attempt?.abort();
+    this.#routing.ended(this);
+  }
+
+  /** For the caller's side: it has become a tunnel, which is counted by itself. */
+  becomeTunnel(): void {
+    this.ended = true;
+    this.attempt = undefined;
+  }
+
+  #leaveHold(): void {
+    if (this.heldSinceMs !== undefined) this.heldMs = this.#routing.clock.nowMs() - this.heldSinceMs;
+  }
+}

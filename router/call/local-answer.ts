@@ -1,0 +1,51 @@
+/** Answers that the router gives in place of an app, other than errors: whole, or as a stream that goes on. */
+import { STATUS_CODES } from 'node:http';
+import type { Call } from './call.ts';
+import { ResponseParser } from '../message/response-parser.ts';
+import type { HttpDate } from '../message/http-date.ts';
+import { requestIdOf } from '../message/request-head.ts';
+
+export interface LocalAnswer {
+  readonly status: number;
+  readonly fields: Readonly<Record<string, string>>;
+  readonly body: Buffer;
+}
+
+const maxFields = 32;
+
+export class LocalAnswers {
+  readonly #date: HttpDate;
+  readonly #parser = new ResponseParser({ maxFields });
+
+  constructor(date: HttpDate) {
+    this.#date = date;
+  }
+
+  /** The call is over with it; what there is of its body is read away. */
+  send(call: Call, { status, fields, body }: LocalAnswer): void {
+    const bodiless = status === 204 || status === 304;
+    this.#head(call, status, bodiless ? fields : { 'Content-Length': String(body.length), ...fields }, true);
+    const { answer } = call.caller;
+    if (!bodiless && call.head.method !== 'HEAD' && body.length > 0) answer.part(body, 0, body.length, false);
+    answer.end(undefined);
+    answer.flush();
+    call.caller.answered();
+  }
+
+  /** Parts and end are the business of whoever begins it. */
+  begin(call: Call, status: number, fields: Readonly<Record<string, string>>): void {
+    this.#head(call, status, fields, false);
+  }
+
+  /** Heads are those of HTTP/1.1, which every caller's side makes its own of. */
+  #head(call: Call, status: number, fields: Readonly<Record<string, string>>, ofLength: boolean): void {
+    const lines = Object.entries({ ...fields, 'X-Request-Id': requestIdOf(call.head) }).map(
+      ([name, value]) => `${name}: ${value}\r\n`,
+    );
+    const block = Buffer.from(`HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n${lines.join('')}\r\n`, 'latin1');
+    this.#parser.begin(0);
+    this.#parser.parse(block, block.length);
+    call.status = status;
+    call.caller.answer.head(call, block, this.#parser, { ofLength, date: this.#date.now() });
+  }
+}

@@ -1,0 +1,167 @@
+/** The answer on its way to a client by a stream of HTTP/2: head and first parts go together where they come together. */
+import { constants, type ServerHttp2Stream } from 'node:http2';
+import { Backlog, leastPartBytes, type Backlogs } from '../io/backlog.ts';
+import type { Call } from '../call/call.ts';
+import type { AnswerForm, AnswerSink, Trailers } from '../call/client-side.ts';
+import { heldBytes, ownCopy, tellFrom, tellsWhenTaken, writeDirectly } from '../io/direct-io.ts';
+import type { HeadWriter } from '../message/head-writer.ts';
+import type { ResponseParser } from '../message/response-parser.ts';
+import { writeResponseHead } from '../message/response-head.ts';
+import { cutFields, grouped, trailerFields } from '../message/h2-heads.ts';
+
+/** Smaller ones are copied, so that what they were read into can be read into again. */
+const maxCopiedBytes = 16_384;
+
+export class StreamAnswer implements AnswerSink {
+  readonly #stream: ServerHttp2Stream;
+  readonly #writer: HeadWriter;
+  readonly #backlog: Backlog;
+  /** The head, until it is sent. */
+  #fields: string[] | undefined;
+  #parts: Buffer[] = [];
+  #bodiless = false;
+  #mayTrail = false;
+  #ended = false;
+  #trailers: Trailers | undefined;
+  #stalledBytes = 0;
+  #stalledSinceMs = 0;
+
+  constructor(stream: ServerHttp2Stream, writer: HeadWriter, backlogs: Backlogs) {
+    this.#stream = stream;
+    this.#writer = writer;
+    this.#backlog = new Backlog(backlogs, stream);
+    tellFrom(stream, leastPartBytes);
+  }
+
+  continue(): void {
+    if (!this.#gone) this.#give((stream) => stream.additionalHeaders({ ':status': 100 }));
+  }
+
+  interim(block: Buffer, parser: ResponseParser): boolean {
+    // Node takes no switch of protocols here, and HTTP/2 knows none (RFC 9113 §8.6).
+    if (this.#gone || parser.status === constants.HTTP_STATUS_SWITCHING_PROTOCOLS) return true;
+    const fields = grouped(this.#composed(block, parser, undefined));
+    this.#give((stream) => stream.additionalHeaders(fields));
+    return true;
+  }
+
+  switch(): void {
+    // Nobody on a stream asks for one.
+    throw new Error('a stream of HTTP/2 does not switch protocols');
+  }
+
+  head(call: Call, block: Buffer, parser: ResponseParser, form: AnswerForm): void {
+    const { status } = parser;
+    this.#bodiless = call.head.method === 'HEAD' || status === 204 || status === 205 || status === 304;
+    this.#mayTrail = !form.ofLength;
+    this.#fields = this.#composed(block, parser, { timing: call.serverTiming(), ...form });
+  }
+
+  #composed(
+    block: Buffer,
+    parser: ResponseParser,
+    final: { readonly timing: string; readonly date: string; readonly ofLength: boolean } | undefined,
+  ): string[] {
+    writeResponseHead(this.#writer, block, parser, {
+      // Keeps Trailer; the transfer coding itself is cut away.
+      chunked: final?.ofLength === false,
+      connection: '',
+      timing: final?.timing ?? '',
+      date: final?.date ?? '',
+      switching: false,
+    });
+    const { status } = parser;
+    // RFC 9110 §15: what is over 599 is to be taken for one of the 5xx, and node sends none of those.
+    const fields = [':status', String(status > 599 ? constants.HTTP_STATUS_BAD_GATEWAY : status)];
+    cutFields(this.#writer.take(), fields, false);
+    // A length of content that 205 does not have here.
+    if (status !== constants.HTTP_STATUS_RESET_CONTENT) return fields;
+    const at = fields.findIndex((text, index) => index % 2 === 0 && text === 'content-length');
+    return at < 0 ? fields : fields.toSpliced(at, 2);
+  }
+
+  part(bytes: Buffer, start: number, end: number, owned: boolean): boolean {
+    if (this.#bodiless || start === end) return false;
+    const lent = owned && end - start > maxCopiedBytes;
+    const part = bytes.subarray(start, end);
+    this.#parts.push(lent ? part : ownCopy(part));
+    return lent;
+  }
+
+  end(trailers: Trailers | undefined): void {
+    this.#ended = true;
+    this.#trailers = trailers;
+  }
+
+  flush(): boolean {
+    const stream = this.#stream;
+    const parts = this.#parts;
+    if (parts.length > 0) this.#parts = [];
+    if (this.#gone) return true;
+    if (this.#fields !== undefined) {
+      this.#respond(this.#fields, parts.length === 0);
+      if (this.#gone) return true;
+    }
+    for (const part of parts) writeDirectly(stream, undefined, part);
+    // The stream ends itself where the head was all.
+    if (this.#ended && !stream.writableEnded) stream.end();
+    return !this.#backlog.note(heldBytes(stream)) || !tellsWhenTaken(stream);
+  }
+
+  /** The stream has sent what waited. */
+  drained(): void {
+    this.#backlog.note(heldBytes(this.#stream));
+  }
+
+  /** The stream is closed. */
+  close(): void {
+    this.#backlog.close();
+  }
+
+  /** The whole of an answer of the router itself. */
+  whole(fields: string[], body: string): void {
+    if (this.#gone || this.#stream.headersSent) return;
+    this.#stream.respond(fields, { endStream: body === '' });
+    if (body !== '') this.#stream.end(body);
+  }
+
+  #respond(fields: string[], empty: boolean): void {
+    const stream = this.#stream;
+    this.#fields = undefined;
+    const endStream = this.#bodiless || (this.#ended && empty && this.#trailers === undefined);
+    const waitForTrailers = !endStream && (this.#ended ? this.#trailers !== undefined : this.#mayTrail);
+    if (waitForTrailers) {
+      stream.once('wantTrailers', () => {
+        if (!this.#gone) this.#give(() => stream.sendTrailers(trailerFields(this.#trailers)));
+      });
+    }
+    this.#give(() => stream.respond(fields, { endStream, waitForTrailers }));
+  }
+
+  /** Node checks fields by rules of its own: what it does not take ends the stream, and nothing else. */
+  #give(fields: (stream: ServerHttp2Stream) => void): void {
+    try {
+      fields(this.#stream);
+    } catch {
+      this.#stream.close(constants.NGHTTP2_INTERNAL_ERROR);
+    }
+  }
+
+  get waitingBytes(): number {
+    return this.#stream.writableLength;
+  }
+
+  /** @returns for how long the client has taken nothing; 0 where nothing waits. */
+  stalledMs(nowMs: number): number {
+    const { waitingBytes } = this;
+    if (waitingBytes !== this.#stalledBytes) {
+      this.#stalledBytes = waitingBytes;
+      this.#stalledSinceMs = nowMs;
+    }
+    return waitingBytes === 0 ? 0 : nowMs - this.#stalledSinceMs;
+  }
+
+  get #gone(): boolean {
+    return this.#stream.destroyed || this.#stream.closed;
+  }
+}

@@ -1,0 +1,216 @@
+/**
+ * The certificates that the router shows: read at the start, looked at again every few seconds, chosen by the name that a client
+ * asks for. Looked at rather than watched: Kubernetes swaps a link above the files, which no watch of the files tells.
+ *
+ * One that cannot be read, or whose key does not fit, leaves what was there before in place and is told; it never takes the
+ * others with it.
+ */
+import { readdir, stat } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import type { SecureContext } from 'node:tls';
+import { AppError } from '../../../shared/errors.ts';
+import type { Clock } from '../../../shared/wait/clock.ts';
+import type { Log } from '../../../shared/log.ts';
+import { readCertificate, stampOf, type Certificate, type CertificateFiles, type TlsVersion } from './certificate.ts';
+
+export interface CertificatesDeps {
+  /** In the order of their preference: the first one is shown to clients that ask for no name, or for one that none has. */
+  readonly pairs: readonly CertificateFiles[];
+  /** Has a folder for each further one, with `tls.crt` and `tls.key` in it; or these two themselves. */
+  readonly folder?: string | undefined;
+  readonly minVersion: TlsVersion;
+  readonly reloadMs: number;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly onReloadFailed: () => void;
+}
+
+const maxCertificates = 1_000;
+/** In `folder`, goes before the others. */
+const defaultName = 'default';
+
+interface Entry {
+  stamp: string;
+  certificate: Certificate | undefined;
+  /** Why the files as they are now are not used. */
+  problem: string | undefined;
+}
+
+export class Certificates {
+  readonly #deps: CertificatesDeps;
+  /** In their order. */
+  #entries = new Map<string, Entry>();
+  #byName = new Map<string, Certificate>();
+  #first: Certificate | undefined;
+  #folderProblem: string | undefined;
+  #cancel: (() => void) | undefined;
+  #reloading: Promise<void> | undefined;
+  #closed = false;
+
+  private constructor(deps: CertificatesDeps) {
+    this.#deps = deps;
+  }
+
+  /** @throws AppError config_invalid when there is none that can be used. */
+  static async load(deps: CertificatesDeps): Promise<Certificates> {
+    const certificates = new Certificates(deps);
+    await certificates.#reload();
+    if (certificates.#first === undefined) {
+      const problems = [...certificates.#entries.values()].flatMap(({ problem }) => problem ?? []);
+      const why = [certificates.#folderProblem, ...problems].filter((problem) => problem !== undefined);
+      throw new AppError(
+        'config_invalid',
+        `router.tls: no certificate can be used: ${why.join('; ') || 'there is none in cert_folder'}`,
+      );
+    }
+    certificates.#waitForNext();
+    return certificates;
+  }
+
+  /** For clients that ask for no name. */
+  get first(): SecureContext {
+    return (this.#first as Certificate).context;
+  }
+
+  /** Of the host itself, else of all hosts of its domain, else the first. */
+  choose(host: string): SecureContext {
+    const name = host.toLowerCase();
+    const dot = name.indexOf('.');
+    const found = this.#byName.get(name) ?? (dot > 0 ? this.#byName.get(`*${name.slice(dot)}`) : undefined);
+    return found?.context ?? this.first;
+  }
+
+  /** Those in use. */
+  get inUse(): readonly Certificate[] {
+    return [...this.#entries.values()].flatMap(({ certificate }) => certificate ?? []);
+  }
+
+  /** Those whose files cannot be used as they are now. */
+  get broken(): number {
+    let count = this.#folderProblem === undefined ? 0 : 1;
+    for (const { problem } of this.#entries.values()) if (problem !== undefined) count += 1;
+    return count;
+  }
+
+  /** Looks at the files now. */
+  async reload(): Promise<void> {
+    await (this.#reloading ??= this.#reload().finally(() => (this.#reloading = undefined)));
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#cancel?.();
+    await this.#reloading;
+  }
+
+  #waitForNext(): void {
+    if (this.#closed) return;
+    this.#cancel = this.#deps.clock.after(this.#deps.reloadMs, () => {
+      void this.reload().then(() => this.#waitForNext());
+    });
+  }
+
+  async #reload(): Promise<void> {
+    const before = this.#entries;
+    const entries = new Map<string, Entry>();
+    for (const files of await this.#wanted()) {
+      const entry = before.get(files.label) ?? { stamp: '', certificate: undefined, problem: undefined };
+      entries.set(files.label, entry);
+      await this.#refresh(entry, files);
+    }
+    if (![...entries.values()].some(({ certificate }) => certificate !== undefined)) {
+      if (this.#first !== undefined) {
+        this.#deps.log.error('no certificate is left; those of before stay');
+        return;
+      }
+    }
+    this.#entries = entries;
+    this.#index();
+  }
+
+  /** Never rejects. */
+  async #refresh(entry: Entry, files: CertificateFiles): Promise<void> {
+    const { log, minVersion, onReloadFailed } = this.#deps;
+    try {
+      const stamp = await stampOf(files);
+      if (stamp === entry.stamp) return;
+      entry.stamp = stamp;
+      const isNew = entry.certificate === undefined;
+      entry.certificate = await readCertificate(files, minVersion);
+      entry.problem = undefined;
+      const { names, expiresMs } = entry.certificate;
+      log.info(
+        { certificate: files.label, names: names.slice(0, 20), expires: new Date(expiresMs).toISOString() },
+        isNew ? 'certificate loaded' : 'certificate changed',
+      );
+    } catch (error) {
+      const problem = (error as Error).message;
+      // Each time where the files are missing: told once.
+      if (problem === entry.problem) return;
+      entry.problem = problem;
+      onReloadFailed();
+      log.error(
+        { certificate: files.label, problem },
+        entry.certificate === undefined
+          ? 'a certificate cannot be used'
+          : 'a certificate cannot be used; the one of before stays',
+      );
+    }
+  }
+
+  async #wanted(): Promise<readonly CertificateFiles[]> {
+    const { pairs, folder, log, onReloadFailed } = this.#deps;
+    if (folder === undefined) return pairs;
+    try {
+      const found = await findPairs(folder);
+      if (pairs.length + found.length > maxCertificates) throw new Error(`more than ${maxCertificates} certificates`);
+      this.#folderProblem = undefined;
+      return [...pairs, ...found];
+    } catch (error) {
+      const problem = `cert_folder: ${(error as Error).message}`;
+      if (problem !== this.#folderProblem) {
+        onReloadFailed();
+        log.error({ problem }, 'the folder of certificates cannot be read; those of before stay');
+      }
+      this.#folderProblem = problem;
+      return pairs;
+    }
+  }
+
+  #index(): void {
+    const byName = new Map<string, Certificate>();
+    const { inUse } = this;
+    for (const certificate of inUse) {
+      for (const name of certificate.names) {
+        const other = byName.get(name);
+        // Of two for one name, as there are while one takes over from the other: the one that is good for longer.
+        if (other === undefined || certificate.expiresMs > other.expiresMs) byName.set(name, certificate);
+      }
+    }
+    this.#byName = byName;
+    this.#first = inUse[0];
+  }
+}
+
+/** @returns pairs in the order of their names, `default` first. */
+async function findPairs(folder: string): Promise<CertificateFiles[]> {
+  const names = await readdir(folder);
+  // `..data` and the like are how Kubernetes swaps what is mounted.
+  const candidates = names.filter((name) => !name.startsWith('.')).sort(byDefaultAndName);
+  const pairs: CertificateFiles[] = [];
+  if (candidates.includes('tls.crt')) pairs.push(pairIn(folder));
+  for (const name of candidates) {
+    const path = join(folder, name);
+    if ((await stat(path)).isDirectory()) pairs.push(pairIn(path));
+  }
+  return pairs;
+}
+
+function byDefaultAndName(a: string, b: string): number {
+  if (a === defaultName || b === defaultName) return a === b ? 0 : a === defaultName ? -1 : 1;
+  return a < b ? -1 : 1;
+}
+
+function pairIn(folder: string): CertificateFiles {
+  return { label: basename(folder), certFile: join(folder, 'tls.crt'), keyFile: join(folder, 'tls.key') };
+}

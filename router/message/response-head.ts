@@ -1,0 +1,114 @@
+/** The head of an app's answer on its way to the client: hop-by-hop fields out, how this connection goes on in, the rest as it came. */
+import { Field } from './field-names.ts';
+import { fieldStride, type FieldParser } from './field-parser.ts';
+import type { HeadWriter } from './head-writer.ts';
+import type { ResponseParser } from './response-parser.ts';
+
+export interface AnswerFraming {
+  /** Its body goes to the client in chunks. */
+  readonly chunked: boolean;
+  /** How this connection goes on, as fields; `''` for an interim answer. */
+  readonly connection: string;
+  /** Value of Server-Timing, or `''`. */
+  readonly timing: string;
+  /** Value of Date where the app has sent none (RFC 9110 §6.6.1); `''` for none. */
+  readonly date: string;
+  /** Of a switch of protocols: Connection and Upgrade stay. */
+  readonly switching: boolean;
+}
+
+/** @param parser that has parsed the head in `bytes`. */
+export function writeResponseHead(
+  writer: HeadWriter,
+  bytes: Buffer,
+  parser: ResponseParser,
+  framing: AnswerFraming,
+): void {
+  const { fields, status } = parser;
+  const { named } = parser.framing;
+  const { at, count } = fields;
+  writer.latin1('HTTP/1.1 ');
+  writer.latin1(String(status));
+  writer.latin1(' ');
+  writer.range(bytes, parser.reasonStart, parser.reasonEnd);
+  writer.latin1('\r\n');
+  let dated = false;
+  let run = -1;
+  for (let index = 0, base = 0; index < count; index += 1, base += fieldStride) {
+    const kind = at[base + 4] as number;
+    const lineStart = at[base] as number;
+    let keep: boolean;
+    switch (kind) {
+      case Field.transferEncoding:
+      case Field.hop:
+      case Field.te:
+        keep = false;
+        break;
+      case Field.connection:
+      case Field.upgrade:
+        keep = framing.switching;
+        break;
+      case Field.contentLength:
+        // RFC 9110 §8.6: not with 1xx and 204.
+        keep = status >= 200 && status !== 204;
+        break;
+      case Field.trailer:
+        keep = framing.chunked;
+        break;
+      case Field.date:
+        dated = true;
+        keep = true;
+        break;
+      default:
+        keep = true;
+    }
+    if (keep && named !== undefined && kind !== Field.contentLength && !framing.switching) {
+      keep = !named.has(bytes.toString('latin1', lineStart, at[base + 1]).toLowerCase());
+    }
+    if (keep) {
+      if (run < 0) run = lineStart;
+      continue;
+    }
+    if (run >= 0) writer.range(bytes, run, lineStart);
+    run = -1;
+  }
+  if (run >= 0) writer.range(bytes, run, fields.linesEnd);
+  if (!dated && framing.date !== '') {
+    writer.latin1('Date: ');
+    writer.latin1(framing.date);
+    writer.latin1('\r\n');
+  }
+  if (framing.timing !== '') writer.latin1(`Server-Timing: ${framing.timing}\r\n`);
+  if (framing.chunked) writer.latin1('Transfer-Encoding: chunked\r\n');
+  writer.latin1(framing.connection);
+  writer.latin1('\r\n');
+}
+
+/** Seconds that the app keeps an idle connection, as its Keep-Alive field says; Infinity where it says nothing. */
+export function keepAliveSeconds(bytes: Buffer, fields: FieldParser): number {
+  const { at, count } = fields;
+  for (let index = 0, base = 0; index < count; index += 1, base += fieldStride) {
+    // `Keep-Alive`, told by its length from the others of its kind.
+    if (at[base + 4] !== Field.hop || (at[base + 1] as number) - (at[base] as number) !== 10) continue;
+    const seconds = /timeout=(\d{1,6})/i.exec(bytes.toString('latin1', at[base + 2], at[base + 3]))?.[1];
+    if (seconds !== undefined) return Number(seconds);
+  }
+  return Infinity;
+}
+
+/** The end of a body in chunks, with its trailer fields but those that delimit or route a message: RFC 9110 §6.5.1. */
+export function writeLastChunk(
+  writer: HeadWriter,
+  trailers: { readonly bytes: Buffer; readonly fields: FieldParser } | undefined,
+): void {
+  writer.latin1('0\r\n');
+  if (trailers !== undefined) {
+    const { bytes, fields } = trailers;
+    for (let index = 0, base = 0; index < fields.count; index += 1, base += fieldStride) {
+      const kind = fields.at[base + 4];
+      if (kind !== Field.other && kind !== Field.date) continue;
+      writer.range(bytes, fields.at[base] as number, fields.lineEndOf(index));
+    }
+  }
+  writer.latin1('\r\n');
+}

@@ -1,0 +1,236 @@
+/**
+ * Connections of HTTP/2 to one target, with prior knowledge: few, each with as many streams as the app takes. A connection
+ * counts as made when the app has said its first word, its settings: then how many streams it takes is known, and one that
+ * accepts and closes at once has been sent nothing. One that is to go away (GOAWAY, or its target is gone) gets no new stream.
+ */
+import {
+  connect as connectHttp2,
+  type ClientHttp2Session,
+  type ClientHttp2Stream,
+  type ClientSessionOptions,
+} from 'node:http2';
+import { connect } from 'node:net';
+import type { Clock } from '../../shared/wait/clock.ts';
+import type { Deadlines, Timed } from '../io/deadlines.ts';
+
+export interface SessionOptions {
+  readonly clock: Clock;
+  readonly deadlines: Deadlines;
+  readonly connectTimeoutMs: number;
+  /** For the app's first word. */
+  readonly settingsTimeoutMs: number;
+  readonly streamBytes: number;
+  readonly maxHeaderBytes: number;
+  readonly maxFields: number;
+}
+
+/** Why a connection was not made. */
+export type SessionFailure = 'refused' | 'timeout' | 'protocol';
+
+export interface SessionUser {
+  sessionOpen(): void;
+  /** It has not become open. */
+  sessionFailed(failure: SessionFailure, cause: Error | undefined): void;
+}
+
+/** Streams on one connection, if the app allows as many; further ones get another connection. */
+const maxStreams = 100;
+/** A connection without streams is kept so long. Its app may end it at any time: it says so first. */
+const maxIdleMs = 30_000;
+/** Of the whole connection, MiB. */
+const maxMemoryMib = 64;
+const windowsOfConnection = 16;
+const leastWindowBytes = 16_384;
+const fieldOverheadBytes = 32;
+
+type State = 'dialling' | 'greeting' | 'open' | 'leaving' | 'closed';
+
+export class UpstreamSession implements Timed {
+  readonly #session: ClientHttp2Session;
+  readonly #options: SessionOptions;
+  readonly #onClosed: (session: UpstreamSession) => void;
+  readonly #waiting = new Set<SessionUser>();
+  #state: State = 'dialling';
+  #inUse = 0;
+  #limit = maxStreams;
+  #deadlineMs: number;
+  #timedOut = false;
+  #error: (Error & { readonly code?: string }) | undefined;
+  /** The app looks at no stream above it. */
+  #lastStreamId = Infinity;
+  /** No further stream, when it is open. */
+  #closing = false;
+
+  constructor(
+    address: { readonly host: string; readonly port: number },
+    options: SessionOptions,
+    onClosed: (session: UpstreamSession) => void,
+  ) {
+    this.#options = options;
+    this.#onClosed = onClosed;
+    this.#deadlineMs = options.clock.nowMs() + options.connectTimeoutMs;
+    const { host, port } = address;
+    const windowBytes = Math.max(leastWindowBytes, options.streamBytes);
+    const sessionOptions: ClientSessionOptions & { readonly strictSingleValueFields: boolean } = {
+      createConnection: () => connect({ host, port, noDelay: true, keepAlive: true, autoSelectFamily: false }),
+      settings: {
+        enablePush: false,
+        initialWindowSize: windowBytes,
+        maxHeaderListSize: options.maxHeaderBytes + fieldOverheadBytes * options.maxFields,
+      },
+      maxHeaderListPairs: options.maxFields + 1,
+      // Of requests of clients, which are bounded by themselves, with the fields that the router adds.
+      maxSendHeaderBlockLength: 2 * options.maxHeaderBytes + 65_536,
+      maxSessionMemory: maxMemoryMib,
+      strictSingleValueFields: false,
+    };
+    this.#session = connectHttp2('http://target', sessionOptions);
+    this.#session.once('connect', () => {
+      this.#session.setLocalWindowSize(windowsOfConnection * windowBytes);
+      if (this.#state !== 'dialling') return;
+      this.#state = 'greeting';
+      this.#deadlineMs = options.clock.nowMs() + options.settingsTimeoutMs;
+    });
+    this.#session.on('remoteSettings', ({ maxConcurrentStreams }) => this.#settled(maxConcurrentStreams ?? Infinity));
+    this.#session.on('goaway', (_code, lastStreamId) => this.#goaway(lastStreamId));
+    this.#session.on('error', (error: Error) => (this.#error ??= error));
+    this.#session.once('close', () => this.#closed());
+    options.deadlines.add(this);
+  }
+
+  get isOpen(): boolean {
+    return this.#state === 'open';
+  }
+
+  get inUse(): number {
+    return this.#inUse;
+  }
+
+  /** Whether one more stream may be had, now or when it is open. */
+  get hasRoom(): boolean {
+    if (this.#closing || this.#state === 'leaving' || this.#state === 'closed') return false;
+    return !this.#session.closed && !this.#session.destroyed && this.#inUse < this.#limit;
+  }
+
+  take(user: SessionUser): void {
+    this.#inUse += 1;
+    if (this.#state !== 'open') this.#waiting.add(user);
+    this.#deadlineMs = this.#state === 'open' ? Infinity : this.#deadlineMs;
+  }
+
+  /** Its call is over, or needs it no more. */
+  release(user: SessionUser): void {
+    this.#waiting.delete(user);
+    this.#inUse -= 1;
+    if (this.#inUse > 0) return;
+    if (this.#closing || this.#state === 'leaving') this.#leave();
+    else if (this.#state === 'open') this.#deadlineMs = this.#options.clock.nowMs() + maxIdleMs;
+  }
+
+  request(
+    fields: string[],
+    options: { readonly endStream: boolean; readonly waitForTrailers: boolean },
+  ): ClientHttp2Stream {
+    return this.#session.request(fields, options);
+  }
+
+  /** Whether the app has said that it does not look at the stream. */
+  leftOut(stream: ClientHttp2Stream): boolean {
+    return stream.id === undefined || stream.id > this.#lastStreamId;
+  }
+
+  /** What it broke of is no HTTP/2. */
+  get isBroken(): boolean {
+    return this.#error?.code === 'ERR_HTTP2_ERROR';
+  }
+
+  /** Streams that are there end in their time. */
+  close(): void {
+    this.#closing = true;
+    if (this.#inUse === 0 || this.#state === 'open') this.#leave();
+  }
+
+  checkDeadlines(nowMs: number): void {
+    if (nowMs < this.#deadlineMs) return;
+    this.#deadlineMs = Infinity;
+    if (this.#state === 'dialling' || this.#state === 'greeting') {
+      this.#timedOut = true;
+      this.#session.destroy();
+    } else this.#leave();
+  }
+
+  #settled(limit: number): void {
+    this.#limit = Math.min(maxStreams, limit);
+    if (this.#state !== 'dialling' && this.#state !== 'greeting') return;
+    this.#state = 'open';
+    this.#deadlineMs = this.#inUse > 0 ? Infinity : this.#options.clock.nowMs() + maxIdleMs;
+    const users = [...this.#waiting];
+    this.#waiting.clear();
+    for (const user of users) user.sessionOpen();
+    if (this.#closing) this.#leave();
+  }
+
+  #goaway(lastStreamId: number): void {
+    this.#lastStreamId = lastStreamId;
+    if (this.#state === 'open') this.#state = 'leaving';
+  }
+
+  #leave(): void {
+    if (this.#state === 'closed') return;
+    if (this.#state === 'open') this.#state = 'leaving';
+    // Without streams it is over at once: a graceful close would wait for the app to close too.
+    if (this.#state === 'leaving' && this.#inUse > 0) this.#session.close();
+    else this.#session.destroy();
+  }
+
+  #closed(): void {
+    this.#state = 'closed';
+    this.#options.deadlines.delete(this);
+    this.#onClosed(this);
+    const failure = this.#timedOut ? 'timeout' : this.isBroken ? 'protocol' : 'refused';
+    const users = [...this.#waiting];
+    this.#waiting.clear();
+    for (const user of users) user.sessionFailed(failure, this.#error);
+  }
+}
+
+export class SessionPool {
+  readonly #address: { readonly host: string; readonly port: number };
+  readonly #options: SessionOptions;
+  readonly #sessions = new Set<UpstreamSession>();
+
+  constructor(address: { readonly host: string; readonly port: number }, options: SessionOptions) {
+    this.#address = address;
+    this.#options = options;
+  }
+
+  get open(): number {
+    return this.#sessions.size;
+  }
+
+  get idle(): number {
+    let idle = 0;
+    for (const session of this.#sessions) if (session.inUse === 0) idle += 1;
+    return idle;
+  }
+
+  /** A connection with room, a new one if there is none: the first ones first, so that those not needed grow idle. */
+  take(user: SessionUser): UpstreamSession {
+    let found: UpstreamSession | undefined;
+    for (const session of this.#sessions) {
+      if (!session.hasRoom) continue;
+      found = session;
+      break;
+    }
+    if (found === undefined) {
+      found = new UpstreamSession(this.#address, this.#options, (session) => void this.#sessions.delete(session));
+      this.#sessions.add(found);
+    }
+    found.take(user);
+    return found;
+  }
+
+  close(): void {
+    for (const session of this.#sessions) session.close();
+  }
+}

@@ -1,0 +1,172 @@
+/**
+ * Apps with `waiting_page = true`: a browser that opens one that is not ready gets a page that shows how far it is, and loads
+ * itself again when it is up. What the page asks is reserved below the path of the app (`/.holdfast/`).
+ */
+import { AppError } from '../../shared/errors.ts';
+import type { Clock } from '../../shared/wait/clock.ts';
+import type { EnsureProgress } from '../../shared/protocol/methods.ts';
+import { reservedSegment } from '../../shared/protocol/app-spec.ts';
+import type { Route } from '../../shared/protocol/routes.ts';
+import type { App } from '../table/apps.ts';
+import type { Call } from '../call/call.ts';
+import { fieldOf } from '../message/head-fields.ts';
+import type { RequestParser } from '../message/request-parser.ts';
+import type { LocalAnswers } from '../call/local-answer.ts';
+import { isNavigation } from './navigation.ts';
+import { failedState, waitingState, type PageState, type ShownFailure } from './page-state.ts';
+import { reservedUrl, waitingPage } from './page.ts';
+import { WaitingStreams } from './waiting-streams.ts';
+
+export interface WaitingDeps {
+  readonly local: LocalAnswers;
+  readonly requestParser: RequestParser;
+  readonly clock: Clock;
+  readonly maxStreams: number;
+  readonly agentUp: () => boolean;
+  /** Asks for the live version to be started, as a held call does. */
+  readonly want: (app: App, call: Call) => void;
+  readonly onPage: () => void;
+}
+
+const reserved = `/${reservedSegment}/`;
+const streamPath = `${reserved}waiting`;
+/** Time the agent's push has after its ensure failed, before pages show the failure of that. */
+const pushGraceMs = 1_000;
+
+export class Waiting {
+  readonly #deps: WaitingDeps;
+  readonly #streams: WaitingStreams;
+  readonly #progress = new WeakMap<App, EnsureProgress>();
+  /** Failures that no push tells, each of the route as it was. */
+  readonly #failures = new WeakMap<App, { readonly route: Route; readonly failure: ShownFailure }>();
+  readonly #graces = new Map<App, () => void>();
+
+  constructor(deps: WaitingDeps) {
+    this.#deps = deps;
+    this.#streams = new WaitingStreams({ ...deps, stateOf: (app) => this.#stateOf(app) });
+  }
+
+  get streams(): number {
+    return this.#streams.size;
+  }
+
+  /** A call of an app that is not ready. @returns whether it has got the page. */
+  answers(call: Call, app: App, failure?: ShownFailure): boolean {
+    const { local, requestParser, want, onPage } = this.#deps;
+    const { serving } = app.route;
+    if (app.route.waitingPage !== true) return false;
+    // On its way to zero: the call takes it back, which is a matter of a moment.
+    if (serving.state === 'hold' && serving.reason === 'draining') return false;
+    if (!isNavigation(call.head, (name) => fieldOf(call.head, requestParser, name))) return false;
+    if (failure === undefined && serving.state === 'hold') {
+      this.#failures.delete(app); // someone tries again
+      want(app, call);
+    }
+    const state = failure === undefined ? this.#stateOf(app) : failedState(failure);
+    if (state.state === 'go') return false;
+    onPage();
+    local.send(call, waitingPage(state, reservedUrl(app.route.path, call.head.path, streamPath)));
+    return true;
+  }
+
+  /** A call below what is reserved. @returns whether it was one. */
+  takes(call: Call, app: App): boolean {
+    const { head } = call;
+    const start = app.route.path === '/' ? 0 : app.route.path.length;
+    if (!head.path.startsWith(reserved, start)) return false;
+    const [path] = head.path.slice(start).split('?', 1);
+    if (path !== streamPath) {
+      call.refuse(new AppError('route_not_found', 'Nothing is here: the path is reserved.'));
+    } else if (head.method !== 'GET' && head.method !== 'HEAD') {
+      const fields = { Allow: 'GET, HEAD' };
+      this.#deps.local.send(call, { status: 405, fields, body: Buffer.alloc(0) });
+    } else this.#tell(call, app);
+    return true;
+  }
+
+  progressed(app: App, progress: EnsureProgress): void {
+    if (app.route.waitingPage !== true) return;
+    this.#progress.set(app, progress);
+    this.#streams.changed(app);
+  }
+
+  /** The route was pushed, or is gone. */
+  changed(app: App): void {
+    if (app.route.waitingPage !== true && !this.#streams.watches(app)) return;
+    if (app.route.serving.state !== 'hold') this.#progress.delete(app);
+    this.#streams.changed(app);
+    this.lookAgain(app);
+  }
+
+  /** The agent may be asked again. */
+  lookAgain(app: App): void {
+    const call = this.#streams.firstCall(app);
+    if (call !== undefined && this.#stateOf(app).state === 'waits') this.#deps.want(app, call);
+  }
+
+  /** The link is up. */
+  changedAll(): void {
+    for (const app of this.#streams.apps()) {
+      this.#streams.changed(app);
+      this.lookAgain(app);
+    }
+  }
+
+  /** The version cannot run; what calls get instead is pushed in a moment, or else this is the end of it. */
+  failed(app: App, version: number, error: AppError): void {
+    const { route } = app;
+    if (route.waitingPage !== true || route.version !== version) return;
+    this.#graces.get(app)?.();
+    const cancel = this.#deps.clock.after(pushGraceMs, () => {
+      this.#graces.delete(app);
+      if (app.route === route) this.#fails(app, { code: error.code, owner: error.owner, status: 502 });
+    });
+    this.#graces.set(app, cancel);
+  }
+
+  /** It may not be woken for now. */
+  refused(app: App, failure: ShownFailure): void {
+    if (app.route.waitingPage === true) this.#fails(app, failure);
+  }
+
+  /** Pages look for another router. */
+  close(): void {
+    for (const cancel of this.#graces.values()) cancel();
+    this.#graces.clear();
+    this.#streams.close();
+  }
+
+  #fails(app: App, failure: ShownFailure): void {
+    this.#failures.set(app, { route: app.route, failure });
+    this.#streams.changed(app);
+  }
+
+  #tell(call: Call, app: App): void {
+    const { local, requestParser, want } = this.#deps;
+    if (call.draining) {
+      call.refuse(new AppError('router_draining', 'This router is shutting down.', { retryAfterMs: 1_000 }));
+      return;
+    }
+    const state = this.#stateOf(app);
+    if (state.state === 'waits') want(app, call);
+    const streams = fieldOf(call.head, requestParser, 'accept')?.includes('text/event-stream') === true;
+    if (!streams || call.head.method === 'HEAD') {
+      const fields = { 'Content-Type': 'application/json', 'Cache-Control': 'no-store' };
+      local.send(call, { status: 200, fields, body: Buffer.from(JSON.stringify(state)) });
+    } else if (this.#streams.full) {
+      call.refuse(new AppError('hold_full', 'Too many waiting pages are open.', { retryAfterMs: 5_000 }));
+    } else this.#streams.open(call, app);
+  }
+
+  #stateOf(app: App): PageState {
+    if (!app.routed) return { state: 'go' };
+    const failed = this.#failures.get(app);
+    if (failed?.route === app.route) return failedState(failed.failure);
+    const progress = this.#progress.get(app);
+    return waitingState(
+      app.route,
+      progress?.version === app.route.version ? progress : undefined,
+      this.#deps.agentUp(),
+    );
+  }
+}
