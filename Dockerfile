@@ -36,6 +36,6 @@ USER 1000:1000
 ENV NODE_COMPILE_CACHE=/app/.compile-cache
 RUN node --max-semi-space-size=4 router/main.ts 2>/dev/null; node agent/main.ts 2>/dev/null; node agent/images/fetch-context.ts 2>/dev/null; \
   node cli/main.ts --help >/dev/null \
-  && node --input-type=module --eval "await import('/app/agent/platform/kubernetes/connect.ts')"
+  && node --input-type=module --eval "await import('/app/agent/compose/kubernetes.ts')"
 ENTRYPOINT ["node"]
 CMD ["cli/main.ts", "--help"]
