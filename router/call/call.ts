@@ -1,9 +1,9 @@
 /** One call from its arrival to its last byte: what is known of it, where it is, and how it ends. */
-import type { AppError, ErrorOwner } from '../../shared/errors.ts';
+import type { AppError } from '../../shared/errors.ts';
 import type { Route, StartTimings } from '../../shared/protocol/routes.ts';
 import type { Clock } from '../../shared/wait/clock.ts';
 import type { App } from '../table/apps.ts';
-import type { Caller } from './client-side.ts';
+import type { ClientSide, ProblemView } from './client-side.ts';
 import type { Waiter } from '../hold/room.ts';
 import type { RequestHead } from '../message/request-head.ts';
 import type { Target } from '../upstream/targets.ts';
@@ -29,7 +29,7 @@ export interface Attempt {
 const rolloutPhases = ['schedule', 'pull', 'start', 'switch'] as const;
 
 export class Call implements Waiter {
-  readonly caller: Caller;
+  readonly clientSide: ClientSide;
   readonly head: RequestHead;
   readonly arrivedMs: number;
   /** The client waits for 100 (Continue) before it sends its body. */
@@ -58,8 +58,8 @@ export class Call implements Waiter {
   readonly #routing: CallRouting;
   #timings: StartTimings | undefined;
 
-  constructor(caller: Caller, head: RequestHead, routing: CallRouting) {
-    this.caller = caller;
+  constructor(clientSide: ClientSide, head: RequestHead, routing: CallRouting) {
+    this.clientSide = clientSide;
     this.head = head;
     this.expectsContinue = head.expectsContinue;
     this.#routing = routing;
@@ -91,24 +91,24 @@ export class Call implements Waiter {
     if (!this.ended) this.#routing.route(this);
   }
 
-  refuse(error: AppError, as?: { readonly status: number; readonly owner: ErrorOwner }): void {
+  refuse(error: AppError, view?: ProblemView): void {
     this.#leaveHold();
     this.attempt = undefined;
     if (this.ended) return;
     this.errorCode = error.code;
     if (this.status !== 0) {
-      this.caller.breakOff();
+      this.clientSide.breakOff();
       return;
     }
-    this.status = as?.status ?? error.status;
-    this.caller.answerProblem(this, error, as);
+    this.status = view?.status ?? error.status;
+    this.clientSide.answerProblem(this, error, view);
   }
 
   /** The answer broke off: the client must see that this is not its end. */
   breakOff(): void {
     this.attempt = undefined;
     this.errorCode = 'upstream_reset';
-    this.caller.breakOff();
+    this.clientSide.breakOff();
   }
 
   /** What is told of the time it was held (https://www.w3.org/TR/server-timing/); `''` when it never was. */
@@ -128,7 +128,7 @@ export class Call implements Waiter {
     if (this.heldMs !== undefined && route.serving.state === 'ready') this.#timings = route.serving.timings;
   }
 
-  /** For the caller's side: its answer is over, or its client has gone. */
+  /** Called by the client's side when the answer is over or the client has gone. */
   close(): void {
     if (this.ended) return;
     this.ended = true;
@@ -138,7 +138,7 @@ export class Call implements Waiter {
     this.#routing.ended(this);
   }
 
-  /** For the caller's side: it has become a tunnel, which is counted by itself. */
+  /** Called by the client's side when the call has become a tunnel, which is counted by itself. */
   becomeTunnel(): void {
     this.ended = true;
     this.attempt = undefined;

@@ -25,11 +25,11 @@ export class LocalAnswers {
   send(call: Call, { status, fields, body }: LocalAnswer): void {
     const bodiless = status === 204 || status === 304;
     this.#head(call, status, bodiless ? fields : { 'Content-Length': String(body.length), ...fields }, true);
-    const { answer } = call.caller;
+    const { answer } = call.clientSide;
     if (!bodiless && call.head.method !== 'HEAD' && body.length > 0) answer.part(body, 0, body.length, false);
     answer.end(undefined);
     answer.flush();
-    call.caller.answered();
+    call.clientSide.answered();
   }
 
   /** Parts and end are the business of whoever begins it. */
@@ -37,8 +37,8 @@ export class LocalAnswers {
     this.#head(call, status, fields, false);
   }
 
-  /** Heads are those of HTTP/1.1, which every caller's side makes its own of. */
-  #head(call: Call, status: number, fields: Readonly<Record<string, string>>, ofLength: boolean): void {
+  /** Heads are those of HTTP/1.1, which every client's side translates. */
+  #head(call: Call, status: number, fields: Readonly<Record<string, string>>, hasLength: boolean): void {
     const lines = Object.entries({ ...fields, 'X-Request-Id': requestIdOf(call.head) }).map(
       ([name, value]) => `${name}: ${value}\r\n`,
     );
@@ -46,6 +46,6 @@ export class LocalAnswers {
     this.#parser.begin(0);
     this.#parser.parse(block, block.length);
     call.status = status;
-    call.caller.answer.head(call, block, this.#parser, { ofLength, date: this.#date.now() });
+    call.clientSide.answer.head(call, block, this.#parser, { hasLength, date: this.#date.now() });
   }
 }

@@ -21,7 +21,7 @@ export function redirectToTls(routing: CallRouting, { publicPort, maxFields }: R
   return {
     ...routing,
     route(call) {
-      const { client } = call.caller;
+      const { client } = call.clientSide;
       if (client.scheme === 'https' || (client.trusted && cameByHttps(call.head))) routing.route(call);
       else if (call.head.host === '') {
         call.refuse(
@@ -32,7 +32,7 @@ export function redirectToTls(routing: CallRouting, { publicPort, maxFields }: R
   };
 
   function redirect(call: Call): void {
-    const { head, caller } = call;
+    const { head, clientSide } = call;
     const host = head.host.replace(/:\d*$/, '');
     const block = Buffer.from(
       `HTTP/1.1 308 Permanent Redirect\r\nLocation: https://${host}${port}${head.path}\r\nContent-Length: 0\r\n\r\n`,
@@ -41,10 +41,10 @@ export function redirectToTls(routing: CallRouting, { publicPort, maxFields }: R
     parser.begin(0);
     parser.parse(block, block.length);
     call.status = 308;
-    caller.answer.head(call, block, parser, { ofLength: true, date: new Date().toUTCString() });
-    caller.answer.end(undefined);
-    caller.answer.flush();
-    caller.answered();
+    clientSide.answer.head(call, block, parser, { hasLength: true, date: new Date().toUTCString() });
+    clientSide.answer.end(undefined);
+    clientSide.answer.flush();
+    clientSide.answered();
   }
 
   /** By the word of the proxy: of the first one, where several have added theirs. */

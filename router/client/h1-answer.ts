@@ -1,8 +1,8 @@
 /** The answer on its way to a client of HTTP/1.1: composed in the writer that all share, given to the socket in one write. */
 import type { Socket } from 'node:net';
 import { Backlog, type Backlogs } from '../io/backlog.ts';
-import type { Call } from '../call/call.ts';
-import type { AnswerForm, AnswerSink, Trailers } from '../call/client-side.ts';
+import type { AnsweredCall, AnswerForm, AnswerSink } from '../call/client-side.ts';
+import type { Trailers } from '../message/field-parser.ts';
 import { heldBytes, tellsWhenTaken, unsentBytes } from '../io/direct-io.ts';
 import { writeBodyPart } from '../message/body-writer.ts';
 import type { HeadWriter } from '../message/head-writer.ts';
@@ -13,7 +13,7 @@ const interimFraming = { chunked: false, connection: '', timing: '', date: '', s
 const switchFraming = { ...interimFraming, switching: true };
 
 /** Says how the connection goes on after an answer, as fields. */
-export type ConnectionFields = (call: Call, endsWithConnection: boolean) => string;
+export type ConnectionFields = (call: AnsweredCall, endsWithConnection: boolean) => string;
 
 export class ClientAnswer implements AnswerSink {
   readonly #socket: Socket;
@@ -50,11 +50,11 @@ export class ClientAnswer implements AnswerSink {
     writeResponseHead(this.#writer, block, parser, switchFraming);
   }
 
-  head(call: Call, block: Buffer, parser: ResponseParser, { ofLength, date }: AnswerForm): void {
-    this.#chunked = !ofLength && call.head.minor > 0;
+  head(call: AnsweredCall, block: Buffer, parser: ResponseParser, { hasLength, date }: AnswerForm): void {
+    this.#chunked = !hasLength && call.head.minor > 0;
     writeResponseHead(this.#writer, block, parser, {
       chunked: this.#chunked,
-      connection: this.#connection.connectionFields(call, !ofLength && !this.#chunked),
+      connection: this.#connection.connectionFields(call, !hasLength && !this.#chunked),
       timing: call.serverTiming(),
       date,
       switching: false,

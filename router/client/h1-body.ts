@@ -4,7 +4,7 @@
  */
 import type { Clock } from '../../shared/wait/clock.ts';
 import { AppError } from '../../shared/errors.ts';
-import type { Exchanging } from '../call/client-side.ts';
+import type { RequestSink } from '../call/client-side.ts';
 import type { ConnectionLimits } from './connection-deps.ts';
 import { BodyReader } from '../message/body-reader.ts';
 import { faultError } from '../call/refusal.ts';
@@ -22,7 +22,7 @@ export class RequestBody {
   readonly #limits: ConnectionLimits;
   readonly #clock: Clock;
   #reader: BodyReader | undefined;
-  #exchange: Exchanging | undefined;
+  #sink: RequestSink | undefined;
   #untilMs = Infinity;
   /** All of it, where it came with the head. */
   #whole: Buffer | undefined;
@@ -56,18 +56,18 @@ export class RequestBody {
   }
 
   /** Who has the call. */
-  get exchange(): Exchanging | undefined {
-    return this.#exchange;
+  get sink(): RequestSink | undefined {
+    return this.#sink;
   }
 
-  /** From now on what there is of it goes to `exchange`. */
-  send(exchange: Exchanging): void {
-    this.#exchange = exchange;
+  /** From now on what there is of it goes to `sink`. */
+  send(sink: RequestSink): void {
+    this.#sink = sink;
     if (this.done) return;
     const whole = this.#whole;
     if (whole !== undefined) {
       this.#takeWhole();
-      exchange.requestBody(whole, this.#start, this.#end, true, undefined);
+      sink.requestBody(whole, this.#start, this.#end, 'no trailers');
       return;
     }
     const { bodyTimeoutMs } = this.#limits;
@@ -77,9 +77,9 @@ export class RequestBody {
     this.resume();
   }
 
-  /** The exchange takes more. */
+  /** The sink takes more. */
   resume(): void {
-    while (!this.#unread.empty && !this.done && this.#exchange !== undefined) {
+    while (!this.#unread.empty && !this.done && this.#sink !== undefined) {
       const chunk = this.#unread.shift();
       if (chunk === undefined || !this.#feed(chunk)) return;
     }
@@ -91,7 +91,7 @@ export class RequestBody {
 
   /** @returns false where the chunk is not wanted yet. */
   take(chunk: Buffer): boolean {
-    if (this.#exchange === undefined || this.done || !this.#unread.empty) return false;
+    if (this.#sink === undefined || this.done || !this.#unread.empty) return false;
     this.#feed(chunk);
     return true;
   }
@@ -99,12 +99,12 @@ export class RequestBody {
   /** The client has not gone on with it in time. */
   timeOut(): void {
     this.#fail();
-    this.#exchange?.requestFault(new AppError('request_timeout', 'The request body did not arrive in time.'));
+    this.#sink?.requestFault(new AppError('request_timeout', 'The request body did not arrive in time.'));
   }
 
   /** The call has its answer. */
   leave(): void {
-    this.#exchange = undefined;
+    this.#sink = undefined;
     this.deadlineMs = Infinity;
     if (this.#whole !== undefined) this.#takeWhole();
   }
@@ -122,14 +122,14 @@ export class RequestBody {
 
   /** @returns whether more may come at once. */
   #feed(chunk: Buffer): boolean {
-    const exchange = this.#exchange;
+    const sink = this.#sink;
     const reader = this.#reader;
-    if (exchange === undefined || reader === undefined) return false;
+    if (sink === undefined || reader === undefined) return false;
     reader.read(chunk, 0, chunk.length);
     const { fault, done, next, dataStart, dataEnd } = reader;
     if (fault !== undefined) {
       this.#fail();
-      exchange.requestFault(faultError(fault));
+      sink.requestFault(faultError(fault));
       return false;
     }
     this.done = done;
@@ -137,8 +137,8 @@ export class RequestBody {
       this.deadlineMs = Infinity;
       if (next < chunk.length) this.#unread.unshift(chunk.subarray(next));
     } else this.#awaitMore(this.#clock.nowMs());
-    if (exchange.requestBody(chunk, dataStart, dataEnd, done, done ? reader.trailers : undefined)) return true;
-    if (!this.done && this.#exchange !== undefined) {
+    if (sink.requestBody(chunk, dataStart, dataEnd, done ? (reader.trailers ?? 'no trailers') : undefined)) return true;
+    if (!this.done && this.#sink !== undefined) {
       this.#unread.pause();
       // It is the app that is slow, not the client.
       this.deadlineMs = this.#untilMs;

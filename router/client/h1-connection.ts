@@ -5,12 +5,19 @@
  * half looks like one that has closed: a call that waits is given up, one at its app goes on as long as it is being answered.
  */
 import type { Socket } from 'node:net';
-import { AppError, toAppError, type ErrorOwner } from '../../shared/errors.ts';
+import { AppError, toAppError } from '../../shared/errors.ts';
 import type { ProblemOptions } from '../../shared/problem.ts';
 import { Call } from '../call/call.ts';
 import { listenTo, resetSocket, type SocketOwner } from '../io/client-socket.ts';
 import { Client } from '../message/peer-identity.ts';
-import type { Caller, ClientTunnel, Exchanging } from '../call/client-side.ts';
+import type {
+  AnsweredCall,
+  ClientSide,
+  ClientTunnel,
+  ProblemView,
+  RequestSink,
+  TunnelHost,
+} from '../call/client-side.ts';
 import { ClientAnswer } from './h1-answer.ts';
 import type { ClientConnection, ConnectionDeps } from './connection-deps.ts';
 import type { Timed } from '../io/deadlines.ts';
@@ -20,6 +27,7 @@ import type { Fault } from '../message/field-parser.ts';
 import { faultError, refusedMethod, tooBusy, writeProblem, writeRefusal } from '../call/refusal.ts';
 import { RequestBody } from './h1-body.ts';
 import { readRequestHead } from '../message/request-head.ts';
+import type { ResponseParser } from '../message/response-parser.ts';
 import { Unread } from './h1-unread.ts';
 
 /** A client that goes on sending after its answer, or does not close, has so long. */
@@ -31,7 +39,7 @@ const newcomerMs = 1_000;
 
 type Phase = 'idle' | 'head' | 'call' | 'discard' | 'closing' | 'tunnel' | 'closed';
 
-export class Connection implements Caller, ClientConnection, Timed, SocketOwner {
+export class Connection implements ClientSide, TunnelHost, ClientConnection, Timed, SocketOwner {
   readonly socket: Socket;
   readonly isHttp2 = false;
   readonly client: Client;
@@ -145,17 +153,12 @@ export class Connection implements Caller, ClientConnection, Timed, SocketOwner 
     routing.route(call);
   }
 
-  readBody(exchange: Exchanging): void {
-    this.#body.send(exchange);
+  readBody(sink: RequestSink): void {
+    this.#body.send(sink);
   }
 
   resumeBody(): void {
     this.#body.resume();
-  }
-
-  /** It was taken out of its chunks, which are gone. */
-  putBack(): boolean {
-    return false;
   }
 
   /** Read before it is wanted. */
@@ -170,7 +173,7 @@ export class Connection implements Caller, ClientConnection, Timed, SocketOwner 
   // ---- The answer
 
   /** How the connection goes on after this answer, as fields; notes it. */
-  connectionFields(call: Call, endsWithConnection: boolean): string {
+  connectionFields(call: AnsweredCall, endsWithConnection: boolean): string {
     const { routing, closing } = this.deps;
     if (
       endsWithConnection ||
@@ -188,14 +191,10 @@ export class Connection implements Caller, ClientConnection, Timed, SocketOwner 
     return this.deps.keepAliveFields;
   }
 
-  answerProblem(
-    call: Call,
-    error: AppError,
-    as: { readonly status: number; readonly owner: ErrorOwner } | undefined,
-  ): void {
+  answerProblem(call: AnsweredCall, error: AppError, view: ProblemView | undefined): void {
     // Without its 100 the client may leave the body out: what comes next on the connection would be in doubt.
     const close = this.connectionFields(call, false).startsWith('Connection: close');
-    const options = { ...as, headers: { Connection: close ? 'close' : 'keep-alive' } };
+    const options = { ...view, headers: { Connection: close ? 'close' : 'keep-alive' } };
     call.bytesSent = writeProblem(this.deps.writer, call.head, error, options);
     this.answer.flush();
     this.answered();
@@ -324,7 +323,12 @@ export class Connection implements Caller, ClientConnection, Timed, SocketOwner 
 
   // ---- Upgrade
 
-  becomeTunnel(tunnel: ClientTunnel): void {
+  get upgrade(): TunnelHost {
+    return this;
+  }
+
+  switchTo(tunnel: ClientTunnel, block: Buffer, parser: ResponseParser): void {
+    this.answer.switch(block, parser);
     const call = this.#call;
     this.#call = undefined;
     this.#body.leave();
@@ -334,7 +338,7 @@ export class Connection implements Caller, ClientConnection, Timed, SocketOwner 
     call?.becomeTunnel();
   }
 
-  startTunnel(): void {
+  start(): void {
     // First: the tunnel may hold the client up at once.
     this.#unread.resume();
     for (let chunk = this.#unread.shift(); chunk !== undefined; chunk = this.#unread.shift()) {
@@ -374,7 +378,7 @@ export class Connection implements Caller, ClientConnection, Timed, SocketOwner 
     this.answer.drained();
     if (this.#tunnel !== undefined) this.#tunnel.clientDrained();
     else if (this.#phase === 'idle') this.#next();
-    else this.#body.exchange?.clientDrained();
+    else this.#body.sink?.clientDrained();
   }
 
   gone(errored: boolean): void {

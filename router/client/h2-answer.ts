@@ -1,8 +1,8 @@
 /** The answer on its way to a client by a stream of HTTP/2: head and first parts go together where they come together. */
 import { constants, type ServerHttp2Stream } from 'node:http2';
 import { Backlog, leastPartBytes, type Backlogs } from '../io/backlog.ts';
-import type { Call } from '../call/call.ts';
-import type { AnswerForm, AnswerSink, Trailers } from '../call/client-side.ts';
+import type { AnsweredCall, AnswerForm, AnswerSink } from '../call/client-side.ts';
+import type { Trailers } from '../message/field-parser.ts';
 import { heldBytes, ownCopy, tellFrom, tellsWhenTaken, writeDirectly } from '../io/direct-io.ts';
 import type { HeadWriter } from '../message/head-writer.ts';
 import type { ResponseParser } from '../message/response-parser.ts';
@@ -45,26 +45,21 @@ export class StreamAnswer implements AnswerSink {
     return true;
   }
 
-  switch(): void {
-    // Nobody on a stream asks for one.
-    throw new Error('a stream of HTTP/2 does not switch protocols');
-  }
-
-  head(call: Call, block: Buffer, parser: ResponseParser, form: AnswerForm): void {
+  head(call: AnsweredCall, block: Buffer, parser: ResponseParser, form: AnswerForm): void {
     const { status } = parser;
     this.#bodiless = call.head.method === 'HEAD' || status === 204 || status === 205 || status === 304;
-    this.#mayTrail = !form.ofLength;
+    this.#mayTrail = !form.hasLength;
     this.#fields = this.#composed(block, parser, { timing: call.serverTiming(), ...form });
   }
 
   #composed(
     block: Buffer,
     parser: ResponseParser,
-    final: { readonly timing: string; readonly date: string; readonly ofLength: boolean } | undefined,
+    final: { readonly timing: string; readonly date: string; readonly hasLength: boolean } | undefined,
   ): string[] {
     writeResponseHead(this.#writer, block, parser, {
       // Keeps Trailer; the transfer coding itself is cut away.
-      chunked: final?.ofLength === false,
+      chunked: final?.hasLength === false,
       connection: '',
       timing: final?.timing ?? '',
       date: final?.date ?? '',

@@ -5,8 +5,9 @@
 import type { ServerHttp2Stream } from 'node:http2';
 import type { Clock } from '../../shared/wait/clock.ts';
 import { AppError } from '../../shared/errors.ts';
-import type { Exchanging, Trailers } from '../call/client-side.ts';
+import type { RequestSink } from '../call/client-side.ts';
 import type { ConnectionLimits } from './connection-deps.ts';
+import type { Trailers } from '../message/field-parser.ts';
 import type { ReadAhead } from '../io/read-ahead.ts';
 import { faultError, tooBusy } from '../call/refusal.ts';
 import { ownCopy } from '../io/direct-io.ts';
@@ -32,7 +33,7 @@ export class StreamBody {
   deadlineMs = Infinity;
   readonly #stream: ServerHttp2Stream;
   readonly #deps: StreamBodyDeps;
-  #exchange: Exchanging | undefined;
+  #sink: RequestSink | undefined;
   readonly #unread: Buffer[] = [];
   #unreadBytes = 0;
   #paused: PausedReads | undefined;
@@ -40,7 +41,7 @@ export class StreamBody {
   #countedBytes = 0;
   /** The client has ended it. */
   #ended: boolean;
-  /** The exchange has been told so, or nothing more may be told. */
+  /** The sink has been told so, or nothing more may be told. */
   #done: boolean;
   #discarding = false;
   #trailers: Trailers | undefined;
@@ -64,12 +65,12 @@ export class StreamBody {
     return this.#ended;
   }
 
-  get exchange(): Exchanging | undefined {
-    return this.#exchange;
+  get sink(): RequestSink | undefined {
+    return this.#sink;
   }
 
-  send(exchange: Exchanging): void {
-    this.#exchange = exchange;
+  send(sink: RequestSink): void {
+    this.#sink = sink;
     if (this.#done) return;
     const { bodyTimeoutMs } = this.#deps.limits;
     const nowMs = this.#deps.clock.nowMs();
@@ -78,14 +79,14 @@ export class StreamBody {
     this.resume();
   }
 
-  /** The exchange takes more. */
+  /** The sink takes more. */
   resume(): void {
-    while (this.#exchange !== undefined && this.#unread.length > 0) {
+    while (this.#sink !== undefined && this.#unread.length > 0) {
       const chunk = this.#unread.shift() as Buffer;
       this.#count(-chunk.length - chunkBytes);
       if (!this.#feed(chunk)) return;
     }
-    if (this.#exchange === undefined || this.#done) return;
+    if (this.#sink === undefined || this.#done) return;
     if (this.#ended) {
       this.#finish();
       return;
@@ -95,15 +96,15 @@ export class StreamBody {
   }
 
   /**
-   * What was sent of it was not looked at by anybody: it goes to the next exchange again.
+   * What was sent of it was not looked at by anybody: it goes to the next sink again.
    * @param parts in their order, all of it until now.
    */
   putBack(parts: readonly Buffer[]): void {
-    this.#exchange = undefined;
+    this.#sink = undefined;
     this.deadlineMs = Infinity;
     this.#unread.unshift(...parts);
     for (const part of parts) this.#count(part.length + chunkBytes);
-    // Told anew when the next exchange has had these.
+    // Told anew when the next sink has had these.
     if (this.#ended) this.#done = false;
   }
 
@@ -114,7 +115,7 @@ export class StreamBody {
 
   /** The call has its answer, or its client has gone. */
   leave(): void {
-    this.#exchange = undefined;
+    this.#sink = undefined;
     this.deadlineMs = Infinity;
     this.#unread.length = 0;
     this.#paused = undefined;
@@ -129,7 +130,7 @@ export class StreamBody {
 
   #data(chunk: Buffer): void {
     if (this.#discarding) return;
-    if (this.#exchange !== undefined && this.#unread.length === 0) {
+    if (this.#sink !== undefined && this.#unread.length === 0) {
       if (this.#countedBytes > 0) this.#count(0);
       this.#feed(chunk);
       return;
@@ -138,7 +139,7 @@ export class StreamBody {
     this.#unread.push(ownCopy(chunk));
     this.#count(chunk.length + chunkBytes);
     if (this.#unreadBytes >= maxUnreadBytes) this.#stream.pause();
-    if (this.#deps.readAhead.full && this.#exchange === undefined) this.#deps.onTooMuch();
+    if (this.#deps.readAhead.full && this.#sink === undefined) this.#deps.onTooMuch();
   }
 
   #trailersCame(raw: RawFields): void {
@@ -152,21 +153,21 @@ export class StreamBody {
     // A reset ends it too, and must not look like its end.
     if (this.#stream.closed || this.#stream.destroyed) return;
     this.#ended = true;
-    if (this.#exchange !== undefined && this.#unread.length === 0 && !this.#done) this.#finish();
+    if (this.#sink !== undefined && this.#unread.length === 0 && !this.#done) this.#finish();
   }
 
   #finish(): void {
     this.#done = true;
     this.deadlineMs = Infinity;
-    this.#exchange?.requestBody(nothing, 0, 0, true, this.#trailers);
+    this.#sink?.requestBody(nothing, 0, 0, this.#trailers ?? 'no trailers');
   }
 
   /** @returns whether more may come at once. */
   #feed(chunk: Buffer): boolean {
     if (this.#done) return false;
     this.#awaitMore(this.#deps.clock.nowMs());
-    if (this.#exchange?.requestBody(chunk, 0, chunk.length, false, undefined) === true) return true;
-    if (!this.#done && this.#exchange !== undefined) {
+    if (this.#sink?.requestBody(chunk, 0, chunk.length, undefined) === true) return true;
+    if (!this.#done && this.#sink !== undefined) {
       this.#stream.pause();
       // It is the app that is slow, not the client.
       this.deadlineMs = this.#untilMs;
@@ -177,7 +178,7 @@ export class StreamBody {
   #fault(error: AppError): void {
     this.#done = true;
     this.deadlineMs = Infinity;
-    this.#exchange?.requestFault(error);
+    this.#sink?.requestFault(error);
   }
 
   #awaitMore(nowMs: number): void {
@@ -188,7 +189,7 @@ export class StreamBody {
   #heldUp(): void {
     this.#count(0);
     const { readAhead, onTooMuch } = this.#deps;
-    if (this.#exchange === undefined) {
+    if (this.#sink === undefined) {
       if (readAhead.full) onTooMuch();
     } else if (readAhead.over && !this.#done) this.#fault(tooBusy());
   }

@@ -1,9 +1,9 @@
 /** One call that came by a stream of HTTP/2, from its head to its last frame. */
 import { constants, type ServerHttp2Stream } from 'node:http2';
-import { toAppError, type AppError, type ErrorOwner } from '../../shared/errors.ts';
+import { toAppError, type AppError } from '../../shared/errors.ts';
 import { toProblem, type ProblemOptions } from '../../shared/problem.ts';
 import { Call } from '../call/call.ts';
-import type { Caller, Exchanging } from '../call/client-side.ts';
+import type { AnsweredCall, ClientSide, ProblemView, RequestSink } from '../call/client-side.ts';
 import type { Client } from '../message/peer-identity.ts';
 import type { ConnectionDeps } from './connection-deps.ts';
 import { faultError, refusedMethod, tooBusy } from '../call/refusal.ts';
@@ -16,7 +16,7 @@ import { StreamBody } from './h2-body.ts';
 /** Of a head, that every call may keep; what is more is counted as read ahead, as by HTTP/1.1. */
 const freeHeadBytes = 1_024;
 
-export class StreamCaller implements Caller {
+export class StreamCaller implements ClientSide {
   readonly socket: ServerHttp2Stream;
   readonly client: Client;
   readonly answer: StreamAnswer;
@@ -47,7 +47,7 @@ export class StreamCaller implements Caller {
     stream.on('close', () => this.#gone());
     stream.on('drain', () => {
       this.answer.drained();
-      this.#body.exchange?.clientDrained();
+      this.#body.sink?.clientDrained();
     });
     // 'close' follows and is what counts.
     stream.on('error', () => undefined);
@@ -106,8 +106,8 @@ export class StreamCaller implements Caller {
     this.answered();
   }
 
-  readBody(exchange: Exchanging): void {
-    this.#body.send(exchange);
+  readBody(sink: RequestSink): void {
+    this.#body.send(sink);
   }
 
   resumeBody(): void {
@@ -120,13 +120,9 @@ export class StreamCaller implements Caller {
     return true;
   }
 
-  answerProblem(
-    call: Call,
-    error: AppError,
-    as: { readonly status: number; readonly owner: ErrorOwner } | undefined,
-  ): void {
+  answerProblem(call: AnsweredCall, error: AppError, view: ProblemView | undefined): void {
     const requestId = requestIdOf(call.head);
-    this.#answerError(error, { ...as, instance: requestId, headers: { 'X-Request-Id': requestId } });
+    this.#answerError(error, { ...view, instance: requestId, headers: { 'X-Request-Id': requestId } });
     this.answered();
   }
 
@@ -158,14 +154,6 @@ export class StreamCaller implements Caller {
 
   breakOff(): void {
     this.socket.close(constants.NGHTTP2_INTERNAL_ERROR);
-  }
-
-  becomeTunnel(): void {
-    throw new Error('a stream of HTTP/2 does not switch protocols');
-  }
-
-  startTunnel(): void {
-    // It never is one.
   }
 
   get waitingBytes(): number {

@@ -5,7 +5,7 @@
  */
 import { cr, hexValue, lf, tokenByte, valueByte } from './bytes.ts';
 import { Field } from './field-names.ts';
-import { fieldStride, FieldParser, type Fault } from './field-parser.ts';
+import { fieldStride, FieldParser, type Fault, type Trailers } from './field-parser.ts';
 
 const State = {
   size: 0,
@@ -42,7 +42,7 @@ export class BodyReader {
   done = true;
   fault: Fault | undefined;
   /** Of a body in chunks that had any, in bytes of their own. */
-  trailers: { readonly bytes: Buffer; readonly fields: FieldParser } | undefined;
+  trailers: Trailers | undefined;
   readonly #limits: BodyLimits;
   #kind: 'none' | 'length' | 'chunked' | 'close' = 'none';
   #left = 0;

@@ -14,6 +14,12 @@ export interface Fault {
   readonly what: string;
 }
 
+/** A trailer section, and the parser that has read it. */
+export interface Trailers {
+  readonly bytes: Buffer;
+  readonly fields: FieldParser;
+}
+
 export const fieldStride = 5;
 
 const State = { lineStart: 0, name: 1, beforeValue: 2, value: 3, lineEnd: 4, sectionEnd: 5 } as const;

@@ -3,9 +3,8 @@
  * strict parser reads, and what was composed for a connection of HTTP/1.1 is cut into the fields of a stream. RFC 9113 §8.
  */
 import type { OutgoingHttpHeaders } from 'node:http2';
-import type { Trailers } from '../call/client-side.ts';
 import { Field } from './field-names.ts';
-import { FieldParser, fieldStride, type Fault } from './field-parser.ts';
+import { FieldParser, fieldStride, type Fault, type Trailers } from './field-parser.ts';
 
 /** Names and values in turn, as node:http2 gives and takes them. */
 export type RawFields = readonly string[];

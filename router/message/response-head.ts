@@ -1,6 +1,6 @@
 /** The head of an app's answer on its way to the client: hop-by-hop fields out, how this connection goes on in, the rest as it came. */
 import { Field } from './field-names.ts';
-import { fieldStride, type FieldParser } from './field-parser.ts';
+import { fieldStride, type FieldParser, type Trailers } from './field-parser.ts';
 import type { HeadWriter } from './head-writer.ts';
 import type { ResponseParser } from './response-parser.ts';
 
@@ -97,10 +97,7 @@ export function keepAliveSeconds(bytes: Buffer, fields: FieldParser): number {
 }
 
 /** The end of a body in chunks, with its trailer fields but those that delimit or route a message: RFC 9110 §6.5.1. */
-export function writeLastChunk(
-  writer: HeadWriter,
-  trailers: { readonly bytes: Buffer; readonly fields: FieldParser } | undefined,
-): void {
+export function writeLastChunk(writer: HeadWriter, trailers: Trailers | undefined): void {
   writer.latin1('0\r\n');
   if (trailers !== undefined) {
     const { bytes, fields } = trailers;

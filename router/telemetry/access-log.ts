@@ -33,8 +33,8 @@ export function createAccessLog({ lines, maxFields, now }: AccessLogDeps): Acces
   const time = isoTimes(now);
   return {
     call(call, status, durationMs) {
-      const { head, app, caller } = call;
-      const { client } = caller;
+      const { head, app, clientSide } = call;
+      const { client } = clientSide;
       // Without the query: it may carry what must not be in a log.
       const query = head.path.indexOf('?');
       let line =

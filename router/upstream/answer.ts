@@ -20,7 +20,7 @@ type AnswerDeps = Pick<ExchangeDeps, 'parser' | 'limits' | 'date'>;
  */
 export function passInterim(call: Call, block: Buffer, { parser }: AnswerDeps): boolean {
   if (parser.status === 100 || call.head.minor === 0) return true;
-  return call.caller.answer.interim(block, parser);
+  return call.clientSide.answer.interim(block, parser);
 }
 
 /**
@@ -30,15 +30,15 @@ export function passInterim(call: Call, block: Buffer, { parser }: AnswerDeps): 
 export function beginAnswer(call: Call, block: Buffer, upstream: UpstreamConnection, deps: AnswerDeps): Answer {
   const { parser, limits, date } = deps;
   const { framing, status, minor } = parser;
-  const { head, caller } = call;
+  const { head, clientSide } = call;
   const bodiless = head.method === 'HEAD' || status === 204 || status === 304;
   const body = (upstream.body ??= new BodyReader(limits));
   if (bodiless) body.beginNone();
   else if (framing.chunked) body.beginChunked();
   else if (framing.contentLength >= 0) body.beginLength(framing.contentLength);
   else body.beginClose();
-  const ofLength = bodiless || framing.contentLength >= 0;
+  const hasLength = bodiless || framing.contentLength >= 0;
   const reusable = minor > 0 && !framing.close && !body.endsWithConnection;
-  caller.answer.head(call, block, parser, { ofLength, date: date.now() });
+  clientSide.answer.head(call, block, parser, { hasLength, date: date.now() });
   return { body, keepMs: reusable ? keepAliveSeconds(block, parser.fields) * 1_000 - 1_000 : 0 };
 }

@@ -11,7 +11,7 @@ import { AppError } from '../../shared/errors.ts';
 import { beginAnswer, passInterim, type Answer } from './answer.ts';
 import type { App } from '../table/apps.ts';
 import type { Attempt, Call } from '../call/call.ts';
-import type { Exchanging, Trailers } from '../call/client-side.ts';
+import type { BodyEnd, RequestSink } from '../call/client-side.ts';
 import { resumeReading } from '../io/direct-io.ts';
 import type { ExchangeDeps } from './exchange-deps.ts';
 import type { RequestParser } from '../message/request-parser.ts';
@@ -34,7 +34,7 @@ const unsafeIdleMs = 1_000;
  */
 type Stage = 'waiting' | 'sent' | 'answering' | 'done';
 
-export class Exchange implements Attempt, Exchanging, LateStarter, UpstreamUser {
+export class Exchange implements Attempt, RequestSink, LateStarter, UpstreamUser {
   readonly #call: Call;
   readonly #app: App;
   readonly #target: Target;
@@ -89,7 +89,7 @@ export class Exchange implements Attempt, Exchanging, LateStarter, UpstreamUser 
     this.#upstream?.destroy();
   }
 
-  requestBody(bytes: Buffer, start: number, end: number, done: boolean, trailers: Trailers | undefined): boolean {
+  requestBody(bytes: Buffer, start: number, end: number, last: BodyEnd | undefined): boolean {
     const { writer } = this.#deps;
     const upstream = this.#upstream;
     if (this.#stage === 'done' || upstream === undefined) return false;
@@ -100,14 +100,14 @@ export class Exchange implements Attempt, Exchanging, LateStarter, UpstreamUser 
     // Copied: they are read over.
     if (chunked && end > start) writer.chunk(bytes, start, end);
     else writer.range(bytes, start, end);
-    if (done) {
-      if (chunked) writeLastChunk(writer, trailers);
+    if (last !== undefined) {
+      if (chunked) writeLastChunk(writer, last === 'no trailers' ? undefined : last);
       this.#requestDone = true;
       this.#uploaded();
     }
     if (!this.#composing) {
       writer.send(socket);
-      if (done) this.#awaitAnswer();
+      if (last !== undefined) this.#awaitAnswer();
     }
     return !upstream.behind();
   }
@@ -149,13 +149,13 @@ export class Exchange implements Attempt, Exchanging, LateStarter, UpstreamUser 
   }
 
   upstreamDrained(): void {
-    if (!this.#requestDone) this.#call.caller.resumeBody();
+    if (!this.#requestDone) this.#call.clientSide.resumeBody();
   }
 
   upstreamEnded(): void {
     const ends = this.#stage === 'answering' && this.#answer?.body.endsWithConnection === true;
     if (ends && this.#upstream?.socket.endIsProper === true) {
-      const { answer } = this.#call.caller;
+      const { answer } = this.#call.clientSide;
       answer.end(undefined);
       answer.flush();
       this.#finish(false);
@@ -212,19 +212,19 @@ export class Exchange implements Attempt, Exchanging, LateStarter, UpstreamUser 
     const upstream = this.#upstream;
     // Closed while it waited for its turn: that is told in a moment.
     if (upstream === undefined || upstream.socket.destroyed) return;
-    const { head, caller } = call;
+    const { head, clientSide } = call;
     const { writer } = this.#deps;
     this.#stage = 'sent';
     const { path, prefix } = stripPrefix(head.path, this.#app.route);
     const parsed = kept ?? parsedAgain(this.#deps.requestParser, head);
     this.#app.bytes += parsed.end - head.start;
-    writeRequestHead(writer, head, parsed, caller.client, {
+    writeRequestHead(writer, head, parsed, clientSide.client, {
       path,
       prefix: head.outerPrefix + prefix,
     });
     if (!head.chunked && head.contentLength === 0) {
       this.#requestDone = true;
-      caller.readBody(this);
+      clientSide.readBody(this);
       writer.send(upstream.socket);
       this.#awaitAnswer();
       return;
@@ -232,10 +232,10 @@ export class Exchange implements Attempt, Exchanging, LateStarter, UpstreamUser 
     upstream.socket.outlivesWrites = true;
     if (call.expectsContinue) {
       call.expectsContinue = false;
-      caller.answer.continue();
+      clientSide.answer.continue();
     }
     this.#composing = true;
-    caller.readBody(this);
+    clientSide.readBody(this);
     this.#composing = false;
     if (this.#stage !== 'sent') return;
     if (!this.#requestDone && !this.#beginUpload()) return;
@@ -323,7 +323,7 @@ export class Exchange implements Attempt, Exchanging, LateStarter, UpstreamUser 
 
   /** Passes on what belongs to the body, with the head where that is still in the writer. */
   #answerBody(bytes: Buffer, start: number, end: number): boolean {
-    const { answer } = this.#call.caller;
+    const { answer } = this.#call.clientSide;
     const { body } = this.#answer as Answer;
     body.read(bytes, start, end);
     if (body.fault !== undefined) {
@@ -359,20 +359,18 @@ export class Exchange implements Attempt, Exchanging, LateStarter, UpstreamUser 
     const call = this.#call;
     call.attempt = undefined;
     this.#leave();
-    call.caller.answered();
+    call.clientSide.answered();
   }
 
   #switch(block: Buffer, end: number): boolean {
     const call = this.#call;
     const upstream = this.#upstream;
-    const { parser } = this.#deps;
-    if (call.head.upgrade === undefined || upstream === undefined)
+    if (call.head.upgrade === undefined || call.clientSide.upgrade === undefined || upstream === undefined)
       return this.#broken('a switch of protocols that nobody asked for');
-    call.caller.answer.switch(block, parser);
     this.#stage = 'done';
     this.#setClientSlow(false);
     this.#target.inFlight -= 1;
-    return openTunnel(call, upstream, this.#app, this.#target, this.#deps, block, parser.end, end);
+    return openTunnel(call, call.clientSide.upgrade, upstream, this.#app, this.#target, this.#deps, block, end);
   }
 
   // ---- Ends

@@ -10,7 +10,7 @@ import { constants, type ClientHttp2Stream } from 'node:http2';
 import { AppError } from '../../shared/errors.ts';
 import type { App } from '../table/apps.ts';
 import type { Attempt, Call } from '../call/call.ts';
-import type { Exchanging, Trailers } from '../call/client-side.ts';
+import type { BodyEnd, RequestSink } from '../call/client-side.ts';
 import { Backlog, leastPartBytes } from '../io/backlog.ts';
 import { heldBytes, ownCopy, tellFrom, tellsWhenTaken } from '../io/direct-io.ts';
 import type { Timed } from '../io/deadlines.ts';
@@ -19,6 +19,7 @@ import { stripPrefix } from '../message/path.ts';
 import type { RequestParser } from '../message/request-parser.ts';
 import { parsedAgain, writeRequestHead } from '../message/request-head.ts';
 import type { Target } from './targets.ts';
+import type { Trailers } from '../message/field-parser.ts';
 import { cutFields, isFault, responseBytes, trailerFields, trailersOf, type RawFields } from '../message/h2-heads.ts';
 import { PausedReads } from '../io/paused-reads.ts';
 import type { SessionFailure, SessionUser, UpstreamSession } from './h2-session.ts';
@@ -29,7 +30,7 @@ const maxRefusals = 3;
 /** `waiting`: nothing sent · `sent`: no answer · `answering`: its head was passed on · `done`: nothing to do with the call. */
 type Stage = 'waiting' | 'sent' | 'answering' | 'done';
 
-export class StreamExchange implements Attempt, Exchanging, SessionUser, Timed {
+export class StreamExchange implements Attempt, RequestSink, SessionUser, Timed {
   readonly #call: Call;
   readonly #app: App;
   readonly #target: Target;
@@ -87,7 +88,7 @@ export class StreamExchange implements Attempt, Exchanging, SessionUser, Timed {
     this.#stream?.close(constants.NGHTTP2_CANCEL);
   }
 
-  requestBody(bytes: Buffer, start: number, end: number, done: boolean, trailers: Trailers | undefined): boolean {
+  requestBody(bytes: Buffer, start: number, end: number, last: BodyEnd | undefined): boolean {
     const stream = this.#stream;
     if (this.#stage === 'done' || stream === undefined || stream.closed || stream.destroyed) return false;
     const count = end - start;
@@ -100,9 +101,9 @@ export class StreamExchange implements Attempt, Exchanging, SessionUser, Timed {
       this.#keep(part);
       stream.write(part);
     }
-    if (done) {
+    if (last !== undefined) {
       this.#requestDone = true;
-      this.#requestTrailers = trailers;
+      this.#requestTrailers = last === 'no trailers' ? undefined : last;
       stream.end();
       this.#awaitAnswer();
     }
@@ -171,7 +172,7 @@ export class StreamExchange implements Attempt, Exchanging, SessionUser, Timed {
   }
 
   #start(kept: RequestParser | undefined): void {
-    const { head, caller } = this.#call;
+    const { head, clientSide } = this.#call;
     const open = head.chunked || head.contentLength > 0;
     this.#stage = 'sent';
     const stream = this.#request(open, kept);
@@ -190,14 +191,14 @@ export class StreamExchange implements Attempt, Exchanging, SessionUser, Timed {
     stream.on('end', () => this.#ended());
     stream.on('drain', () => {
       this.#sending?.note(heldBytes(stream));
-      if (!this.#requestDone) caller.resumeBody();
+      if (!this.#requestDone) clientSide.resumeBody();
     });
     // 'close' follows and is what counts.
     stream.on('error', () => undefined);
     stream.on('close', () => this.#closed());
     if (!open) {
       this.#requestDone = true;
-      caller.readBody(this);
+      clientSide.readBody(this);
       this.#awaitAnswer();
       return;
     }
@@ -206,9 +207,9 @@ export class StreamExchange implements Attempt, Exchanging, SessionUser, Timed {
     });
     if (this.#call.expectsContinue) {
       this.#call.expectsContinue = false;
-      caller.answer.continue();
+      clientSide.answer.continue();
     }
-    caller.readBody(this);
+    clientSide.readBody(this);
   }
 
   /** Node checks fields by rules of its own. */
@@ -224,12 +225,12 @@ export class StreamExchange implements Attempt, Exchanging, SessionUser, Timed {
   }
 
   #fields(kept: RequestParser | undefined): string[] {
-    const { head, caller } = this.#call;
+    const { head, clientSide } = this.#call;
     const { writer, requestParser } = this.#deps;
     const { path, prefix } = stripPrefix(head.path, this.#app.route);
     const parsed = kept ?? parsedAgain(requestParser, head);
     this.#app.bytes += parsed.end - head.start;
-    writeRequestHead(writer, head, parsed, caller.client, { path, prefix: head.outerPrefix + prefix });
+    writeRequestHead(writer, head, parsed, clientSide.client, { path, prefix: head.outerPrefix + prefix });
     const authority = head.host === '' ? `${this.#target.host}:${this.#target.port}` : head.host;
     const fields = [':method', head.method, ':scheme', 'http', ':authority', authority];
     fields.push(':path', head.asterisk ? '*' : path);
@@ -273,7 +274,7 @@ export class StreamExchange implements Attempt, Exchanging, SessionUser, Timed {
     const block = this.#parse(raw);
     // RFC 9110 §15.2: never to HTTP/1.0; and the router has answered with 100 itself.
     if (block === undefined || parser.status === 100 || this.#call.head.minor === 0) return;
-    this.#call.caller.answer.interim(block, parser);
+    this.#call.clientSide.answer.interim(block, parser);
   }
 
   #response(raw: RawFields, flags: number): void {
@@ -294,8 +295,8 @@ export class StreamExchange implements Attempt, Exchanging, SessionUser, Timed {
     this.#stage = 'answering';
     this.#left = bodiless ? -1 : framing.contentLength;
     call.status = status;
-    const { answer } = call.caller;
-    answer.head(call, block, parser, { ofLength: bodiless || framing.contentLength >= 0, date: date.now() });
+    const { answer } = call.clientSide;
+    answer.head(call, block, parser, { hasLength: bodiless || framing.contentLength >= 0, date: date.now() });
     if ((flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0) {
       this.#end();
       return;
@@ -308,7 +309,7 @@ export class StreamExchange implements Attempt, Exchanging, SessionUser, Timed {
   #data(chunk: Buffer): void {
     if (this.#paused !== undefined) this.#coming?.note(this.#paused.bytes);
     if (this.#stage !== 'answering') return;
-    const { answer } = this.#call.caller;
+    const { answer } = this.#call.clientSide;
     const { length } = chunk;
     this.#app.bytes += length;
     this.#call.bytesSent += length;
@@ -337,13 +338,13 @@ export class StreamExchange implements Attempt, Exchanging, SessionUser, Timed {
       this.#broken('a body shorter than its length');
       return;
     }
-    const { answer } = call.caller;
+    const { answer } = call.clientSide;
     answer.end(this.#trailers);
     answer.flush();
     call.attempt = undefined;
     this.#leave();
     if (!this.#requestDone) this.#stream?.close(constants.NGHTTP2_CANCEL);
-    call.caller.answered();
+    call.clientSide.answered();
   }
 
   // ---- Ends
@@ -381,7 +382,7 @@ export class StreamExchange implements Attempt, Exchanging, SessionUser, Timed {
   /** @returns whether the next attempt can have all of the request. */
   #takeBack(): boolean {
     if (!this.#took) return true;
-    return this.#kept !== undefined && this.#call.caller.putBack(this.#kept);
+    return this.#kept !== undefined && this.#call.clientSide.putBack?.(this.#kept) === true;
   }
 
   #broken(what: string): void {

@@ -7,7 +7,7 @@ import type { Duplex } from 'node:stream';
 import type { Clock } from '../../shared/wait/clock.ts';
 import type { App } from '../table/apps.ts';
 import type { Call } from '../call/call.ts';
-import type { Caller, ClientTunnel } from '../call/client-side.ts';
+import type { ClientSide, ClientTunnel, TunnelHost } from '../call/client-side.ts';
 import { pauseReading, resumeReading } from '../io/direct-io.ts';
 import type { ExchangeDeps } from './exchange-deps.ts';
 import type { HeadWriter } from '../message/head-writer.ts';
@@ -48,26 +48,27 @@ export class Tunnels {
 const lastBytesMs = 5_000;
 
 /**
- * Joins the two, once the head of the 101 is in the writer.
- * @param block what the app has sent behind it, from `start` to `end`.
+ * Joins the two.
+ * @param block the 101, whose head `deps.parser` has parsed, and what the app has sent behind it, until `end`.
  * @returns whether the app may go on at once.
  */
 export function openTunnel(
   call: Call,
+  host: TunnelHost,
   upstream: UpstreamConnection,
   app: App,
   target: Target,
   deps: ExchangeDeps,
   block: Buffer,
-  start: number,
   end: number,
 ): boolean {
-  const { caller } = call;
+  const { clientSide } = call;
+  const start = deps.parser.end;
   target.upgraded += 1;
   // A break has to be seen as one.
   upstream.socket.outlivesWrites = false;
   const frames = call.head.upgrade?.toLowerCase() === 'websocket' ? new WebSocketFrames() : undefined;
-  const tunnel = new Tunnel(caller, upstream, {
+  const tunnel = new Tunnel(clientSide, host, upstream, {
     clock: deps.clock,
     writer: deps.writer,
     maxAgeMs: app.route.upgradeMaxAgeMs ?? Infinity,
@@ -84,17 +85,17 @@ export function openTunnel(
   deps.tunnels.add(tunnel);
   upstream.user = tunnel;
   call.status = 101;
-  caller.becomeTunnel(tunnel);
+  host.switchTo(tunnel, block, deps.parser);
   deps.onUpgraded(app, call);
   frames?.read(block, start, end);
   deps.writer.range(block, start, end);
-  const more = tunnel.begin(caller.answer.flush());
-  caller.startTunnel();
+  const more = tunnel.begin(clientSide.answer.flush());
+  host.start();
   return more;
 }
 
 class Tunnel implements ClientTunnel, UpstreamUser {
-  readonly #caller: Caller;
+  readonly #clientSide: ClientSide;
   readonly #client: Duplex;
   readonly #app: Socket;
   readonly #upstream: UpstreamConnection;
@@ -107,9 +108,9 @@ class Tunnel implements ClientTunnel, UpstreamUser {
   /** It is to be closed by us · and has been: what the app still sends is for nobody. */
   #leaving: 'no' | 'wanted' | 'said' = 'no';
 
-  constructor(caller: Caller, upstream: UpstreamConnection, deps: TunnelDeps) {
-    this.#caller = caller;
-    this.#client = caller.socket;
+  constructor(clientSide: ClientSide, host: TunnelHost, upstream: UpstreamConnection, deps: TunnelDeps) {
+    this.#clientSide = clientSide;
+    this.#client = host.socket;
     this.#upstream = upstream;
     this.#app = upstream.socket;
     this.#deps = deps;
@@ -139,10 +140,10 @@ class Tunnel implements ClientTunnel, UpstreamUser {
     const { frames, writer } = this.#deps;
     frames?.read(bytes, 0, count);
     writer.range(bytes, 0, count);
-    let more = this.#caller.answer.flush();
+    let more = this.#clientSide.answer.flush();
     if (this.#leaving === 'wanted') {
       this.#sayGoingAway();
-      more = this.#caller.answer.flush();
+      more = this.#clientSide.answer.flush();
     }
     this.#appHeldUp = !more;
     return !this.#appHeldUp;
@@ -188,7 +189,7 @@ class Tunnel implements ClientTunnel, UpstreamUser {
   }
 
   upstreamClosed(error: Error | undefined): void {
-    this.#sideClosed(this.#client, error !== undefined && (() => this.#caller.breakOff()));
+    this.#sideClosed(this.#client, error !== undefined && (() => this.#clientSide.breakOff()));
   }
 
   upstreamConnected(): void {

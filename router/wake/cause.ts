@@ -12,8 +12,8 @@ export interface CauseDeps {
   readonly requestParser: RequestParser;
 }
 
-export function causeOf({ head, caller, host }: Call, { router, requestParser }: CauseDeps): WakeCause {
-  const { client } = caller;
+export function causeOf({ head, clientSide, host }: Call, { router, requestParser }: CauseDeps): WakeCause {
+  const { client } = clientSide;
   const chain = client.trusted ? fieldOf(head, requestParser, 'x-forwarded-for') : undefined;
   return {
     router: printable(router, 253),

@@ -99,7 +99,7 @@ export class WaitingStreams {
   }
 
   #tell(app: App, stream: Stream, state: PageState, beat: boolean): void {
-    const { answer } = stream.call.caller;
+    const { answer } = stream.call.clientSide;
     const text = JSON.stringify(state);
     if ((text === stream.told && !beat) || answer.waitingBytes > maxWaitingBytes) return;
     stream.told = text;
@@ -114,9 +114,9 @@ export class WaitingStreams {
     this.#forget(app, stream);
     const { call } = stream;
     call.attempt = undefined;
-    call.caller.answer.end(undefined);
-    call.caller.answer.flush();
-    call.caller.answered();
+    call.clientSide.answer.end(undefined);
+    call.clientSide.answer.flush();
+    call.clientSide.answered();
   }
 
   #forget(app: App, stream: Stream): void {
