@@ -1,4 +1,5 @@
-# The one image of router, agent and CLI: docker build -t holdfast . ; run as `node router/main.ts`, `node agent/main.ts`, `node cli/main.ts`.
+# The one image of router, agent, builder and CLI: docker build -t holdfast . ; run as `node router/main.ts`, `node agent/main.ts`,
+# `node builder/main.ts`, `node cli/main.ts`.
 FROM node:24-slim AS dependencies
 WORKDIR /app
 COPY package.json package-lock.json ./
@@ -35,7 +36,7 @@ USER 1000:1000
 # Compiled code of every module that a start loads, which halves its time; kept apart by the flags of Node. The mains end by themselves: they have no configuration.
 ENV NODE_COMPILE_CACHE=/app/.compile-cache
 RUN node --max-semi-space-size=4 router/main.ts 2>/dev/null; node agent/main.ts 2>/dev/null; node agent/images/fetch-context.ts 2>/dev/null; \
-  node cli/main.ts --help >/dev/null \
+  node cli/main.ts --help >/dev/null && node builder/main.ts --help >/dev/null \
   && node --input-type=module --eval "await import('/app/agent/compose/kubernetes.ts')"
 ENTRYPOINT ["node"]
 CMD ["cli/main.ts", "--help"]

@@ -8,7 +8,7 @@ import { z } from 'zod';
 import { readTextFile } from '../shared/config/load.ts';
 import { AppError, toAppError } from '../shared/errors.ts';
 import type { CliContext } from './context.ts';
-import { UsageError } from './exit-code.ts';
+import { UsageError } from '../shared/command/exit-code.ts';
 
 export interface AgentEndpoint {
   /** `http(s)://host:port`. */

@@ -2,30 +2,11 @@
 import { createInterface } from 'node:readline/promises';
 import { connectAgent } from './agent-client.ts';
 import type { CliContext } from './context.ts';
-import { exitCodes } from './exit-code.ts';
+import { exitCodes } from '../shared/command/exit-code.ts';
+import { watchSignals } from '../shared/command/signals.ts';
 import { runCli } from './run.ts';
 
-const interrupt = new AbortController();
-const kill = new AbortController();
-
-/** npm passes on the signal that the terminal has sent to the whole group: within this time it is the same Ctrl-C. */
-const sameSignalMs = 500;
-let interruptedAtMs = 0;
-
-function onSignal(): void {
-  if (!interrupt.signal.aborted) {
-    interruptedAtMs = performance.now();
-    interrupt.abort();
-    return;
-  }
-  if (performance.now() - interruptedAtMs < sameSignalMs) return;
-  // Whoever has children ends them in this event; then nothing is waited for.
-  kill.abort();
-  process.exit(exitCodes.interrupted);
-}
-process.on('SIGINT', onSignal);
-process.on('SIGTERM', onSignal);
-process.on('SIGHUP', onSignal);
+const { interrupted, killed } = watchSignals();
 // Whoever reads the output may stop early, as `head` does.
 process.stdout.on('error', () => process.exit(exitCodes.ok));
 
@@ -34,8 +15,8 @@ const context: CliContext = {
   cwd: process.cwd(),
   stdout: process.stdout,
   stderr: process.stderr,
-  interrupted: interrupt.signal,
-  killed: kill.signal,
+  interrupted,
+  killed,
   async ask(question, signal) {
     if (!process.stdin.isTTY) return undefined;
     const lines = createInterface({ input: process.stdin, output: process.stderr });

@@ -95,11 +95,45 @@ test('killed, it leaves no process and no mount', async (t) => {
   });
 });
 
-test('without a token it listens on loopback addresses alone', async () => {
-  const child = spawn(process.execPath, [main, 'builder', 'serve', '--listen', '0.0.0.0:0'], { stdio: 'pipe' });
-  let said = '';
-  child.stderr.on('data', (chunk: Buffer) => (said += chunk.toString()));
+interface Ended {
+  readonly code: number;
+  readonly out: string;
+  readonly err: string;
+}
+
+async function run(...args: string[]): Promise<Ended> {
+  const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+  let [out, err] = ['', ''];
+  child.stdout.on('data', (chunk: Buffer) => (out += chunk.toString()));
+  child.stderr.on('data', (chunk: Buffer) => (err += chunk.toString()));
   const [code] = (await once(child, 'close')) as [number];
+  return { code, out, err };
+}
+
+const program = join(import.meta.dirname, '../../builder/main.ts');
+
+test('without a token it listens on loopback addresses alone', async () => {
+  for (const command of [[main, 'builder', 'serve'], [program]]) {
+    const { code, err } = await run(...command, '--listen', '0.0.0.0:0');
+    assert.equal(code, 2);
+    assert.match(err, /^holdfast: --token-file is required/);
+  }
+});
+
+test('options of every command are passed on from wherever they stand', async () => {
+  const { code, err } = await run(main, '-o', 'json', '--token-file', '/no/token', 'builder', 'serve');
   assert.equal(code, 2);
-  assert.match(said, /--token-file is required/);
+  const { error } = JSON.parse(err) as { readonly error: { readonly code: string; readonly message: string } };
+  assert.equal(error.code, 'config_invalid');
+  assert.match(error.message, /^\/no\/token cannot be read/);
+  const wrong = await run(main, 'builder', 'serve', '--max-queue', '0', '--timeout', '1.5');
+  assert.equal(wrong.code, 2);
+  assert.match(wrong.err, /^error: option '--max-queue <n>' argument '0' is invalid. It must be at least 1/);
+});
+
+test('the help is the one of the builder itself', async () => {
+  const [cli, own] = await Promise.all([run(main, 'builder', 'serve', '--help'), run(program, '--help')]);
+  assert.deepEqual(cli, own);
+  assert.equal(cli.code, 0);
+  assert.match(cli.out, /^Usage: holdfast builder serve \[options\]\n/);
 });

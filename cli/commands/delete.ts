@@ -1,7 +1,7 @@
 /** `holdfast delete NAME`: the app with every object of it. */
 import { Command } from 'commander';
 import type { CliContext } from '../context.ts';
-import { UsageError } from '../exit-code.ts';
+import { UsageError } from '../../shared/command/exit-code.ts';
 import { openSession } from '../session.ts';
 
 const deadlineMs = 120_000;

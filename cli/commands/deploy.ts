@@ -15,7 +15,7 @@ import { defaultSourceLimits } from '../../shared/source/limits.ts';
 import { type PackedFolder, packFolder } from '../../shared/source/pack.ts';
 import type { CliContext } from '../context.ts';
 import { findEndpoint } from '../endpoint.ts';
-import { UsageError } from '../exit-code.ts';
+import { UsageError } from '../../shared/command/exit-code.ts';
 import { type Session, openSession } from '../session.ts';
 import { mebibytes, seconds } from '../text.ts';
 import { transferProgress } from '../transfer-progress.ts';

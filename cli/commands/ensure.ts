@@ -1,7 +1,7 @@
 /** `holdfast ensure NAME`: starts an app as a call would, and tells each step. */
 import { Command } from 'commander';
 import type { CliContext } from '../context.ts';
-import { positiveInteger } from '../options.ts';
+import { positiveInteger } from '../../shared/command/option-values.ts';
 import { openSession } from '../session.ts';
 import { seconds } from '../text.ts';
 

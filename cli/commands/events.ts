@@ -1,7 +1,7 @@
 /** `holdfast events [NAME]`: what happened, newest last. */
 import { Command } from 'commander';
 import type { CliContext } from '../context.ts';
-import { listLimit } from '../options.ts';
+import { listLimit } from '../../shared/command/option-values.ts';
 import { openSession } from '../session.ts';
 import { table } from '../text.ts';
 

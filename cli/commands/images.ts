@@ -2,8 +2,8 @@
 import { Command } from 'commander';
 import type { ImageView } from '../../shared/protocol/views.ts';
 import type { CliContext } from '../context.ts';
-import { UsageError } from '../exit-code.ts';
-import { listLimit } from '../options.ts';
+import { UsageError } from '../../shared/command/exit-code.ts';
+import { listLimit } from '../../shared/command/option-values.ts';
 import { openSession } from '../session.ts';
 import { shortTag, table } from '../text.ts';
 

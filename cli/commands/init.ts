@@ -6,7 +6,7 @@ import { detectPreset, noPreset, presetFiles } from '../../shared/presets/detect
 import { folderTree } from '../../shared/presets/folder-tree.ts';
 import { type PresetName, presets } from '../../shared/protocol/app-spec.ts';
 import type { CliContext } from '../context.ts';
-import { UsageError } from '../exit-code.ts';
+import { UsageError } from '../../shared/command/exit-code.ts';
 import { plain } from '../text.ts';
 
 interface InitOptions {

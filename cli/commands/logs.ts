@@ -2,7 +2,7 @@
 import { Command } from 'commander';
 import { AppError } from '../../shared/errors.ts';
 import type { CliContext } from '../context.ts';
-import { positiveInteger, tailLines } from '../options.ts';
+import { positiveInteger, tailLines } from '../../shared/command/option-values.ts';
 import { type Session, openSession } from '../session.ts';
 import { shortTag } from '../text.ts';
 

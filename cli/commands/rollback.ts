@@ -1,7 +1,7 @@
 /** `holdfast rollback NAME [N]`: an earlier version live again. */
 import { Command } from 'commander';
 import type { CliContext } from '../context.ts';
-import { positiveInteger } from '../options.ts';
+import { positiveInteger } from '../../shared/command/option-values.ts';
 import { openSession } from '../session.ts';
 
 const deadlineMs = 120_000;

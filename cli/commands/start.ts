@@ -12,8 +12,8 @@ import { type Embedded, createEmbedded, packageRoot } from '../embedded/embedded
 import { choosePorts } from '../embedded/ports.ts';
 import { watchCode } from '../embedded/watch.ts';
 import { type Workspace, openWorkspace } from '../embedded/workspace.ts';
-import { UsageError } from '../exit-code.ts';
-import { portNumber } from '../options.ts';
+import { UsageError } from '../../shared/command/exit-code.ts';
+import { portNumber } from '../../shared/command/option-values.ts';
 
 interface StartOptions {
   readonly port?: number;

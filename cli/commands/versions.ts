@@ -2,7 +2,7 @@
 import { Command } from 'commander';
 import type { VersionView } from '../../shared/protocol/views.ts';
 import type { CliContext } from '../context.ts';
-import { listLimit } from '../options.ts';
+import { listLimit } from '../../shared/command/option-values.ts';
 import { openSession } from '../session.ts';
 import { failureText, seconds, table } from '../text.ts';
 

@@ -5,7 +5,7 @@
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { type Server, type Socket, connect, createServer } from 'node:net';
 import { join } from 'node:path';
-import { UsageError } from '../exit-code.ts';
+import { UsageError } from '../../shared/command/exit-code.ts';
 
 export interface Claim {
   release(): Promise<void>;

@@ -1,6 +1,6 @@
 /** Free TCP ports on 127.0.0.1. */
 import { createServer } from 'node:net';
-import { UsageError } from '../exit-code.ts';
+import { UsageError } from '../../shared/command/exit-code.ts';
 import type { EmbeddedPorts } from './workspace.ts';
 
 const preferredPort = 8_080;

@@ -75,7 +75,7 @@ const cases: readonly {
     name: 'a RUN whose network is away is no registry that is away',
     lines: [
       'INFO[0003] RUN go mod download',
-      'go: example.com/x: Get "https://proxy.golang.org/": dial tcp: lookup proxy.golang.org: no such host',
+      'go: example.com/x: Get "https://proxy.example/": dial tcp: lookup proxy.example: no such host',
       'error building image: error building stage: failed to execute command: waiting for process to exit: exit status 1',
     ],
     code: 'build_failed',

@@ -1,5 +1,5 @@
-/** What a command's end means to a script; docs/cli.md lists the codes. */
-import type { AppError, ErrorCode } from '../shared/errors.ts';
+/** Exit codes of commands, as docs/cli.md lists them for scripts. */
+import type { AppError, ErrorCode } from '../errors.ts';
 
 export const exitCodes = {
   ok: 0,

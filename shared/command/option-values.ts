@@ -1,4 +1,4 @@
-/** Values of options and arguments, checked. */
+/** Parsers for the values of command-line options and arguments. */
 import { InvalidArgumentError } from 'commander';
 
 export function positiveInteger(text: string): number {
@@ -29,5 +29,12 @@ export function listLimit(text: string): number {
 export function tailLines(text: string): number {
   const value = wholeNumber(text);
   if (value > 10_000) throw new InvalidArgumentError('It must be at most 10000.');
+  return value;
+}
+
+/** A duration of up to a day, for `--timeout`. */
+export function timeoutSeconds(text: string): number {
+  const value = Number(text);
+  if (!(value > 0 && value <= 86_400)) throw new InvalidArgumentError('It must be a number of seconds up to 86400.');
   return value;
 }
