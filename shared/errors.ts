@@ -30,6 +30,12 @@ export const errorTable = {
     retryable: true,
     help: 'Too many calls already wait for this app, or in all. Try again after Retry-After, or raise `hold.max_calls`.',
   },
+  router_overloaded: {
+    status: 503,
+    owner: 'platform',
+    retryable: true,
+    help: 'This router has reached its limit of unread requests, uploads or waiting pages. Try again after Retry-After; run more routers, or raise the limit (docs/limits.md).',
+  },
   hold_timeout: {
     status: 504,
     owner: 'app',

@@ -7,7 +7,7 @@ import type { Clock } from '../../shared/wait/clock.ts';
 import type { Activity } from '../activity.ts';
 import type { Call, CallRouting } from './call.ts';
 import type { ReadAhead } from '../io/read-ahead.ts';
-import { tooBusy } from './refusal.ts';
+import { overloaded } from './refusal.ts';
 import { stripsToHost } from '../message/path.ts';
 import { refuseFailed, type Hold } from '../hold/hold.ts';
 import { StreamExchange } from '../upstream/h2-exchange.ts';
@@ -82,7 +82,7 @@ export function createCallPath(deps: CallPathDeps): CallPath {
       return;
     }
     if (gate.answers(call, app)) return;
-    if (readAhead.full) call.refuse(tooBusy());
+    if (readAhead.full) call.refuse(overloaded());
     else hold.wait(app, call);
   }
 

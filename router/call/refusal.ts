@@ -26,9 +26,9 @@ export function faultError({ status, what }: Fault): AppError {
   return new AppError(code, `The request is refused: ${what}.`);
 }
 
-/** By default: too much was read ahead of all clients together. */
-export function tooBusy(what = 'Too much waits in this router.'): AppError {
-  return new AppError('hold_full', what, { retryAfterMs: 2_000 });
+/** @param what is over its bound; by default what was read ahead of all clients. */
+export function overloaded(what = 'This router is overloaded; try again.'): AppError {
+  return new AppError('router_overloaded', what, { retryAfterMs: 2_000 });
 }
 
 /** Instead of an app's answer to the call. @returns the bytes of its body. */

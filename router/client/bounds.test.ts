@@ -176,7 +176,7 @@ test('when too much is read ahead, calls that would wait are refused with 503', 
   over.socket.write(body);
   await until(() => over.text() !== '', 'an answer');
   assert.match(over.text(), /^HTTP\/1\.1 503 /);
-  assert.match(over.text(), /"code":"hold_full"/);
+  assert.match(over.text(), /"code":"router_overloaded"/);
 });
 
 test('no more sockets than the bound lead to one target, and the other calls wait their turn', async (t) => {
@@ -214,7 +214,8 @@ test('bodies that are not whole have half of the sockets to a target at most, so
   const slow = Array.from({ length: 20 }, () => open(t, router.port));
   for (const { socket } of slow) socket.write('POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nx');
   await until(
-    () => slow.filter(({ text }) => /^HTTP\/1\.1 503 [^]*Retry-After: 2[^]*"hold_full"/.test(text())).length === 16,
+    () =>
+      slow.filter(({ text }) => /^HTTP\/1\.1 503 [^]*Retry-After: 2[^]*"router_overloaded"/.test(text())).length === 16,
     '16 refusals',
   );
   for (let count = 0; count < 10; count += 1) {

@@ -24,7 +24,7 @@ import type { Timed } from '../io/deadlines.ts';
 import { freeBlockBytes, HeadReader } from './h1-head-reader.ts';
 import { unsentBytes } from '../io/direct-io.ts';
 import type { Fault } from '../message/field-parser.ts';
-import { faultError, refusedMethod, tooBusy, writeProblem, writeRefusal } from '../call/refusal.ts';
+import { faultError, refusedMethod, overloaded, writeProblem, writeRefusal } from '../call/refusal.ts';
 import { RequestBody } from './h1-body.ts';
 import { readRequestHead } from '../message/request-head.ts';
 import type { ResponseParser } from '../message/response-parser.ts';
@@ -108,7 +108,7 @@ export class Connection implements ClientSide, TunnelHost, ClientConnection, Tim
           this.#phase = 'head';
           this.#deadlineMs = this.deps.routing.clock.nowMs() + this.deps.limits.headTimeoutMs;
         }
-        if (this.deps.readAhead.full) this.#refuse(tooBusy());
+        if (this.deps.readAhead.full) this.#refuse(overloaded());
     }
   }
 
@@ -126,7 +126,7 @@ export class Connection implements ClientSide, TunnelHost, ClientConnection, Tim
     const { block, rest, bodyEnd } = this.#head;
     const parser = this.#head.takeParser();
     if (readAhead.full && parser.end > freeBlockBytes) {
-      this.#refuse(tooBusy());
+      this.#refuse(overloaded());
       return;
     }
     const refused = refusedMethod(parser.method);
@@ -166,7 +166,7 @@ export class Connection implements ClientSide, TunnelHost, ClientConnection, Tim
     this.#unread.push(chunk);
     if (this.deps.readAhead.full && this.#call?.attempt === undefined) {
       this.#closeAfter = true;
-      this.#call?.refuse(tooBusy());
+      this.#call?.refuse(overloaded());
     }
   }
 

@@ -9,7 +9,7 @@ import type { RequestSink } from '../call/client-side.ts';
 import type { ConnectionLimits } from './connection-deps.ts';
 import type { Trailers } from '../message/field-parser.ts';
 import type { ReadAhead } from '../io/read-ahead.ts';
-import { faultError, tooBusy } from '../call/refusal.ts';
+import { faultError, overloaded } from '../call/refusal.ts';
 import { ownCopy } from '../io/direct-io.ts';
 import { isFault, trailersOf, type RawFields } from '../message/h2-heads.ts';
 import { PausedReads } from '../io/paused-reads.ts';
@@ -191,7 +191,7 @@ export class StreamBody {
     const { readAhead, onTooMuch } = this.#deps;
     if (this.#sink === undefined) {
       if (readAhead.full) onTooMuch();
-    } else if (readAhead.over && !this.#done) this.#fault(tooBusy());
+    } else if (readAhead.over && !this.#done) this.#fault(overloaded());
   }
 
   #count(bytes: number): void {

@@ -6,7 +6,7 @@ import { Call } from '../call/call.ts';
 import type { AnsweredCall, ClientSide, ProblemView, RequestSink } from '../call/client-side.ts';
 import type { Client } from '../message/peer-identity.ts';
 import type { ConnectionDeps } from './connection-deps.ts';
-import { faultError, refusedMethod, tooBusy } from '../call/refusal.ts';
+import { faultError, refusedMethod, overloaded } from '../call/refusal.ts';
 import { readRequestHead, requestIdOf, type RequestHead } from '../message/request-head.ts';
 import { grpcRefusal, isGrpc } from './grpc.ts';
 import { requestBytes, type RawFields } from '../message/h2-heads.ts';
@@ -40,7 +40,7 @@ export class StreamCaller implements ClientSide {
       limits,
       readAhead,
       clock: routing.clock,
-      onTooMuch: () => this.#call?.refuse(tooBusy()),
+      onTooMuch: () => this.#call?.refuse(overloaded()),
     });
     // A reset is told by both, with unread data by the first alone.
     stream.on('aborted', () => this.#gone());
@@ -74,7 +74,7 @@ export class StreamCaller implements ClientSide {
     if (bytes.length > limits.maxHeaderBytes) {
       return { error: faultError({ status: 431, what: 'the header section is over the limit' }) };
     }
-    if (bytes.length > freeHeadBytes && readAhead.full) return { error: tooBusy() };
+    if (bytes.length > freeHeadBytes && readAhead.full) return { error: overloaded() };
     parser.parsed = undefined;
     parser.begin(0);
     if (parser.parse(bytes, bytes.length) !== 'done' || parser.end !== bytes.length) {

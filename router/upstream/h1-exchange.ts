@@ -17,7 +17,7 @@ import type { ExchangeDeps } from './exchange-deps.ts';
 import type { RequestParser } from '../message/request-parser.ts';
 import type { LateStarter } from './late-starts.ts';
 import { stripPrefix } from '../message/path.ts';
-import { tooBusy } from '../call/refusal.ts';
+import { overloaded } from '../call/refusal.ts';
 import { parsedAgain, writeRequestHead } from '../message/request-head.ts';
 import { writeLastChunk } from '../message/response-head.ts';
 import type { Target } from './targets.ts';
@@ -249,7 +249,7 @@ export class Exchange implements Attempt, RequestSink, LateStarter, UpstreamUser
     const { writer, limits } = this.#deps;
     if (this.#target.uploads >= limits.maxUploads) {
       writer.discard();
-      this.#fail(tooBusy('Too many request bodies are on their way to this app.'));
+      this.#fail(overloaded('Too many requests are being uploaded to this app; try again.'));
       return false;
     }
     this.#uploading = true;
