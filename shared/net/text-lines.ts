@@ -1,25 +1,42 @@
 /** Cuts a stream of bytes into lines, none longer than a bound. */
 
-/** The rest of a longer line is left out; its first `maxBytes` bytes are kept. Line ends are `\n`, `\r\n`, and `\r` as progress bars use it. */
-export async function* textLines(input: AsyncIterable<Buffer>, maxBytes: number): AsyncGenerator<string> {
-  let kept = Buffer.alloc(0);
-  const add = (part: Buffer): void => {
-    if (kept.length < maxBytes) kept = Buffer.concat([kept, part.subarray(0, maxBytes - kept.length)]);
+export interface TextLinesOptions {
+  /** Show what a progress bar showed last: of a line with `\r` inside, only what follows the last one. True without it. */
+  readonly progressBars?: boolean;
+}
+
+/** Lines without their end, `\n` or `\r\n`. Of a longer line the first `maxBytes` bytes are kept, the rest is left out. */
+export async function* textLines(
+  input: AsyncIterable<Buffer>,
+  maxBytes: number,
+  { progressBars = true }: TextLinesOptions = {},
+): AsyncGenerator<string> {
+  /** The beginning of a line that the chunks so far have not ended. */
+  let parts: Buffer[] = [];
+  let bytes = 0;
+  const keep = (part: Buffer): void => {
+    const kept = part.subarray(0, maxBytes - bytes);
+    if (kept.length > 0) parts.push(kept);
+    bytes += kept.length;
   };
   const take = (): string => {
-    const text = kept.toString('utf8').replace(/\r+$/, '');
-    kept = Buffer.alloc(0);
-    // Of what was cut in the middle of a character nothing is left; of a progress bar, what it showed last.
-    return (text.split('\r').at(-1) ?? '').replace(/\uFFFD+$/, '');
+    const isCut = bytes >= maxBytes;
+    const text = Buffer.concat(parts).toString('utf8').replace(/\r+$/, '');
+    parts = [];
+    bytes = 0;
+    const line = progressBars ? text.slice(text.lastIndexOf('\r') + 1) : text;
+    // Of a character that the bound cut in two nothing is left.
+    return isCut ? line.replace(/\uFFFD+$/, '') : line;
   };
   for await (const chunk of input) {
     let start = 0;
     for (let end = chunk.indexOf(10); end >= 0; end = chunk.indexOf(10, start)) {
-      add(chunk.subarray(start, end));
+      keep(chunk.subarray(start, end));
       yield take();
       start = end + 1;
     }
-    add(chunk.subarray(start));
+    // A copy: a small rest would keep the whole chunk alive.
+    if (start < chunk.length && bytes < maxBytes) keep(Buffer.from(chunk.subarray(start, start + maxBytes - bytes)));
   }
-  if (kept.length > 0) yield take();
+  if (bytes > 0) yield take();
 }
