@@ -53,3 +53,51 @@ void test('a failure that nobody waits for is no unhandled rejection', async () 
   await task.settled;
   await assert.rejects(task.join(never), /failed/);
 });
+
+void test('work of its creator goes on when the last one has left', async () => {
+  const end = Promise.withResolvers<string>();
+  const task = new SharedTask(() => end.promise, { owner: 'creator' });
+  const leaving = new AbortController();
+  const left = assert.rejects(task.join(leaving.signal), { code: 'cancelled' });
+  leaving.abort();
+  await left;
+  assert.equal(task.aborted, false);
+  end.resolve('done');
+  assert.equal(await task.join(never), 'done');
+});
+
+void test('who joins late is told the last progress first', async () => {
+  const end = Promise.withResolvers<void>();
+  const task = new SharedTask<void, string>(() => end.promise);
+  const told: string[] = [];
+  task.progress('missed');
+  task.progress('first');
+  const joined = task.join(never, (progress) => told.push(progress));
+  task.progress('second');
+  end.resolve();
+  await joined;
+  task.progress('too late');
+  assert.deepEqual(told, ['first', 'second']);
+});
+
+void test('the last one need not wait for the undoing', async () => {
+  const undone = Promise.withResolvers<void>();
+  const task = new SharedTask(() => undone.promise, { waitsForUndo: false });
+  const leaving = new AbortController();
+  const left = assert.rejects(task.join(leaving.signal), { code: 'cancelled' });
+  leaving.abort();
+  await left;
+  assert.equal(task.abandoned, true);
+  undone.resolve();
+  await task.settled;
+});
+
+void test('work that is aborted before it begins never begins', async () => {
+  let runs = 0;
+  const task = new SharedTask(async () => {
+    runs += 1;
+  });
+  await task.abort(new Error('because'));
+  await assert.rejects(task.join(never), /because/);
+  assert.equal(runs, 0);
+});

@@ -1,51 +1,110 @@
-/** One piece of work that several wait for: it goes on while one of them does, and is aborted when the last has left. */
+/** One piece of work that several wait for, each told of its progress. Leaving the wait frees only the one who leaves. */
 import { AppError } from '../errors.ts';
+import { cancellation, untilAborted } from './abort.ts';
 
-export class SharedTask {
+export interface SharedTaskOptions {
+  /**
+   * Who ends the work. `waiters` (without it): it is aborted when the last one leaves. `creator`: it goes on whoever
+   * leaves, and only `abort` ends it.
+   */
+  readonly owner?: 'waiters' | 'creator';
+  /** Whether the last one to leave waits until the work has undone what it did. True without it. */
+  readonly waitsForUndo?: boolean;
+  /** The message of the work's abort reason, AppError cancelled, when the last one has left. */
+  readonly abandonedMessage?: string;
+}
+
+/** T is the result, P what is told of the progress. */
+export class SharedTask<T = void, P = never> {
+  /** The outcome. It may be ignored: a failure that nobody waits for is no unhandled rejection. */
+  readonly result: Promise<T>;
   /** Resolves when the work has ended, however. */
   readonly settled: Promise<void>;
+  readonly #options: Required<SharedTaskOptions>;
   readonly #controller = new AbortController();
-  readonly #done: Promise<void>;
+  readonly #listeners = new Set<(progress: P) => void>();
+  #last: { readonly progress: P } | undefined;
   #waiting = 0;
-  #settled = false;
+  #hasSettled = false;
+  #isAbandoned = false;
 
-  /** @param work must end soon after its signal aborts, having undone what it did. */
-  constructor(work: (signal: AbortSignal) => Promise<void>) {
-    this.#done = work(this.#controller.signal).finally(() => {
-      this.#settled = true;
-    });
-    // Its failure is told to those who wait; there may be none any more.
-    this.settled = this.#done.catch(() => {});
+  /**
+   * @param work must end soon after its signal aborts, having undone what it did. It begins in the next microtask, so
+   * that the owner can store the task first; if it is aborted before, it never begins.
+   */
+  constructor(
+    work: (signal: AbortSignal, progress: (progress: P) => void) => Promise<T>,
+    options: SharedTaskOptions = {},
+  ) {
+    this.#options = { owner: 'waiters', waitsForUndo: true, abandonedMessage: 'nobody waits any more', ...options };
+    this.result = Promise.resolve()
+      .then(() => {
+        this.signal.throwIfAborted();
+        return work(this.signal, this.progress);
+      })
+      .finally(() => {
+        this.#hasSettled = true;
+      });
+    this.settled = this.result.then(
+      () => undefined,
+      () => undefined, // told to those who wait
+    );
   }
 
-  /** Aborted: not to be joined any more. */
+  /** Aborts when the work is to end. */
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  /** The work is to end: the task must not be joined any more. */
   get aborted(): boolean {
-    return this.#controller.signal.aborted;
+    return this.signal.aborted;
   }
 
-  /** @throws what the work threw; AppError cancelled when the signal aborts, after the undoing where this was the last. */
-  async join(signal: AbortSignal): Promise<void> {
+  /** The work was aborted because the last one who waited has left. */
+  get abandoned(): boolean {
+    return this.#isAbandoned;
+  }
+
+  /** Tells all who wait, and later those who join: they get the last progress first. */
+  readonly progress = (progress: P): void => {
+    this.#last = { progress };
+    for (const listener of this.#listeners) listener(progress);
+  };
+
+  /** @throws what the work throws; when the signal aborts its AppError reason, or AppError cancelled. */
+  async join(signal: AbortSignal, onProgress?: (progress: P) => void): Promise<T> {
+    // The same function may join twice, and is then told twice.
+    const listener = (progress: P): void => onProgress?.(progress);
     this.#waiting += 1;
-    const { promise: left, reject } = Promise.withResolvers<never>();
-    left.catch(() => {});
-    const leave = (): void => reject(new AppError('cancelled', 'the caller of the start went away'));
-    signal.addEventListener('abort', leave, { once: true });
-    if (signal.aborted) leave();
+    this.#listeners.add(listener);
+    if (this.#last && !signal.aborted) listener(this.#last.progress);
+    let left = false;
     try {
-      // The work goes on when the wait is left: it is owned by this object, which ends it below.
-      await Promise.race([this.#done, left]);
+      return await untilAborted(this.result, signal);
     } catch (error) {
-      if (this.#waiting === 1 && !this.#settled) await this.abort(error);
-      throw error;
+      left = signal.aborted && error === signal.reason;
+      throw left ? cancellation(signal) : error;
     } finally {
       this.#waiting -= 1;
-      signal.removeEventListener('abort', leave);
+      this.#listeners.delete(listener);
+      if (left && this.#waiting === 0) await this.#abandon();
     }
   }
 
-  /** Ends the work; resolves when it has ended. Those who wait get the reason. */
+  /** Ends the work; resolves when it has ended. Those who wait get what it throws, usually the reason. */
   async abort(reason: unknown): Promise<void> {
     this.#controller.abort(reason);
     await this.settled;
+  }
+
+  async #abandon(): Promise<void> {
+    const { owner, waitsForUndo, abandonedMessage } = this.#options;
+    if (owner === 'creator' || this.#hasSettled) return;
+    if (!this.aborted) {
+      this.#isAbandoned = true;
+      this.#controller.abort(new AppError('cancelled', abandonedMessage));
+    }
+    if (waitsForUndo) await this.settled;
   }
 }
