@@ -1,10 +1,10 @@
 /** Takes a build in: what it is to make, and its context in a file. */
 import { createWriteStream } from 'node:fs';
 import type { IncomingMessage } from 'node:http';
-import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { buildMeta, filePart, maxMetaBytes, metaPart, type BuildMeta } from '../shared/protocol/builder-wire.ts';
 import { AppError } from '../shared/errors.ts';
+import { bounded, readBoundedText } from '../shared/net/read-bounded.ts';
 import { boundaryOf, readParts } from './multipart.ts';
 import { reservedSecret } from './tool.ts';
 
@@ -28,16 +28,19 @@ export async function takeIn(request: IncomingMessage, options: IntakeOptions): 
   const body = request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>;
   for await (const { name, content } of readParts(body, boundary)) {
     if (name === metaPart && meta === undefined) {
-      meta = parseMeta(await readText(content));
+      const bound = { maxBytes: maxMetaBytes, what: `the part ${metaPart}`, tooLarge: refuseSize };
+      meta = parseMeta(await readBoundedText(content, bound));
       if (!isAllowed(meta.image, destinations)) {
         throw new AppError('forbidden', `this builder does not push to ${meta.image} (--allow-destination)`);
       }
     } else if (name === filePart && meta !== undefined && !hasFile) {
       hasFile = true;
-      const bounded = Readable.from(within(content, maxContextBytes), { objectMode: false });
-      await pipeline(bounded, createWriteStream(archive, { flags: 'wx', mode: 0o600 }), { signal });
-    } else
+      const bound = { maxBytes: maxContextBytes, what: 'the context', tooLarge: refuseContext };
+      const file = createWriteStream(archive, { flags: 'wx', mode: 0o600 });
+      await pipeline(bounded(content, bound), file, { signal });
+    } else {
       throw new AppError('invalid_request', `the body must be the parts ${metaPart} and ${filePart}, in this order`);
+    }
   }
   if (meta === undefined || !hasFile) throw new AppError('invalid_request', `the part ${filePart} is missing`);
   return meta;
@@ -73,22 +76,10 @@ export function isAllowed(image: string, destinations: readonly string[]): boole
   });
 }
 
-async function* within(content: AsyncIterable<Buffer>, maxBytes: number): AsyncGenerator<Buffer> {
-  let bytes = 0;
-  for await (const chunk of content) {
-    bytes += chunk.length;
-    if (bytes > maxBytes) {
-      throw new AppError(
-        'source_invalid',
-        `the context is larger than ${String(maxBytes)} bytes (--max-context-bytes)`,
-      );
-    }
-    yield chunk;
-  }
+function refuseSize(message: string): AppError {
+  return new AppError('source_invalid', message);
 }
 
-async function readText(content: AsyncIterable<Buffer>): Promise<string> {
-  const chunks: Buffer[] = [];
-  for await (const chunk of within(content, maxMetaBytes)) chunks.push(chunk);
-  return Buffer.concat(chunks).toString('utf8');
+function refuseContext(message: string): AppError {
+  return refuseSize(`${message} (--max-context-bytes)`);
 }

@@ -1,5 +1,6 @@
 /** Reads multipart/form-data as a stream, a part after the other. RFC 7578, RFC 2046 §5.1.1 */
 import { AppError } from '../shared/errors.ts';
+import { readBoundedText } from '../shared/net/read-bounded.ts';
 
 export interface Part {
   readonly name: string;
@@ -7,7 +8,7 @@ export interface Part {
   readonly content: AsyncGenerator<Buffer>;
 }
 
-const maxHeadBytes = 8_192;
+const headBound = { maxBytes: 8_192, what: 'the head of a part', tooLarge: invalid };
 const maxParts = 16;
 
 /** @throws AppError invalid_request where the header names no multipart/form-data with a boundary. */
@@ -42,7 +43,7 @@ async function* partsOf(reader: Reader, boundary: string): AsyncGenerator<Part> 
     if (mark !== '\r\n') throw invalid('a boundary of the body has no end of line');
     if (count === maxParts) throw invalid(`the body has more than ${String(maxParts)} parts`);
     reader.prepend(Buffer.from('\r\n'));
-    const head = await text(reader.until(Buffer.from('\r\n\r\n')));
+    const head = await readBoundedText(reader.until(Buffer.from('\r\n\r\n')), headBound);
     const name = /^content-disposition:\s*form-data\s*;(?:.*;)?\s*name=(?:"([^"]*)"|([^\s;"]+))/im.exec(head);
     const content = reader.until(delimiter);
     yield { name: name?.[1] ?? name?.[2] ?? '', content };
@@ -101,17 +102,6 @@ function createReader(body: AsyncIterable<Buffer>): Reader {
       await input.return?.();
     },
   };
-}
-
-async function text(content: AsyncGenerator<Buffer>): Promise<string> {
-  const chunks: Buffer[] = [];
-  let bytes = 0;
-  for await (const chunk of content) {
-    bytes += chunk.length;
-    if (bytes > maxHeadBytes) throw invalid('the head of a part is too large');
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks).toString('utf8');
 }
 
 async function skip(content: AsyncGenerator<Buffer>): Promise<void> {

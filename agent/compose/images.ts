@@ -7,7 +7,7 @@ import { detectPreset, presetFiles } from '../../shared/presets/detect.ts';
 import { folderTree } from '../../shared/presets/folder-tree.ts';
 import type { AgentConfig } from '../config/config.ts';
 import type { KubeApi } from '../kube/api.ts';
-import type { ConnectedRegistry } from '../registry/connect.ts';
+import type { ConnectedRegistry } from './registry.ts';
 import type { HttpEndpoint } from '../rpc/endpoint.ts';
 import type { Sources } from '../source/sources.ts';
 import type { BuildStore } from '../store/build-store.ts';

@@ -7,7 +7,7 @@ import { createLeaderLabel } from '../leader/leader-label.ts';
 import { createLeaseElection } from '../leader/lease.ts';
 import { connectImages, type ConnectedImages } from './images.ts';
 import type { EndState } from '../images/image-build.ts';
-import { connectRegistry } from '../registry/connect.ts';
+import { connectRegistry } from './registry.ts';
 import type { Sources } from '../source/sources.ts';
 import type { BuildStore } from '../store/build-store.ts';
 import type { Platform } from '../platform/platform.ts';

@@ -3,10 +3,12 @@ import { createSecureContext, getCACertificates, type SecureContext } from 'node
 import { Agent, request } from 'undici';
 import type { Clock } from '../../shared/wait/clock.ts';
 import { AppError } from '../../shared/errors.ts';
-import { parseChallenge } from './challenge.ts';
-import type { RegistryCredentials, RegistryLogin } from './credentials.ts';
+import { readBounded } from '../../shared/net/read-bounded.ts';
+import { retry } from '../../shared/wait/retry.ts';
+import { basicOf, parseChallenge, tokenIn, tokenRequest } from './authorization.ts';
+import type { RegistryCredentials } from './credentials.ts';
 import { tlsProblem } from './connection-error.ts';
-import { isPassingStatus, retryAfterMs, retrying, type Attempt } from './retry.ts';
+import { isPassingStatus, retryAfterMs, retryPolicy } from './retry.ts';
 
 /** `[registry]`: the one registry that may be insecure and has an authority and a client certificate of its own. */
 export interface OwnRegistry {
@@ -28,6 +30,16 @@ export interface RegistryAnswer {
   readonly status: number;
   header(name: string): string;
   readonly body: Buffer;
+}
+
+/** An answer of a status that may be another one in a moment. */
+class PassingAnswer extends Error {
+  readonly answer: RegistryAnswer;
+
+  constructor(answer: RegistryAnswer) {
+    super(`status ${String(answer.status)}`);
+    this.answer = answer;
+  }
 }
 
 export interface RegistryRequest {
@@ -64,7 +76,7 @@ export interface Conversations {
 }
 
 const connectTimeoutMs = 3_000;
-const maxBodyBytes = 4 * 1024 * 1024;
+const bodyBound = { maxBytes: 4 * 1024 * 1024, what: 'its answer', tooLarge: (message: string) => new Error(message) };
 
 export interface ConversationsDeps {
   readonly own: OwnRegistry | undefined;
@@ -97,7 +109,7 @@ export function createConversations({ own, credentials, clock }: ConversationsDe
           headers: { accept, ...(authorization === undefined ? {} : { authorization }) },
           signal,
         });
-        const body = await readBounded(response.body);
+        const body = await readBounded(response.body, bodyBound);
         const header = (name: string): string => textOf(response.headers[name]);
         return { status: response.statusCode, header, body };
       }
@@ -117,25 +129,37 @@ export function createConversations({ own, credentials, clock }: ConversationsDe
         const { service } = challenge;
         const { url, ...options } = tokenRequest(realm, { service, scope, login });
         const response = await request(url, { dispatcher, signal, ...options });
-        const body = await readBounded(response.body);
+        const body = await readBounded(response.body, bodyBound);
         if (response.statusCode === 401 || response.statusCode === 403) return undefined;
         if (response.statusCode !== 200) throw new Error(`its token service answered ${String(response.statusCode)}`);
         return `Bearer ${tokenIn(body)}`;
       }
 
-      async function attempt(asked: RegistryRequest): Promise<Attempt<RegistryAnswer>> {
+      async function attempt(asked: RegistryRequest): Promise<RegistryAnswer> {
+        let answer = await ask(asked);
+        if (answer.status === 401) {
+          // Also where a token was given: it may have run out between two pages.
+          authorization = await authorize(answer.header('www-authenticate'));
+          if (authorization !== undefined) answer = await ask(asked);
+        }
+        if (isPassingStatus(answer.status)) throw new PassingAnswer(answer);
+        return answer;
+      }
+
+      async function send(asked: RegistryRequest): Promise<RegistryAnswer> {
         try {
-          let answer = await ask(asked);
-          if (answer.status === 401) {
-            // Also where a token was given: it may have run out between two pages.
-            authorization = await authorize(answer.header('www-authenticate'));
-            if (authorization !== undefined) answer = await ask(asked);
-          }
-          if (!isPassingStatus(answer.status)) return { done: answer };
-          return { passing: { outcome: { value: answer }, pauseMs: retryAfterMs(answer.header('retry-after')) } };
+          return await retry(() => attempt(asked), {
+            ...retryPolicy,
+            clock,
+            signal,
+            deadlineMs: budgetMs,
+            isPassing: (error) => !(error instanceof AppError) && tlsProblem(error) === undefined,
+            retryAfterMs: (error) =>
+              error instanceof PassingAnswer ? retryAfterMs(error.answer.header('retry-after')) : undefined,
+          });
         } catch (error) {
-          if (error instanceof AppError || signal.aborted || tlsProblem(error) !== undefined) throw error;
-          return { passing: { outcome: { error } } };
+          if (error instanceof PassingAnswer) return error.answer;
+          throw error;
         }
       }
 
@@ -145,7 +169,7 @@ export function createConversations({ own, credentials, clock }: ConversationsDe
         get authorized() {
           return authorized;
         },
-        send: (asked) => retrying({ clock, budgetMs, signal }, () => attempt(asked)),
+        send,
       };
     },
     async close() {
@@ -164,66 +188,6 @@ function contextOf({ ca, clientCert, clientKey }: OwnRegistry): SecureContext | 
   });
 }
 
-interface TokenWish {
-  readonly service: string | undefined;
-  readonly scope: string;
-  readonly login: RegistryLogin | undefined;
-}
-
-interface TokenRequest {
-  readonly url: URL;
-  readonly method: 'GET' | 'POST';
-  readonly headers: Record<string, string>;
-  readonly body?: string;
-}
-
-/** GET by https://distribution.github.io/distribution/spec/auth/token/, POST (for refresh tokens) by …/auth/oauth/ */
-function tokenRequest(realm: URL, { service, scope, login }: TokenWish): TokenRequest {
-  const accept = 'application/json';
-  if (login?.identityToken !== undefined) {
-    const form = new URLSearchParams({
-      grant_type: 'refresh_token',
-      refresh_token: login.identityToken,
-      client_id: 'holdfast',
-      scope,
-      ...(service === undefined ? {} : { service }),
-    });
-    const headers = { accept, 'content-type': 'application/x-www-form-urlencoded' };
-    return { url: realm, method: 'POST', headers, body: form.toString() };
-  }
-  const url = new URL(realm);
-  if (service !== undefined) url.searchParams.set('service', service);
-  // Several scopes in one challenge are several parameters.
-  for (const one of scope.split(' ')) url.searchParams.append('scope', one);
-  return { url, method: 'GET', headers: { accept, ...(login === undefined ? {} : { authorization: basicOf(login) }) } };
-}
-
-function tokenIn(body: Buffer): string {
-  const { token, access_token: accessToken } = JSON.parse(body.toString('utf8')) as {
-    readonly token?: unknown;
-    readonly access_token?: unknown;
-  };
-  for (const one of [token, accessToken]) {
-    if (typeof one === 'string' && /^[\x21-\x7e]+$/.test(one)) return one;
-  }
-  throw new Error('its token service gave no token');
-}
-
-function basicOf({ username, password }: RegistryLogin): string {
-  return `Basic ${Buffer.from(`${username}:${password}`, 'utf8').toString('base64')}`;
-}
-
 function textOf(header: string | string[] | undefined): string {
   return Array.isArray(header) ? header.join(', ') : (header ?? '');
-}
-
-async function readBounded(body: AsyncIterable<Buffer>): Promise<Buffer> {
-  const chunks: Buffer[] = [];
-  let bytes = 0;
-  for await (const chunk of body) {
-    bytes += chunk.length;
-    if (bytes > maxBodyBytes) throw new Error('its answer is too large');
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks);
 }

@@ -1,5 +1,4 @@
 /** Who the agent is to registries: fixed user and password, a docker config.json, or tokens of Amazon ECR. */
-import type { DockerConfigFile } from './docker-config.ts';
 
 export interface RegistryLogin {
   readonly username: string;
@@ -48,6 +47,12 @@ export interface RegistryCredentials {
 export interface LoginSource {
   serves(host: string): boolean;
   login(host: string, signal: AbortSignal): Promise<RegistryLogin>;
+}
+
+/** A config.json; see docker-config.ts. */
+export interface DockerConfigFile {
+  /** By place: `host[:port]`, or with a path that it is limited to. After a first success the last good content is kept. */
+  entries(): Promise<ReadonlyMap<string, RegistryLogin>>;
 }
 
 export interface CredentialsDeps {

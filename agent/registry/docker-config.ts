@@ -3,12 +3,7 @@ import { readFile, stat } from 'node:fs/promises';
 import { z } from 'zod';
 import { AppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
-import { canonicalPlace, type RegistryLogin } from './credentials.ts';
-
-export interface DockerConfigFile {
-  /** By place: `host[:port]`, or with a path that it is limited to. After a first success the last good content is kept. */
-  entries(): Promise<ReadonlyMap<string, RegistryLogin>>;
-}
+import { canonicalPlace, type DockerConfigFile, type RegistryLogin } from './credentials.ts';
 
 const maxFileBytes = 1_048_576;
 

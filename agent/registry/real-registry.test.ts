@@ -15,7 +15,7 @@ import { silentLog } from '../../shared/log.ts';
 import { certificates } from '../../test/support/certificates.ts';
 import { eventually } from '../../shared/wait/testing/eventually.ts';
 import { registry as registrySection } from '../config/registry-section.ts';
-import { connectRegistry, type ConnectedRegistry } from './connect.ts';
+import { connectRegistry, type ConnectedRegistry } from '../compose/registry.ts';
 import { startRegistry, tokenService } from '../testing/registry.ts';
 
 const run = promisify(execFile);

@@ -1,12 +1,12 @@
 /** Asks image registries what they have, and deletes from them. https://distribution.github.io/distribution/spec/api/ */
 import { createHash } from 'node:crypto';
+import { z } from 'zod';
 import { systemClock, type Clock } from '../../shared/wait/clock.ts';
 import { AppError, type FailurePhase } from '../../shared/errors.ts';
 import { reasonOf } from './connection-error.ts';
 import { createConversations, type Conversation, type OwnRegistry, type RegistryAnswer } from './conversation.ts';
 import { createCredentials, type RegistryCredentials } from './credentials.ts';
 import { parseImage } from './reference.ts';
-import { nextPage, tagsIn } from './tag-page.ts';
 
 export interface Registry {
   /**
@@ -50,6 +50,9 @@ const manifestTypes = [
   'application/vnd.oci.image.manifest.v1+json',
   'application/vnd.docker.distribution.manifest.v2+json',
 ].join(', ');
+
+/** https://distribution.github.io/distribution/spec/api/#listing-image-tags */
+const tagPage = z.object({ tags: z.array(z.string().max(128)).nullable().default([]) });
 
 /** What is asked about, for messages. */
 interface Subject {
@@ -154,6 +157,21 @@ async function allTags(conversation: Conversation, subject: Subject): Promise<st
     if (path !== undefined && tags.size === before) throw unavailable(subject, 'its list of tags does not end');
   }
   return [...tags].sort();
+}
+
+/** Throws where it is no such list. */
+function tagsIn(body: Buffer): readonly string[] {
+  const parsed = tagPage.safeParse(JSON.parse(body.toString('utf8')));
+  if (!parsed.success) throw new Error('its list of tags is not one');
+  return parsed.data.tags ?? [];
+}
+
+/** The target of `Link: <…>; rel="next"` (RFC 8288), as a path: the next page is never on another host. */
+function nextPage(link: string, path: string): string | undefined {
+  const target = /<([^>]*)>\s*;\s*rel="?next"?/i.exec(link)?.[1];
+  if (target === undefined) return undefined;
+  const url = URL.parse(target, `http://registry.invalid${path}`);
+  return url === null ? undefined : url.pathname + url.search;
 }
 
 /** Registries say in one of two ways that they do not delete: by the status, or by a code of the specification. */

@@ -7,7 +7,12 @@ import { z } from 'zod';
 import type { Environment } from '../../../shared/config/environment.ts';
 import { AppError } from '../../../shared/errors.ts';
 import { callAws, type AwsHttpDeps } from './aws-http.ts';
-import type { AwsCredentials } from './signature.ts';
+
+export interface AwsCredentials {
+  readonly accessKeyId: string;
+  readonly secretAccessKey: string;
+  readonly sessionToken?: string;
+}
 
 export interface AwsCredentialsDeps extends AwsHttpDeps {
   readonly env: Environment;
@@ -21,8 +26,8 @@ export function awsCredentialsOf(deps: AwsCredentialsDeps): AwsCredentialsSource
   const { env } = deps;
   const { AWS_ACCESS_KEY_ID: accessKeyId, AWS_SECRET_ACCESS_KEY: secretAccessKey } = env;
   if (isSet(accessKeyId) && isSet(secretAccessKey)) {
-    const sessionToken = isSet(env['AWS_SESSION_TOKEN']) ? env['AWS_SESSION_TOKEN'] : undefined;
-    return () => Promise.resolve({ accessKeyId, secretAccessKey, sessionToken });
+    const { AWS_SESSION_TOKEN: sessionToken } = env;
+    return () => Promise.resolve({ accessKeyId, secretAccessKey, ...(isSet(sessionToken) ? { sessionToken } : {}) });
   }
   const { AWS_WEB_IDENTITY_TOKEN_FILE: tokenFile, AWS_ROLE_ARN: roleArn } = env;
   if (isSet(tokenFile) && isSet(roleArn)) {

@@ -2,8 +2,10 @@
 import { request, type Dispatcher } from 'undici';
 import type { Clock } from '../../../shared/wait/clock.ts';
 import { AppError } from '../../../shared/errors.ts';
+import { readBoundedText } from '../../../shared/net/read-bounded.ts';
+import { retry } from '../../../shared/wait/retry.ts';
 import { reasonOf } from '../connection-error.ts';
-import { isPassingStatus, retrying, type Attempt } from '../retry.ts';
+import { isPassingStatus, retryPolicy } from '../retry.ts';
 
 export interface AwsCall {
   /** For messages: `Amazon ECR`. */
@@ -20,7 +22,7 @@ export interface AwsHttpDeps {
 }
 
 const budgetMs = 10_000;
-const maxBodyBytes = 1_048_576;
+const bodyBound = { maxBytes: 1_048_576, what: 'its answer', tooLarge: (message: string) => new Error(message) };
 
 /**
  * @returns the body of the answer, 200.
@@ -31,34 +33,31 @@ export async function callAws(deps: AwsHttpDeps, call: AwsCall, signal: AbortSig
   const { service, url, body, ...options } = call;
   const either = AbortSignal.any([signal, AbortSignal.timeout(budgetMs)]);
 
-  async function attempt(): Promise<Attempt<string>> {
-    try {
-      const { statusCode, body: answer } = await request(url, {
-        ...options,
-        ...(body === undefined ? {} : { body }),
-        dispatcher,
-        signal: either,
-      });
-      let text = '';
-      for await (const chunk of answer.setEncoding('utf8') as AsyncIterable<string>) {
-        text += chunk;
-        if (text.length > maxBodyBytes) throw new Error('its answer is too large');
-      }
-      if (statusCode === 200) return { done: text };
-      const code = codeIn(text);
-      const why = `it answered ${String(statusCode)}${code === undefined ? '' : ` ${code}`}`;
-      if (isPassingStatus(statusCode) || /throttl|internal|unavailable/i.test(code ?? '')) {
-        return { passing: { outcome: { error: away(service, why) } } };
-      }
-      throw new AppError('image_denied', `${service} gave no credentials: ${why}`, { phase: 'pull' });
-    } catch (error) {
-      if (error instanceof AppError || either.aborted) throw error;
-      return { passing: { outcome: { error } } };
+  async function attempt(): Promise<string> {
+    const response = await request(url, {
+      ...options,
+      ...(body === undefined ? {} : { body }),
+      dispatcher,
+      signal: either,
+    });
+    const text = await readBoundedText(response.body, bodyBound);
+    if (response.statusCode === 200) return text;
+    const code = codeIn(text);
+    const why = `it answered ${String(response.statusCode)}${code === undefined ? '' : ` ${code}`}`;
+    if (isPassingStatus(response.statusCode) || /throttl|internal|unavailable/i.test(code ?? '')) {
+      throw away(service, why);
     }
+    throw new AppError('image_denied', `${service} gave no credentials: ${why}`, { phase: 'pull' });
   }
 
   try {
-    return await retrying({ clock, budgetMs, signal: either }, attempt);
+    return await retry(attempt, {
+      ...retryPolicy,
+      clock,
+      signal: either,
+      deadlineMs: budgetMs,
+      isPassing: (error) => !(error instanceof AppError) || error.code === 'registry_unavailable',
+    });
   } catch (error) {
     if (error instanceof AppError) throw error;
     if (signal.aborted) throw new AppError('cancelled', `${service} was not waited for`, { cause: error });

@@ -9,7 +9,7 @@ import { test, type TestContext } from 'node:test';
 import { createManualClock } from '../../../shared/wait/testing/manual-clock.ts';
 import type { Clock } from '../../../shared/wait/clock.ts';
 import { createCredentials } from '../credentials.ts';
-import { createEcrLogins } from './ecr.ts';
+import { createEcrLogins, signedHeaders } from './ecr.ts';
 
 const host = '123456789012.dkr.ecr.eu-central-1.amazonaws.com';
 const keys = { AWS_ACCESS_KEY_ID: 'AKIDEXAMPLE', AWS_SECRET_ACCESS_KEY: 'secret' };
@@ -76,6 +76,28 @@ test('a token is asked for once, and anew well before it ends', async (t) => {
   clock.advance(2 * 3_600_000);
   assert.equal((await credentials.authorizationFor(host, patient()))?.password, 'token-2');
   assert.equal(await credentials.authorizationFor('docker.io', patient()), undefined);
+});
+
+test('a request for a token is signed with every header, the session token too', async () => {
+  const signatures = [
+    [undefined, '', 'f7af21b60ea86abf0cccd701bbe3fc701f58344c94539da4de12e6c9451af002'],
+    ['session', 'x-amz-security-token;', '6cbc8d965cadef069478c3a4f8d03c5acef9ac08fd771371209ce8922a21e999'],
+  ] as const;
+  for (const [sessionToken, signed, signature] of signatures) {
+    const headers = await signedHeaders({
+      url: new URL('https://api.ecr.eu-central-1.amazonaws.com/'),
+      body: '{}',
+      credentials: { accessKeyId: 'AKIDEXAMPLE', secretAccessKey: 'secret', ...(sessionToken && { sessionToken }) },
+      region: 'eu-central-1',
+      now: new Date(start),
+    });
+    assert.equal(headers['x-amz-date'], '20260101T000000Z');
+    assert.equal(headers['x-amz-security-token'], sessionToken);
+    assert.equal(
+      headers['authorization'],
+      `AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20260101/eu-central-1/ecr/aws4_request, SignedHeaders=content-type;host;x-amz-date;${signed}x-amz-target, Signature=${signature}`,
+    );
+  }
 });
 
 test('registries of other regions have tokens of their own', async (t) => {

@@ -1,4 +1,5 @@
 /** Logins of Amazon ECR: tokens for half a day, by its API. https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_GetAuthorizationToken.html */
+import { AwsV4Signer } from 'aws4fetch';
 import { Agent } from 'undici';
 import { z } from 'zod';
 import type { Clock } from '../../../shared/wait/clock.ts';
@@ -6,8 +7,7 @@ import type { Environment } from '../../../shared/config/environment.ts';
 import { AppError } from '../../../shared/errors.ts';
 import type { LoginSource, RegistryLogin } from '../credentials.ts';
 import { callAws } from './aws-http.ts';
-import { awsCredentialsOf, awsEndpoint, jsonOf } from './aws-credentials.ts';
-import { signed } from './signature.ts';
+import { awsCredentialsOf, awsEndpoint, jsonOf, type AwsCredentials } from './aws-credentials.ts';
 
 export interface EcrDeps {
   /** Of `[registry]`; may be an alias of an ECR registry, which then needs AWS_REGION. */
@@ -51,18 +51,13 @@ export function createEcrLogins({ ownHost, env, clock, now = () => new Date() }:
   async function fetchLogin(region: string, signal: AbortSignal): Promise<Kept> {
     const url = awsEndpoint(env, 'ecr', region);
     const body = '{}';
-    const headers = signed(
-      {
-        method: 'POST',
-        url,
-        headers: {
-          'content-type': 'application/x-amz-json-1.1',
-          'x-amz-target': 'AmazonEC2ContainerRegistry_V20150921.GetAuthorizationToken',
-        },
-        body,
-      },
-      { credentials: await credentials(region, signal), region, service: 'ecr', now: now() },
-    );
+    const headers = await signedHeaders({
+      url,
+      body,
+      credentials: await credentials(region, signal),
+      region,
+      now: now(),
+    });
     const text = await callAws(http, { service: 'Amazon ECR', url, method: 'POST', headers, body }, signal);
     const [data] = answerSchema.safeParse(jsonOf(text)).data?.authorizationData ?? [];
     const decoded = Buffer.from(data?.authorizationToken ?? '', 'base64').toString('utf8');
@@ -90,4 +85,31 @@ export function createEcrLogins({ ownHost, env, clock, now = () => new Date() }:
     },
     close: () => dispatcher.destroy(),
   };
+}
+
+/** @returns the headers of a POST that asks for a token, with its signature. */
+export async function signedHeaders(call: {
+  readonly url: URL;
+  readonly body: string;
+  readonly credentials: AwsCredentials;
+  readonly region: string;
+  readonly now: Date;
+}): Promise<Record<string, string>> {
+  const { url, body, credentials, region, now } = call;
+  const signer = new AwsV4Signer({
+    method: 'POST',
+    url: url.href,
+    headers: {
+      'content-type': 'application/x-amz-json-1.1',
+      'x-amz-target': 'AmazonEC2ContainerRegistry_V20150921.GetAuthorizationToken',
+    },
+    body,
+    ...credentials,
+    region,
+    service: 'ecr',
+    datetime: now.toISOString().replaceAll(/[-:]|\.\d{3}/g, ''),
+    // The content type too.
+    allHeaders: true,
+  });
+  return Object.fromEntries((await signer.sign()).headers);
 }

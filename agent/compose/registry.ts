@@ -5,11 +5,11 @@ import type { Environment } from '../../shared/config/environment.ts';
 import { AppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
 import type { AgentConfig } from '../config/config.ts';
-import type { OwnRegistry } from './conversation.ts';
-import { createCredentials, type RegistryCredentials } from './credentials.ts';
-import { openDockerConfig } from './docker-config.ts';
-import { createEcrLogins } from './ecr/ecr.ts';
-import { createRegistry, type Registry } from './registry.ts';
+import type { OwnRegistry } from '../registry/conversation.ts';
+import { createCredentials, type RegistryCredentials } from '../registry/credentials.ts';
+import { openDockerConfig } from '../registry/docker-config.ts';
+import { createEcrLogins } from '../registry/ecr/ecr.ts';
+import { createRegistry, type Registry } from '../registry/registry.ts';
 
 export interface ConnectedRegistry {
   /** With the contents of the files; undefined where `[registry]` has no url. */
