@@ -8,7 +8,7 @@ import { runInNewContext } from 'node:vm';
 import { setFlagsFromString } from 'node:v8';
 import type { Table } from '../router/table/table.ts';
 import { bareTable } from '../router/testing/table.ts';
-import { createRouteHub } from '../agent/routes/hub.ts';
+import { RouteHub } from '../agent/routes/hub.ts';
 import { systemClock } from '../shared/wait/clock.ts';
 import { silentLog } from '../shared/log.ts';
 import { agentMethods } from '../shared/protocol/methods.ts';
@@ -176,7 +176,7 @@ function measureDeltas(large: Table, count: number): number[] {
 
 /** Of the agent, with that many apps. @returns microseconds. */
 function measurePublish(count: number): number[] {
-  const hub = createRouteHub({ clock: systemClock, leaseMs: 10_000, log: silentLog });
+  const hub = new RouteHub({ clock: systemClock, leaseMs: 10_000, log: silentLog });
   for (const route of routesOf(count)) hub.publish(route);
   const times: number[] = [];
   for (let number = 0; number < deltas; number += 1) {
@@ -232,7 +232,7 @@ async function measureSnapshots(bench: Bench): Promise<Snapshots> {
       const [status] = agent.hub.routers;
       return Promise.resolve(status !== undefined && status.connectedSecs * 1_000 < performance.now() - startMs);
     });
-    await agent.hub.settled(agent.hub.revision, { countUnknown: false, signal });
+    await agent.hub.settledAtKnown(agent.hub.revision, signal);
     againMs.push(performance.now() - startMs);
     again.push(await loopStall(router.pid, signal));
     say(`routes: snapshot ${round + 1} of ${options.rounds}`);
@@ -242,7 +242,7 @@ async function measureSnapshots(bench: Bench): Promise<Snapshots> {
   for (let number = 0; number < 200; number += 1) {
     const startMs = performance.now();
     const revision = agent.hub.publish(routeOf((number * 7_919) % options.routes, 3));
-    await agent.hub.settled(revision, { countUnknown: false, signal });
+    await agent.hub.settledAtKnown(revision, signal);
     settledMs.push(performance.now() - startMs);
   }
   const rssMb = rssBytes(router.pid) / 1e6;

@@ -1,5 +1,5 @@
 /** `apps.*`: declaring, looking at and deleting apps. */
-import type { AgentHandlers, HandlerDeps } from './handlers.ts';
+import type { AgentHandlers, HandlerDeps } from './handler-deps.ts';
 
 export function appHandlers({
   lead,

@@ -1,5 +1,5 @@
 /** `builds.*` and `images.*`: what was built of sources. */
-import type { AgentHandlers, HandlerDeps } from './handlers.ts';
+import type { AgentHandlers, HandlerDeps } from './handler-deps.ts';
 
 export function buildHandlers({
   lead,

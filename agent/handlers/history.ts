@@ -1,5 +1,5 @@
 /** `events.list` and `logs.follow`: what happened, and what apps wrote. */
-import type { AgentHandlers, HandlerDeps } from './handlers.ts';
+import type { AgentHandlers, HandlerDeps } from './handler-deps.ts';
 
 export function historyHandlers({
   lead,

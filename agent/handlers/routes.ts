@@ -2,7 +2,7 @@
 import { AppError, toAppError } from '../../shared/errors.ts';
 import { agentNotifications, type AppActivity, type RouterMethods } from '../../shared/protocol/methods.ts';
 import type { NotificationHandlers } from '../../shared/rpc/types.ts';
-import type { AgentHandlers, HandlerDeps } from './handlers.ts';
+import type { AgentHandlers, HandlerDeps } from './handler-deps.ts';
 
 /** Apps in one report, of all its parts. */
 const maxReported = 1_000_000;

@@ -1,6 +1,6 @@
 /** `system.status` and `rpc.discover`. */
 import { openRpcDocument } from '../../shared/protocol/openrpc.ts';
-import type { AgentHandlers, HandlerDeps } from './handlers.ts';
+import type { AgentHandlers, HandlerDeps } from './handler-deps.ts';
 
 export function systemHandlers(deps: HandlerDeps): Pick<AgentHandlers, 'system.status' | 'rpc.discover'> {
   const { lead, release, platform, store, holder } = deps;

@@ -1,6 +1,6 @@
 /** `versions.*`: making versions run, looking at them and going back to one. */
 import type { Identity } from '../../shared/rpc/types.ts';
-import type { AgentHandlers, HandlerDeps } from './handlers.ts';
+import type { AgentHandlers, HandlerDeps } from './handler-deps.ts';
 
 /** Routers may not, and ask for calls only. */
 function mayDeploy({ scopes }: Identity): boolean {

@@ -3,7 +3,7 @@ import { AppError, toAppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
 import type { VersionRun } from '../platform/platform.ts';
 import type { BuildRecord, BuildStore } from '../store/build-store.ts';
-import { failureOf } from '../store/failure.ts';
+import { failureOf } from '../store/records.ts';
 import type { BuildRecords } from './build-records.ts';
 import type { Builder } from './builder.ts';
 

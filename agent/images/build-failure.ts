@@ -1,13 +1,13 @@
 /** A failed build as it is told and kept: with the last lines, unless the builder gave some. */
 import { AppError, toAppError, type FailurePhase } from '../../shared/errors.ts';
-import { linesOf } from '../store/failure.ts';
+import { logLinesOf } from '../store/records.ts';
 import type { BuildLog } from './build-log.ts';
 
 const toldLines = 50;
 
 export function withLines(error: AppError, log: Pick<BuildLog, 'last'>): AppError {
   const { code, message, phase = 'build', retryAfterMs, data } = error;
-  const given = linesOf(error);
+  const given = logLinesOf(error);
   const logs = given.length > 0 ? given.slice(-toldLines) : log.last(toldLines);
   return new AppError(code, message, {
     cause: error,

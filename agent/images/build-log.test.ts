@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { turns } from '../testing/versions.ts';
+import { turns } from '../../shared/wait/testing/until.ts';
 import { BuildLog } from './build-log.ts';
 
 const never = new AbortController().signal;

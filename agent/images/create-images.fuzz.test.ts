@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
 import { AppError } from '../../shared/errors.ts';
-import { turns } from '../testing/versions.ts';
+import { turns } from '../../shared/wait/testing/until.ts';
 import { ground, runOf, until } from '../../test/support/images-ground.ts';
 
 type Step =

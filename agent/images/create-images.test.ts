@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { AppError } from '../../shared/errors.ts';
-import { isDone, turns } from '../testing/versions.ts';
+import { turns } from '../../shared/wait/testing/until.ts';
+import { isDone } from '../testing/versions.ts';
 import { away, digestOf, ground, repository, runOf, until } from '../../test/support/images-ground.ts';
 
 const never = new AbortController().signal;

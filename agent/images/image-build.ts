@@ -3,7 +3,7 @@ import { AppError, toAppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
 import type { BuildView } from '../../shared/protocol/views.ts';
 import type { Clock } from '../../shared/wait/clock.ts';
-import { failureOf } from '../store/failure.ts';
+import { failureOf } from '../store/records.ts';
 import type { VersionRun } from '../platform/platform.ts';
 import type { Sources } from '../source/sources.ts';
 import type { BuildRecord } from '../store/build-store.ts';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { AppError } from '../../shared/errors.ts';
-import { turns } from '../testing/versions.ts';
+import { turns } from '../../shared/wait/testing/until.ts';
 import { createScheduler } from './scheduler.ts';
 
 function ground(maxRunning: number, maxQueued = 100) {

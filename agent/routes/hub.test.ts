@@ -3,7 +3,7 @@ import { test, type TestContext } from 'node:test';
 import { silentLog } from '../../shared/log.ts';
 import type { Route, RoutesItem } from '../../shared/protocol/routes.ts';
 import { createManualClock } from '../../shared/wait/testing/manual-clock.ts';
-import { createRouteHub, type RouteHub } from './hub.ts';
+import { RouteHub } from './hub.ts';
 
 function route(app: string, version = 1): Route {
   return {
@@ -27,7 +27,7 @@ interface Watcher {
 
 function ground(t: TestContext) {
   const clock = createManualClock();
-  const hub = createRouteHub({ clock, leaseMs: 1_000, log: silentLog });
+  const hub = new RouteHub({ clock, leaseMs: 1_000, log: silentLog });
   t.after(() => hub.close());
   const watch = (router: string, emit?: (item: RoutesItem) => Promise<void>): Watcher => {
     const items: RoutesItem[] = [];
@@ -67,9 +67,7 @@ async function isDone(promise: Promise<unknown>): Promise<boolean> {
   return done;
 }
 
-const quick = { countUnknown: false };
-const settle = (hub: RouteHub, revision: number, t: TestContext) =>
-  hub.settled(revision, { ...quick, signal: t.signal });
+const settle = (hub: RouteHub, revision: number, t: TestContext) => hub.settledAtKnown(revision, t.signal);
 
 test('a watch begins with a snapshot, cut into pieces, and goes on with deltas', async (t) => {
   const { hub, watch } = ground(t);
@@ -157,7 +155,7 @@ test('a router that comes back in time counts by its new snapshot', async (t) =>
 
 test('routers that an earlier leader knew are waited for until a lease after the hub began', async (t) => {
   const { hub, clock } = ground(t);
-  const settled = hub.settled(hub.publish(route('a')), { countUnknown: true, signal: t.signal });
+  const settled = hub.settled(hub.publish(route('a')), t.signal);
   clock.advance(999);
   assert.equal(await isDone(settled), false);
   clock.advance(1);
@@ -168,7 +166,7 @@ test('a wait that is given up rejects with the reason', async (t) => {
   const { hub, watch } = ground(t);
   const router = watch('r');
   const given = new AbortController();
-  const settled = hub.settled(hub.publish(route('a')), { ...quick, signal: given.signal });
+  const settled = hub.settledAtKnown(hub.publish(route('a')), given.signal);
   given.abort(new Error('given up'));
   await assert.rejects(settled, /given up/);
   await router.leave();
@@ -281,14 +279,14 @@ test('a router that comes after a revision was settled does not know it until it
   await isDone(Promise.resolve());
   one.ack();
   await settle(hub, revision, t);
-  assert.equal(hub.knows(revision), true);
+  assert.equal(hub.isSettled(revision), true);
   const two = watch('two');
-  assert.equal(hub.knows(revision), false);
+  assert.equal(hub.isSettled(revision), false);
   assert.deepEqual(hub.known, ['one', 'two']);
   await isDone(Promise.resolve());
   two.ack();
-  assert.equal(hub.knows(revision), true);
+  assert.equal(hub.isSettled(revision), true);
   await Promise.all([one.leave(), two.leave()]);
   assert.deepEqual(hub.known, ['one', 'two'], 'until their lease has run out');
-  assert.equal(hub.knows(revision), false);
+  assert.equal(hub.isSettled(revision), false);
 });

@@ -1,16 +1,18 @@
 /**
- * Cuts what is pushed into items that a router takes without standing still, and that fit into a frame: by how much there is
- * to read, since a route may name a thousand targets.
+ * Cuts a route table into items that a router takes without a long pause and that fit into a frame. The measure is bytes, since one
+ * route may name a thousand targets.
  */
 import type { Route } from '../../shared/protocol/routes.ts';
 
-/** Of one item, as JSON. A router reads this in about a millisecond; one route alone may be more. */
+/** Bytes of JSON per item, which a router reads in about a millisecond. A single route may exceed it. */
 const maxBytes = 32_768;
-/** Of a route without what is counted, and of a target. */
+/** Estimated bytes of a route without its path, targets and wake rules. */
 const routeBytes = 320;
 const targetBytes = 128;
+/** Removed apps per item. Their names are short enough not to be measured. */
+export const maxRemovedPerItem = 400;
 
-/** @returns at least one piece. */
+/** @returns at least one piece; `more` is false for the last one. */
 export function* pieces(routes: Iterable<Route>): Generator<{ readonly routes: Route[]; readonly more: boolean }> {
   let piece: Route[] = [];
   let bytes = 0;
@@ -26,9 +28,6 @@ export function* pieces(routes: Iterable<Route>): Generator<{ readonly routes: R
   }
   yield { routes: piece, more: false };
 }
-
-/** Names that are removed have no weight worth counting one by one. */
-export const removedAtOnce = 400;
 
 function sizeOf({ path, serving, wakeRules }: Route): number {
   let bytes = routeBytes + path.length;

@@ -33,7 +33,8 @@ export interface SyncEngine {
 }
 
 export interface Sync {
-  /** Soon, in the background. */
+  apps(): readonly SyncApp[];
+  /** Looks these apps up soon, in the background. */
   look(apps: readonly string[]): void;
   /** @throws AppError app_not_found, source_*; what declaring throws. */
   now(app: string, actor: string): Promise<{ change: Change; sourceDigest: string }>;
@@ -148,6 +149,7 @@ export function createSync(deps: {
   }
 
   return {
+    apps: () => engine.apps(),
     look(apps) {
       for (const name of apps) begin(name);
     },

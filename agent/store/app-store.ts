@@ -16,23 +16,14 @@ export interface Declaration {
   readonly events: readonly NewEvent[];
 }
 
-/** What the agent learns while it runs versions. Absent members stay as they are. */
+/** What the agent learns about a version while it runs it. What is absent or null stays as it is; a null failure clears it. */
+export type Learnt = Partial<Pick<VersionRecord, 'outcome' | 'failure' | 'timings' | 'imageDigest' | 'imageTag'>>;
+
+/** One record that is written behind. Absent members stay as they are. */
 export interface Progress {
   readonly app: string;
-  readonly pointers?: {
-    readonly live: number;
-    readonly pending: number | null;
-    readonly good: number | null;
-    readonly generation: number;
-  };
-  readonly version?: {
-    readonly number: number;
-    readonly outcome?: Outcome;
-    readonly failure?: Failure | null;
-    readonly timings?: StartTimings;
-    readonly imageDigest?: string;
-    readonly imageTag?: string;
-  };
+  readonly pointers?: Pick<AppRecord, 'live' | 'pending' | 'good' | 'generation'>;
+  readonly version?: Learnt & { readonly number: number };
   readonly events: readonly NewEvent[];
 }
 

@@ -3,7 +3,8 @@ import { test } from 'node:test';
 import { AppError } from '../../shared/errors.ts';
 import { silentLog } from '../../shared/log.ts';
 import { createManualClock } from '../../shared/wait/testing/manual-clock.ts';
-import { isDone, turns } from '../testing/versions.ts';
+import { turns } from '../../shared/wait/testing/until.ts';
+import { isDone } from '../testing/versions.ts';
 import type { Progress } from './app-store.ts';
 import { createOutbox } from './outbox.ts';
 

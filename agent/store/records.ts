@@ -1,9 +1,10 @@
-/** Apps and versions as they are stored and as the leader keeps them in memory. */
+/** Apps and versions as they are stored, and as the leader keeps them in memory. */
+import { AppError, errorTable, type FailurePhase } from '../../shared/errors.ts';
 import type { AppSpec } from '../../shared/protocol/app-spec.ts';
 import type { StartTimings } from '../../shared/protocol/routes.ts';
 import type { Failure } from '../../shared/protocol/views.ts';
 
-/** declared: never answered a call yet · good: has answered · failed: see `failure`. */
+/** declared: has not answered a call yet · good: has answered · failed: see `failure`. */
 export type Outcome = 'declared' | 'good' | 'failed';
 
 export interface VersionRecord {
@@ -12,7 +13,7 @@ export interface VersionRecord {
   readonly spec: AppSpec;
   readonly imageDigest: string | null;
   readonly sourceDigest: string | null;
-  /** Tag of the image that was built of the source, once it was. */
+  /** The tag of the image that is built from the source; null until the tag is known. */
   readonly imageTag: string | null;
   readonly outcome: Outcome;
   readonly failure: Failure | null;
@@ -25,17 +26,17 @@ export interface AppRecord {
   readonly name: string;
   readonly host: string;
   readonly path: string;
-  /** What calls get. */
+  /** The version that gets the calls. */
   readonly live: number;
-  /** Waits for the next call while `live` answers (`update.hold = false`). */
+  /** The version that starts at the next call while `live` answers (`update.hold = false`). */
   readonly pending: number | null;
   /** The last version that answered. */
   readonly good: number | null;
-  /** The one that answered before `good`: stays at zero replicas for a rollback. */
+  /** The one that answered before `good`: it stays at zero replicas for a rollback. */
   readonly kept: number | null;
-  /** Grows with each declaration: what an older one led to does not overwrite it. */
+  /** Grows with each declaration: what an older declaration led to does not overwrite a newer one. */
   readonly generation: number;
-  /** The highest number ever given. */
+  /** The highest version number so far. */
   readonly latest: number;
   readonly createdAt: string;
   readonly updatedAt: string;
@@ -49,4 +50,34 @@ export interface NewEvent {
   readonly version: number | null;
   readonly kind: string;
   readonly message: string;
+}
+
+/** @throws AppError internal when the record does not hold the version. */
+export function loadedVersion({ name, versions }: Pick<AppRecord, 'name' | 'versions'>, number: number): VersionRecord {
+  const version = versions.get(number);
+  if (!version) throw new AppError('internal', `version ${number} of app ${name} is not loaded`);
+  return version;
+}
+
+/** The version that was declared last: the pending one, else the live one. */
+export function declaredVersion(record: AppRecord): VersionRecord {
+  return loadedVersion(record, record.pending ?? record.live);
+}
+
+/** An error as it is kept with a version or a build. @param phase of an error that names none. */
+export function failureOf(error: AppError, phase: FailurePhase): Failure {
+  return {
+    code: error.code,
+    phase: error.phase ?? phase,
+    owner: errorTable[error.code].owner,
+    message: error.message,
+    logs: logLinesOf(error),
+    at: new Date().toISOString(),
+  };
+}
+
+/** The last log lines that came with an error. */
+export function logLinesOf({ data }: AppError): string[] {
+  const logs = data?.['logs'];
+  return Array.isArray(logs) ? logs.map(String) : [];
 }

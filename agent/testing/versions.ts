@@ -1,11 +1,12 @@
 /** What the tests of this folder stand on: records, routers that watch and acknowledge, and turns of the event loop. */
-import assert from 'node:assert/strict';
+import { turns } from '../../shared/wait/testing/until.ts';
 import { appConfig, type AppConfig } from '../../shared/protocol/app-config.ts';
 import { appSpec, type AppSpecInput } from '../../shared/protocol/app-spec.ts';
 import type { Route } from '../../shared/protocol/routes.ts';
 import type { RouteHub } from '../routes/hub.ts';
 import type { Released } from '../routes/router-links.ts';
 import type { AppRecord, VersionRecord } from '../store/records.ts';
+import type { VersionMetrics } from '../versions/machine/machine-deps.ts';
 
 export const defaults: AppConfig = appConfig.parse({});
 
@@ -51,6 +52,13 @@ export function appRecord(versions: readonly VersionRecord[], more: Partial<AppR
     ...more,
   };
 }
+
+export const silentMetrics: VersionMetrics = {
+  started: () => undefined,
+  startFailed: () => undefined,
+  drained: () => undefined,
+  wake: () => undefined,
+};
 
 /** What routers answer that have so many calls. */
 export function releasedOf(left: number, more: Partial<Released> = {}): Released {
@@ -111,20 +119,6 @@ export function createTestRouter(hub: RouteHub, name: string, nowMs: () => numbe
       return done;
     },
   };
-}
-
-/** Lets everything that is due run. */
-export async function turns(count = 20): Promise<void> {
-  for (let turn = 0; turn < count; turn += 1) await new Promise((resolve) => setImmediate(resolve));
-}
-
-/** Waits, without a clock, until the condition holds. */
-export async function until(condition: () => boolean, what: string): Promise<void> {
-  for (let turn = 0; turn < 500; turn += 1) {
-    if (condition()) return;
-    await turns(1);
-  }
-  assert.fail(`never came: ${what}`);
 }
 
 /** Whether the promise has settled, once everything that is due has run. */

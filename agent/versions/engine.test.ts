@@ -1,27 +1,25 @@
 import assert from 'node:assert/strict';
 import { test, type TestContext } from 'node:test';
-import { Registry } from '@prometheus-io/client';
 import { AppError } from '../../shared/errors.ts';
 import { silentLog } from '../../shared/log.ts';
 import { createFakePlatform } from '../../test/support/fake-platform.ts';
 import { createManualClock } from '../../shared/wait/testing/manual-clock.ts';
-import { createRouteHub } from '../routes/hub.ts';
+import { turns, until } from '../../shared/wait/testing/until.ts';
+import { RouteHub } from '../routes/hub.ts';
 import { createRouterLinks } from '../routes/router-links.ts';
 import type { AppStore, Declaration } from '../store/app-store.ts';
 import type { AppRecord } from '../store/records.ts';
 import { createActivityLog } from './activity.ts';
 import { Engine } from './engine.ts';
-import { createVersionMetrics } from './version-metrics.ts';
-import { createKeepAwake } from './machine/keep-awake.ts';
+import { createKeepAwake } from './plan/keep-awake.ts';
 import type { Starter } from './machine/wakes.ts';
 import {
   appRecord,
   createTestRouter,
   defaults,
   isDone,
+  silentMetrics,
   specOf,
-  turns,
-  until,
   versionRecord,
 } from '../testing/versions.ts';
 
@@ -81,7 +79,7 @@ async function ground(
 ) {
   const clock = createManualClock();
   const platform = createFakePlatform();
-  const hub = createRouteHub({ clock, leaseMs, log: silentLog });
+  const hub = new RouteHub({ clock, leaseMs, log: silentLog });
   clock.advance(leaseMs); // One has passed since the leader began.
   const { store, state } = createFakeStore(records);
   state.wakes = wakes;
@@ -95,7 +93,7 @@ async function ground(
     links: createRouterLinks({ log: silentLog }),
     activity: createActivityLog({ now: () => clock.nowMs(), ruleOf: (app) => engine.idleRule(app) }),
     keepAwake: createKeepAwake(() => 0),
-    metrics: createVersionMetrics(new Registry()),
+    metrics: silentMetrics,
     wallMs: () => 0,
     defaults,
     clock,
@@ -184,7 +182,7 @@ test('a source whose server says nothing is told as such by apply, and an image 
 
 test('strict: an apply that is repeated after a failover waits for routers that have not come back yet', async (t) => {
   const clock = createManualClock();
-  const hub = createRouteHub({ clock, leaseMs: 1_000, log: silentLog });
+  const hub = new RouteHub({ clock, leaseMs: 1_000, log: silentLog });
   const { store } = createFakeStore([appRecord([good(1)])]);
   const engine: Engine = new Engine({
     platform: createFakePlatform(),
@@ -195,7 +193,7 @@ test('strict: an apply that is repeated after a failover waits for routers that 
     links: createRouterLinks({ log: silentLog }),
     activity: createActivityLog({ now: () => clock.nowMs(), ruleOf: (app) => engine.idleRule(app) }),
     keepAwake: createKeepAwake(() => 0),
-    metrics: createVersionMetrics(new Registry()),
+    metrics: silentMetrics,
     wallMs: () => 0,
     defaults,
     clock,

@@ -1,28 +1,28 @@
 /**
- * Every app of this leader: declarations (one at a time: plan, commit, tell the machines, wait for the routers) and the
- * way from a call (`ensure`) to the machine of its app.
+ * Every app of this leader. Declarations (apply, rollback, delete) go one at a time: plan, commit, hand over to the machines, wait for the
+ * routers. Calls (`ensure`) go straight to the machine of their app.
  */
-import { AppError, toAppError } from '../../shared/errors.ts';
+import { AppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
 import { resolveAppConfig, type AppConfig } from '../../shared/protocol/app-config.ts';
-import { type AppSpec } from '../../shared/protocol/app-spec.ts';
+import type { AppSpec } from '../../shared/protocol/app-spec.ts';
 import type { Change } from '../../shared/protocol/views.ts';
 import type { Clock } from '../../shared/wait/clock.ts';
-import { sleep } from '../../shared/wait/sleep.ts';
-import { noPin, type Pin, type Platform } from '../platform/platform.ts';
+import type { Platform, VersionRun } from '../platform/platform.ts';
 import type { RouteHub, Settlement } from '../routes/hub.ts';
 import type { RouterLinks } from '../routes/router-links.ts';
 import type { AppStore, Declaration } from '../store/app-store.ts';
 import type { Outbox } from '../store/outbox.ts';
-import type { AppRecord } from '../store/records.ts';
-import type { VersionMetrics } from './version-metrics.ts';
+import { declaredVersion, type AppRecord } from '../store/records.ts';
 import type { ActivityLog, IdleRule } from './activity.ts';
+import { Declarations } from './declarations.ts';
+import { DueTimer } from './due-timer.ts';
 import { AppMachine } from './machine/app-machine.ts';
-import type { KeepAwake } from './machine/keep-awake.ts';
-import { Looks } from './machine/looks.ts';
-import type { MachineDeps } from './machine/machine-deps.ts';
+import type { MachineDeps, VersionMetrics } from './machine/machine-deps.ts';
+import { pinSpecs } from './pins.ts';
+import type { KeepAwake } from './plan/keep-awake.ts';
 import { planApply, planRollback } from './plan/plan.ts';
-import { Removals } from './machine/removals.ts';
+import { Removals } from './removals.ts';
 
 interface EngineDeps {
   readonly platform: Platform;
@@ -36,10 +36,10 @@ interface EngineDeps {
   readonly keepAwake: KeepAwake;
   readonly metrics: VersionMetrics;
   readonly clock: Clock;
-  /** Since 1970. */
+  /** Milliseconds since 1970. */
   readonly wallMs: () => number;
   readonly log: Log;
-  /** Another agent leads already, says Postgres. */
+  /** Called when Postgres refuses a write because another agent leads. */
   readonly onFenced: (error: AppError) => void;
 }
 
@@ -48,64 +48,54 @@ export interface ApplyResult {
   readonly routers: Settlement;
 }
 
-const commitPrepareMs = 5_000;
 /** How long a declaration that promises nothing about routers waits for them all the same. */
 const courtesyMs = 1_000;
-const reloadMs = 2_000;
-const pinTimeoutMs = 10_000;
-const maxDeclarationsWaiting = 100;
+const nobodyWaitedFor: Settlement = { acknowledged: 0, expired: 0 };
 
 export class Engine {
   readonly #deps: EngineDeps;
   readonly #machines = new Map<string, AppMachine>();
   readonly #closing = new AbortController();
+  readonly #declarations: Declarations;
   readonly #removals: Removals;
-  readonly #looks: Looks;
-  /** A declaration may be in Postgres that is not here. */
-  #unsure = false;
-  #reloading: Promise<void> = Promise.resolve();
-  #turn: Promise<unknown> = Promise.resolve();
-  #waiting = 0;
+  readonly #dueTimer: DueTimer;
   #unsubscribe: (() => void) | undefined;
 
   constructor(deps: EngineDeps) {
+    const { signal } = this.#closing;
     this.#deps = deps;
-    this.#removals = new Removals({ ...deps, signal: this.#closing.signal });
-    this.#looks = new Looks({ ...deps, look: (app) => this.#machines.get(app)?.look() ?? 'change' });
+    this.#declarations = new Declarations(deps, (records) => this.#reload(records), signal);
+    this.#removals = new Removals({ ...deps, signal });
+    this.#dueTimer = new DueTimer({ ...deps, look: (app) => this.#machines.get(app)?.look() ?? 'change' });
   }
 
-  /** Loads every app, takes over what runs, publishes the routes. @throws AppError store_unavailable */
+  /** Loads every app, takes over what runs, publishes the routes. @throws AppError store_unavailable, platform_error */
   async start(signal: AbortSignal): Promise<void> {
     const { platform, store, defaults } = this.#deps;
     const records = await store.load();
     const wakes = Map.groupBy(await store.wakes(), ({ app }) => app);
     await platform.adopt(
-      records.flatMap(({ name, versions, live, pending, good, kept }) =>
-        [...versions.values()]
-          // The newest is loaded for its failure too; it may not run.
-          .filter(({ version }) => [live, pending, good, kept].includes(version))
-          .map(({ version, spec, imageDigest, sourceDigest, imageTag }) => ({
-            app: name,
-            version,
-            spec,
-            config: resolveAppConfig(defaults, spec.config),
-            pin: { imageDigest, sourceDigest, imageTag },
-          })),
-      ),
+      records.flatMap((record) => runsOf(record, defaults)),
       signal,
     );
     this.#unsubscribe = platform.onTargets((app, version) => this.#machines.get(app)?.targetsChanged(version));
     for (const record of records) this.#add(record).adopt(wakes.get(record.name)?.map(({ ageMs }) => ageMs));
-    this.#looks.start();
+    this.#dueTimer.start();
   }
 
+  /** @throws AppError app_not_found */
   machine(app: string): AppMachine {
     const machine = this.#machines.get(app);
     if (!machine) throw new AppError('app_not_found', `there is no app ${app}`);
     return machine;
   }
 
-  /** When the app counts as idle; undefined where there is no such app. */
+  /** By name. */
+  machines(): AppMachine[] {
+    return [...this.#machines.values()].toSorted((a, b) => (a.record.name < b.record.name ? -1 : 1));
+  }
+
+  /** When the app counts as idle; undefined if there is no such app. */
   idleRule(app: string): IdleRule | undefined {
     const container = this.#machines.get(app)?.config.container;
     return (
@@ -116,31 +106,27 @@ export class Engine {
     );
   }
 
-  machines(): AppMachine[] {
-    return [...this.#machines.values()].toSorted((a, b) => (a.record.name < b.record.name ? -1 : 1));
-  }
-
+  /** Declares apps, all or none. Once it returns, no router sends a call to an older version (strict version check). */
   apply(specs: readonly AppSpec[], dryRun: boolean, actor: string): Promise<ApplyResult> {
     return this.#apply(() => specs, dryRun, actor);
   }
 
-  /** Declares an app again as it is at its turn, so that what its source names is looked up anew. @throws AppError app_not_found */
+  /** Declares an app again with the spec that it has when its turn comes, which looks up its source. @throws AppError app_not_found */
   async repin(app: string, actor: string): Promise<Change> {
-    const { changes } = await this.#apply(() => [this.#declaredSpec(app)], false, actor);
+    const { changes } = await this.#apply(() => [declaredVersion(this.machine(app).record).spec], false, actor);
     const [change] = changes;
     if (!change) throw new AppError('internal', `app ${app} was not declared`);
     return change;
   }
 
   async #apply(specsNow: () => readonly AppSpec[], dryRun: boolean, actor: string): Promise<ApplyResult> {
-    const changes = await this.#serially(async () => {
+    const changes = await this.#declarations.inTurn(async () => {
       const specs = specsNow();
-      const pins = await this.#pin(specs);
       const plan = planApply({
         specs,
-        pins,
+        pins: await pinSpecs(this.#deps, specs, this.#closing.signal),
         records: this.#records(),
-        isServing: (app) => this.#machines.get(app)?.view().state === 'ready',
+        isServing: (app) => this.#machines.get(app)?.state === 'ready',
         defaults: this.#deps.defaults,
         actor,
         now: new Date().toISOString(),
@@ -148,43 +134,42 @@ export class Engine {
       if (dryRun) return plan.changes;
       for (const { app, action } of plan.changes) if (action === 'unchanged') this.#retryFailed(app);
       if (plan.changes.some(({ action }) => action !== 'unchanged')) {
-        for (const { name } of plan.declaration.created) await this.#removals.cut(name);
-        await this.#commit(plan.declaration);
-        this.#take(plan.declaration);
+        for (const { name } of plan.declaration.created) await this.#removals.end(name);
+        await this.#declarations.commit(plan.declaration);
+        this.#handOver(plan.declaration);
       }
       return plan.changes;
     });
-    if (dryRun) return { changes: [...changes], routers: { acknowledged: 0, expired: 0 } };
-    // Also of what is unchanged: it may have been declared a moment ago, by a call that was cut.
+    if (dryRun) return { changes: [...changes], routers: nobodyWaitedFor };
+    // An unchanged app is waited for too: it may have been declared a moment ago by a call that was cut.
     const declared = changes.filter(({ action }) => action !== 'create').map(({ app }) => app);
-    return { changes: [...changes], routers: await this.#told(declared) };
+    return { changes: [...changes], routers: await this.#untilRoutersKnow(declared) };
   }
 
+  /** @param version without it the last version that answered before. @throws AppError app_not_found, version_not_found, route_conflict */
   async rollback(app: string, version: number | undefined, actor: string): Promise<{ version: number; from: number }> {
-    const result = await this.#serially(async () => {
+    const result = await this.#declarations.inTurn(async () => {
       const { record } = this.machine(app);
-      const { live, pending, good, kept } = record;
-      // Before one that waits is the live one; before one that has not answered (yet), the last good one.
-      const number = version ?? (pending !== null ? live : good === live ? kept : good) ?? undefined;
-      if (number === undefined)
-        throw new AppError('version_not_found', `app ${app} has no earlier version that has answered; name one`);
+      const { live, pending } = record;
+      const number = version ?? versionBefore(record);
       if (number === live && pending === null) return { version: number, from: number };
       const to = record.versions.get(number) ?? (await this.#deps.store.version(app, number));
       if (!to) throw new AppError('version_not_found', `app ${app} has no version ${number}`);
       const declaration = planRollback(record, to, { records: this.#records(), actor, now: new Date().toISOString() });
-      await this.#commit(declaration);
-      this.#take({ ...declaration, updated: declaration.updated.map((update) => ({ ...update, added: to })) });
+      await this.#declarations.commit(declaration);
+      this.#handOver({ ...declaration, updated: declaration.updated.map((update) => ({ ...update, added: to })) });
       return { version: number, from: pending ?? live };
     });
-    await this.#told([app]);
+    await this.#untilRoutersKnow([app]);
     return result;
   }
 
+  /** @returns what was removed, as `Kind/name`. @throws AppError app_not_found; platform_error when the removal goes on in the background. */
   delete(app: string, volumes: boolean, actor: string): Promise<string[]> {
-    return this.#serially(async () => {
+    return this.#declarations.inTurn(async () => {
       const machine = this.machine(app);
       const message = volumes ? 'with its volumes' : 'volumes are kept';
-      await this.#commit({
+      await this.#declarations.commit({
         created: [],
         updated: [],
         deleted: [app],
@@ -198,179 +183,108 @@ export class Engine {
   async close(): Promise<void> {
     this.#closing.abort(new AppError('cancelled', 'the agent stops'));
     this.#unsubscribe?.();
-    this.#looks.close();
+    this.#dueTimer.close();
     await Promise.all([...this.#machines.values()].map((machine) => machine.close()));
-    await Promise.allSettled([this.#turn, this.#reloading]);
+    await this.#declarations.idle();
     await this.#removals.idle();
   }
 
   #add(record: AppRecord): AppMachine {
-    const { platform, hub, links, activity, outbox, defaults, keepAwake, metrics, clock, log } = this.#deps;
+    const { hub, links, activity } = this.#deps;
     const deps: MachineDeps = {
-      platform,
-      outbox,
-      defaults,
-      keepAwake,
-      metrics,
-      clock,
-      log,
-      publish: (route) => hub.publish(route),
-      settled: (revision, countUnknown, signal) => hub.settled(revision, { countUnknown, signal }),
-      isSettled: (revision) => hub.knows(revision),
+      ...this.#deps,
       release: (app, targets, waitMs, signal) => links.release({ app, targets, waitMs, routers: hub.known }, signal),
       isIdle: (app, unreported) => activity.idle(app, unreported),
-      onChange: (app) => this.#looks.changed(app),
+      onChange: (app) => this.#dueTimer.changed(app),
     };
     const machine = new AppMachine(deps, record);
     this.#machines.set(record.name, machine);
     return machine;
   }
 
-  /** Nothing that was learnt before may be written after the declaration, so it is written first. */
-  async #commit(declaration: Declaration): Promise<void> {
-    const { outbox, store, epoch, log } = this.#deps;
-    try {
-      await outbox.flushed(AbortSignal.timeout(commitPrepareMs));
-    } catch (error) {
-      throw new AppError('store_unavailable', 'Postgres cannot be reached: earlier records still wait to be written', {
-        cause: error,
-      });
-    }
-    try {
-      await store.declare(epoch, declaration);
-    } catch (error) {
-      const failure = toAppError(error);
-      log.warn({ err: failure }, 'a declaration was not written');
-      if (failure.code === 'fenced') this.#deps.onFenced(failure);
-      // The connection may have broken after the commit: what was declared is then in Postgres and not here.
-      if (failure.code === 'store_unavailable' && !this.#unsure) {
-        this.#unsure = true;
-        this.#reloading = this.#reloadLater();
-      }
-      throw error;
-    }
-  }
-
-  /** The machines take what was committed, and push it. */
-  #take(declaration: Declaration): void {
+  /** Gives the machines what was committed, and publishes it. */
+  #handOver(declaration: Declaration): void {
     for (const record of declaration.created) this.#add(record).publish();
     for (const { app, added } of declaration.updated) this.machine(app.name).declared({ ...app, added });
   }
 
-  /** Ends when routers know what these apps are now: surely, where that is promised; else as far as is quickly known. */
-  async #told(apps: readonly string[]): Promise<Settlement> {
-    const { revision } = this.#deps.hub;
-    const strict = apps.some((app) => {
+  /** Resolves when routers know these apps: all of them under the strict version check, otherwise those that answer soon. */
+  async #untilRoutersKnow(apps: readonly string[]): Promise<Settlement> {
+    const { hub } = this.#deps;
+    const { signal } = this.#closing;
+    const isStrict = apps.some((app) => {
       const machine = this.#machines.get(app);
       return machine?.record.pending === null && machine.config.kubernetes.strict_version_check;
     });
-    if (strict) return await this.#settled(revision, true, this.#closing.signal);
-    const courtesy = AbortSignal.any([this.#closing.signal, AbortSignal.timeout(courtesyMs)]);
-    return await this.#settled(revision, false, courtesy).catch(() => ({ acknowledged: 0, expired: 0 }));
+    if (isStrict) return await hub.settled(hub.revision, signal);
+    const courtesy = AbortSignal.any([signal, AbortSignal.timeout(courtesyMs)]);
+    return await hub.settledAtKnown(hub.revision, courtesy).catch(() => nobodyWaitedFor);
   }
 
-  /** The app is deleted. Routers that are connected know before its pods go; one that is not holds until it knows. */
+  /** The app is deleted. Connected routers know it before its pods go; a router that is not connected holds until it knows. */
   async #forget(machine: AppMachine): Promise<void> {
+    const { hub, activity } = this.#deps;
     const { name } = machine.record;
     this.#machines.delete(name);
-    this.#deps.activity.drop(name);
+    activity.drop(name);
     const closed = machine.close();
-    const revision = this.#deps.hub.remove(name); // at once: a call that is held finds no app, not a failed start
+    const revision = hub.remove(name); // at once, so a held call finds no app instead of a failed start
     await closed;
-    await this.#settled(revision, false, this.#closing.signal);
-  }
-
-  #settled(revision: number, countUnknown: boolean, signal: AbortSignal): Promise<Settlement> {
-    return this.#deps.hub.settled(revision, { countUnknown, signal });
-  }
-
-  #declaredSpec(app: string): AppSpec {
-    const { live, pending, versions } = this.machine(app).record;
-    const version = versions.get(pending ?? live);
-    if (!version) throw new AppError('internal', `no version of ${app} is loaded`);
-    return version.spec;
+    await hub.settledAtKnown(revision, this.#closing.signal);
   }
 
   #retryFailed(app: string): void {
     const machine = this.machine(app);
-    if (machine.view().state !== 'failed') return;
+    if (machine.state !== 'failed') return;
     machine.retry();
     machine.publish();
   }
 
-  /** A registry that is away, or has no such image, is told by the version that fails, not here. */
-  async #pin(specs: readonly AppSpec[]): Promise<Map<string, Pin>> {
-    const late = new AbortController();
-    const takeBack = this.#deps.clock.after(pinTimeoutMs, () => {
-      const message = `its source was not looked up within ${pinTimeoutMs / 1_000} s: the server does not answer`;
-      late.abort(new AppError('source_unavailable', message, { phase: 'source' }));
-    });
-    const signal = AbortSignal.any([this.#closing.signal, late.signal]);
-    const pins = await Promise.all(
-      specs.map(async (spec): Promise<[string, Pin]> => {
-        try {
-          return [spec.name, await this.#deps.platform.pin(spec, signal)];
-        } catch (error) {
-          const { code, message } = toAppError(late.signal.aborted ? late.signal.reason : error);
-          if (spec.image !== undefined && code !== 'source_unsupported') return [spec.name, noPin];
-          throw new AppError(code, `app ${spec.name}: ${message}`, { cause: error, data: { app: spec.name } });
-        }
-      }),
-    ).finally(takeBack);
-    return new Map(pins);
-  }
-
-  /** After a commit of unknown outcome, and before anything else is declared: takes what Postgres has. */
-  async #reload(): Promise<void> {
-    const records = await this.#deps.store.load();
+  /** Takes over what Postgres has after a commit of unknown outcome. */
+  async #reload(records: readonly AppRecord[]): Promise<void> {
     const names = new Set(records.map(({ name }) => name));
     for (const machine of this.machines()) {
       const { name } = machine.record;
       if (names.has(name)) continue;
       await this.#forget(machine);
-      // Its end is waited for by `close`, its failure tried again: nobody waits here.
+      // `close` waits for the removal, and its failures are retried: nobody waits here.
       this.#removals.remove(name, false).catch(() => undefined);
     }
     for (const record of records) {
       const known = this.#machines.get(record.name);
       if (!known) {
-        await this.#removals.cut(record.name);
+        await this.#removals.end(record.name);
         this.#add(record).publish();
       } else if (known.record.generation < record.generation)
-        known.declared({ ...record, added: record.versions.get(record.pending ?? record.live) });
-    }
-    this.#unsure = false;
-  }
-
-  async #reloadLater(): Promise<void> {
-    while (this.#unsure && !this.#closing.signal.aborted) {
-      await sleep(this.#deps.clock, reloadMs, this.#closing.signal);
-      if (this.#closing.signal.aborted) return;
-      await this.#serially(async () => undefined).catch((error: unknown) => {
-        this.#deps.log.warn({ err: toAppError(error) }, 'apps could not be read again; tried again');
-      });
+        known.declared({ ...record, added: declaredVersion(record) });
     }
   }
 
   #records(): Map<string, AppRecord> {
     return new Map([...this.#machines].map(([name, machine]) => [name, machine.record]));
   }
+}
 
-  #serially<T>(work: () => Promise<T>): Promise<T> {
-    if (this.#waiting >= maxDeclarationsWaiting) {
-      return Promise.reject(new AppError('too_many_calls', 'too many declarations wait for their turn'));
-    }
-    this.#waiting += 1;
-    const result = this.#turn.then(async () => {
-      this.#closing.signal.throwIfAborted();
-      if (this.#unsure) await this.#reload();
-      return await work();
-    });
-    this.#turn = result
-      .catch(() => undefined)
-      .finally(() => {
-        this.#waiting -= 1;
-      });
-    return result;
-  }
+/** The versions of an app that may run. Its newest version is loaded for its failure too, and may not run. */
+function runsOf(record: AppRecord, defaults: AppConfig): VersionRun[] {
+  const { name: app, versions, live, pending, good, kept } = record;
+  return [...versions.values()]
+    .filter(({ version }) => [live, pending, good, kept].includes(version))
+    .map(({ version, spec, imageDigest, sourceDigest, imageTag }) => ({
+      app,
+      version,
+      spec,
+      config: resolveAppConfig(defaults, spec.config),
+      pin: { imageDigest, sourceDigest, imageTag },
+    }));
+}
+
+/**
+ * The version to go back to when none is named: the live one while another is pending, the last good one while the live one has not
+ * answered, else the one that answered before. @throws AppError version_not_found
+ */
+function versionBefore({ name, live, pending, good, kept }: AppRecord): number {
+  const before = pending !== null ? live : good === live ? kept : good;
+  if (before !== null) return before;
+  throw new AppError('version_not_found', `app ${name} has no earlier version that has answered; name one`);
 }

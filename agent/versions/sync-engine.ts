@@ -1,8 +1,8 @@
-/** The engine of this leader, as syncing needs it. */
-import type { Outbox } from '../store/outbox.ts';
-import type { AppRecord } from '../store/records.ts';
-import type { Engine } from './engine.ts';
+/** Adapts the engine of this leader to what syncing needs. */
 import type { SyncApp, SyncEngine } from '../source/sync.ts';
+import type { Outbox } from '../store/outbox.ts';
+import { declaredVersion, type AppRecord } from '../store/records.ts';
+import type { Engine } from './engine.ts';
 
 export function createSyncEngine(deps: {
   readonly engine: Pick<Engine, 'machine' | 'machines' | 'repin'>;
@@ -10,13 +10,8 @@ export function createSyncEngine(deps: {
 }): SyncEngine {
   const { engine, outbox } = deps;
   return {
-    apps: () => engine.machines().flatMap(({ record }) => toSyncApp(record) ?? []),
-    app(name) {
-      const { record } = engine.machine(name);
-      const app = toSyncApp(record);
-      if (app === undefined) throw new Error(`no version of ${name} is loaded`);
-      return app;
-    },
+    apps: () => engine.machines().map(({ record }) => toSyncApp(record)),
+    app: (name) => toSyncApp(engine.machine(name).record),
     repin: (app, actor) => engine.repin(app, actor),
     record: (event) => {
       if (event.app !== null) outbox.add({ app: event.app, events: [event] });
@@ -24,12 +19,7 @@ export function createSyncEngine(deps: {
   };
 }
 
-function toSyncApp({ name, versions, live, pending, latest }: AppRecord): SyncApp | undefined {
-  const current = versions.get(pending ?? live);
-  if (current === undefined) return undefined;
-  return {
-    name,
-    spec: current.spec,
-    digests: [current.sourceDigest, versions.get(latest)?.sourceDigest ?? null],
-  };
+function toSyncApp(record: AppRecord): SyncApp {
+  const { spec, sourceDigest } = declaredVersion(record);
+  return { name: record.name, spec, digests: [sourceDigest, record.versions.get(record.latest)?.sourceDigest ?? null] };
 }

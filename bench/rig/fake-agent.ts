@@ -1,5 +1,5 @@
 /** An agent that starts nothing: the real RPC server and the real hub of routes, with the table that a question gives it. */
-import { createRouteHub, type RouteHub } from '../../agent/routes/hub.ts';
+import { RouteHub } from '../../agent/routes/hub.ts';
 import { createRpcServer } from '../../agent/rpc/server.ts';
 import { systemClock } from '../../shared/wait/clock.ts';
 import { AppError } from '../../shared/errors.ts';
@@ -29,7 +29,7 @@ export async function startFakeAgent(options: {
   /** By default no version can be started. */
   readonly ensure?: (app: string, version: number, signal: AbortSignal) => Promise<void>;
 }): Promise<FakeAgent> {
-  const hub = createRouteHub({ clock: systemClock, leaseMs: 10_000, log: silentLog });
+  const hub = new RouteHub({ clock: systemClock, leaseMs: 10_000, log: silentLog });
   for (const route of options.routes) hub.publish(route);
   const peers = new Set<Peer<typeof routerMethods>>();
   const server = createRpcServer({

@@ -2,9 +2,9 @@
 import { cp, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { testPlatformDeps } from '../../agent/testing/process-platform.ts';
 import { createProcessPlatform } from '../../agent/platform/process/platform.ts';
 import type { Platform } from '../../agent/platform/platform.ts';
-import { silentLog } from '../../shared/log.ts';
 import { brokenLine, type Buildable } from './ground.ts';
 import { platformContract } from './platform-contract.ts';
 
@@ -25,7 +25,7 @@ platformContract({
     }
     const open: Platform[] = [];
     const another = async (): Promise<Platform> => {
-      const platform = await createProcessPlatform({ dataDir, log: silentLog });
+      const platform = await createProcessPlatform({ ...testPlatformDeps, dataDir });
       open.push(platform);
       return platform;
     };

@@ -9,9 +9,9 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { text } from 'node:stream/consumers';
 import { promisify } from 'node:util';
-import { silentLog } from '../../../shared/log.ts';
 import { appConfig } from '../../../shared/protocol/app-config.ts';
 import { appSpec } from '../../../shared/protocol/app-spec.ts';
+import { testPlatformDeps } from '../../testing/process-platform.ts';
 import { createProcessPlatform } from './platform.ts';
 
 const examples = join(import.meta.dirname, '..', '..', '..', 'examples');
@@ -28,7 +28,7 @@ const cases: readonly { readonly name: string; readonly answer: RegExp; readonly
 for (const { name, answer, installs } of cases) {
   void test(`the example ${name} is installed by its preset and answers`, { timeout: 300_000 }, async (t) => {
     const dataDir = await mkdtemp(join(tmpdir(), 'holdfast-example-'));
-    const platform = await createProcessPlatform({ dataDir, log: silentLog });
+    const platform = await createProcessPlatform({ ...testPlatformDeps, dataDir });
     t.after(async () => {
       await platform.close();
       await rm(dataDir, { recursive: true, force: true });
@@ -60,7 +60,7 @@ for (const { name, answer, installs } of cases) {
 
 void test('the example grpc is installed and answers its own client', { timeout: 300_000 }, async (t) => {
   const dataDir = await mkdtemp(join(tmpdir(), 'holdfast-example-'));
-  const platform = await createProcessPlatform({ dataDir, log: silentLog });
+  const platform = await createProcessPlatform({ ...testPlatformDeps, dataDir });
   t.after(async () => {
     await platform.close();
     await rm(dataDir, { recursive: true, force: true });

@@ -8,11 +8,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { text } from 'node:stream/consumers';
-import { silentLog } from '../../../shared/log.ts';
 import { appConfig } from '../../../shared/protocol/app-config.ts';
 import { appSpec, type AppSpecInput } from '../../../shared/protocol/app-spec.ts';
 import type { Target } from '../../../shared/protocol/routes.ts';
 import type { Platform, StartOptions, VersionRun } from '../platform.ts';
+import { testPlatformDeps } from '../../testing/process-platform.ts';
 import { createProcessPlatform, type ProcessPlatformDeps } from './platform.ts';
 import { createPorts } from './ports.ts';
 
@@ -33,7 +33,7 @@ async function createBench(t: TestContext, deps: Partial<ProcessPlatformDeps> = 
   const root = await mkdtemp(join(tmpdir(), 'holdfast-process-'));
   const [source, dataDir] = [join(root, 'source'), join(root, 'data')];
   await mkdir(source);
-  const platform = await createProcessPlatform({ dataDir, log: silentLog, ...deps });
+  const platform = await createProcessPlatform({ ...testPlatformDeps, dataDir, ...deps });
   t.after(async () => {
     await platform.close();
     await rm(root, { recursive: true, force: true });
@@ -236,7 +236,7 @@ void test('a successor prunes the snapshots of versions that it is not told of, 
   assert.equal((await readdir(join(dataDir, 'run'))).length, 1);
   await platform.close();
   assert.deepEqual(await readdir(join(dataDir, 'run')), []);
-  const successor = await createProcessPlatform({ dataDir, log: silentLog });
+  const successor = await createProcessPlatform({ ...testPlatformDeps, dataDir });
   t.after(() => successor.close());
   await successor.adopt([v1], AbortSignal.timeout(20_000));
   assert.deepEqual(await readdir(join(dataDir, 'sources')), [v1.pin.sourceDigest?.slice('sha256:'.length)]);

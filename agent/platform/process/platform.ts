@@ -7,7 +7,7 @@ import { EventEmitter } from 'node:events';
 import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { AppError } from '../../../shared/errors.ts';
-import { systemClock } from '../../../shared/wait/clock.ts';
+import type { Clock } from '../../../shared/wait/clock.ts';
 import type { Log } from '../../../shared/log.ts';
 import type { Target } from '../../../shared/protocol/routes.ts';
 import type { Sources } from '../../source/sources.ts';
@@ -29,10 +29,11 @@ export interface ProcessPlatformDeps {
   readonly log: Log;
   /** Of git and uploads; without them only folders can be run. */
   readonly sources?: Sources;
-  /** The node that apps run with; by default this one. */
-  readonly nodePath?: string;
-  /** Environment of the agent, of which apps get PATH, HOME and the like; by default the real one. */
-  readonly env?: Readonly<Record<string, string | undefined>>;
+  /** The Node.js program that apps run with. */
+  readonly nodePath: string;
+  /** The environment of the agent. Apps get PATH, HOME and the like from it. */
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly clock: Clock;
   readonly limits?: Partial<VersionLimits>;
   /** How long installing what a source needs may take. */
   readonly installTimeoutMs?: number;
@@ -51,7 +52,7 @@ const closeGraceMs = 5_000;
 
 /** @throws AppError config_invalid when the data folder cannot be used. */
 export async function createProcessPlatform(deps: ProcessPlatformDeps): Promise<Platform> {
-  const { log, nodePath = process.execPath, env = process.env } = deps;
+  const { log, nodePath, env, clock } = deps;
   const dataDir = resolve(deps.dataDir);
   const limits = { ...defaultLimits, ...deps.limits };
   const volumesDir = join(dataDir, 'volumes');
@@ -74,7 +75,7 @@ export async function createProcessPlatform(deps: ProcessPlatformDeps): Promise<
     runFiles,
     timeoutMs: deps.installTimeoutMs ?? defaultInstallTimeoutMs,
   });
-  const asking = new Asking(systemClock);
+  const asking = new Asking(clock);
   const ports = createPorts();
   const apps = new Map<string, Map<number, VersionProcesses>>();
   const rings = new Map<string, LogRing>();

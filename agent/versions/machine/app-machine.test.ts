@@ -1,18 +1,17 @@
 import assert from 'node:assert/strict';
 import { test, type TestContext } from 'node:test';
-import { Registry } from '@prometheus-io/client';
 import { AppError } from '../../../shared/errors.ts';
 import { silentLog } from '../../../shared/log.ts';
 import type { Failure } from '../../../shared/protocol/views.ts';
 import { createFakePlatform } from '../../../test/support/fake-platform.ts';
 import { createManualClock } from '../../../shared/wait/testing/manual-clock.ts';
-import { createRouteHub } from '../../routes/hub.ts';
+import { turns, until } from '../../../shared/wait/testing/until.ts';
+import { RouteHub } from '../../routes/hub.ts';
 import type { Released } from '../../routes/router-links.ts';
 import type { Progress } from '../../store/app-store.ts';
 import type { AppRecord, VersionRecord } from '../../store/records.ts';
 import { AppMachine } from './app-machine.ts';
-import { createVersionMetrics } from '../version-metrics.ts';
-import { createKeepAwake } from './keep-awake.ts';
+import { createKeepAwake } from '../plan/keep-awake.ts';
 import type { EnsureResult } from './machine-deps.ts';
 import {
   appRecord,
@@ -20,9 +19,8 @@ import {
   defaults,
   isDone,
   releasedOf,
+  silentMetrics,
   specOf,
-  turns,
-  until,
   versionRecord,
   type SpecInput,
 } from '../../testing/versions.ts';
@@ -39,7 +37,7 @@ const leaseMs = 3_600_000;
 function ground(t: TestContext, record: AppRecord) {
   const clock = createManualClock();
   const platform = createFakePlatform();
-  const hub = createRouteHub({ clock, leaseMs, log: silentLog });
+  const hub = new RouteHub({ clock, leaseMs, log: silentLog });
   clock.advance(leaseMs); // One has passed since the leader began.
   const written: Progress[] = [];
   /** Calls that routers still have, by version of the target. */
@@ -56,12 +54,10 @@ function ground(t: TestContext, record: AppRecord) {
   const machine = new AppMachine(
     {
       platform,
-      publish: (route) => hub.publish(route),
-      settled: (revision, countUnknown, signal) => hub.settled(revision, { countUnknown, signal }),
-      isSettled: (revision) => hub.knows(revision),
+      hub,
       isIdle: (_app, { bytes = 0 } = { bytes: 0, idleMs: Infinity }) => state.idle && bytes < 1_500,
       keepAwake: createKeepAwake(() => state.wallMs),
-      metrics: createVersionMetrics(new Registry()),
+      metrics: silentMetrics,
       onChange: () => undefined,
       release: async (_app, targets, _waitMs, signal) => {
         const answer = state.answers.shift();
@@ -707,16 +703,14 @@ test('a start that waits for an old version with a volume is cut when the app is
 test('after a failover, what an unknown router may still call is left until a lease has passed', async (t) => {
   const clock = createManualClock();
   const platform = createFakePlatform();
-  const hub = createRouteHub({ clock, leaseMs: 1_000, log: silentLog });
+  const hub = new RouteHub({ clock, leaseMs: 1_000, log: silentLog });
   const machine = new AppMachine(
     {
       platform,
-      publish: (route) => hub.publish(route),
-      settled: (revision, countUnknown, signal) => hub.settled(revision, { countUnknown, signal }),
-      isSettled: (revision) => hub.knows(revision),
+      hub,
       isIdle: () => true,
       keepAwake: createKeepAwake(() => 0),
-      metrics: createVersionMetrics(new Registry()),
+      metrics: silentMetrics,
       onChange: () => undefined,
       release: async () => releasedOf(0),
       outbox: { add: () => undefined },

@@ -1,78 +1,95 @@
 /**
- * One app: which of its versions is meant to run, and the steps from what is to what should be. Every step is idempotent
- * and may be cut by a crash; the next leader repeats it. Postgres is written behind (outbox), never waited for.
+ * One app: which of its versions is to run, and the steps from the observed to the desired state. Every step is idempotent and may be cut by a
+ * crash; the next leader repeats it. Records for Postgres are written behind and never waited for.
  */
-import { AppError, toAppError } from '../../../shared/errors.ts';
+import { AppError } from '../../../shared/errors.ts';
 import type { AppConfig } from '../../../shared/protocol/app-config.ts';
-import type { StartTimings } from '../../../shared/protocol/routes.ts';
+import type { StartTimings, Target } from '../../../shared/protocol/routes.ts';
 import type { AppView, Failure, VersionView } from '../../../shared/protocol/views.ts';
-import type { Platform } from '../../platform/platform.ts';
-import type { AppRecord, VersionRecord } from '../../store/records.ts';
-import { AppBook, type Declared } from './app-book.ts';
-import { attempts } from './attempts.ts';
-import { dueOf, type KeptAwake, type NextLook } from '../plan/due.ts';
-import { Leftovers } from './leftovers.ts';
-import { letGo } from './let-go.ts';
+import { declaredVersion, type AppRecord, type VersionRecord } from '../../store/records.ts';
+import { afterFailure, waitsForSomeone } from '../plan/after-failure.ts';
+import { dueOf, type NextLook } from '../plan/due.ts';
+import type { KeptAwake } from '../plan/keep-awake.ts';
+import { appViewOf, routeOf, stateOf, versionViewOf, type Phase, type Situation } from '../plan/serving.ts';
+import { AppState, type Declared } from './app-state.ts';
+import type { Switching } from './attempt.ts';
+import { drainIdleApp } from './drain.ts';
+import { Leftovers, type ClearPlan } from './leftovers.ts';
 import type { EnsureRequest, EnsureResult, MachineDeps } from './machine-deps.ts';
-import { RetryTimer } from './retry-timer.ts';
-import { appViewOf, routeOf, versionViewOf, type Phase, type Situation } from '../plan/serving.ts';
 import { StableAddress } from './stable-address.ts';
-import { StartJob } from './start-job.ts';
-import type { Switching } from './start-version.ts';
+import { Starts, type StartOutcomes } from './starts.ts';
 import { Wakes } from './wakes.ts';
 
 const noTimings: StartTimings = { buildMs: null, rolloutMs: null };
-/** A clean-up that failed is tried again after this. */
-const clearAgainMs = 5_000;
+/** Calls may retry a failed app by themselves after a pause, which doubles with each failure in a row. */
+const retryPause = { minMs: 5_000, maxMs: 60_000 };
 
 export class AppMachine {
   readonly #deps: MachineDeps;
   readonly #closing = new AbortController();
+  readonly #state: AppState;
   readonly #leftovers: Leftovers;
-  readonly #book: AppBook;
   readonly #address: StableAddress;
-  readonly #retry: RetryTimer;
   readonly #wakes: Wakes;
+  readonly #starts: Starts;
   #phase: Phase = { kind: 'asleep' };
-  #job: StartJob | undefined;
-  #pendingJob: StartJob | undefined;
-  /** The last route that was published. */
+  /** The revision of the last route that was published. */
   #revision = 0;
   #sleepingSinceMs: number;
-  #clearedMs = -Infinity;
   #draining: Promise<void> = Promise.resolve();
+  #retryPauseMs = retryPause.minMs;
+  #stopRetryTimer: (() => void) | undefined;
 
   constructor(deps: MachineDeps, record: AppRecord) {
+    const { signal } = this.#closing;
     this.#deps = deps;
-    this.#book = new AppBook(deps, record);
     this.#sleepingSinceMs = deps.clock.nowMs();
-    this.#leftovers = new Leftovers({ ...deps, app: record.name, signal: this.#closing.signal });
-    this.#address = new StableAddress({ ...deps, signal: this.#closing.signal });
-    this.#wakes = new Wakes({ ...deps, record: (...event) => this.#book.happened(...event) });
-    this.#retry = new RetryTimer(deps.clock, () => {
-      this.#sleep();
-      this.publish();
+    const state = (this.#state = new AppState(deps, record));
+    const leftovers = (this.#leftovers = new Leftovers({
+      ...deps,
+      app: record.name,
+      plan: () => this.#clearPlan(),
+      signal,
+    }));
+    const address = (this.#address = new StableAddress({ ...deps, signal }));
+    this.#wakes = new Wakes({
+      ...deps,
+      record: (kind, message, actor) => state.recordEvent(state.event(kind, message, state.record.live, actor)),
     });
+    const outcomes: StartOutcomes = {
+      isServing: () => this.#phase.kind === 'serving',
+      promotePending: () => this.#promotePending(),
+      answered: (version, timings, switching) => this.#answered(version, timings, switching),
+      pendingFailed: (version, error) => this.#pendingFailed(version, error),
+      liveFailed: (version, error) => this.#liveFailed(version, error),
+    };
+    this.#starts = new Starts({ ...deps, state, leftovers, address, outcomes });
   }
 
   get record(): AppRecord {
-    return this.#book.record;
+    return this.#state.record;
   }
 
+  /** The config of the live version. */
   get config(): AppConfig {
-    return this.#book.config;
+    return this.#state.config;
+  }
+
+  get state(): AppView['state'] {
+    return stateOf(this.#situation());
   }
 
   /** Takes the app over as the platform and an earlier leader have it: what answers is served. Publishes the route. */
   adopt(wakeAgesMs: readonly number[] = []): void {
     this.#wakes.restore(wakeAgesMs);
     const { name, live, pending, good, kept } = this.record;
-    // An earlier leader may have been cut in any step: what is not served may still run.
+    // An earlier leader may have been cut in any step: versions that are not served may still run.
     for (const version of [live, pending, good, kept])
       if (version !== null && this.#deps.platform.mayRun(name, version)) this.#leftovers.add(version);
-    const { outcome, failure } = this.#book.version(live);
+    const { outcome, failure } = this.#state.version(live);
     if (!this.#resume()) {
-      if (outcome === 'failed' && failure && this.#waitsForSomeone(live)) this.#phase = { kind: 'failed', failure };
+      if (outcome === 'failed' && failure && waitsForSomeone(this.record, this.config))
+        this.#phase = { kind: 'failed', failure };
       else this.#promotePending();
       if (outcome === 'good') this.#wakes.fellAsleep();
     }
@@ -88,30 +105,28 @@ export class AppMachine {
     return versions.map((version) => versionViewOf(this.record.versions.get(version.version) ?? version, situation));
   }
 
+  /** @returns the revision that routers must know. */
   publish(): number {
     if (this.#closing.signal.aborted) return this.#revision; // the route of a deleted app stays away
     this.#deps.onChange(this.record.name);
-    this.#revision = this.#deps.publish(routeOf(this.#situation(), this.config));
+    this.#revision = this.#deps.hub.publish(routeOf(this.#situation(), this.config));
     return this.#revision;
   }
 
   /**
-   * A declaration has been committed. What was learnt while it was being written (that a version answered, or failed)
-   * stays; only what was declared changes. @returns the revision that routers must know.
+   * Takes a committed declaration. What was learnt while it was being committed (a version answered, or failed) stays; only what was
+   * declared changes. @returns the revision that routers must know.
    */
   declared(declared: Declared): number {
-    const before = this.record;
-    this.#book.declare(declared);
-    if (this.#pendingJob && this.#pendingJob.version !== this.record.pending) {
-      this.#cut(this.#pendingJob);
-      this.#pendingJob = undefined;
-    }
-    // It fell asleep while the declaration was being written: there is nothing to wait behind.
-    if (this.#phase.kind !== 'serving' && this.#phase.kind !== 'draining' && !this.#job) this.#promotePending();
-    if (before.live !== this.record.live) {
-      this.#cut(this.#job);
-      this.#job = undefined;
-      this.#leftovers.add(before.live);
+    const { live } = this.record;
+    this.#state.declare(declared);
+    this.#starts.cutPendingUnless(this.record.pending);
+    // The app fell asleep while the declaration was being committed: nothing answers in place of the pending version.
+    if (this.#phase.kind !== 'serving' && this.#phase.kind !== 'draining' && !this.#starts.hasLive)
+      this.#promotePending();
+    if (live !== this.record.live) {
+      this.#starts.cutLive();
+      this.#leftovers.add(live);
       this.#wakes.awake();
       this.retry();
       this.#resume();
@@ -119,9 +134,9 @@ export class AppMachine {
     return this.publish();
   }
 
-  /** Someone acts on a failure: the next call may try again. */
+  /** Someone acts on a failure: the next call may start the app again. */
   retry(): void {
-    this.#retry.reset();
+    this.#resetRetry();
     this.#sleep();
   }
 
@@ -129,218 +144,190 @@ export class AppMachine {
     if (version === this.record.live && this.#phase.kind === 'serving') this.publish();
   }
 
-  /** @throws AppError of the failure, superseded, cancelled, wake_budget_exhausted. */
+  /** Makes a version run. @throws AppError of the start, superseded, cancelled, wake_budget_exhausted. */
   async ensure(request: EnsureRequest): Promise<EnsureResult> {
     this.#closing.signal.throwIfAborted();
-    const { live, name } = this.record;
-    const wanted = this.#book.wanted(request.version);
-    if (this.#phase.kind === 'draining') this.#serve(this.#phase.timings); // a call takes it back
-    if (wanted !== live) {
-      this.#pendingJob ??= new StartJob(name, wanted, (job) => this.#run(job, []));
-      return this.#joined(this.#pendingJob, request);
-    }
-    if (this.#phase.kind === 'serving' && this.#targets().length > 0 && request.suspects.length === 0)
-      return { version: live, targets: this.#targets().length, timings: this.#phase.timings };
-    if (!this.#job) {
+    const { live } = this.record;
+    const wanted = this.#state.wanted(request.version);
+    if (this.#phase.kind === 'draining') this.#serve(this.#phase.timings); // a call takes the app back
+    if (wanted !== live) return await this.#starts.joinPending(wanted, request);
+    const targets = this.#targets().length;
+    if (this.#phase.kind === 'serving' && targets > 0 && request.suspects.length === 0)
+      return { version: live, targets, timings: this.#phase.timings };
+    if (!this.#starts.hasLive) {
       if (this.#phase.kind !== 'serving') this.#wakes.begin(request.by, this.config.wake.max_per_hour);
       if (this.#phase.kind === 'failed') this.retry();
-      this.#job = new StartJob(name, live, (job) => this.#run(job, request.suspects));
+      this.#starts.beginLive(live, request.suspects);
       this.publish();
     }
-    return this.#joined(this.#job, request);
+    return await this.#starts.joinLive(request);
   }
 
-  /** Does what the clock makes due. @returns when it has to be asked again. */
+  /** Does what the time makes due. @returns when to call it again. */
   look(): NextLook {
     const phase = this.#phase;
     const { container } = this.config;
-    const keptAwake = this.#deps.keepAwake.of(this.#book);
+    const nowMs = this.#deps.clock.nowMs();
+    const keptAwake = this.#keptAwake();
     const { step, clear, next } = dueOf({
       phase,
-      starting: this.#job !== undefined || this.#pendingJob !== undefined,
+      starting: this.#starts.hasAny,
       hasPending: this.record.pending !== null,
       hasLeftovers: this.#leftovers.any,
       keptAwake,
       hasHours: container.running_hours.length > 0,
       idleMs: container.idle_shutdown_secs * 1_000,
       sinceMs: phase.kind === 'serving' ? phase.sinceMs : this.#sleepingSinceMs,
-      nowMs: this.#deps.clock.nowMs(),
+      nowMs,
       isIdle: () => this.#deps.isIdle(this.record.name),
     });
-    if (clear && this.#leftovers.any && this.#deps.clock.nowMs() - this.#clearedMs >= clearAgainMs) this.#takeAway();
+    if (clear) this.#leftovers.clearAgain();
     if (step === 'start' && keptAwake) this.#startUncalled(keptAwake);
-    else if (step === 'zero' && phase.kind === 'serving')
-      this.#draining = this.#goToZero({ ...phase, kind: 'draining' });
+    else if (step === 'zero' && phase.kind === 'serving') this.#draining = this.#goToZero(phase.timings, phase.sinceMs);
     return next;
   }
 
-  /** The app is being deleted: nothing of it may be started again. Ends when nothing is under way. */
+  /** The app is deleted or the agent stops: nothing is started again. Resolves when nothing is under way. */
   async close(): Promise<void> {
     const error = new AppError('cancelled', 'the app is deleted or the agent stops');
     this.#closing.abort(error);
-    this.#retry.reset();
-    this.#job?.abort(error);
-    this.#pendingJob?.abort(error);
-    const jobs = [this.#job?.result, this.#pendingJob?.result];
-    await Promise.allSettled([...jobs, this.#leftovers.idle(), this.#address.idle(), this.#draining]);
+    this.#resetRetry();
+    await this.#starts.end(error);
+    await Promise.allSettled([this.#leftovers.idle(), this.#address.idle(), this.#draining]);
   }
 
   #startUncalled(why: KeptAwake): void {
-    const { name, live, pending } = this.record;
-    const start = (version: number): StartJob => new StartJob(name, version, (job) => this.#run(job, []));
-    if (pending !== null) this.#pendingJob = start(pending);
+    const { live, pending } = this.record;
+    if (pending !== null) this.#starts.beginPending(pending);
     else {
-      this.#job = start(live);
-      // Once, and not with each try of one that fails.
-      const event = this.#book.event('app.woken', `started without a call: ${why}`, live);
-      if (this.#book.version(live).failure === null) this.#book.point({}, event);
+      this.#starts.beginLive(live, []);
+      // Recorded once, and not again with each retry of a version that fails.
+      if (this.#state.version(live).failure === null)
+        this.#state.recordEvent(this.#state.event('app.woken', `started without a call: ${why}`, live));
     }
     this.publish();
   }
 
-  async #joined(job: StartJob, request: EnsureRequest): Promise<EnsureResult> {
-    const timings = await job.join(request.onProgress, request.signal);
-    const { version } = job;
-    return { version, targets: this.#deps.platform.targets(this.record.name, version).length, timings };
-  }
-
-  /** The live version, or the pending one, which becomes live when it answers (or when there is no other any more). */
-  async #run(job: StartJob, suspects: readonly string[]): Promise<StartTimings> {
-    try {
-      await this.#leftovers.reclaim(job.version);
-      job.signal.throwIfAborted();
-      const { spec, config } = this.#book.run(job.version);
-      // A volume has one writer: the old version ends before the new one starts.
-      if (spec.volumes.length > 0) await this.#clearLeftovers();
-      job.signal.throwIfAborted();
-      // While the app is served, its address leads to what is served.
-      const held = this.#job === job && this.#phase.kind !== 'serving';
-      const switching = held && config.kubernetes.strict_version_check ? 'before' : 'after';
-      if (switching === 'before') this.#address.letGo();
-      const timings = await attempts({ ...this.#deps, book: this.#book }, job, switching, suspects);
-      if (this.#pendingJob === job) this.#promotePending();
-      this.#job = undefined;
-      this.#answered(job.version, timings, switching);
-      return timings;
-    } catch (error) {
-      if (job.signal.aborted) {
-        this.#leftovers.add(job.version); // whatever came of it by then
-        this.#deps.onChange(this.record.name);
-        throw toAppError(job.signal.reason);
-      }
-      if (this.#pendingJob === job) this.#pendingFailed(job.version, toAppError(error));
-      else this.#liveFailed(job.version, toAppError(error));
-      throw error;
-    }
-  }
-
-  /** Nothing, or nothing any more, answers in place of the pending version: it is the live one from now on. */
+  /** Nothing answers in place of the pending version, or it answers itself: it is the live one from now on. */
   #promotePending(): void {
     const { live, pending } = this.record;
     if (pending === null) return;
-    this.#cut(this.#job);
-    this.#job = this.#pendingJob;
-    this.#pendingJob = undefined;
+    this.#starts.promote();
     this.#leftovers.add(live);
-    this.#book.point({ live: pending, pending: null });
+    this.#state.savePointers({ live: pending, pending: null });
   }
 
-  #cut(job: StartJob | undefined): void {
-    if (!job) return;
-    job.abort(new AppError('superseded', `a newer version of ${this.record.name} than ${job.version} is wanted`));
-    this.#leftovers.add(job.version);
-  }
-
-  /** Back to a live version that still runs: nothing has to be started. */
+  /** Serves the live version again if it still runs, so nothing has to be started. */
   #resume(): boolean {
     const { live } = this.record;
-    if (this.#book.version(live).outcome !== 'good' || this.#targets().length === 0) return false;
+    if (this.#state.version(live).outcome !== 'good' || this.#targets().length === 0) return false;
     if (!this.#leftovers.takeBack(live)) return false;
     this.#serve(noTimings);
-    this.#address.pointTo(this.#book.run(live));
+    this.#address.pointTo(this.#state.run(live));
     return true;
   }
 
   #answered(version: number, timings: StartTimings, switching: Switching): void {
     this.retry();
     this.#wakes.awake();
-    const released = this.#book.answered(version, timings);
+    const released = this.#state.answered(version, timings);
     if (released !== null) this.#leftovers.add(released);
     this.#serve(timings);
-    if (switching === 'after') this.#address.pointTo(this.#book.run(version));
-    this.#takeAway();
+    if (switching === 'after') this.#address.pointTo(this.#state.run(version));
+    this.#leftovers.clearInBackground();
   }
 
   #pendingFailed(version: number, error: AppError): void {
-    this.#pendingJob = undefined;
     const { message } = this.#fail(version, error);
-    const event = this.#book.event('update.failed', `version ${this.record.live} stays live: ${message}`, version);
-    this.#book.point({ pending: null }, event);
-    this.#leftovers.add(version);
-    this.#takeAway();
+    const event = this.#state.event('update.failed', `version ${this.record.live} stays live: ${message}`, version);
+    this.#state.savePointers({ pending: null }, event);
+    this.#leftovers.clearInBackground();
     this.publish();
   }
 
-  /** A failed update with on_failed_update = "fail": no clock tries it again. */
-  #waitsForSomeone(version: number): boolean {
-    const { good } = this.record;
-    return good !== null && good !== version && this.config.on_failed_update === 'fail';
-  }
-
   #liveFailed(version: number, error: AppError): void {
-    this.#job = undefined;
     const { log, clock } = this.#deps;
     if (this.#phase.kind === 'serving' && this.#targets().length > 0) {
-      log.warn({ err: error, app: this.record.name, version }, 'suspect targets could not be looked at; others answer');
+      log.warn({ err: error, app: this.record.name, version }, 'suspect targets could not be probed; others answer');
       this.publish();
       return;
     }
     const failure = this.#fail(version, error);
-    this.#leftovers.add(version);
-    const { good, pending } = this.record;
-    if (pending !== null) {
-      this.#sleep();
-      this.#promotePending();
-    } else if (this.#waitsForSomeone(version)) {
-      this.#phase = { kind: 'failed', failure };
-    } else if (good !== null && good !== version) {
-      const message = `version ${good} is live again: ${failure.message}`;
-      this.#book.point({ live: good }, this.#book.event('update.reverted', message, version));
-      this.#sleep();
-      if (!this.#resume()) this.#address.pointTo(this.#book.run(good));
-    } else {
-      this.#phase = { kind: 'failed', failure };
-      this.#retry.start();
+    const next = afterFailure(this.record, this.config);
+    switch (next.kind) {
+      case 'promote':
+        this.#sleep();
+        this.#promotePending();
+        break;
+      case 'revert':
+        this.#revert(version, next.to, failure);
+        break;
+      case 'wait':
+        this.#phase = { kind: 'failed', failure };
+        break;
+      case 'retry':
+        this.#phase = { kind: 'failed', failure };
+        this.#retryLater();
+        break;
     }
     this.#sleepingSinceMs = clock.nowMs();
     this.publish();
-    this.#takeAway();
+    this.#leftovers.clearInBackground();
   }
 
-  /** Only when no router has a call goes the version to zero. A call meanwhile takes it back. */
-  async #goToZero(phase: Phase & { kind: 'draining' }): Promise<void> {
-    this.#phase = phase;
+  /** The last good version is live again. */
+  #revert(failed: number, good: number, failure: Failure): void {
+    const event = this.#state.event('update.reverted', `version ${good} is live again: ${failure.message}`, failed);
+    this.#state.savePointers({ live: good }, event);
+    this.#sleep();
+    if (!this.#resume()) this.#address.pointTo(this.#state.run(good));
+  }
+
+  #fail(version: number, error: AppError): Failure {
+    this.#deps.log.warn({ app: this.record.name, version, code: error.code, phase: error.phase }, error.message);
+    this.#leftovers.add(version);
+    return this.#state.failed(version, error);
+  }
+
+  #retryLater(): void {
+    this.#stopRetryTimer?.();
+    this.#stopRetryTimer = this.#deps.clock.after(this.#retryPauseMs, () => {
+      this.#sleep();
+      this.publish();
+    });
+    this.#retryPauseMs = Math.min(this.#retryPauseMs * 2, retryPause.maxMs);
+  }
+
+  #resetRetry(): void {
+    this.#stopRetryTimer?.();
+    this.#retryPauseMs = retryPause.minMs;
+  }
+
+  /** Goes to zero only when no router has a call of the app. A call that comes meanwhile takes it back. */
+  async #goToZero(timings: StartTimings, sinceMs: number): Promise<void> {
+    const { signal } = this.#closing;
+    const phase: Phase = (this.#phase = { kind: 'draining', timings, sinceMs });
     const { name: app, live } = this.record;
     const isMeant = (): boolean => this.#phase === phase;
     const targets = this.#targets().map((target) => target.id);
     const request = { app, targets, revision: this.publish(), isMeant };
-    const isFree = await letGo(this.#deps, request, this.#closing.signal).catch((err: unknown) => {
-      if (!this.#closing.signal.aborted) this.#deps.log.warn({ err, app }, 'going to zero failed; the app stays awake');
+    const isFree = await drainIdleApp(this.#deps, request, signal).catch((err: unknown) => {
+      if (!signal.aborted) this.#deps.log.warn({ err, app }, 'could not drain an idle app; it stays awake');
       return false;
     });
-    if (!isMeant() || this.#closing.signal.aborted) return;
+    if (!isMeant() || signal.aborted) return;
     if (!isFree) {
-      this.#serve(phase.timings);
+      this.#serve(timings);
       return;
     }
     this.#sleep();
     this.#wakes.fellAsleep();
     this.#leftovers.add(live);
     const { pending } = this.record;
-    const asleep = this.#book.event('app.asleep', 'idle, went to zero', live);
-    this.#book.point(pending === null ? {} : { live: pending, pending: null }, asleep);
+    const event = this.#state.event('app.asleep', 'idle, went to zero', live);
+    this.#state.savePointers(pending === null ? {} : { live: pending, pending: null }, event);
     this.publish();
-    this.#takeAway();
+    this.#leftovers.clearInBackground();
   }
 
   #serve(timings: StartTimings): void {
@@ -353,48 +340,41 @@ export class AppMachine {
     this.#sleepingSinceMs = this.#deps.clock.nowMs();
   }
 
-  #takeAway(): void {
-    this.#clearedMs = this.#deps.clock.nowMs();
-    this.#clearLeftovers().catch((err: unknown) =>
-      this.#deps.log.error({ err, app: this.record.name }, 'clean-up failed'),
-    );
-  }
-
-  /** Takes away versions that may run and are not served; what is being started is left alone. */
-  #clearLeftovers(): Promise<void> {
+  /** How versions that may run and are not served are ended. A version that is being started stays. */
+  #clearPlan(): ClearPlan {
     const { live } = this.record;
-    const { spec, outcome } = this.#book.version(live);
-    const stays = this.#phase.kind === 'serving' || (outcome === 'good' && spec.min_replicas > 0);
-    const spared = [this.#job?.version, this.#pendingJob?.version, stays ? live : undefined];
-    const revision = this.#revision;
-    return this.#leftovers.clear({
-      spared: new Set(spared.filter((version) => version !== undefined)),
+    const { spec, outcome } = this.#state.version(live);
+    const liveStays = this.#phase.kind === 'serving' || (outcome === 'good' && spec.min_replicas > 0);
+    return {
+      spared: new Set([...this.#starts.versions, ...(liveStays ? [live] : [])]),
       isKept: (version) => [this.record.live, this.record.kept, this.record.good].includes(version),
-      settled: (countUnknown, signal) => this.#deps.settled(revision, countUnknown, signal),
-      isSettled: () => this.#deps.isSettled(revision),
-      // Of an app that went to zero: a router that nobody knew of has come back with calls on it.
-      onBusy: (version) =>
-        version === this.record.live && this.#phase.kind === 'asleep' && !this.#job && this.#resume(),
+      revision: this.#revision,
       drainMs: this.config.update.drain_secs * 1_000,
-    });
+      onBusy: (version) => {
+        // The app went to zero, and a router that nobody knew of has come back with calls on it.
+        const isAsleep = this.#phase.kind === 'asleep' && !this.#starts.hasLive;
+        if (version === this.record.live && isAsleep) this.#resume();
+      },
+    };
   }
 
-  #fail(version: number, error: AppError): Failure {
-    this.#deps.log.warn({ app: this.record.name, version, code: error.code, phase: error.phase }, error.message);
-    return this.#book.failed(version, error);
+  #keptAwake(): KeptAwake | undefined {
+    const { good } = this.record;
+    // Nothing runs before the first call.
+    return good === null ? undefined : this.#deps.keepAwake.of(this.#state.run(declaredVersion(this.record).version));
   }
 
   #situation(): Situation {
     return {
       record: this.record,
       phase: this.#phase,
-      starting: this.#job !== undefined,
+      starting: this.#starts.hasLive,
       targets: this.#targets(),
-      keptAwake: this.#deps.keepAwake.of(this.#book),
+      keptAwake: this.#keptAwake(),
     };
   }
 
-  #targets(): ReturnType<Platform['targets']> {
+  #targets(): readonly Target[] {
     return this.#deps.platform.targets(this.record.name, this.record.live);
   }
 }

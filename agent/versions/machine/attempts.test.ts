@@ -6,8 +6,7 @@ import { appConfig } from '../../../shared/protocol/app-config.ts';
 import { appSpec } from '../../../shared/protocol/app-spec.ts';
 import { systemClock } from '../../../shared/wait/clock.ts';
 import type { Pin, VersionRun } from '../../platform/platform.ts';
-import { attempts } from './attempts.ts';
-import { StartJob } from './start-job.ts';
+import { startWithRetries } from './attempts.ts';
 
 interface Scene {
   readonly steps: string[];
@@ -24,8 +23,8 @@ function scene(
   const pins: Pick<Pin, 'imageDigest' | 'imageTag'>[] = [];
   const spec = appSpec.parse({ name: 'hello', path: '/hello', ...app });
   let pin: Pin = { imageDigest: null, sourceDigest: 'git:abc', imageTag: null, ...pinned };
-  const job = new StartJob('hello', 1, async (own) => {
-    return await attempts(
+  const start = (): Promise<unknown> =>
+    startWithRetries(
       {
         platform: {
           async prepare(run) {
@@ -40,7 +39,7 @@ function scene(
           switchTo: () => Promise.resolve(),
         },
         metrics: { started: () => undefined, startFailed: () => undefined },
-        book: {
+        state: {
           version: () => ({
             version: 1,
             spec,
@@ -60,12 +59,15 @@ function scene(
         clock: systemClock,
         log: silentLog,
       },
-      own,
-      'before',
-      [],
+      {
+        version: 1,
+        switching: 'before',
+        suspects: [],
+        onPhase: () => undefined,
+        signal: new AbortController().signal,
+      },
     );
-  });
-  return { steps, pins, start: () => job.result };
+  return { steps, pins, start };
 }
 
 const source = { source: 'https://git.example/hello.git' };

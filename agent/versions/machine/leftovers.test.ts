@@ -5,7 +5,8 @@ import { silentLog } from '../../../shared/log.ts';
 import { createFakePlatform } from '../../../test/support/fake-platform.ts';
 import { Leftovers } from './leftovers.ts';
 import { createManualClock } from '../../../shared/wait/testing/manual-clock.ts';
-import { isDone, releasedOf, turns } from '../../testing/versions.ts';
+import { turns } from '../../../shared/wait/testing/until.ts';
+import { isDone, releasedOf } from '../../testing/versions.ts';
 
 function ground(t: TestContext) {
   const platform = createFakePlatform();
@@ -15,12 +16,33 @@ function ground(t: TestContext) {
     release: Promise.resolve(0),
     kept: new Set<number>(),
     unknown: [] as boolean[],
+    spared: new Set<number>(),
     settled: true,
     busy: [] as number[],
   };
-  const leftovers = new Leftovers({
+  const leftovers: Leftovers = new Leftovers({
     app: 'a',
     platform,
+    hub: {
+      async settled() {
+        calls.unknown.push(true);
+        return { acknowledged: 0, expired: 0 };
+      },
+      async settledAtKnown() {
+        calls.unknown.push(false);
+        return { acknowledged: 0, expired: 0 };
+      },
+      isSettled: () => calls.settled,
+    },
+    plan: () => ({
+      spared: calls.spared,
+      isKept: (version) => calls.kept.has(version),
+      revision: 1,
+      onBusy: (version) => {
+        if (calls.busy.includes(version)) leftovers.takeBack(version);
+      },
+      drainMs: 30_000,
+    }),
     release: async (_app, _targets, _waitMs, signal) => {
       const cut = Promise.withResolvers<never>();
       signal.addEventListener('abort', () => cut.reject(signal.reason as Error), { once: true });
@@ -30,15 +52,10 @@ function ground(t: TestContext) {
     log: silentLog,
     signal: end.signal,
   });
-  const clear = (...spared: number[]): Promise<void> =>
-    leftovers.clear({
-      spared: new Set(spared),
-      isKept: (version) => calls.kept.has(version),
-      settled: async (countUnknown) => void calls.unknown.push(countUnknown),
-      isSettled: () => calls.settled,
-      onBusy: (version) => calls.busy.includes(version),
-      drainMs: 30_000,
-    });
+  const clear = (...spared: number[]): Promise<void> => {
+    calls.spared = new Set(spared);
+    return leftovers.clear();
+  };
   t.after(() => {
     end.abort(new AppError('cancelled', 'the test is over'));
     return leftovers.idle();

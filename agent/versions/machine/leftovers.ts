@@ -1,57 +1,48 @@
 /**
- * Versions of one app that may still run and are no longer served. Each is taken away in its own task: routers know,
- * calls in flight end (or their time does), then it goes to zero (the live one and the one kept for a rollback) or is
- * removed. A start of the same version takes it back.
+ * Versions of one app that may still run but are no longer served. Each is drained in a task of its own, then stopped (the live version
+ * and the ones kept for a rollback) or discarded. A start of the same version reclaims it.
  */
 import { AppError, toAppError } from '../../../shared/errors.ts';
-import type { Clock } from '../../../shared/wait/clock.ts';
-import type { Log } from '../../../shared/log.ts';
-import { sleep } from '../../../shared/wait/sleep.ts';
 import type { Platform } from '../../platform/platform.ts';
-import type { Released } from '../../routes/router-links.ts';
+import { drainVersion, type DrainVersionDeps } from './drain.ts';
 
-interface LeftoversDeps {
+interface LeftoversDeps extends DrainVersionDeps {
   readonly app: string;
   readonly platform: Pick<Platform, 'targets' | 'stop' | 'discard'>;
-  readonly release: (app: string, targets: readonly string[], waitMs: number, signal: AbortSignal) => Promise<Released>;
-  readonly clock: Clock;
-  readonly log: Log;
+  /** Asked whenever leftovers are cleared. */
+  readonly plan: () => ClearPlan;
   /** Ends every task: the app is deleted or the agent stops. */
   readonly signal: AbortSignal;
 }
 
-interface ClearPlan {
-  /** Served or being started: left alone. */
+export interface ClearPlan {
+  /** Versions that are served or being started. */
   readonly spared: ReadonlySet<number>;
-  /** Whether it stays at zero, with its objects. Asked when the time has come. */
+  /** Whether the version stays at zero with its objects. Asked when it has been drained. */
   readonly isKept: (version: number) => boolean;
-  /**
-   * Resolves when routers send no new call to anything but what is served. With `countUnknown` that goes for routers
-   * too that an earlier leader knew and that have not come back yet.
-   */
-  readonly settled: (countUnknown: boolean, signal: AbortSignal) => Promise<unknown>;
-  /** Whether that holds still: a router may have come, or been lost, while the others were asked. */
-  readonly isSettled: () => boolean;
+  /** The revision of the route that routers must know first. */
+  readonly revision: number;
   /** Time for calls in flight, milliseconds. */
   readonly drainMs: number;
-  /** Calls are left on the version. @returns whether it is served again because of them (and was taken back). */
-  readonly onBusy: (version: number) => boolean;
+  /** Called when calls are left on the version. It may take the version back. */
+  readonly onBusy: (version: number) => void;
 }
 
-/** Between two rounds of asking routers, where one of them could not be asked. */
-const askAgainMs = 200;
+/** A clean-up that failed is tried again after this. */
+const clearAgainMs = 5_000;
 
 interface Task {
   readonly abort: AbortController;
   done: Promise<void>;
-  /** The platform has been told: it cannot be taken back as it is. */
-  ending: boolean;
+  /** The platform is stopping the version, so it cannot be served again as it is. */
+  isStopping: boolean;
 }
 
 export class Leftovers {
   readonly #deps: LeftoversDeps;
   readonly #versions = new Set<number>();
   readonly #tasks = new Map<number, Task>();
+  #clearedMs = -Infinity;
 
   constructor(deps: LeftoversDeps) {
     this.#deps = deps;
@@ -66,18 +57,30 @@ export class Leftovers {
     return this.#versions.size > 0;
   }
 
-  /** Begins to take away what is not spared; resolves when that is done. Failures are logged, and tried again by the next call. */
-  async clear(plan: ClearPlan): Promise<void> {
+  /** Ends what is not spared, and resolves when that is done. Failures are logged; the next call tries again. */
+  async clear(): Promise<void> {
+    const plan = this.#deps.plan();
     for (const version of this.#versions) {
       if (plan.spared.has(version) || this.#tasks.has(version) || this.#deps.signal.aborted) continue;
-      const task: Task = { abort: new AbortController(), done: Promise.resolve(), ending: false };
+      const task: Task = { abort: new AbortController(), done: Promise.resolve(), isStopping: false };
       this.#tasks.set(version, task);
-      task.done = this.#takeAway(version, plan, task).finally(() => this.#tasks.delete(version));
+      task.done = this.#end(version, plan, task).finally(() => this.#tasks.delete(version));
     }
     await this.idle();
   }
 
-  /** The version is to be started; resolves when nothing is being done to it. */
+  clearInBackground(): void {
+    const { app, clock, log } = this.#deps;
+    this.#clearedMs = clock.nowMs();
+    this.clear().catch((err: unknown) => log.error({ err, app }, 'could not stop old versions'));
+  }
+
+  /** Tries again what has failed, unless that was done a moment ago. */
+  clearAgain(): void {
+    if (this.any && this.#deps.clock.nowMs() - this.#clearedMs >= clearAgainMs) this.clearInBackground();
+  }
+
+  /** Call it before a start of the version; resolves when nothing is being done to it. */
   async reclaim(version: number): Promise<void> {
     const task = this.#tasks.get(version);
     task?.abort.abort(new AppError('cancelled', 'the version is wanted again'));
@@ -85,10 +88,10 @@ export class Leftovers {
     this.#versions.delete(version);
   }
 
-  /** The version is to be served as it runs. @returns false when it is being ended already: then it must be started. */
+  /** Call it before the version is served as it runs. @returns false when it is being stopped already: then it must be started. */
   takeBack(version: number): boolean {
     const task = this.#tasks.get(version);
-    if (task?.ending) return false;
+    if (task?.isStopping) return false;
     task?.abort.abort(new AppError('cancelled', 'the version is served again'));
     this.#versions.delete(version);
     return true;
@@ -99,41 +102,22 @@ export class Leftovers {
     await Promise.all([...this.#tasks.values()].map((task) => task.done));
   }
 
-  async #takeAway(version: number, plan: ClearPlan, task: Task): Promise<void> {
+  async #end(version: number, plan: ClearPlan, task: Task): Promise<void> {
     const { app, platform, log } = this.#deps;
+    const { revision, drainMs } = plan;
     const signal = AbortSignal.any([task.abort.signal, this.#deps.signal]);
     try {
-      await this.#letGo(version, plan, signal);
+      const onBusy = (): void => plan.onBusy(version);
+      await drainVersion(this.#deps, { app, version, revision, drainMs, onBusy }, signal);
       signal.throwIfAborted();
-      task.ending = true;
-      const kept = plan.isKept(version);
-      await (kept ? platform.stop(app, version, signal) : platform.discard(app, version, signal));
-      // No longer kept by now: it stays on the list, for the next time.
-      if (!kept || plan.isKept(version)) this.#versions.delete(version);
+      task.isStopping = true;
+      const isKept = plan.isKept(version);
+      await (isKept ? platform.stop(app, version, signal) : platform.discard(app, version, signal));
+      // A version that is not kept any longer stays on the list, to be discarded by the next call.
+      if (!isKept || plan.isKept(version)) this.#versions.delete(version);
     } catch (error) {
       if (!signal.aborted)
-        log.warn({ err: toAppError(error), app, version }, 'a version could not be taken away; tried again later');
-    }
-  }
-
-  /** Ends when no router sends anything to the version and its calls have ended, or had their time. */
-  async #letGo(version: number, plan: ClearPlan, signal: AbortSignal): Promise<void> {
-    const { app, platform, release, clock, log } = this.#deps;
-    let deadlineMs: number | undefined;
-    for (;;) {
-      await plan.settled(platform.targets(app, version).length > 0, signal);
-      const targets = platform.targets(app, version).map((target) => target.id);
-      if (targets.length === 0) return;
-      deadlineMs ??= clock.nowMs() + plan.drainMs;
-      const { left, unasked } = await release(app, targets, Math.max(0, deadlineMs - clock.nowMs()), signal);
-      signal.throwIfAborted();
-      if (left > 0 && plan.onBusy(version)) signal.throwIfAborted();
-      if (left === 0 && unasked === 0 && plan.isSettled()) return;
-      if ((left > 0 && unasked === 0) || clock.nowMs() >= deadlineMs) {
-        log.info({ app, version, left, unasked }, 'calls may be in flight still at the end of update.drain_secs');
-        return;
-      }
-      await sleep(clock, askAgainMs, signal);
+        log.warn({ err: toAppError(error), app, version }, 'could not stop an old version; trying again later');
     }
   }
 }

@@ -1,9 +1,8 @@
-/** Moves the stable address of one app behind the path of calls: tried until it works, or until another version is meant. */
-import { backoff } from '../../../shared/wait/backoff.ts';
+/** Switches the stable address of one app, outside the path of calls: retried until it works or another version is wanted. */
 import { AppError, toAppError } from '../../../shared/errors.ts';
 import type { Log } from '../../../shared/log.ts';
 import type { Clock } from '../../../shared/wait/clock.ts';
-import { sleep } from '../../../shared/wait/sleep.ts';
+import { retry } from '../../../shared/wait/retry.ts';
 import type { Platform, VersionRun } from '../../platform/platform.ts';
 
 interface StableAddressDeps {
@@ -14,25 +13,28 @@ interface StableAddressDeps {
   readonly signal: AbortSignal;
 }
 
+const pauses = { minMs: 500, maxMs: 30_000 };
+
 export class StableAddress {
   readonly #deps: StableAddressDeps;
-  #overtaken = new AbortController();
+  #superseded = new AbortController();
   #work: Promise<void> = Promise.resolve();
 
   constructor(deps: StableAddressDeps) {
     this.#deps = deps;
   }
 
+  /** Begins to switch the address. */
   pointTo(run: VersionRun): void {
-    this.letGo();
-    const signal = AbortSignal.any([this.#overtaken.signal, this.#deps.signal]);
-    this.#work = Promise.all([this.#work, this.#tryUntilItWorks(run, signal)]).then(() => undefined);
+    this.unfollow();
+    const signal = AbortSignal.any([this.#superseded.signal, this.#deps.signal]);
+    this.#work = Promise.all([this.#work, this.#switch(run, signal)]).then(() => undefined);
   }
 
-  /** Somebody else moves it now: what was begun here must not move it back. */
-  letGo(): void {
-    this.#overtaken.abort(new AppError('superseded', 'the address is to lead to another version'));
-    this.#overtaken = new AbortController();
+  /** Ends what `pointTo` began, because a start switches the address itself from now on. */
+  unfollow(): void {
+    this.#superseded.abort(new AppError('superseded', 'the address is to lead to another version'));
+    this.#superseded = new AbortController();
   }
 
   /** Resolves when nothing is under way. */
@@ -40,19 +42,17 @@ export class StableAddress {
     return this.#work;
   }
 
-  async #tryUntilItWorks(run: VersionRun, signal: AbortSignal): Promise<void> {
+  /** Rejects never: it ends when the address is switched or the signal aborts. */
+  async #switch(run: VersionRun, signal: AbortSignal): Promise<void> {
     const { platform, clock, log } = this.#deps;
-    const pause = backoff({ minMs: 500, maxMs: 30_000 });
-    while (!signal.aborted) {
-      try {
-        await platform.switchTo(run, signal);
-        return;
-      } catch (error) {
-        if (signal.aborted) return;
-        const { app, version } = run;
-        log.warn({ err: toAppError(error), app, version }, 'the stable address could not be switched; tried again');
-      }
-      await sleep(clock, pause.next(), signal); // the loop looks at the signal
-    }
+    const { app, version } = run;
+    const message = 'the stable address could not be switched; trying again';
+    await retry(() => platform.switchTo(run, signal), {
+      clock,
+      signal,
+      backoff: pauses,
+      isPassing: () => true,
+      onRetry: ({ error }) => log.warn({ err: toAppError(error), app, version }, message),
+    }).catch(() => undefined);
   }
 }

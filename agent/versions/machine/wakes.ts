@@ -1,16 +1,16 @@
-/** Who has an app started, and how often calls may wake it (`wake.max_per_hour`). One for each app, kept by its machine. */
+/** Who starts an app, and how often calls may wake it (`wake.max_per_hour`). One per app. */
 import { AppError } from '../../../shared/errors.ts';
-import type { Clock } from '../../../shared/wait/clock.ts';
-import type { VersionMetrics } from '../version-metrics.ts';
 import type { WakeCause } from '../../../shared/protocol/wake-cause.ts';
+import type { Clock } from '../../../shared/wait/clock.ts';
+import type { VersionMetrics } from './machine-deps.ts';
 
-/** Who asks. */
+/** Who asks for a start. */
 export interface Starter {
-  /** Name of the token. */
+  /** The name of the token. */
   readonly actor: string;
-  /** It is a router, for a call; else a person or a tool, whom the budget does not hold up. */
+  /** True for a router that asks for a call; false for a person or a tool, whom the wake budget does not bind. */
   readonly forCall: boolean;
-  /** The call, where the router tells. */
+  /** The call, if the router describes it. */
   readonly cause: WakeCause | undefined;
 }
 
@@ -21,38 +21,38 @@ export interface WakesDeps {
 }
 
 export const wakeWindowMs = 3_600_000;
-/** The most that `wake.max_per_hour` can say. */
+/** The highest value of `wake.max_per_hour`. */
 const maxKept = 3_600;
 
 export class Wakes {
   readonly #deps: WakesDeps;
-  /** Those of the last hour, oldest first. */
+  /** The wakes of the last hour, oldest first. */
   #atMs: number[] = [];
   #asleep = false;
-  #toldExhausted = false;
+  #exhaustionRecorded = false;
 
   constructor(deps: WakesDeps) {
     this.#deps = deps;
   }
 
-  /** It has answered, and went to zero for want of calls: the next start is a wake. */
+  /** The app has answered and went to zero without calls: the next start is a wake. */
   fellAsleep(): void {
     this.#asleep = true;
   }
 
-  /** It answers, or another version is live: a start from here on is none. */
+  /** The app answers, or another version is live: the next start is not a wake. */
   awake(): void {
     this.#asleep = false;
   }
 
-  /** @param agesMs of wakes under an earlier leader. */
+  /** @param agesMs of the wakes under an earlier leader. */
   restore(agesMs: readonly number[]): void {
     const nowMs = this.#deps.clock.nowMs();
     this.#atMs = [...agesMs.map((ageMs) => nowMs - ageMs), ...this.#atMs].toSorted((a, b) => a - b).slice(-maxKept);
   }
 
   /**
-   * A start is about to begin. The first start of a version is no wake, nor is one after an update that failed.
+   * Call it before a start. The first start of a version is not a wake, nor is a start after an update that failed.
    * @throws AppError wake_budget_exhausted
    */
   begin(starter: Starter | undefined, maxPerHour: number): void {
@@ -60,32 +60,33 @@ export class Wakes {
     const nowMs = clock.nowMs();
     if (this.#asleep) {
       this.#atMs = this.#atMs.filter((atMs) => nowMs - atMs < wakeWindowMs);
-      // Each wake frees its place an hour later; of more than are allowed now, the ones too many count no longer.
-      const freesMs = maxPerHour === 0 ? undefined : this.#atMs.at(-maxPerHour);
-      if (freesMs !== undefined && starter?.forCall) this.#refuse(starter, maxPerHour, freesMs + wakeWindowMs - nowMs);
-      this.#toldExhausted = false;
+      // Each wake frees its place an hour later. If the budget was lowered, only the newest `maxPerHour` wakes count.
+      const oldestMs = maxPerHour === 0 ? undefined : this.#atMs.at(-maxPerHour);
+      if (oldestMs !== undefined && starter?.forCall)
+        this.#refuse(starter, maxPerHour, oldestMs + wakeWindowMs - nowMs);
+      this.#exhaustionRecorded = false;
       if (!starter) return;
       metrics.wake(starter.forCall ? 'call' : 'person');
       this.#atMs.push(nowMs);
       if (this.#atMs.length > maxKept) this.#atMs.shift();
     }
-    if (starter) record(this.#asleep ? 'app.woken' : 'version.called', byWhom(starter), starter.actor);
+    if (starter) record(this.#asleep ? 'app.woken' : 'version.called', describe(starter), starter.actor);
   }
 
   #refuse(starter: Starter, maxPerHour: number, retryAfterMs: number): never {
     const limit = `it was woken ${maxPerHour} times within an hour, as often as wake.max_per_hour allows`;
     this.#deps.metrics.wake('refused');
-    if (!this.#toldExhausted) {
-      this.#toldExhausted = true;
+    if (!this.#exhaustionRecorded) {
+      this.#exhaustionRecorded = true;
       const secs = Math.ceil(retryAfterMs / 1_000);
-      const message = `${limit}; calls are refused for ${secs} s, the first one: ${byWhom(starter)}`;
+      const message = `${limit}; calls are refused for ${secs} s, the first one: ${describe(starter)}`;
       this.#deps.record('app.wakes_exhausted', message, starter.actor);
     }
     throw new AppError('wake_budget_exhausted', `The app is asleep, and ${limit}.`, { retryAfterMs });
   }
 }
 
-function byWhom({ actor, forCall, cause }: Starter): string {
+function describe({ actor, forCall, cause }: Starter): string {
   if (!cause) return forCall ? 'by a call' : `by ${actor}`;
   const { method, host, path, client, userAgent, requestId, router } = cause;
   const agent = userAgent === '' ? 'no User-Agent' : JSON.stringify(userAgent);

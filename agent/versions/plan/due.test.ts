@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { createManualClock } from '../../../shared/wait/testing/manual-clock.ts';
 import { dueOf, type Watched } from './due.ts';
-import { Looks } from '../machine/looks.ts';
+import { DueTimer } from '../due-timer.ts';
 
 const timings = { buildMs: null, rolloutMs: null };
 const serving = { kind: 'serving', timings, sinceMs: 0 } as const;
@@ -55,7 +55,7 @@ test('a look costs by what is due: 10,000 apps at rest are not looked at, and on
   const clock = createManualClock();
   const looked: string[] = [];
   let wallMs = 0;
-  const looks = new Looks({
+  const looks = new DueTimer({
     clock,
     wallMs: () => wallMs,
     look: (app) => {

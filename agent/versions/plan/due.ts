@@ -1,16 +1,14 @@
-/** What the clock makes due for an app that nothing is being done to, and when it has to be looked at again. */
+/** What the time makes due for an app that nothing is being done to, and when to look at it again. */
+import type { KeptAwake } from './keep-awake.ts';
 import type { Phase } from './serving.ts';
 
-/** Why an app that has answered once runs whether it is called or not. */
-export type KeptAwake = 'min_replicas' | 'running_hours';
-
-/** After so many milliseconds · minute: when the minute has changed, for its running hours · change: not before something changes. */
+/** A number: after so many milliseconds · minute: when the minute changes, for its running hours · change: not before something changes. */
 export type NextLook = number | 'minute' | 'change';
 
 export interface Due {
-  /** start: it is to run and does not · zero: it is idle. */
+  /** start: the app is to run and does not · zero: it is idle. */
   readonly step: 'start' | 'zero' | undefined;
-  /** Versions that are no longer served may be taken away, if there are any. */
+  /** Whether versions that are not served may be ended, if there are any. */
   readonly clear: boolean;
   readonly next: NextLook;
 }
@@ -23,17 +21,17 @@ export interface Watched {
   readonly hasLeftovers: boolean;
   readonly keptAwake: KeptAwake | undefined;
   readonly hasHours: boolean;
-  /** 0: never. */
+  /** The time without use after which it is idle; 0: never. */
   readonly idleMs: number;
-  /** Since when it has been as it is. */
+  /** When it entered its phase. */
   readonly sinceMs: number;
   readonly nowMs: number;
-  /** By what routers tell. */
+  /** Judged from the routers' reports. */
   readonly isIdle: () => boolean;
 }
 
-/** How exactly the end of the idle time is met where calls have moved it; routers tell every two seconds. */
-const looksInPeriod = 100;
+/** How exactly the end of the idle time is met after calls have moved it. Routers report every two seconds. */
+const looksPerPeriod = 100;
 
 export function dueOf(app: Watched): Due {
   const { phase, keptAwake, hasLeftovers } = app;
@@ -41,7 +39,7 @@ export function dueOf(app: Watched): Due {
   const rest: NextLook = hasLeftovers ? 0 : app.hasHours ? 'minute' : 'change';
   const leftMs = app.sinceMs + app.idleMs - app.nowMs;
   const isQuiet = (): boolean => app.idleMs > 0 && leftMs <= 0 && app.isIdle();
-  const untilQuietMs = Math.max(leftMs, app.idleMs / looksInPeriod);
+  const untilQuietMs = Math.max(leftMs, app.idleMs / looksPerPeriod);
   switch (phase.kind) {
     case 'asleep':
       if (keptAwake !== undefined) return { step: 'start', clear: false, next: 'change' };

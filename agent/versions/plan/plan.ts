@@ -6,7 +6,7 @@ import { maskedSecret, parseRoute, type AppSpec } from '../../../shared/protocol
 import type { Change } from '../../../shared/protocol/views.ts';
 import { noPin, type Pin } from '../../platform/platform.ts';
 import type { Declaration } from '../../store/app-store.ts';
-import type { AppRecord, NewEvent, VersionRecord } from '../../store/records.ts';
+import { declaredVersion, type AppRecord, type NewEvent, type VersionRecord } from '../../store/records.ts';
 
 export interface PlanInput {
   readonly specs: readonly AppSpec[];
@@ -39,7 +39,7 @@ export function planApply(input: PlanInput): Plan {
       });
     seen.add(declared.name);
     const record = input.records.get(declared.name);
-    const spec = withKeptSecrets(declared, record && versionOf(record, record.pending ?? record.live).spec);
+    const spec = withKeptSecrets(declared, record && declaredVersion(record).spec);
     if (!record) {
       const app = newApp(spec, input);
       created.push(app);
@@ -53,7 +53,7 @@ export function planApply(input: PlanInput): Plan {
       });
       continue;
     }
-    const newest = versionOf(record, record.pending ?? record.live);
+    const newest = declaredVersion(record);
     const fields = differences(newest, spec, pinOf(input, spec));
     if (fields.length === 0) {
       changes.push({ app: spec.name, action: 'unchanged', version: newest.version, fields });
@@ -136,7 +136,7 @@ function newApp(spec: AppSpec, input: PlanInput): AppRecord {
 }
 
 function newVersion(record: AppRecord, spec: AppSpec, input: PlanInput): { app: AppRecord; added: VersionRecord } {
-  const added = versionRecord(record.latest + 1, spec, input, versionOf(record, record.pending ?? record.live));
+  const added = versionRecord(record.latest + 1, spec, input, declaredVersion(record));
   const { update } = resolveAppConfig(input.defaults, spec.config);
   // A volume has one writer, so the old version cannot answer while the new one starts.
   const behind = !update.hold && spec.volumes.length === 0 && input.isServing(spec.name);
@@ -194,12 +194,6 @@ function routeOfSpec(spec: AppSpec): { host: string; path: string } {
       data: { app: spec.name, key: 'path' },
     });
   return route;
-}
-
-function versionOf(record: AppRecord, version: number): VersionRecord {
-  const found = record.versions.get(version);
-  if (!found) throw new AppError('internal', `version ${version} of ${record.name} is not loaded`);
-  return found;
 }
 
 /** By top-level key. A digest that could not be found out now counts as unchanged: a registry that is away makes no version. */

@@ -1,15 +1,15 @@
-/** What routers and people are told of an app: pure functions of its record and of what its machine is doing. */
+/** What routers and people see of an app: pure functions of its record and of what its machine is doing. */
 import { isDeepStrictEqual } from 'node:util';
 import { defaultWakeRules, type AppConfig } from '../../../shared/protocol/app-config.ts';
 import { maskedSecret } from '../../../shared/protocol/app-spec.ts';
 import type { Route, Serving, StartTimings, Target } from '../../../shared/protocol/routes.ts';
 import type { AppView, Failure, VersionView } from '../../../shared/protocol/views.ts';
-import type { AppRecord, VersionRecord } from '../../store/records.ts';
-import type { KeptAwake } from './due.ts';
+import { loadedVersion, type AppRecord, type VersionRecord } from '../../store/records.ts';
+import type { KeptAwake } from './keep-awake.ts';
 
 /**
- * asleep: nothing is meant to run · serving: the live version has answered and is meant to run · draining: routers are
- * asked to let go of it · failed: calls are told so.
+ * asleep: nothing is to run · serving: the live version has answered and is to run · draining: the drain handshake with the routers
+ * is under way · failed: calls get the failure.
  */
 export type Phase =
   | { readonly kind: 'asleep' }
@@ -22,7 +22,7 @@ export interface Situation {
   readonly phase: Phase;
   /** A start of the live version is under way. */
   readonly starting: boolean;
-  /** Of the live version. */
+  /** The targets of the live version that answer. */
   readonly targets: readonly Target[];
   readonly keptAwake: KeptAwake | undefined;
 }
@@ -98,7 +98,7 @@ export function appViewOf(situation: Situation): AppView {
   };
 }
 
-/** A failure is told until something answers in its place, not only for as long as calls are told of it. */
+/** A failure is shown until a version answers in its place, even if calls do not get it any longer. */
 function problemOf({ record, phase }: Situation): Pick<AppView, 'failure' | 'failedVersion'> {
   const live = liveOf(record);
   if (phase.kind === 'failed') return { failure: phase.failure, failedVersion: live.version };
@@ -110,9 +110,7 @@ function problemOf({ record, phase }: Situation): Pick<AppView, 'failure' | 'fai
 }
 
 function liveOf(record: AppRecord): VersionRecord {
-  const live = record.versions.get(record.live);
-  if (!live) throw new Error(`version ${record.live} of ${record.name} is not loaded`);
-  return live;
+  return loadedVersion(record, record.live);
 }
 
 export function versionViewOf(version: VersionRecord, situation: Situation): VersionView {

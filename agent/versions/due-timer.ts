@@ -1,53 +1,54 @@
 /**
- * Has each app looked at when the clock may have made something due for it: what is awake when it may be idle, each minute what
- * has running hours, and nothing else until it changes. So it costs by what is awake and not by what there is.
+ * Has each app looked at when time may have made something due for it: an app that is awake when it may be idle, one with running hours
+ * each minute, and any other not before it changes. So the cost depends on how many apps are awake, not on how many there are.
  */
-import type { Clock } from '../../../shared/wait/clock.ts';
-import type { NextLook } from '../plan/due.ts';
+import type { Clock } from '../../shared/wait/clock.ts';
+import type { NextLook } from './plan/due.ts';
 
-interface LooksDeps {
+interface DueTimerDeps {
   readonly clock: Clock;
-  /** Since 1970. */
+  /** Milliseconds since 1970. */
   readonly wallMs: () => number;
   readonly look: (app: string) => NextLook;
 }
 
 const turnMs = 500;
-/** Later looks are made by then all the same: bounds what is left of looks that were overtaken. */
+/** No look is planned further ahead than this, so that entries of superseded looks do not pile up. */
 const maxAheadMs = 60_000;
 const minuteMs = 60_000;
 
-export class Looks {
-  readonly #deps: LooksDeps;
-  /** Apps by the turn in which they are looked at; those that have another turn by now are passed over. */
+export class DueTimer {
+  readonly #deps: DueTimerDeps;
+  /** Apps by the turn in which they are looked at. Entries of apps that have another turn by now are skipped. */
   readonly #turns = new Map<number, string[]>();
   readonly #turnOf = new Map<string, number>();
   #minutely = new Set<string>();
   #turn = 0;
   #minute: number;
-  #cancel: (() => void) | undefined;
+  #stopTimer: (() => void) | undefined;
 
-  constructor(deps: LooksDeps) {
+  constructor(deps: DueTimerDeps) {
     this.#deps = deps;
     this.#minute = Math.floor(deps.wallMs() / minuteMs);
   }
 
   start(): void {
-    this.#cancel = this.#deps.clock.after(turnMs, () => {
+    this.#stopTimer = this.#deps.clock.after(turnMs, () => {
       this.#lookAround();
       this.start();
     });
   }
 
   close(): void {
-    this.#cancel?.();
+    this.#stopTimer?.();
   }
 
+  /** The app is looked at in the next turn. */
   changed(app: string): void {
-    this.#at(app, this.#turn + 1);
+    this.#planLook(app, this.#turn + 1);
   }
 
-  #at(app: string, turn: number): void {
+  #planLook(app: string, turn: number): void {
     if (this.#turnOf.get(app) === turn) return;
     this.#turnOf.set(app, turn);
     const apps = this.#turns.get(turn);
@@ -60,7 +61,7 @@ export class Looks {
     this.#turn += 1;
     if (minute !== this.#minute) {
       this.#minute = minute;
-      for (const app of this.#minutely) this.#at(app, this.#turn);
+      for (const app of this.#minutely) this.#planLook(app, this.#turn);
       this.#minutely = new Set();
     }
     const due = this.#turns.get(this.#turn) ?? [];
@@ -70,9 +71,9 @@ export class Looks {
       this.#turnOf.delete(app);
       const next = this.#deps.look(app);
       if (next === 'minute') this.#minutely.add(app);
-      // What it changed itself is looked at in the next turn already.
+      // If the look itself changed the app, it is planned for the next turn already.
       else if (next !== 'change' && !this.#turnOf.has(app))
-        this.#at(app, this.#turn + Math.max(1, Math.ceil(Math.min(next, maxAheadMs) / turnMs)));
+        this.#planLook(app, this.#turn + Math.max(1, Math.ceil(Math.min(next, maxAheadMs) / turnMs)));
     }
   }
 }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { createManualClock } from '../../../shared/wait/testing/manual-clock.ts';
-import { PhaseTimes } from './phase-times.ts';
+import { PhaseTimes } from './attempt.ts';
 
 test('the time in each phase is summed up, a phase that comes again included, and what is no phase of a start is left out', () => {
   const clock = createManualClock();

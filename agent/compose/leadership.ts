@@ -1,0 +1,92 @@
+/** What an agent holds while it leads, from the new epoch to the loss of the lease. Built for each term. */
+import type { AppError } from '../../shared/errors.ts';
+import type { Log } from '../../shared/log.ts';
+import type { Clock } from '../../shared/wait/clock.ts';
+import type { AgentConfig } from '../config/config.ts';
+import type { Lead } from '../handlers/handler-deps.ts';
+import type { Platform } from '../platform/platform.ts';
+import { RouteHub } from '../routes/hub.ts';
+import { createRouterLinks } from '../routes/router-links.ts';
+import type { Sources } from '../source/sources.ts';
+import { createSync } from '../source/sync.ts';
+import { startUploadUpkeep } from '../source/upload-upkeep.ts';
+import { createOutbox } from '../store/outbox.ts';
+import { createActivityLog, type ActivityLog } from '../versions/activity.ts';
+import { Engine } from '../versions/engine.ts';
+import type { VersionMetrics } from '../versions/machine/machine-deps.ts';
+import { createKeepAwake } from '../versions/plan/keep-awake.ts';
+import { createSyncEngine } from '../versions/sync-engine.ts';
+import type { Stores } from './stores.ts';
+
+export interface Leadership extends Lead {
+  readonly engine: Engine;
+  /** Records that are not written to Postgres yet. */
+  readonly outboxSize: () => number;
+  close(): Promise<void>;
+}
+
+interface LeadershipDeps {
+  readonly config: Pick<AgentConfig, 'app_config' | 'kubernetes' | 'source' | 'system'>;
+  readonly stores: Pick<Stores, 'apps' | 'uploads'>;
+  readonly platform: Platform;
+  readonly sources: Pick<Sources, 'resolve'>;
+  readonly metrics: VersionMetrics;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Called when a write to Postgres is refused because another agent leads. */
+  readonly onFenced: (error: AppError) => void;
+}
+
+/** Begins a new epoch and takes over what runs. @throws AppError store_unavailable, platform_error: try again. */
+export async function takeLead(deps: LeadershipDeps, signal: AbortSignal): Promise<Leadership> {
+  const { config, stores, platform, sources, metrics, clock, log, onFenced } = deps;
+  const epoch = await stores.apps.takeLead(config.kubernetes.pod_name);
+  const outbox = createOutbox({ store: stores.apps, epoch, clock, log, onFenced });
+  const hub = new RouteHub({ clock, leaseMs: config.system.router_lease_secs * 1_000, log });
+  const links = createRouterLinks({ log });
+  const activity: ActivityLog = createActivityLog({
+    now: () => clock.nowMs(),
+    ruleOf: (app) => engine.idleRule(app),
+  });
+  hub.onGone((router) => activity.forget(router));
+  const wallMs = (): number => Date.now();
+  const engine: Engine = new Engine({
+    platform,
+    store: stores.apps,
+    outbox,
+    epoch,
+    hub,
+    links,
+    activity,
+    keepAwake: createKeepAwake(wallMs),
+    defaults: config.app_config,
+    metrics,
+    clock,
+    wallMs,
+    log,
+    onFenced,
+  });
+  const closeEngine = async (): Promise<void> => {
+    await engine.close();
+    hub.close();
+    await outbox.close();
+  };
+  try {
+    await engine.start(signal);
+  } catch (error) {
+    await closeEngine();
+    throw error;
+  }
+  const syncEngine = createSyncEngine({ engine, outbox });
+  const intervalMs = config.source.sync_interval_secs * 1_000;
+  const sync = createSync({ engine: syncEngine, sources, clock, intervalMs, log });
+  const upkeep = startUploadUpkeep({ store: stores.uploads, clock, log });
+  const close = async (): Promise<void> => {
+    // A declaration by sync may wait for routers until the engine closes, so both are closed together.
+    const ended = Promise.all([sync.close(), upkeep.close()]);
+    await closeEngine();
+    await ended;
+  };
+  log.info({ epoch, apps: engine.machines().length }, 'leads');
+  return { epoch, engine, hub, links, activity, sync, outboxSize: () => outbox.size, close };
+}

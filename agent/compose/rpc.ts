@@ -1,0 +1,62 @@
+/** The agent's port: the RPC methods, and the HTTP endpoints for uploads, webhooks and build contexts. */
+import type { Log } from '../../shared/log.ts';
+import { agentMethods, routerMethods } from '../../shared/protocol/methods.ts';
+import { release } from '../../shared/release.ts';
+import type { Clock } from '../../shared/wait/clock.ts';
+import type { AgentConfig } from '../config/config.ts';
+import type { HandlerDeps } from '../handlers/handler-deps.ts';
+import { createHandlers } from '../handlers/handlers.ts';
+import { routeNotifications } from '../handlers/routes.ts';
+import type { HttpEndpoint } from '../rpc/endpoint.ts';
+import { createRpcServer, type RpcServer } from '../rpc/server.ts';
+import { sourceLimits } from '../source/create-sources.ts';
+import { createUploadEndpoint } from '../source/upload-endpoint.ts';
+import { createUploads } from '../source/uploads.ts';
+import { createWebhookEndpoint } from '../source/webhook-endpoint.ts';
+import type { Leader } from './leader.ts';
+import type { Stores } from './stores.ts';
+
+interface CreateRpcDeps extends Pick<HandlerDeps, 'platform' | 'images'> {
+  readonly config: AgentConfig;
+  readonly leader: Leader;
+  readonly stores: Stores;
+  readonly endpoints: readonly HttpEndpoint[];
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+export function createRpc(deps: CreateRpcDeps): RpcServer {
+  const { config, leader, stores, platform, images, endpoints, clock, log } = deps;
+  const lead: HandlerDeps['lead'] = () => leader.required();
+  const handlerDeps: HandlerDeps = {
+    lead,
+    platform,
+    store: stores.apps,
+    events: stores.events,
+    images,
+    uploads: createUploads({ store: stores.uploads, limits: sourceLimits(config.source), clock }),
+    holder: config.kubernetes.pod_name,
+    release,
+  };
+  const leaseMs = config.system.router_lease_secs * 1_000;
+  return createRpcServer({
+    tokens: config.token,
+    local: agentMethods,
+    remote: routerMethods,
+    handlers: createHandlers(handlerDeps),
+    notifications: routeNotifications(handlerDeps),
+    endpoints: [
+      ...endpoints,
+      createUploadEndpoint({ store: stores.uploads }),
+      createWebhookEndpoint({
+        secret: config.source.webhook_secret,
+        apps: () => lead().sync.apps(),
+        look: (apps) => lead().sync.look(apps),
+      }),
+    ],
+    limits: { leaseMs, heartbeatMs: Math.min(2_000, leaseMs / 4) },
+    isLeader: () => leader.current !== undefined,
+    log,
+    clock,
+  });
+}

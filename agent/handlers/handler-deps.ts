@@ -1,0 +1,38 @@
+/** What the handlers need of the agent, and the types that they share. */
+import type { AgentMethods, RouterMethods } from '../../shared/protocol/methods.ts';
+import type { Handlers } from '../../shared/rpc/types.ts';
+import type { Images } from '../images/images.ts';
+import type { Platform } from '../platform/platform.ts';
+import type { RouteHub } from '../routes/hub.ts';
+import type { RouterLinks } from '../routes/router-links.ts';
+import type { Sync } from '../source/sync.ts';
+import type { Uploads } from '../source/uploads.ts';
+import type { AppStore } from '../store/app-store.ts';
+import type { EventStore } from '../store/event-store.ts';
+import type { ActivityLog } from '../versions/activity.ts';
+import type { Engine } from '../versions/engine.ts';
+
+export type AgentHandlers = Handlers<AgentMethods, RouterMethods>;
+
+/** The parts of the leading agent that methods act on. */
+export interface Lead {
+  readonly epoch: number;
+  readonly engine: Pick<Engine, 'machine' | 'machines' | 'apply' | 'rollback' | 'delete'>;
+  readonly hub: Pick<RouteHub, 'watch' | 'acknowledge' | 'known' | 'routers'>;
+  readonly links: RouterLinks;
+  readonly activity: ActivityLog;
+  readonly sync: Sync;
+}
+
+export interface HandlerDeps {
+  /** @throws AppError not_leader while this agent is a standby. */
+  readonly lead: () => Lead;
+  readonly platform: Platform;
+  readonly store: AppStore;
+  readonly events: EventStore;
+  readonly images: Images;
+  readonly uploads: Uploads;
+  /** The name of this agent. */
+  readonly holder: string;
+  readonly release: string;
+}

@@ -1,0 +1,11 @@
+/** What every process platform of a test is given: this machine's Node.js and environment, real time, no log. */
+import { silentLog } from '../../shared/log.ts';
+import { systemClock } from '../../shared/wait/clock.ts';
+import type { ProcessPlatformDeps } from '../platform/process/platform.ts';
+
+export const testPlatformDeps: Omit<ProcessPlatformDeps, 'dataDir'> = {
+  nodePath: process.execPath,
+  env: process.env,
+  clock: systemClock,
+  log: silentLog,
+};
