@@ -341,7 +341,7 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
         accessLog?.refused(client, status);
       },
       onCrowded: (reason) => metrics.connectionRefused(reason),
-      onGaveWay: () => metrics.connectionGaveWay(),
+      onEvicted: () => metrics.connectionEvicted(),
       tls: onTls,
     });
   } catch (error) {

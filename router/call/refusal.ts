@@ -1,37 +1,53 @@
-/** What the router answers by itself: calls that get no answer of an app, and requests refused before they are calls. */
+/** Errors that the router answers with by itself: to requests that do not become calls, and to calls that no app answers. */
 import { AppError } from '../../shared/errors.ts';
 import { rawAnswer, toProblem, type ProblemOptions } from '../../shared/problem.ts';
 import type { Fault } from '../message/field-parser.ts';
 import type { HeadWriter } from '../message/head-writer.ts';
 import { requestIdOf, type RequestHead } from '../message/request-head.ts';
 
-/** What no app gets: CONNECT asks for a tunnel, TRACE echoes the credentials of its request (RFC 9110 §9.3.6, §9.3.8). */
-const refusedMethods: ReadonlySet<string> = new Set(['CONNECT', 'TRACE']);
+/** Why a request does not become a call. */
+export class Refusal {
+  readonly error: AppError;
+  readonly options: ProblemOptions;
 
-/** @returns how to refuse the method, if it is refused. */
-export function refusedMethod(
-  method: string,
-): { readonly error: AppError; readonly options: ProblemOptions } | undefined {
-  if (!refusedMethods.has(method)) return undefined;
-  return {
-    error: new AppError('request_invalid', `The request is refused: the method ${method} is not taken.`),
-    // RFC 9110 §15.5.6 wants the list.
-    options: { status: 405, headers: { Allow: 'GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS' } },
-  };
+  constructor(error: AppError, options: ProblemOptions = {}) {
+    this.error = error;
+    this.options = options;
+  }
+
+  get status(): number {
+    return this.options.status ?? this.error.status;
+  }
 }
 
-/** What a parser found, as an error. */
+/** Methods that no app gets: CONNECT asks for a tunnel, TRACE echoes the credentials of its request (RFC 9110 §9.3.6, §9.3.8). */
+const refusedMethods: ReadonlySet<string> = new Set(['CONNECT', 'TRACE']);
+
+export function refusedMethod(method: string): Refusal | undefined {
+  if (!refusedMethods.has(method)) return undefined;
+  return new Refusal(new AppError('request_invalid', `The request is refused: the router does not accept ${method}.`), {
+    status: 405,
+    // RFC 9110 §15.5.6 requires the list.
+    headers: { Allow: 'GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS' },
+  });
+}
+
+/** @param fault what a parser found; undefined when it found no HTTP at all. */
+export function faultRefusal({ status, what }: Fault = { status: 400, what: 'not valid HTTP' }): Refusal {
+  return new Refusal(faultError({ status, what }), { status });
+}
+
 export function faultError({ status, what }: Fault): AppError {
   const code = status === 431 ? 'headers_too_large' : 'request_invalid';
   return new AppError(code, `The request is refused: ${what}.`);
 }
 
-/** @param what is over its bound; by default what was read ahead of all clients. */
-export function overloaded(what = 'This router is overloaded; try again.'): AppError {
-  return new AppError('router_overloaded', what, { retryAfterMs: 2_000 });
+/** @param message names the limit; by default what was read ahead of all clients. */
+export function overloaded(message = 'This router is overloaded; try again.'): AppError {
+  return new AppError('router_overloaded', message, { retryAfterMs: 2_000 });
 }
 
-/** Instead of an app's answer to the call. @returns the bytes of its body. */
+/** Writes the answer to a call for HTTP/1.1. @returns the bytes of its body. */
 export function writeProblem(writer: HeadWriter, head: RequestHead, error: AppError, options: ProblemOptions): number {
   const requestId = requestIdOf(head);
   const headers = { 'X-Request-Id': requestId, ...options.headers };
@@ -41,9 +57,7 @@ export function writeProblem(writer: HeadWriter, head: RequestHead, error: AppEr
   return Buffer.byteLength(body);
 }
 
-/** Before there was a call: the last answer of its connection. @returns its status. */
-export function writeRefusal(writer: HeadWriter, error: AppError, options: ProblemOptions): number {
-  const problem = toProblem(error, { ...options, headers: { Connection: 'close', ...options.headers } });
-  writer.utf8(rawAnswer(problem));
-  return problem.status;
+/** Writes the last answer of a connection of HTTP/1.1. */
+export function writeRefusal(writer: HeadWriter, { error, options }: Refusal): void {
+  writer.utf8(rawAnswer(toProblem(error, { ...options, headers: { Connection: 'close', ...options.headers } })));
 }

@@ -1,15 +1,13 @@
-/** What a client's connection needs of the router. */
+/** What connections of clients share, and what the router sees of each. */
 import type { BlockList, Socket } from 'node:net';
-import type { Backlogs } from '../io/backlog.ts';
 import type { CallRouting } from '../call/call.ts';
-import type { Client } from '../message/peer-identity.ts';
-import type { Connection } from './h1-connection.ts';
-import type { Spare } from './connections.ts';
-import type { Deadlines } from '../io/deadlines.ts';
-import type { HeadWriter } from '../message/head-writer.ts';
-import type { RequestParser } from '../message/request-parser.ts';
-import type { Ids } from '../message/ids.ts';
+import type { Backlogs } from '../io/backlog.ts';
+import type { Deadlines, Timed } from '../io/deadlines.ts';
 import type { ReadAhead } from '../io/read-ahead.ts';
+import type { HeadWriter } from '../message/head-writer.ts';
+import type { Ids } from '../message/ids.ts';
+import type { Client } from '../message/peer-identity.ts';
+import type { RequestParser } from '../message/request-parser.ts';
 
 export interface ConnectionLimits {
   readonly maxHeaderBytes: number;
@@ -17,47 +15,55 @@ export interface ConnectionLimits {
   readonly maxTrailerBytes: number;
   readonly headTimeoutMs: number;
   readonly keepAliveMs: number;
-  /** For the whole body once it is read; 0 is no limit. */
+  /** For the whole body, from when it is read; 0 is no limit. */
   readonly bodyTimeoutMs: number;
-  /** Between two parts of a body. */
+  /** For the next part of a body. */
   readonly bodyStallMs: number;
-  /** In which the client takes nothing of what waits for it. */
+  /** For a client that takes nothing of what waits for it. */
   readonly answerStallMs: number;
 }
 
-/** A connection of a client, whatever it speaks. */
-export interface ClientConnection extends Spare {
+/** Something that can be closed to make room while it is idle. */
+export interface Evictable {
+  /** Whether it has been idle since then. */
+  isEvictable(idleSinceMs: number): boolean;
+  /** It stays open for a moment after `evict`: what it was sent last may still be on its way. */
+  readonly lingers: boolean;
+  evict(): void;
+}
+
+/** A client's connection, whatever it speaks. */
+export interface ClientConnection extends Evictable, Timed {
   readonly socket: Socket;
   readonly isHttp2: boolean;
   /** Bytes that wait for the client. */
   readonly bufferedBytes: number;
-  /** No further request: an idle one is closed now, another one after its answers. */
-  finish(): void;
+  /** Closes the connection at once if it is idle, and else after its answers. */
+  drain(): void;
 }
 
-/** What all connections share. */
 export interface ConnectionDeps {
   readonly routing: CallRouting;
   readonly limits: ConnectionLimits;
   readonly deadlines: Deadlines;
   readonly readAhead: ReadAhead;
   readonly backlogs: Backlogs;
-  /** Holds the head that was looked at last. */
+  /** Holds the head that was parsed last. */
   readonly parser: RequestParser;
   readonly writer: HeadWriter;
   readonly ids: Ids;
   readonly trusted: BlockList;
-  /** What says that a connection stays open, and for how long. */
+  /** Fields of an answer after which the connection stays open. */
   readonly keepAliveFields: string;
   /** No answer may be followed by another request. */
   readonly closing: () => boolean;
-  /** A request was refused before it was a call. */
+  /** A request was refused before it became a call. */
   readonly onRefused: (client: Client, status: number) => void;
   readonly onClosed: (connection: ClientConnection) => void;
   /**
-   * Goes on with a connection that turns out to speak HTTP/2.
-   * @param received what has come that is no request.
-   * @returns whether it does.
+   * Hands over a connection whose client speaks HTTP/2.
+   * @param received all that has come of it, if that is no request of HTTP/1.1.
+   * @returns whether the connection was taken.
    */
-  readonly takeHttp2: (connection: Connection, received: Buffer) => boolean;
+  readonly takeHttp2: (connection: ClientConnection, received: Buffer) => boolean;
 }

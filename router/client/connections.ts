@@ -5,7 +5,7 @@
  */
 import { TLSSocket } from 'node:tls';
 import type { Clock } from '../../shared/wait/clock.ts';
-import type { ClientConnection } from './connection-deps.ts';
+import type { ClientConnection, Evictable } from './connection-deps.ts';
 
 /** Within 256 MiB; and for each MiB beyond, where the rest of a router wants more too. */
 const leastPlaces = 10_500;
@@ -23,15 +23,6 @@ export function placesWithin(memoryBytes: number, workers: number): number {
   return leastPlaces + (mib > mostMib ? 0 : Math.max(0, mib - leastMib * workers) * placesOfMib);
 }
 
-/** May go where its room is wanted. */
-export interface Spare {
-  /** Whether it has had no call since then, nor is at one. */
-  mayGiveWay(idleSinceMs: number): boolean;
-  /** It is not gone at once: what it was sent last may still be on its way. */
-  readonly lingers: boolean;
-  giveWay(): void;
-}
-
 export interface ConnectionsDeps {
   /** Places. */
   readonly max: number;
@@ -39,8 +30,8 @@ export interface ConnectionsDeps {
   readonly http2: boolean;
   readonly clock: Clock;
   /** Connections of TLS that are not secure yet. */
-  readonly handshakes: () => { readonly size: number; readonly oldest: Iterable<Spare> } | undefined;
-  readonly onGaveWay: () => void;
+  readonly handshakes: () => { readonly size: number; readonly oldest: Iterable<Evictable> } | undefined;
+  readonly onEvicted: () => void;
 }
 
 /**
@@ -68,10 +59,10 @@ export class Connections {
   readonly #all = new Set<ClientConnection>();
   #places = 0;
   /** Asked to make room; they have their places until then. */
-  readonly #leaving = new Map<Spare, Leaving>();
+  readonly #leaving = new Map<Evictable, Leaving>();
   #leavingPlaces = 0;
   /** Have made room, with the places that they had. */
-  readonly #lingering = new Map<Spare, number>();
+  readonly #lingering = new Map<Evictable, number>();
   #lingeringPlaces = 0;
 
   constructor(deps: ConnectionsDeps) {
@@ -119,28 +110,28 @@ export class Connections {
     const idleSinceMs = clock.nowMs() - patienceMs;
     const mayLinger = Math.max(max * lingeringShare, leastLingering);
     let lingering = this.#lingeringPlaces;
-    const chosen = new Map<Spare, number>();
-    for (const [spare, places] of this.#looks()) {
-      if (this.#leaving.has(spare) || !spare.mayGiveWay(idleSinceMs)) continue;
-      if (spare.lingers) {
+    const chosen = new Map<Evictable, number>();
+    for (const [evictable, places] of this.#looks()) {
+      if (this.#leaving.has(evictable) || !evictable.isEvictable(idleSinceMs)) continue;
+      if (evictable.lingers) {
         if (lingering + places > mayLinger) continue;
         lingering += places;
       }
-      chosen.set(spare, places);
+      chosen.set(evictable, places);
       missing -= places;
       if (missing <= 0) break;
     }
     if (missing > 0) return false;
     // What has come for them by now is read first: they are not idle then.
     if (this.#leaving.size === 0) setImmediate(this.#close);
-    for (const [spare, places] of chosen) {
-      this.#leaving.set(spare, { places, idleSinceMs });
+    for (const [evictable, places] of chosen) {
+      this.#leaving.set(evictable, { places, idleSinceMs });
       this.#leavingPlaces += places;
     }
     return true;
   }
 
-  *#looks(): Generator<readonly [Spare, number]> {
+  *#looks(): Generator<readonly [Evictable, number]> {
     let left = looksOfOne;
     for (const handshake of this.#deps.handshakes()?.oldest ?? []) {
       if (left === 0) break;
@@ -161,17 +152,17 @@ export class Connections {
     const leaving = [...this.#leaving];
     this.#leaving.clear();
     this.#leavingPlaces = 0;
-    for (const [spare, { places, idleSinceMs }] of leaving) {
-      if (!spare.mayGiveWay(idleSinceMs)) continue;
-      this.#deps.onGaveWay();
-      if (this.#all.delete(spare as ClientConnection)) {
+    for (const [evictable, { places, idleSinceMs }] of leaving) {
+      if (!evictable.isEvictable(idleSinceMs)) continue;
+      this.#deps.onEvicted();
+      if (this.#all.delete(evictable as ClientConnection)) {
         this.#places -= places;
-        if (spare.lingers) {
-          this.#lingering.set(spare, places);
+        if (evictable.lingers) {
+          this.#lingering.set(evictable, places);
           this.#lingeringPlaces += places;
         }
       }
-      spare.giveWay();
+      evictable.evict();
     }
     // Instead of those that have come to a call meanwhile.
     this.#find(0);

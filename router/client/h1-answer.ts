@@ -1,40 +1,30 @@
-/** The answer on its way to a client of HTTP/1.1: composed in the writer that all share, given to the socket in one write. */
+/** Composes answers for a client of HTTP/1.1 in the writer that all connections share; the socket gets them in one write each. */
 import type { Socket } from 'node:net';
-import { Backlog, type Backlogs } from '../io/backlog.ts';
-import type { AnsweredCall, AnswerForm, AnswerSink } from '../call/client-side.ts';
-import type { Trailers } from '../message/field-parser.ts';
-import { heldBytes, tellsWhenTaken, unsentBytes } from '../io/direct-io.ts';
+import type { AppError } from '../../shared/errors.ts';
+import type { AnsweredCall, AnswerForm, AnswerSink, ProblemView } from '../call/client-side.ts';
+import { writeProblem, writeRefusal, type Refusal } from '../call/refusal.ts';
 import { writeBodyPart } from '../message/body-writer.ts';
-import type { HeadWriter } from '../message/head-writer.ts';
+import type { Trailers } from '../message/field-parser.ts';
 import type { ResponseParser } from '../message/response-parser.ts';
 import { writeLastChunk, writeResponseHead } from '../message/response-head.ts';
+import type { ConnectionDeps } from './connection-deps.ts';
+import { PendingOutput } from './pending-output.ts';
 
 const interimFraming = { chunked: false, connection: '', timing: '', date: '', switching: false };
 const switchFraming = { ...interimFraming, switching: true };
 
-/** Says how the connection goes on after an answer, as fields. */
-export type ConnectionFields = (call: AnsweredCall, endsWithConnection: boolean) => string;
-
-export class ClientAnswer implements AnswerSink {
+export class H1Answer implements AnswerSink {
+  readonly pending: PendingOutput;
+  /** The connection closes after this answer, as the head of the answer has said or will say. */
+  closes = false;
   readonly #socket: Socket;
-  readonly #writer: HeadWriter;
-  readonly #backlog: Backlog;
-  readonly #connection: { connectionFields: ConnectionFields };
+  readonly #deps: ConnectionDeps;
   #chunked = false;
-  /** What waited when last looked at, and since when it is the same. */
-  #stalledBytes = 0;
-  #stalledSinceMs = 0;
 
-  constructor(
-    socket: Socket,
-    writer: HeadWriter,
-    backlogs: Backlogs,
-    connection: { connectionFields: ConnectionFields },
-  ) {
+  constructor(socket: Socket, deps: ConnectionDeps) {
     this.#socket = socket;
-    this.#writer = writer;
-    this.#backlog = new Backlog(backlogs, socket);
-    this.#connection = connection;
+    this.#deps = deps;
+    this.pending = new PendingOutput(socket, deps.backlogs);
   }
 
   continue(): void {
@@ -42,19 +32,22 @@ export class ClientAnswer implements AnswerSink {
   }
 
   interim(block: Buffer, parser: ResponseParser): boolean {
-    writeResponseHead(this.#writer, block, parser, interimFraming);
+    writeResponseHead(this.#deps.writer, block, parser, interimFraming);
     return this.flush();
   }
 
+  /** Composes the head of a 101. */
   switch(block: Buffer, parser: ResponseParser): void {
-    writeResponseHead(this.#writer, block, parser, switchFraming);
+    writeResponseHead(this.#deps.writer, block, parser, switchFraming);
   }
 
   head(call: AnsweredCall, block: Buffer, parser: ResponseParser, { hasLength, date }: AnswerForm): void {
     this.#chunked = !hasLength && call.head.minor > 0;
-    writeResponseHead(this.#writer, block, parser, {
+    if (!hasLength && !this.#chunked) this.closes = true;
+    this.#decidePersistence(call);
+    writeResponseHead(this.#deps.writer, block, parser, {
       chunked: this.#chunked,
-      connection: this.#connection.connectionFields(call, !hasLength && !this.#chunked),
+      connection: this.closes ? 'Connection: close\r\n' : this.#deps.keepAliveFields,
       timing: call.serverTiming(),
       date,
       switching: false,
@@ -62,47 +55,46 @@ export class ClientAnswer implements AnswerSink {
   }
 
   part(bytes: Buffer, start: number, end: number, owned: boolean): boolean {
-    if (owned) return writeBodyPart(this.#writer, this.#socket, bytes, start, end, this.#chunked);
-    if (this.#chunked) this.#writer.chunk(bytes, start, end);
-    else this.#writer.range(bytes, start, end);
+    const { writer } = this.#deps;
+    if (owned) return writeBodyPart(writer, this.#socket, bytes, start, end, this.#chunked);
+    if (this.#chunked) writer.chunk(bytes, start, end);
+    else writer.range(bytes, start, end);
     return false;
   }
 
   end(trailers: Trailers | undefined): void {
-    if (this.#chunked) writeLastChunk(this.#writer, trailers);
+    if (this.#chunked) writeLastChunk(this.#deps.writer, trailers);
   }
 
   flush(): boolean {
-    this.#writer.send(this.#socket);
-    return !this.isBehind;
+    this.#deps.writer.send(this.#socket);
+    return !this.pending.update();
+  }
+
+  /** Sends a whole answer with an error of the router. */
+  problem(call: AnsweredCall, error: AppError, view: ProblemView | undefined): void {
+    this.#decidePersistence(call);
+    const headers = { Connection: this.closes ? 'close' : 'keep-alive' };
+    call.bytesSent = writeProblem(this.#deps.writer, call.head, error, { ...view, headers });
+    this.flush();
+  }
+
+  /** Sends the last answer of the connection, to a request that did not become a call. */
+  refusal(refusal: Refusal): void {
+    writeRefusal(this.#deps.writer, refusal);
+    this.flush();
   }
 
   get waitingBytes(): number {
-    return unsentBytes(this.#socket);
+    return this.pending.bytes;
   }
 
-  /** Whether the client has so much to take that its next request has to wait: its answer would come on top of that. */
-  get isBehind(): boolean {
-    return this.#backlog.note(heldBytes(this.#socket)) && tellsWhenTaken(this.#socket);
-  }
-
-  /** The socket has sent what waited. */
-  drained(): void {
-    this.#backlog.note(heldBytes(this.#socket));
-  }
-
-  /** The socket is closed. */
-  close(): void {
-    this.#backlog.close();
-  }
-
-  /** @returns for how long the client has taken nothing; 0 where nothing waits. */
-  stalledMs(nowMs: number): number {
-    const unsent = unsentBytes(this.#socket);
-    if (unsent !== this.#stalledBytes) {
-      this.#stalledBytes = unsent;
-      this.#stalledSinceMs = nowMs;
+  /** Decides once for an answer, before its head is composed, whether the connection stays open: RFC 9112 §9.3. */
+  #decidePersistence({ head, expectsContinue }: AnsweredCall): void {
+    const { routing, closing } = this.#deps;
+    // A client that was not sent its 100 may leave the body out: what comes next on the connection would be in doubt.
+    if (!head.keepAlive || head.upgrade !== undefined || expectsContinue || routing.draining() || closing()) {
+      this.closes = true;
     }
-    return unsent === 0 ? 0 : nowMs - this.#stalledSinceMs;
   }
 }

@@ -1,87 +1,69 @@
 /**
- * One connection of a client: requests one after the other, each with its answer before the next is looked at, however many
- * came together. It reads on while a call waits, so that a client that leaves is seen, up to a bound that grows while there is
- * room; behind that the kernel holds the client up, and its leaving is seen when its bytes are taken. A client that ends its
- * half looks like one that has closed: a call that waits is given up, one at its app goes on as long as it is being answered.
+ * One connection of a client that speaks HTTP/1.1: requests one after the other, each with its answer before the next is looked
+ * at, however many came together. It reads on while a call waits, so that a client that leaves is seen, up to a bound that grows
+ * while there is room; behind that the kernel holds the client back, and its leaving is seen once its bytes are taken.
  */
 import type { Socket } from 'node:net';
-import { AppError, toAppError } from '../../shared/errors.ts';
-import type { ProblemOptions } from '../../shared/problem.ts';
-import { Call } from '../call/call.ts';
+import { AppError } from '../../shared/errors.ts';
+import type { ClientTunnel } from '../call/client-side.ts';
+import { faultRefusal, overloaded, Refusal } from '../call/refusal.ts';
 import { listenTo, resetSocket, type SocketOwner } from '../io/client-socket.ts';
-import { Client } from '../message/peer-identity.ts';
-import type {
-  AnsweredCall,
-  ClientSide,
-  ClientTunnel,
-  ProblemView,
-  RequestSink,
-  TunnelHost,
-} from '../call/client-side.ts';
-import { ClientAnswer } from './h1-answer.ts';
-import type { ClientConnection, ConnectionDeps } from './connection-deps.ts';
-import type { Timed } from '../io/deadlines.ts';
-import { freeBlockBytes, HeadReader } from './h1-head-reader.ts';
 import { unsentBytes } from '../io/direct-io.ts';
-import type { Fault } from '../message/field-parser.ts';
-import { faultError, refusedMethod, overloaded, writeProblem, writeRefusal } from '../call/refusal.ts';
-import { RequestBody } from './h1-body.ts';
-import { readRequestHead } from '../message/request-head.ts';
-import type { ResponseParser } from '../message/response-parser.ts';
-import { Unread } from './h1-unread.ts';
+import type { ClientConnection, ConnectionDeps } from './connection-deps.ts';
+import { H1ClientSide, type CallCarrier } from './h1-client-side.ts';
+import { HalfClose } from './h1-half-close.ts';
+import { HeadReader } from './h1-head-reader.ts';
+import { ReadAheadQueue } from './h1-read-ahead.ts';
+import { takeHead } from './request-intake.ts';
 
-/** A client that goes on sending after its answer, or does not close, has so long. */
+/** For a client that goes on sending after its last answer, or does not close. */
 const lingerMs = 5_000;
-/** A client that has ended its half gets what begins within so long, and no pause of that length. */
-const halfClosedMs = 1_000;
-/** A new connection at the end of the router: its first request is on its way. */
+/** For the first request of a new connection when the router drains: it is on its way. */
 const newcomerMs = 1_000;
 
+/**
+ * `idle`: between requests · `head`: part of a head has come · `call`: one is being answered · `discard`: its answer is sent, and
+ * the rest of its body is dropped · `closing`: the last answer is sent, and what comes is dropped · `tunnel`: after a 101 ·
+ * `closed`: over, or handed over to HTTP/2
+ */
 type Phase = 'idle' | 'head' | 'call' | 'discard' | 'closing' | 'tunnel' | 'closed';
 
-export class Connection implements ClientSide, TunnelHost, ClientConnection, Timed, SocketOwner {
+export class H1Connection implements ClientConnection, CallCarrier, SocketOwner {
   readonly socket: Socket;
   readonly isHttp2 = false;
-  readonly client: Client;
-  readonly answer: ClientAnswer;
-  readonly deps: ConnectionDeps;
-  #phase: Phase = 'idle';
-  #call: Call | undefined;
-  #tunnel: ClientTunnel | undefined;
+  readonly #deps: ConnectionDeps;
   readonly #head: HeadReader;
-  readonly #unread: Unread;
-  readonly #body: RequestBody;
+  readonly #unread: ReadAheadQueue;
+  readonly #side: H1ClientSide;
+  #phase: Phase = 'idle';
+  #tunnel: ClientTunnel | undefined;
+  #halfClose: HalfClose | undefined;
+  /** For the phase. */
   #deadlineMs: number;
-  #closeAfter = false;
-  /** When a client that has ended its half counts as gone, and what it had been sent when that was looked at last. */
-  #leavesAtMs = Infinity;
-  #sentBytes = 0;
 
   constructor(socket: Socket, deps: ConnectionDeps) {
     this.socket = socket;
-    this.deps = deps;
-    this.client = new Client(socket, deps.trusted);
-    this.answer = new ClientAnswer(socket, deps.writer, deps.backlogs, this);
+    this.#deps = deps;
     this.#head = new HeadReader(deps);
-    this.#unread = new Unread(socket, deps.readAhead);
-    this.#body = new RequestBody(this.#unread, deps.limits, deps.routing.clock);
-    this.#deadlineMs = deps.routing.clock.nowMs() + deps.limits.keepAliveMs;
+    this.#unread = new ReadAheadQueue(socket, deps.readAhead);
+    this.#side = new H1ClientSide(this, this.#unread, deps);
+    this.#deadlineMs = this.#in(deps.limits.keepAliveMs);
     listenTo(socket, this);
     deps.deadlines.add(this);
   }
 
-  // ---- The request
+  // ---- Bytes of the client
 
   data(chunk: Buffer): void {
     switch (this.#phase) {
       case 'idle':
       case 'head':
-        // Behind what was read before and is looked at in a moment: bytes out of order are another request.
+        // Bytes that were read before are parsed in a moment: out of order these would be another request.
         if (this.#unread.empty) this.#read(chunk);
         else this.#unread.push(chunk);
         return;
       case 'call':
-        if (!this.#body.take(chunk)) this.#keep(chunk);
+        if (!this.#side.takeBody(chunk)) this.#keep(chunk);
         return;
       case 'discard':
         this.#discard(chunk);
@@ -101,208 +83,171 @@ export class Connection implements ClientSide, TunnelHost, ClientConnection, Tim
         this.#take(chunk);
         return;
       case 'bad':
-        if (!this.#isHttp2(head.received(chunk))) this.#refuseFault(head.fault);
+        if (this.#deps.takeHttp2(this, head.received(chunk))) this.#leave();
+        else this.#refuse(faultRefusal(head.fault));
         return;
       case 'more':
         if (this.#phase === 'idle') {
           this.#phase = 'head';
-          this.#deadlineMs = this.deps.routing.clock.nowMs() + this.deps.limits.headTimeoutMs;
+          this.#deadlineMs = this.#in(this.#deps.limits.headTimeoutMs);
         }
-        if (this.deps.readAhead.full) this.#refuse(overloaded());
+        if (this.#deps.readAhead.full) this.#refuse(new Refusal(overloaded()));
     }
   }
 
-  /** @returns whether somebody else goes on with the connection. */
-  #isHttp2(received: Buffer): boolean {
-    if (!this.deps.takeHttp2(this, received)) return false;
-    this.#phase = 'closed';
-    this.#head.stop();
+  /** Begins the call whose head is whole. */
+  #take(chunk: Buffer): void {
+    const { block, rest, bodyEnd } = this.#head;
+    const parser = this.#head.takeParser();
+    const head = takeHead(parser, block, this.#side.client, this.#deps);
+    if (head instanceof Refusal) {
+      this.#refuse(head);
+      return;
+    }
+    this.#phase = 'call';
+    this.#deadlineMs = Infinity;
+    const call = this.#side.begin(head, parser.end, bodyEnd);
+    if (rest < chunk.length) this.#unread.unshift(rest === 0 ? chunk : chunk.subarray(rest));
+    this.#unread.pauseIfMany();
+    this.#deps.routing.route(call);
+  }
+
+  /** Keeps what was read before it is wanted. */
+  #keep(chunk: Buffer): void {
+    this.#unread.push(chunk);
+    if (this.#deps.readAhead.full && this.#side.isWaiting) this.#side.refuseOverloaded();
+  }
+
+  /** @returns whether the body is over. */
+  #discard(chunk: Buffer): boolean {
+    if (!this.#side.discardBody(chunk)) return false;
+    // An answer to a malformed body would be the second one to its request.
+    if (this.#side.answer.closes) this.#close();
+    else this.#next();
     return true;
   }
 
-  /** A head is whole. */
-  #take(chunk: Buffer): void {
-    const { routing, readAhead } = this.deps;
-    const { block, rest, bodyEnd } = this.#head;
-    const parser = this.#head.takeParser();
-    if (readAhead.full && parser.end > freeBlockBytes) {
-      this.#refuse(overloaded());
-      return;
-    }
-    const refused = refusedMethod(parser.method);
-    if (refused !== undefined) {
-      this.#refuse(refused.error, refused.options);
-      return;
-    }
-    let head;
-    try {
-      head = readRequestHead(parser, block, 0, this.client, this.deps.ids);
-    } catch (error) {
-      this.#refuse(toAppError(error));
-      return;
-    }
-    if (parser === this.deps.parser) parser.parsed = head;
-    this.#phase = 'call';
-    this.#deadlineMs = this.#leavesAtMs;
-    this.#body.begin(head);
-    if (bodyEnd > 0) this.#body.has(block, parser.end, bodyEnd);
-    const call = new Call(this, head, routing);
-    this.#call = call;
-    if (rest < chunk.length) this.#unread.unshift(rest === 0 ? chunk : chunk.subarray(rest));
-    this.#unread.pauseIfMany();
-    routing.route(call);
-  }
+  // ---- Between calls
 
-  readBody(sink: RequestSink): void {
-    this.#body.send(sink);
-  }
-
-  resumeBody(): void {
-    this.#body.resume();
-  }
-
-  /** Read before it is wanted. */
-  #keep(chunk: Buffer): void {
-    this.#unread.push(chunk);
-    if (this.deps.readAhead.full && this.#call?.attempt === undefined) {
-      this.#closeAfter = true;
-      this.#call?.refuse(overloaded());
-    }
-  }
-
-  // ---- The answer
-
-  /** How the connection goes on after this answer, as fields; notes it. */
-  connectionFields(call: AnsweredCall, endsWithConnection: boolean): string {
-    const { routing, closing } = this.deps;
-    if (
-      endsWithConnection ||
-      !call.head.keepAlive ||
-      call.head.upgrade !== undefined ||
-      call.expectsContinue ||
-      routing.draining() ||
-      closing() ||
-      this.#body.faulty ||
-      this.#closeAfter
-    ) {
-      this.#closeAfter = true;
-      return 'Connection: close\r\n';
-    }
-    return this.deps.keepAliveFields;
-  }
-
-  answerProblem(call: AnsweredCall, error: AppError, view: ProblemView | undefined): void {
-    // Without its 100 the client may leave the body out: what comes next on the connection would be in doubt.
-    const close = this.connectionFields(call, false).startsWith('Connection: close');
-    const options = { ...view, headers: { Connection: close ? 'close' : 'keep-alive' } };
-    call.bytesSent = writeProblem(this.deps.writer, call.head, error, options);
-    this.answer.flush();
-    this.answered();
-  }
-
-  answered(): void {
-    const call = this.#call;
-    this.#call = undefined;
-    this.#body.leave();
-    call?.close();
+  callAnswered(): void {
     if (this.#phase !== 'call') return;
-    if (this.#closeAfter || this.#body.faulty || this.deps.closing()) {
-      this.#close();
-      return;
-    }
-    if (!this.#body.done) {
-      // The rest of the body is read away, so that the client gets to read its answer.
+    if (this.#side.answer.closes || this.#deps.closing()) this.#close();
+    else if (this.#side.bodyDone) this.#next();
+    else {
+      // The client reads its answer once it has sent its body.
       this.#phase = 'discard';
-      this.#deadlineMs = this.deps.routing.clock.nowMs() + lingerMs;
+      this.#deadlineMs = this.#in(lingerMs);
       this.#unread.resume();
       for (let chunk = this.#unread.shift(); chunk !== undefined; chunk = this.#unread.shift()) {
         if (this.#discard(chunk)) return;
       }
-      return;
     }
-    this.#next();
   }
 
   #next(): void {
     this.#phase = 'idle';
     this.#head.release();
-    this.#deadlineMs = this.deps.routing.clock.nowMs() + this.deps.limits.keepAliveMs;
-    if (!this.#unread.empty || this.answer.isBehind) process.nextTick(takeUnread, this);
+    this.#deadlineMs = this.#in(this.#deps.limits.keepAliveMs);
+    if (!this.#unread.empty || this.#side.answer.pending.update()) process.nextTick(takeUnread, this);
     else this.#awaitMore();
   }
 
   #awaitMore(): void {
-    if (this.#leavesAtMs === Infinity) this.#unread.resume();
+    if (this.#halfClose === undefined) this.#unread.resume();
     else if (this.#phase === 'idle') this.#end();
     else this.socket.destroy();
   }
 
-  /** The next request has come already, or may come now. */
+  /** Parses requests that have come already, as long as the client takes its answers: the next one would come on top of them. */
   takeUnread(): void {
-    while ((this.#phase === 'idle' && !this.answer.isBehind) || this.#phase === 'head') {
+    const { pending } = this.#side.answer;
+    while ((this.#phase === 'idle' && !pending.update()) || this.#phase === 'head') {
       const chunk = this.#unread.shift();
       if (chunk === undefined) return this.#awaitMore();
       this.#read(chunk);
     }
     if (this.#phase !== 'idle') return;
-    // Goes on when the client has taken it, or ends when it takes nothing for too long.
+    // Goes on when the client has taken its answers; one that takes nothing for too long is cut off.
     this.#unread.pause();
     this.#deadlineMs = Infinity;
   }
 
-  /** @returns whether the body is over. */
-  #discard(chunk: Buffer): boolean {
-    if (!this.#body.discard(chunk)) return false;
-    // An answer here would be a second one to the request.
-    if (this.#body.faulty) this.#close();
-    else this.#next();
-    return true;
+  // ---- Upgrade
+
+  callBecame(tunnel: ClientTunnel): void {
+    this.#phase = 'tunnel';
+    this.#tunnel = tunnel;
+    this.#deadlineMs = Infinity;
   }
 
-  /** By a reset where an end would be taken for one. */
-  breakOff(): void {
-    if (this.#tunnel !== undefined || this.#call?.head.minor === 0) resetSocket(this.socket);
-    else this.socket.destroy();
+  startTunnel(): void {
+    // First, since the tunnel may pause the client at once.
+    this.#unread.resume();
+    for (let chunk = this.#unread.shift(); chunk !== undefined; chunk = this.#unread.shift()) {
+      this.#tunnel?.fromClient(chunk);
+    }
+    if (this.#halfClose !== undefined) this.#tunnel?.clientEnded();
   }
 
-  /** Before it was a call: answered as the last thing on the connection. */
-  #refuse(error: AppError, options: ProblemOptions = {}): void {
-    this.deps.onRefused(this.client, writeRefusal(this.deps.writer, error, options));
-    this.answer.flush();
+  // ---- Ends
+
+  /** Answers a request that does not become a call, as the last one of the connection. */
+  #refuse(refusal: Refusal): void {
+    this.#deps.onRefused(this.#side.client, refusal.status);
+    this.#side.answer.refusal(refusal);
     this.#close();
   }
 
-  #refuseFault(fault: Fault | undefined): void {
-    const { status, what } = fault ?? { status: 400, what: 'not valid HTTP' };
-    this.#refuse(faultError({ status, what }), { status });
-  }
-
-  /** What the client still sends is read and thrown away for a while: a reset would take its answer from it. */
+  /** Reads and drops for a while what the client still sends: a reset would take its answer from it. */
   #close(): void {
     this.#phase = 'closing';
     this.#head.stop();
     this.#unread.drop();
-    this.#deadlineMs = this.deps.routing.clock.nowMs() + lingerMs;
+    this.#deadlineMs = this.#in(lingerMs);
     this.socket.end();
     this.#unread.resume();
   }
 
-  get bufferedBytes(): number {
-    return this.answer.waitingBytes;
+  /** Closes, once what the client has not taken of its answers has arrived. */
+  #end(): void {
+    if (unsentBytes(this.socket) > 0) this.#close();
+    else this.socket.destroy();
   }
 
-  /** Of a request that is half here the answer comes too. */
-  finish(): void {
+  /** HTTP/2 goes on with the socket. */
+  #leave(): void {
+    this.#phase = 'closed';
+    this.#head.stop();
+  }
+
+  /** A request of which a part has come gets its answer. */
+  drain(): void {
     if (this.#phase !== 'idle' || !this.#unread.empty) return;
-    if (this.socket.bytesRead === 0) this.#deadlineMs = this.deps.routing.clock.nowMs() + newcomerMs;
+    if (this.socket.bytesRead === 0) this.#deadlineMs = this.#in(newcomerMs);
     else this.#end();
   }
 
-  mayGiveWay(idleSinceMs: number): boolean {
-    const { keepAliveMs, headTimeoutMs } = this.deps.limits;
-    const deadlineOf: Partial<Record<Phase, number>> = { idle: keepAliveMs, head: headTimeoutMs, closing: lingerMs };
-    const withinMs = deadlineOf[this.#phase];
-    return withinMs !== undefined && this.#deadlineMs - withinMs <= idleSinceMs && unsentBytes(this.socket) === 0;
+  isEvictable(idleSinceMs: number): boolean {
+    const beganMs = this.#deadlineMs - this.#phaseMs;
+    return beganMs <= idleSinceMs && unsentBytes(this.socket) === 0;
+  }
+
+  /** Time that the phase has from its beginning; -Infinity for a phase that is not idle. */
+  get #phaseMs(): number {
+    const { keepAliveMs, headTimeoutMs } = this.#deps.limits;
+    switch (this.#phase) {
+      case 'idle':
+        return keepAliveMs;
+      case 'head':
+        return headTimeoutMs;
+      case 'closing':
+        return lingerMs;
+      case 'call':
+      case 'discard':
+      case 'tunnel':
+      case 'closed':
+        return -Infinity;
+    }
   }
 
   /** An answer may still be in the hands of the kernel, and a reset would take it from the client. */
@@ -310,45 +255,18 @@ export class Connection implements ClientSide, TunnelHost, ClientConnection, Tim
     return this.#phase !== 'closing' && this.socket.bytesWritten > 0;
   }
 
-  giveWay(): void {
+  evict(): void {
     if (this.lingers) this.#close();
     else this.socket.destroy();
   }
 
-  /** What the client has still to take of its answers may arrive. */
-  #end(): void {
-    if (unsentBytes(this.socket) > 0) this.#close();
-    else this.socket.destroy();
+  get bufferedBytes(): number {
+    return this.#side.answer.waitingBytes;
   }
 
-  // ---- Upgrade
+  // ---- Events of the socket
 
-  get upgrade(): TunnelHost {
-    return this;
-  }
-
-  switchTo(tunnel: ClientTunnel, block: Buffer, parser: ResponseParser): void {
-    this.answer.switch(block, parser);
-    const call = this.#call;
-    this.#call = undefined;
-    this.#body.leave();
-    this.#phase = 'tunnel';
-    this.#tunnel = tunnel;
-    this.#deadlineMs = Infinity;
-    call?.becomeTunnel();
-  }
-
-  start(): void {
-    // First: the tunnel may hold the client up at once.
-    this.#unread.resume();
-    for (let chunk = this.#unread.shift(); chunk !== undefined; chunk = this.#unread.shift()) {
-      this.#tunnel?.fromClient(chunk);
-    }
-    if (this.#leavesAtMs !== Infinity) this.#tunnel?.clientEnded();
-  }
-
-  // ---- What the socket tells
-
+  /** The client has ended its half: a call that waits is given up, one at its app goes on as long as it is being answered. */
   ended(): void {
     switch (this.#phase) {
       case 'tunnel':
@@ -358,8 +276,8 @@ export class Connection implements ClientSide, TunnelHost, ClientConnection, Tim
         return this.#end();
       case 'call':
         // What is missing of the body may have been read and not been wanted yet.
-        if (this.#call?.attempt === undefined || (!this.#body.arrived && this.#unread.empty)) break;
-        this.#halfClosed(this.deps.routing.clock.nowMs());
+        if (this.#side.isWaiting || (!this.#side.bodyArrived && this.#unread.empty)) break;
+        this.#halfClose = new HalfClose(this.socket, this.#deps.routing.clock.nowMs());
         return;
       case 'head':
       case 'discard':
@@ -368,71 +286,68 @@ export class Connection implements ClientSide, TunnelHost, ClientConnection, Tim
     this.socket.destroy();
   }
 
-  #halfClosed(nowMs: number): void {
-    this.#sentBytes = this.socket.bytesWritten;
-    this.#leavesAtMs = nowMs + halfClosedMs;
-    this.#deadlineMs = this.#leavesAtMs;
-  }
-
   drained(): void {
-    this.answer.drained();
+    this.#side.answer.pending.update();
     if (this.#tunnel !== undefined) this.#tunnel.clientDrained();
     else if (this.#phase === 'idle') this.#next();
-    else this.#body.sink?.clientDrained();
+    else this.#side.drained();
   }
 
   gone(errored: boolean): void {
-    const call = this.#call;
     this.#phase = 'closed';
-    this.#call = undefined;
-    this.#body.leave();
-    this.deps.deadlines.delete(this);
+    this.#deps.deadlines.delete(this);
     this.#head.close();
     this.#unread.drop();
-    this.answer.close();
-    call?.close();
+    this.#side.gone();
     this.#tunnel?.clientClosed(errored);
     this.#tunnel = undefined;
-    this.deps.onClosed(this);
+    this.#deps.onClosed(this);
   }
+
+  // ---- Deadlines
 
   checkDeadlines(nowMs: number): void {
     this.#unread.lookBehind(nowMs);
-    if (nowMs >= this.#deadlineMs) this.#deadlineOver(nowMs);
-    if (nowMs >= this.#body.deadlineMs) this.#body.timeOut();
-    // A body that is not whole is held up by its app.
-    if (this.#phase === 'call' && (this.#body.arrived || this.#call?.attempt === undefined))
-      this.#unread.readFurther(nowMs);
-    const stalledMs = this.answer.stalledMs(nowMs);
-    if (stalledMs >= this.deps.limits.answerStallMs && this.#phase !== 'tunnel') resetSocket(this.socket);
+    if (nowMs >= this.#deadlineMs) this.#phaseOver(nowMs);
+    this.#side.checkDeadlines(nowMs);
+    if (this.#phase === 'call') this.#checkCall(nowMs);
+    const stalledMs = this.#side.answer.pending.stalledMs(nowMs);
+    if (stalledMs >= this.#deps.limits.answerStallMs && this.#phase !== 'tunnel') resetSocket(this.socket);
   }
 
-  #deadlineOver(nowMs: number): void {
+  #checkCall(nowMs: number): void {
+    const halfClose = this.#halfClose;
+    if (halfClose !== undefined && nowMs >= halfClose.deadlineMs && !halfClose.extend(nowMs)) this.socket.destroy();
+    // A body that is not whole is held back by its app.
+    if (this.#side.bodyArrived || this.#side.isWaiting) this.#unread.readFurther(nowMs);
+  }
+
+  #phaseOver(nowMs: number): void {
     this.#deadlineMs = Infinity;
     switch (this.#phase) {
       case 'head':
-        this.#refuse(new AppError('request_timeout', 'The request head did not arrive in time.'));
+        this.#refuse(new Refusal(new AppError('request_timeout', 'The request head did not arrive in time.')));
         return;
       case 'idle':
         this.#end();
         return;
       case 'discard':
       case 'closing':
-        // A client that is still at its answer is not late yet.
+        // A client that is still taking its answer is not late yet.
         if (unsentBytes(this.socket) > 0) this.#deadlineMs = nowMs + lingerMs;
         else this.socket.destroy();
         return;
       case 'call':
-        // One that has closed would answer a write with a reset.
-        if (unsentBytes(this.socket) > 0 || this.socket.bytesWritten > this.#sentBytes) this.#halfClosed(nowMs);
-        else this.socket.destroy();
-        return;
       case 'tunnel':
       case 'closed':
     }
   }
+
+  #in(ms: number): number {
+    return this.#deps.routing.clock.nowMs() + ms;
+  }
 }
 
-function takeUnread(connection: Connection): void {
+function takeUnread(connection: H1Connection): void {
   connection.takeUnread();
 }

@@ -3,12 +3,11 @@ import type { Fault, Progress } from '../message/field-parser.ts';
 import type { RequestParser } from '../message/request-parser.ts';
 import { PartialHead, tooLarge } from './h1-partial-head.ts';
 import type { ReadAhead } from '../io/read-ahead.ts';
+import { countedHeadBytes } from './request-intake.ts';
 
 const noBytes = Buffer.alloc(0);
 /** A power of two. */
 const blockStep = 256;
-/** Of a head, that every connection may keep; what is more is counted as read ahead. */
-export const freeBlockBytes = 1_024;
 /** A block that is larger is not kept from one call to the next. */
 const keptBlockBytes = 4_096;
 
@@ -99,7 +98,7 @@ export class HeadReader {
     this.stop();
     this.#drop();
     this.block = partial.block;
-    this.#deps.readAhead.take(this.#countedBytes);
+    this.#deps.readAhead.take(countedHeadBytes(this.block.length));
     this.#parser = partial.parser;
     this.rest = added;
     this.bodyEnd = 0;
@@ -125,7 +124,7 @@ export class HeadReader {
     if (this.block.length < length) {
       this.#drop();
       this.block = Buffer.allocUnsafeSlow((length + blockStep) & -blockStep);
-      readAhead.take(this.#countedBytes);
+      readAhead.take(countedHeadBytes(this.block.length));
     }
     chunk.copy(this.block, 0, 0, length);
     this.rest = length;
@@ -133,11 +132,7 @@ export class HeadReader {
   }
 
   #drop(): void {
-    this.#deps.readAhead.take(-this.#countedBytes);
+    this.#deps.readAhead.take(-countedHeadBytes(this.block.length));
     this.block = noBytes;
-  }
-
-  get #countedBytes(): number {
-    return Math.max(0, this.block.length - freeBlockBytes);
   }
 }

@@ -3,7 +3,7 @@ import { createServer, type Http2Server } from 'node:http2';
 import type { Socket } from 'node:net';
 import type { RouterConfig } from '../config.ts';
 import type { ConnectionDeps } from './connection-deps.ts';
-import { ClientSession } from './h2-session.ts';
+import { H2Connection } from './h2-connection.ts';
 import { Http2Room } from './h2-room.ts';
 
 export type Http2Config = Pick<
@@ -30,7 +30,7 @@ const windowsOfConnection = 16;
 export interface Http2Acceptor {
   readonly room: Http2Room;
   /** @param received what was read of it until now. */
-  accept(socket: Socket, received?: Buffer): ClientSession;
+  accept(socket: Socket, received?: Buffer): H2Connection;
 }
 
 export function createHttp2Acceptor(config: Http2Config, deps: ConnectionDeps): Http2Acceptor {
@@ -63,7 +63,7 @@ export function createHttp2Acceptor(config: Http2Config, deps: ConnectionDeps): 
       if (isSecure(socket)) socket.secureConnecting = false;
       socket.pause();
       if (received !== undefined) socket.unshift(received);
-      return new ClientSession(socket, server, deps, room);
+      return new H2Connection(socket, server, deps, room);
     },
   };
 }

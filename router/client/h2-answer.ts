@@ -1,21 +1,23 @@
-/** The answer on its way to a client by a stream of HTTP/2: head and first parts go together where they come together. */
+/** Composes the answer for one stream of HTTP/2; a head and the first parts of its body that come together are sent together. */
 import { constants, type ServerHttp2Stream } from 'node:http2';
-import { Backlog, leastPartBytes, type Backlogs } from '../io/backlog.ts';
+import { leastPartBytes } from '../io/backlog.ts';
 import type { AnsweredCall, AnswerForm, AnswerSink } from '../call/client-side.ts';
 import type { Trailers } from '../message/field-parser.ts';
-import { heldBytes, ownCopy, tellFrom, tellsWhenTaken, writeDirectly } from '../io/direct-io.ts';
+import { ownCopy, tellFrom, writeDirectly } from '../io/direct-io.ts';
 import type { HeadWriter } from '../message/head-writer.ts';
 import type { ResponseParser } from '../message/response-parser.ts';
 import { writeResponseHead } from '../message/response-head.ts';
 import { cutFields, grouped, trailerFields } from '../message/h2-heads.ts';
+import type { ConnectionDeps } from './connection-deps.ts';
+import { PendingOutput } from './pending-output.ts';
 
 /** Smaller ones are copied, so that what they were read into can be read into again. */
 const maxCopiedBytes = 16_384;
 
-export class StreamAnswer implements AnswerSink {
+export class H2Answer implements AnswerSink {
+  readonly pending: PendingOutput;
   readonly #stream: ServerHttp2Stream;
   readonly #writer: HeadWriter;
-  readonly #backlog: Backlog;
   /** The head, until it is sent. */
   #fields: string[] | undefined;
   #parts: Buffer[] = [];
@@ -23,13 +25,11 @@ export class StreamAnswer implements AnswerSink {
   #mayTrail = false;
   #ended = false;
   #trailers: Trailers | undefined;
-  #stalledBytes = 0;
-  #stalledSinceMs = 0;
 
-  constructor(stream: ServerHttp2Stream, writer: HeadWriter, backlogs: Backlogs) {
+  constructor(stream: ServerHttp2Stream, { writer, backlogs }: Pick<ConnectionDeps, 'writer' | 'backlogs'>) {
     this.#stream = stream;
     this.#writer = writer;
-    this.#backlog = new Backlog(backlogs, stream);
+    this.pending = new PendingOutput(stream, backlogs);
     tellFrom(stream, leastPartBytes);
   }
 
@@ -100,17 +100,7 @@ export class StreamAnswer implements AnswerSink {
     for (const part of parts) writeDirectly(stream, undefined, part);
     // The stream ends itself where the head was all.
     if (this.#ended && !stream.writableEnded) stream.end();
-    return !this.#backlog.note(heldBytes(stream)) || !tellsWhenTaken(stream);
-  }
-
-  /** The stream has sent what waited. */
-  drained(): void {
-    this.#backlog.note(heldBytes(this.#stream));
-  }
-
-  /** The stream is closed. */
-  close(): void {
-    this.#backlog.close();
+    return !this.pending.update();
   }
 
   /** The whole of an answer of the router itself. */
@@ -143,17 +133,7 @@ export class StreamAnswer implements AnswerSink {
   }
 
   get waitingBytes(): number {
-    return this.#stream.writableLength;
-  }
-
-  /** @returns for how long the client has taken nothing; 0 where nothing waits. */
-  stalledMs(nowMs: number): number {
-    const { waitingBytes } = this;
-    if (waitingBytes !== this.#stalledBytes) {
-      this.#stalledBytes = waitingBytes;
-      this.#stalledSinceMs = nowMs;
-    }
-    return waitingBytes === 0 ? 0 : nowMs - this.#stalledSinceMs;
+    return this.pending.bytes;
   }
 
   get #gone(): boolean {

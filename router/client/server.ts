@@ -7,8 +7,8 @@ import { backToStream } from '../io/client-socket.ts';
 import { ClientLimit } from './client-limit.ts';
 import { trustedProxies, type Client } from '../message/peer-identity.ts';
 import type { RouterConfig } from '../config.ts';
-import type { ConnectionDeps } from './connection-deps.ts';
-import { Connection } from './h1-connection.ts';
+import type { ClientConnection, ConnectionDeps } from './connection-deps.ts';
+import { H1Connection } from './h1-connection.ts';
 import type { Deadlines } from '../io/deadlines.ts';
 import type { HeadWriter } from '../message/head-writer.ts';
 import type { RequestParser } from '../message/request-parser.ts';
@@ -51,7 +51,7 @@ export interface ServerDeps {
   /** A connection was closed as it came: there are as many as there may be, of all clients, of this one or of HTTP/2. */
   readonly onCrowded: (reason: 'all' | 'client' | 'http2') => void;
   /** A connection without a call was closed to make room. */
-  readonly onGaveWay: () => void;
+  readonly onEvicted: () => void;
   readonly tls?: OpenTls | undefined;
 }
 
@@ -120,7 +120,7 @@ export async function startServer(deps: ServerDeps): Promise<CallServer> {
     http2: config.http2,
     clock: routing.clock,
     handshakes: () => handshakes,
-    onGaveWay: deps.onGaveWay,
+    onEvicted: deps.onEvicted,
   });
   const isEmpty = (): boolean => connections.size === 0 && (handshakes === undefined || handshakes.size === 0);
   const ofClients = new ClientLimit(config.max_connections_per_client, shared.trusted);
@@ -134,7 +134,7 @@ export async function startServer(deps: ServerDeps): Promise<CallServer> {
   const http2 = createHttp2Acceptor(config, shared);
 
   /** A client with prior knowledge, RFC 9113 §3.3: at the very beginning of its connection. */
-  function takeHttp2(connection: Connection, received: Buffer): boolean {
+  function takeHttp2(connection: ClientConnection, received: Buffer): boolean {
     const { socket } = connection;
     if (!config.http2 || socket.bytesRead !== received.length || !isPreface(received)) return false;
     if (http2.room.full || !connections.hasRoom('http2')) {
@@ -154,7 +154,7 @@ export async function startServer(deps: ServerDeps): Promise<CallServer> {
   const server = createServer(
     { allowHalfOpen: true, noDelay: true, keepAlive: true, highWaterMark: socketBytes },
     (socket: Socket) => {
-      if (admits(socket, 'plain')) connections.add(new Connection(socket, shared));
+      if (admits(socket, 'plain')) connections.add(new H1Connection(socket, shared));
       else socket.destroy();
     },
   );
@@ -172,9 +172,9 @@ export async function startServer(deps: ServerDeps): Promise<CallServer> {
       max: tlsConfig.max_handshakes,
       highWaterMark: socketBytes,
       onSecure(socket) {
-        const connection = socket.alpnProtocol === 'h2' ? http2.accept(socket) : new Connection(socket, shared);
+        const connection = socket.alpnProtocol === 'h2' ? http2.accept(socket) : new H1Connection(socket, shared);
         connections.add(connection);
-        if (!accepting) connection.finish();
+        if (!accepting) connection.drain();
       },
       onEnded(result) {
         onHandshake(result);
@@ -217,7 +217,7 @@ export async function startServer(deps: ServerDeps): Promise<CallServer> {
       accepting = false;
       server.close();
       tls?.stopAccepting();
-      for (const connection of connections) connection.finish();
+      for (const connection of connections) connection.drain();
     },
     whenEmpty: (timeoutMs) =>
       new Promise((resolve) => {

@@ -4,7 +4,7 @@ import { connect, type Socket } from 'node:net';
 import { test } from 'node:test';
 import { queryObjects } from 'node:v8';
 import { Call } from '../call/call.ts';
-import { Connection } from '../client/h1-connection.ts';
+import { H1Connection } from '../client/h1-connection.ts';
 import { Exchange } from '../upstream/h1-exchange.ts';
 import { Room } from './room.ts';
 import { asleep, ready, routeOf, startTestRouter, startUpstream, targetOf, until } from '../testing/router.ts';
@@ -15,7 +15,7 @@ const callsAWave = 100;
 /** What is still in memory, and held by anything, after a collection. */
 function alive(): Record<string, number> {
   return Object.fromEntries(
-    [Call, Connection, Exchange, Room].map((kind) => [kind.name, queryObjects(kind) as number]),
+    [Call, H1Connection, Exchange, Room].map((kind) => [kind.name, queryObjects(kind) as number]),
   );
 }
 

@@ -18,7 +18,7 @@ export interface RouterMetrics {
   waitingPage(): void;
   /** @param reason that all clients, or this one, have as many as they may. */
   connectionRefused(reason: 'all' | 'client' | 'http2'): void;
-  connectionGaveWay(): void;
+  connectionEvicted(): void;
 }
 
 export interface MetricsDeps {
@@ -116,7 +116,7 @@ export function createMetrics(deps: MetricsDeps): RouterMetrics {
     labelNames: ['reason'],
     registers,
   });
-  const connectionsGaveWay = new Counter({
+  const connectionsEvicted = new Counter({
     name: 'holdfast_router_connections_gave_way_total',
     help: 'Connections of clients without a call that were closed to make room for new ones, at max_connections.',
     registers,
@@ -171,7 +171,7 @@ export function createMetrics(deps: MetricsDeps): RouterMetrics {
     holdEnded: (durationMs) => holdDuration.observe(durationMs / 1_000),
     holdRejected: (reason) => holdRejected.inc({ reason }),
     connectionRefused: (reason) => connectionsRefused.inc({ reason }),
-    connectionGaveWay: () => connectionsGaveWay.inc(),
+    connectionEvicted: () => connectionsEvicted.inc(),
     accessLogDropped: (lines) => accessLogDropped.inc(lines),
     connectFailed: (reason) => connectFailures.inc({ reason }),
     targetSetAside: () => setAside.inc(),

@@ -11,7 +11,7 @@ import type { Clock } from '../../../shared/wait/clock.ts';
 import { lieUnder } from '../../io/client-socket.ts';
 import type { Deadlines, Timed } from '../../io/deadlines.ts';
 import { clientOf } from '../client-limit.ts';
-import type { Spare } from '../connections.ts';
+import type { Evictable } from '../connection-deps.ts';
 import { Turns } from './turns.ts';
 
 export interface HandshakesDeps {
@@ -76,7 +76,7 @@ export class Handshakes {
   }
 
   /** Those first that came first. */
-  get oldest(): Iterable<Spare> {
+  get oldest(): Iterable<Evictable> {
     return this.#all;
   }
 
@@ -144,7 +144,7 @@ export class Handshakes {
   }
 }
 
-class Handshake implements Timed, Spare {
+class Handshake implements Timed, Evictable {
   readonly #socket: Socket;
   readonly #handshakes: Handshakes;
   readonly client: string;
@@ -173,14 +173,14 @@ class Handshake implements Timed, Spare {
   }
 
   /** One that waits for its turn is not late: we are. */
-  mayGiveWay(idleSinceMs: number): boolean {
+  isEvictable(idleSinceMs: number): boolean {
     if (this.stage === 'silent') return this.arrivedMs <= idleSinceMs;
     return this.stage === 'begun' && this.begunMs <= idleSinceMs;
   }
 
   readonly lingers = false;
 
-  giveWay(): void {
+  evict(): void {
     this.end('crowded');
   }
 

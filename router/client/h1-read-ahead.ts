@@ -14,7 +14,7 @@ const chunkBytes = 256;
 /** Between two looks whether a client that is held up is there at all. */
 const lookMs = 1_000;
 
-export class Unread {
+export class ReadAheadQueue {
   readonly #socket: Socket;
   readonly #readAhead: ReadAhead;
   #chunks: Buffer[] | undefined;

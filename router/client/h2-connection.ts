@@ -7,10 +7,9 @@ import { constants, type Http2Server, type ServerHttp2Session, type ServerHttp2S
 import type { Socket } from 'node:net';
 import { Client } from '../message/peer-identity.ts';
 import type { ClientConnection, ConnectionDeps } from './connection-deps.ts';
-import type { Timed } from '../io/deadlines.ts';
 import type { RawFields } from '../message/h2-heads.ts';
 import type { Http2Room } from './h2-room.ts';
-import { StreamCaller } from './h2-stream.ts';
+import { H2ClientSide, type StreamCarrier } from './h2-client-side.ts';
 
 /** Time between the word that an end is near and the end: what the client had sent by then has come. */
 const noticeMs = 1_000;
@@ -26,15 +25,15 @@ const maxRefused = 200;
 
 type Phase = 'open' | 'noticed' | 'ending' | 'closed';
 
-export class ClientSession implements ClientConnection, Timed {
+export class H2Connection implements ClientConnection, StreamCarrier {
   readonly socket: Socket;
   readonly isHttp2 = true;
-  readonly #client: Client;
+  readonly client: Client;
   readonly #deps: ConnectionDeps;
   readonly #room: Http2Room;
   #refused = 0;
   readonly #session: ServerHttp2Session;
-  readonly #streams = new Set<StreamCaller>();
+  readonly #streams = new Set<H2ClientSide>();
   #phase: Phase = 'open';
   /** Since it has had no stream, where it has none. */
   #idleSinceMs: number;
@@ -46,7 +45,7 @@ export class ClientSession implements ClientConnection, Timed {
     this.#room = room;
     room.takeSession();
     this.#deps = deps;
-    this.#client = new Client(socket, deps.trusted, 'HTTP/2');
+    this.client = new Client(socket, deps.trusted, 'HTTP/2');
     this.#idleSinceMs = deps.routing.clock.nowMs();
     this.#deadlineMs = this.#idleSinceMs + Math.min(deps.limits.keepAliveMs, deps.limits.headTimeoutMs);
     this.#session = sessionOn(socket, server);
@@ -59,7 +58,7 @@ export class ClientSession implements ClientConnection, Timed {
 
   get bufferedBytes(): number {
     let bytes = this.socket.writableLength;
-    for (const { waitingBytes } of this.#streams) bytes += waitingBytes;
+    for (const { answer } of this.#streams) bytes += answer.waitingBytes;
     return bytes;
   }
 
@@ -68,28 +67,28 @@ export class ClientSession implements ClientConnection, Timed {
       this.#refuse(stream);
       return;
     }
-    const caller = new StreamCaller(stream, this.#client, this.#deps, (gone) => this.#streamGone(gone));
+    const side = new H2ClientSide(stream, this, this.#deps);
     // Reset with the bytes that opened it.
     if (stream.destroyed || stream.closed) {
       this.#room.streamGone();
       return;
     }
-    this.#streams.add(caller);
+    this.#streams.add(side);
     if (this.#phase === 'open') this.#deadlineMs = Infinity;
-    caller.begin(raw);
+    side.begin(raw);
   }
 
   /** RFC 9113 §8.7: it may be sent again, here or elsewhere. */
   #refuse(stream: ServerHttp2Stream): void {
     stream.on('error', () => undefined);
     stream.close(constants.NGHTTP2_REFUSED_STREAM);
-    this.#deps.onRefused(this.#client, constants.HTTP_STATUS_SERVICE_UNAVAILABLE);
+    this.#deps.onRefused(this.client, constants.HTTP_STATUS_SERVICE_UNAVAILABLE);
     this.#refused += 1;
     if (this.#refused > maxRefused) this.socket.destroy();
   }
 
-  #streamGone(caller: StreamCaller): void {
-    if (!this.#streams.delete(caller)) return;
+  streamGone(side: H2ClientSide): void {
+    if (!this.#streams.delete(side)) return;
     this.#room.streamGone();
     if (this.#streams.size > 0 || this.#phase !== 'open') return;
     const { routing, limits } = this.#deps;
@@ -97,7 +96,7 @@ export class ClientSession implements ClientConnection, Timed {
     this.#deadlineMs = this.#idleSinceMs + limits.keepAliveMs;
   }
 
-  finish(): void {
+  drain(): void {
     if (this.#phase !== 'open') return;
     this.#phase = 'noticed';
     this.#deadlineMs = this.#deps.routing.clock.nowMs() + noticeMs;
@@ -108,7 +107,7 @@ export class ClientSession implements ClientConnection, Timed {
     session.ping(() => this.#end());
   }
 
-  mayGiveWay(idleSinceMs: number): boolean {
+  isEvictable(idleSinceMs: number): boolean {
     const over = this.#phase === 'ending' && this.#session.destroyed;
     return (this.#phase === 'open' || over) && this.#streams.size === 0 && this.#idleSinceMs <= idleSinceMs;
   }
@@ -116,7 +115,7 @@ export class ClientSession implements ClientConnection, Timed {
   /** Its answers may still be on their way; and a client whose call crosses the end is told that it was not looked at. */
   readonly lingers = true;
 
-  giveWay(): void {
+  evict(): void {
     if (this.#phase === 'ending') return;
     this.#phase = 'ending';
     this.#linger();
@@ -144,7 +143,7 @@ export class ClientSession implements ClientConnection, Timed {
   }
 
   checkDeadlines(nowMs: number): void {
-    for (const caller of this.#streams) caller.checkDeadlines(nowMs);
+    for (const side of this.#streams) side.checkDeadlines(nowMs);
     this.#refused = 0;
     if (!this.#session.destroyed && (this.#session.state.outboundQueueSize ?? 0) > maxFramesWaiting) {
       this.socket.destroy();
@@ -163,7 +162,7 @@ export class ClientSession implements ClientConnection, Timed {
     this.#deadlineMs = Infinity;
     switch (this.#phase) {
       case 'open':
-        this.finish();
+        this.drain();
         return;
       case 'noticed':
         this.#end();
