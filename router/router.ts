@@ -9,7 +9,7 @@ import { createAccessLog } from './telemetry/access-log.ts';
 import { Activity } from './activity.ts';
 import { createCallPath } from './call/call-path.ts';
 import { createAgentLink, type AgentDial } from './agent-link.ts';
-import { Apps } from './table/apps.ts';
+import { Apps, type App } from './table/apps.ts';
 import { Backlogs } from './io/backlog.ts';
 import { Call, type CallRouting } from './call/call.ts';
 import type { RouterConfig } from './config.ts';
@@ -17,7 +17,6 @@ import { Deadlines } from './io/deadlines.ts';
 import { viewTargets, type TargetsView } from './upstream/debug-targets.ts';
 import { DialFailures } from './upstream/dial-failures.ts';
 import { Ensures } from './hold/ensure.ts';
-import type { ExchangeDeps } from './upstream/exchange-deps.ts';
 import { Hold } from './hold/hold.ts';
 import { HeadWriter } from './message/head-writer.ts';
 import { RequestParser } from './message/request-parser.ts';
@@ -26,6 +25,7 @@ import { HttpDate } from './message/http-date.ts';
 import { Ids } from './message/ids.ts';
 import { LineWriter, type Output } from './telemetry/line-writer.ts';
 import { createMetrics } from './telemetry/metrics.ts';
+import type { AttemptDeps } from './upstream/attempt.ts';
 import { LateStarts } from './upstream/late-starts.ts';
 import { Probes } from './upstream/probes.ts';
 import { redirectToTls } from './call/redirect.ts';
@@ -88,17 +88,22 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
   const ids = new Ids();
   const tunnels = new Tunnels();
   const date = new HttpDate();
+  const headersTimeoutMs = config.upstream_headers_timeout_secs * 1_000;
   const targets = new Targets({
     clock,
     deadlines,
-    connectTimeoutMs: config.upstream_connect_timeout_ms,
-    maxIdle: config.max_idle_upstream_sockets,
     backlogs,
-    streamBytes: config.stream_buffer_bytes,
+    readAhead,
     buffers: new ReadBuffers(),
-    settingsTimeoutMs: config.upstream_headers_timeout_secs * 1_000,
+    writer,
+    responseParser: new ResponseParser({ maxFields: config.max_header_fields }),
+    connectTimeoutMs: config.upstream_connect_timeout_ms,
+    settingsTimeoutMs: headersTimeoutMs,
+    maxIdle: config.max_idle_upstream_sockets,
+    streamBytes: config.stream_buffer_bytes,
     maxHeaderBytes: config.max_header_bytes,
     maxFields: config.max_header_fields,
+    maxTrailerBytes: config.max_trailer_bytes,
   });
   const { gate, waiting, causeOf } = createWaking({
     config,
@@ -195,7 +200,7 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
   const probes = new Probes({
     clock,
     connectTimeoutMs: config.upstream_connect_timeout_ms,
-    onBack(app, target) {
+    onBack(app: App, target) {
       log.info({ app: app.name, target: target.id }, 'target accepts connections again');
       hold.changed(app);
     },
@@ -206,42 +211,34 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
     log,
     suspect: (app, id) => ensures.want(app.name, app.route.version, [id]),
   });
-  const sending: ExchangeDeps = {
+  const sending: AttemptDeps = {
     clock,
-    backlogs,
-    readAhead,
     writer,
     requestParser,
     lateStarts: new LateStarts(requestParser, config.max_header_fields),
-    parser: new ResponseParser({ maxFields: config.max_header_fields }),
     date,
-    deadlines,
     tunnels,
-    limits: {
-      headersTimeoutMs: config.upstream_headers_timeout_secs * 1_000,
-      maxHeaderBytes: config.max_header_bytes,
-      maxFields: config.max_header_fields,
-      maxTrailerBytes: config.max_trailer_bytes,
-      streamBytes: config.stream_buffer_bytes,
-      maxUploads: Math.ceil(config.max_upstream_sockets / 2),
-    },
-    onConnected: (app) => hold.changed(app),
-    onLeft(app, target) {
-      targets.left(target);
-      hold.changed(app);
-    },
-    onDialFailed: (app, target, timedOut) => dialFailures.take(app, target, timedOut),
-    onUpgraded(app, call) {
-      app.upgraded += 1;
-      path.uncount(call);
-      metrics.request(101, clock.nowMs() - call.arrivedMs);
-    },
-    onEnded(app, call, bytes) {
-      app.upgraded -= 1;
-      app.bytes += bytes;
-      app.lastActiveMs = clock.nowMs();
-      accessLog?.call(call, 101, app.lastActiveMs - call.arrivedMs);
-      if (app.maxTotal !== Infinity) hold.changed(app);
+    headersTimeoutMs,
+    maxUploads: Math.ceil(config.max_upstream_sockets / 2),
+    events: {
+      targetConnected: (app: App) => hold.changed(app),
+      targetLeft(app: App, target) {
+        targets.left(target);
+        hold.changed(app);
+      },
+      dialFailed: (app, target, timedOut) => dialFailures.take(app, target, timedOut),
+      callUpgraded(app: App, call) {
+        app.upgraded += 1;
+        path.uncount(call);
+        metrics.request(101, clock.nowMs() - call.arrivedMs);
+      },
+      tunnelClosed(app: App, call, bytes) {
+        app.upgraded -= 1;
+        app.bytes += bytes;
+        app.lastActiveMs = clock.nowMs();
+        accessLog?.call(call, 101, app.lastActiveMs - call.arrivedMs);
+        if (app.maxTotal !== Infinity) hold.changed(app);
+      },
     },
   };
 

@@ -10,11 +10,9 @@ import type { ReadAhead } from '../io/read-ahead.ts';
 import { overloaded } from './refusal.ts';
 import { stripsToHost } from '../message/path.ts';
 import { refuseFailed, type Hold } from '../hold/hold.ts';
-import { StreamExchange } from '../upstream/h2-exchange.ts';
 import type { App } from '../table/apps.ts';
 import type { Table } from '../table/table.ts';
-import type { ExchangeDeps } from '../upstream/exchange-deps.ts';
-import { Exchange } from '../upstream/h1-exchange.ts';
+import { Attempt, type AttemptDeps } from '../upstream/attempt.ts';
 import type { Target } from '../upstream/targets.ts';
 import { provenMs, type WakeGate } from '../wake/wake-gate.ts';
 
@@ -25,7 +23,7 @@ export interface CallPathDeps {
   readonly gate: WakeGate;
   readonly hold: Pick<Hold, 'waiting' | 'wait' | 'leave' | 'changed'>;
   readonly readAhead: Pick<ReadAhead, 'full'>;
-  readonly sending: ExchangeDeps;
+  readonly sending: AttemptDeps;
   /** Asks for a version that the call starts. */
   readonly want: (app: App, version: number, call: Call) => void;
   /** Whether a route table has come, ever. */
@@ -93,8 +91,7 @@ export function createCallPath(deps: CallPathDeps): CallPath {
     if (call.passive) app.passive += 1;
     call.countedIn = app;
     call.noteTimings(app.route);
-    if (app.route.protocol === 'h2c') StreamExchange.send(call, app, target, sending);
-    else Exchange.send(call, app, target, sending);
+    Attempt.send(call, app, target, sending);
   }
 
   function uncount(call: Call): void {

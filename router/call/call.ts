@@ -20,7 +20,7 @@ export interface CallRouting {
 }
 
 /** An attempt to have the call answered by a target. */
-export interface Attempt {
+export interface ActiveAttempt {
   /** The client has gone. */
   abort(): void;
 }
@@ -37,7 +37,7 @@ export class Call implements Waiter {
   app: App | undefined;
   /** The app that counts it as in flight. */
   countedIn: App | undefined;
-  attempt: Attempt | undefined;
+  attempt: ActiveAttempt | undefined;
   heldSinceMs: number | undefined;
   /** Whole time in the waiting room; undefined when it was never there. */
   heldMs: number | undefined;

@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import { queryObjects } from 'node:v8';
 import { Call } from '../call/call.ts';
 import { H1Connection } from '../client/h1-connection.ts';
-import { Exchange } from '../upstream/h1-exchange.ts';
+import { Attempt } from '../upstream/attempt.ts';
 import { Room } from './room.ts';
 import { asleep, ready, routeOf, startTestRouter, startUpstream, targetOf, until } from '../testing/router.ts';
 
@@ -15,7 +15,7 @@ const callsAWave = 100;
 /** What is still in memory, and held by anything, after a collection. */
 function alive(): Record<string, number> {
   return Object.fromEntries(
-    [Call, H1Connection, Exchange, Room].map((kind) => [kind.name, queryObjects(kind) as number]),
+    [Call, H1Connection, Attempt, Room].map((kind) => [kind.name, queryObjects(kind) as number]),
   );
 }
 

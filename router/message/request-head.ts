@@ -142,6 +142,10 @@ export function readRequestHead(
   };
 }
 
+export function hasBody({ chunked, contentLength }: RequestHead): boolean {
+  return chunked || contentLength > 0;
+}
+
 export function requestIdOf({ givenId, ids }: RequestHead): string {
   return givenId ?? uuidOf(ids);
 }

@@ -2,7 +2,10 @@
 import { systemClock } from '../../shared/wait/clock.ts';
 import { Backlogs } from '../io/backlog.ts';
 import { Deadlines } from '../io/deadlines.ts';
+import { ReadAhead } from '../io/read-ahead.ts';
 import { ReadBuffers } from '../io/read-buffers.ts';
+import { HeadWriter } from '../message/head-writer.ts';
+import { ResponseParser } from '../message/response-parser.ts';
 import { Targets } from '../upstream/targets.ts';
 import { Apps, type App } from '../table/apps.ts';
 import { Table } from '../table/table.ts';
@@ -28,6 +31,10 @@ export function bareTable(changed: (app: App, moved: boolean) => void = () => un
     settingsTimeoutMs: 1_000,
     maxHeaderBytes: 16_384,
     maxFields: 256,
+    maxTrailerBytes: 4_096,
+    readAhead: new ReadAhead(1_048_576),
+    writer: new HeadWriter(),
+    responseParser: new ResponseParser({ maxFields: 256 }),
   });
   const apps = new Apps(targets, 1_000);
   return { table: new Table({ apps, clock, hold: { changed } }), apps, targets };

@@ -4,16 +4,15 @@
  * time, since the only target of an app is worth more than none. What was answered before, and how, has no part in this.
  */
 import type { Log } from '../../shared/log.ts';
-import type { App } from '../table/apps.ts';
 import type { Probes } from './probes.ts';
-import type { Target } from './targets.ts';
+import type { Target, UpstreamApp } from './targets.ts';
 
 export interface DialFailuresDeps {
   readonly probes: Pick<Probes, 'setAside'>;
   readonly metrics: { connectFailed(reason: 'refused' | 'timeout'): void; targetSetAside(): void };
   readonly log: Log;
   /** The agent is asked to look at the target. */
-  readonly suspect: (app: App, target: string) => void;
+  readonly suspect: (app: UpstreamApp, target: string) => void;
 }
 
 export class DialFailures {
@@ -23,7 +22,7 @@ export class DialFailures {
     this.#deps = deps;
   }
 
-  take(app: App, target: Target, timedOut: boolean): void {
+  take(app: UpstreamApp, target: Target, timedOut: boolean): void {
     const { probes, metrics, log, suspect } = this.#deps;
     metrics.connectFailed(timedOut ? 'timeout' : 'refused');
     target.dialFailed();

@@ -10,19 +10,9 @@ import {
   type ClientSessionOptions,
 } from 'node:http2';
 import { connect } from 'node:net';
-import type { Clock } from '../../shared/wait/clock.ts';
-import type { Deadlines, Timed } from '../io/deadlines.ts';
-
-export interface SessionOptions {
-  readonly clock: Clock;
-  readonly deadlines: Deadlines;
-  readonly connectTimeoutMs: number;
-  /** For the app's first word. */
-  readonly settingsTimeoutMs: number;
-  readonly streamBytes: number;
-  readonly maxHeaderBytes: number;
-  readonly maxFields: number;
-}
+import type { Timed } from '../io/deadlines.ts';
+import type { Address } from './connection.ts';
+import type { TransportDeps } from './transport.ts';
 
 /** Why a connection was not made. */
 export type SessionFailure = 'refused' | 'timeout' | 'protocol';
@@ -47,7 +37,9 @@ type State = 'dialling' | 'greeting' | 'open' | 'leaving' | 'closed';
 
 export class UpstreamSession implements Timed {
   readonly #session: ClientHttp2Session;
-  readonly #options: SessionOptions;
+  readonly #deps: TransportDeps;
+  /** What `:authority` is for a request without a host. */
+  readonly authority: string;
   readonly #onClosed: (session: UpstreamSession) => void;
   readonly #waiting = new Set<SessionUser>();
   #state: State = 'dialling';
@@ -61,26 +53,22 @@ export class UpstreamSession implements Timed {
   /** No further stream, when it is open. */
   #closing = false;
 
-  constructor(
-    address: { readonly host: string; readonly port: number },
-    options: SessionOptions,
-    onClosed: (session: UpstreamSession) => void,
-  ) {
-    this.#options = options;
+  constructor({ host, port }: Address, deps: TransportDeps, onClosed: (session: UpstreamSession) => void) {
+    this.authority = `${host}:${port}`;
+    this.#deps = deps;
     this.#onClosed = onClosed;
-    this.#deadlineMs = options.clock.nowMs() + options.connectTimeoutMs;
-    const { host, port } = address;
-    const windowBytes = Math.max(leastWindowBytes, options.streamBytes);
+    this.#deadlineMs = deps.clock.nowMs() + deps.connectTimeoutMs;
+    const windowBytes = Math.max(leastWindowBytes, deps.streamBytes);
     const sessionOptions: ClientSessionOptions & { readonly strictSingleValueFields: boolean } = {
       createConnection: () => connect({ host, port, noDelay: true, keepAlive: true, autoSelectFamily: false }),
       settings: {
         enablePush: false,
         initialWindowSize: windowBytes,
-        maxHeaderListSize: options.maxHeaderBytes + fieldOverheadBytes * options.maxFields,
+        maxHeaderListSize: deps.maxHeaderBytes + fieldOverheadBytes * deps.maxFields,
       },
-      maxHeaderListPairs: options.maxFields + 1,
+      maxHeaderListPairs: deps.maxFields + 1,
       // Of requests of clients, which are bounded by themselves, with the fields that the router adds.
-      maxSendHeaderBlockLength: 2 * options.maxHeaderBytes + 65_536,
+      maxSendHeaderBlockLength: 2 * deps.maxHeaderBytes + 65_536,
       maxSessionMemory: maxMemoryMib,
       strictSingleValueFields: false,
     };
@@ -89,17 +77,18 @@ export class UpstreamSession implements Timed {
       this.#session.setLocalWindowSize(windowsOfConnection * windowBytes);
       if (this.#state !== 'dialling') return;
       this.#state = 'greeting';
-      this.#deadlineMs = options.clock.nowMs() + options.settingsTimeoutMs;
+      this.#deadlineMs = deps.clock.nowMs() + deps.settingsTimeoutMs;
     });
     this.#session.on('remoteSettings', ({ maxConcurrentStreams }) => this.#settled(maxConcurrentStreams ?? Infinity));
     this.#session.on('goaway', (_code, lastStreamId) => this.#goaway(lastStreamId));
     this.#session.on('error', (error: Error) => (this.#error ??= error));
     this.#session.once('close', () => this.#closed());
-    options.deadlines.add(this);
+    deps.deadlines.add(this);
   }
 
+  /** Whether it takes a stream now. */
   get isOpen(): boolean {
-    return this.#state === 'open';
+    return this.#state === 'open' && !this.#session.closed && !this.#session.destroyed;
   }
 
   get inUse(): number {
@@ -124,7 +113,7 @@ export class UpstreamSession implements Timed {
     this.#inUse -= 1;
     if (this.#inUse > 0) return;
     if (this.#closing || this.#state === 'leaving') this.#leave();
-    else if (this.#state === 'open') this.#deadlineMs = this.#options.clock.nowMs() + maxIdleMs;
+    else if (this.#state === 'open') this.#deadlineMs = this.#deps.clock.nowMs() + maxIdleMs;
   }
 
   request(
@@ -163,7 +152,7 @@ export class UpstreamSession implements Timed {
     this.#limit = Math.min(maxStreams, limit);
     if (this.#state !== 'dialling' && this.#state !== 'greeting') return;
     this.#state = 'open';
-    this.#deadlineMs = this.#inUse > 0 ? Infinity : this.#options.clock.nowMs() + maxIdleMs;
+    this.#deadlineMs = this.#inUse > 0 ? Infinity : this.#deps.clock.nowMs() + maxIdleMs;
     const users = [...this.#waiting];
     this.#waiting.clear();
     for (const user of users) user.sessionOpen();
@@ -185,52 +174,11 @@ export class UpstreamSession implements Timed {
 
   #closed(): void {
     this.#state = 'closed';
-    this.#options.deadlines.delete(this);
+    this.#deps.deadlines.delete(this);
     this.#onClosed(this);
     const failure = this.#timedOut ? 'timeout' : this.isBroken ? 'protocol' : 'refused';
     const users = [...this.#waiting];
     this.#waiting.clear();
     for (const user of users) user.sessionFailed(failure, this.#error);
-  }
-}
-
-export class SessionPool {
-  readonly #address: { readonly host: string; readonly port: number };
-  readonly #options: SessionOptions;
-  readonly #sessions = new Set<UpstreamSession>();
-
-  constructor(address: { readonly host: string; readonly port: number }, options: SessionOptions) {
-    this.#address = address;
-    this.#options = options;
-  }
-
-  get open(): number {
-    return this.#sessions.size;
-  }
-
-  get idle(): number {
-    let idle = 0;
-    for (const session of this.#sessions) if (session.inUse === 0) idle += 1;
-    return idle;
-  }
-
-  /** A connection with room, a new one if there is none: the first ones first, so that those not needed grow idle. */
-  take(user: SessionUser): UpstreamSession {
-    let found: UpstreamSession | undefined;
-    for (const session of this.#sessions) {
-      if (!session.hasRoom) continue;
-      found = session;
-      break;
-    }
-    if (found === undefined) {
-      found = new UpstreamSession(this.#address, this.#options, (session) => void this.#sessions.delete(session));
-      this.#sessions.add(found);
-    }
-    found.take(user);
-    return found;
-  }
-
-  close(): void {
-    for (const session of this.#sessions) session.close();
   }
 }

@@ -4,14 +4,13 @@
  */
 import { connect } from 'node:net';
 import type { Clock } from '../../shared/wait/clock.ts';
-import type { App } from '../table/apps.ts';
-import type { Target } from './targets.ts';
+import type { Target, UpstreamApp } from './targets.ts';
 
 export interface ProbesDeps {
   readonly clock: Clock;
   readonly connectTimeoutMs: number;
   /** The target takes connections. */
-  readonly onBack: (app: App, target: Target) => void;
+  onBack(app: UpstreamApp, target: Target): void;
 }
 
 const firstPauseMs = 50;
@@ -20,7 +19,7 @@ const longestPauseMs = 2_000;
 const maxDialling = 64;
 
 interface Probe {
-  readonly app: App;
+  readonly app: UpstreamApp;
   pauseMs: number;
   cancel: () => void;
   waiting: boolean;
@@ -41,7 +40,7 @@ export class Probes {
   }
 
   /** From now on the target gets no call until it takes a connection. */
-  setAside(app: App, target: Target): void {
+  setAside(app: UpstreamApp, target: Target): void {
     target.setAside = true;
     if (this.#probes.has(target)) return;
     const probe: Probe = { app, pauseMs: firstPauseMs, cancel: () => undefined, waiting: false };

@@ -1,11 +1,19 @@
 /** Every target the router knows or still has calls on: how many, whether it is set aside, and its connections. */
-import type { Target as TargetAddress } from '../../shared/protocol/routes.ts';
+import type { Route, Target as TargetAddress } from '../../shared/protocol/routes.ts';
 import { SlowStart, type Standing } from './slow-start.ts';
 import { StalledAnswers } from './stalled-answers.ts';
-import { SessionPool, type SessionOptions } from './h2-session.ts';
-import { UpstreamPool, type UpstreamOptions } from './pool.ts';
+import { H1Pool, type Reuse } from './h1-pool.ts';
+import { H2Pool } from './h2-pool.ts';
+import type { Transport, TransportDeps, TransportUser } from './transport.ts';
 
-export type TargetOptions = UpstreamOptions & SessionOptions;
+/** What this side knows of an app. */
+export interface UpstreamApp {
+  readonly name: string;
+  readonly route: Route;
+  readonly targets: readonly Target[];
+  /** Bytes of heads and bodies, both ways. */
+  bytes: number;
+}
 
 /**
  * Whether a target takes connections: `ready` · `fresh`: it gets a few calls at first (slow-start.ts) · `doubted`: a connection
@@ -39,32 +47,29 @@ export class Target {
   #hanging = 0;
   #looks = 1;
   readonly #slowStart = new SlowStart();
-  readonly #options: TargetOptions;
-  #pool: UpstreamPool | undefined;
-  #sessions: SessionPool | undefined;
+  readonly #deps: TransportDeps;
+  #h1: H1Pool | undefined;
+  #h2: H2Pool | undefined;
 
-  constructor(address: TargetAddress, options: TargetOptions) {
+  constructor(address: TargetAddress, deps: TransportDeps) {
     this.id = address.id;
     this.host = address.host;
     this.port = address.port;
-    this.#options = options;
+    this.#deps = deps;
     this.limit = this.#slowStart.calls;
   }
 
-  get pool(): UpstreamPool {
-    return (this.#pool ??= new UpstreamPool(this, this.#options));
-  }
-
-  /** Of HTTP/2, where its app speaks that. */
-  get sessions(): SessionPool {
-    return (this.#sessions ??= new SessionPool(this, this.#options));
+  /** Gets a call a transport in the protocol of its app. This is the one place where HTTP/1.1 and HTTP/2 part. */
+  open(user: TransportUser, protocol: Route['protocol'], reuse: Reuse): Transport {
+    if (protocol === 'h2c') return (this.#h2 ??= new H2Pool(this, this.#deps)).take(user);
+    return (this.#h1 ??= new H1Pool(this, this.#deps)).take(user, reuse);
   }
 
   /** Sockets to it, and how many of them are idle. */
   get sockets(): { readonly open: number; readonly idle: number } {
     return {
-      open: (this.#pool?.open ?? 0) + (this.#sessions?.open ?? 0),
-      idle: (this.#pool?.idle ?? 0) + (this.#sessions?.idle ?? 0),
+      open: (this.#h1?.open ?? 0) + (this.#h2?.open ?? 0),
+      idle: (this.#h1?.idle ?? 0) + (this.#h2?.idle ?? 0),
     };
   }
 
@@ -150,21 +155,21 @@ export class Target {
   }
 
   closeConnections(): void {
-    this.#pool?.close();
-    this.#pool = undefined;
-    this.#sessions?.close();
-    this.#sessions = undefined;
+    this.#h1?.close();
+    this.#h1 = undefined;
+    this.#h2?.close();
+    this.#h2 = undefined;
   }
 }
 
 export class Targets {
-  readonly #options: TargetOptions;
+  readonly #deps: TransportDeps;
   readonly #byId = new Map<string, Target>();
   /** Who waits until a target is free. */
   readonly #watchers = new Set<() => void>();
 
-  constructor(options: TargetOptions) {
-    this.#options = options;
+  constructor(deps: TransportDeps) {
+    this.#deps = deps;
   }
 
   get size(): number {
@@ -176,7 +181,7 @@ export class Targets {
     let target = this.#byId.get(address.id);
     if (target === undefined || target.host !== address.host || target.port !== address.port) {
       target?.closeConnections();
-      target = new Target(address, this.#options);
+      target = new Target(address, this.#deps);
       this.#byId.set(address.id, target);
     }
     target.listed = true;

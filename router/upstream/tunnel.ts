@@ -1,32 +1,44 @@
 /**
  * After 101 (WebSocket and the like): two sockets joined, each side no faster than the other takes, each able to end its half
- * first. A side that fails or is gone takes the other with it. A WebSocket that we have to end is closed in its own words.
+ * first. A side that fails takes the other with it. A WebSocket that the router ends gets a Close frame.
  */
-import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Clock } from '../../shared/wait/clock.ts';
-import type { App } from '../table/apps.ts';
 import type { Call } from '../call/call.ts';
-import type { ClientSide, ClientTunnel, TunnelHost } from '../call/client-side.ts';
+import type { ClientTunnel, TunnelHost } from '../call/client-side.ts';
 import { pauseReading, resumeReading } from '../io/direct-io.ts';
-import type { ExchangeDeps } from './exchange-deps.ts';
 import type { HeadWriter } from '../message/head-writer.ts';
-import type { Target } from './targets.ts';
-import type { UpstreamConnection, UpstreamUser } from './pool.ts';
+import type { ResponseParser } from '../message/response-parser.ts';
+import type { ConnectionUser, UpstreamConnection } from './connection.ts';
+import type { Target, UpstreamApp } from './targets.ts';
+import type { UpstreamSocket } from './upstream-socket.ts';
 import { goingAwayFrame, WebSocketFrames } from './websocket-frames.ts';
 
-interface TunnelDeps {
-  readonly clock: Clock;
-  readonly writer: HeadWriter;
-  /** Age at which it is ended. */
-  readonly maxAgeMs: number;
-  /** Of the app, where it is a WebSocket. */
-  readonly frames: WebSocketFrames | undefined;
-  /** Both sides are closed. */
-  readonly onEnded: (received: number, sent: number) => void;
+export interface TunnelEvents {
+  callUpgraded(app: UpstreamApp, call: Call): void;
+  /** Both ends of the tunnel are closed, after so many bytes both ways. */
+  tunnelClosed(app: UpstreamApp, call: Call, bytes: number): void;
+  /** A call or a tunnel has left the target. */
+  targetLeft(app: UpstreamApp, target: Target): void;
 }
 
-/** Those that are open. */
+export interface TunnelDeps {
+  readonly clock: Clock;
+  readonly writer: HeadWriter;
+  readonly tunnels: Tunnels;
+  readonly events: TunnelEvents;
+}
+
+/** A call whose target has switched protocols, and both ends of it. */
+export interface UpgradedCall {
+  readonly call: Call;
+  readonly host: TunnelHost;
+  readonly connection: UpstreamConnection;
+  readonly app: UpstreamApp;
+  readonly target: Target;
+}
+
+/** The open tunnels. */
 export class Tunnels {
   readonly #open = new Set<Tunnel>();
 
@@ -38,7 +50,7 @@ export class Tunnels {
     this.#open.delete(tunnel);
   }
 
-  /** WebSockets are closed with 1001, at the end of the frame that the app is sending; what is none of them stays. */
+  /** Closes WebSockets with 1001, each at the end of the frame that the app is sending; other protocols stay open. */
   goAway(): void {
     for (const tunnel of this.#open) tunnel.goAway();
   }
@@ -47,79 +59,53 @@ export class Tunnels {
 /** Time a side has to take what is left, and to end itself, after the other has closed or the tunnel is too old. */
 const lastBytesMs = 5_000;
 
-/**
- * Joins the two.
- * @param block the 101, whose head `deps.parser` has parsed, and what the app has sent behind it, until `end`.
- * @returns whether the app may go on at once.
- */
-export function openTunnel(
-  call: Call,
-  host: TunnelHost,
-  upstream: UpstreamConnection,
-  app: App,
-  target: Target,
-  deps: ExchangeDeps,
-  block: Buffer,
-  end: number,
-): boolean {
-  const { clientSide } = call;
-  const start = deps.parser.end;
-  target.upgraded += 1;
-  // A break has to be seen as one.
-  upstream.socket.outlivesWrites = false;
-  const frames = call.head.upgrade?.toLowerCase() === 'websocket' ? new WebSocketFrames() : undefined;
-  const tunnel = new Tunnel(clientSide, host, upstream, {
-    clock: deps.clock,
-    writer: deps.writer,
-    maxAgeMs: app.route.upgradeMaxAgeMs ?? Infinity,
-    frames,
-    onEnded(received, sent) {
-      deps.tunnels.delete(tunnel);
-      target.upgraded -= 1;
-      deps.onLeft(app, target);
-      call.bytesReceived = received;
-      call.bytesSent = sent;
-      deps.onEnded(app, call, received + sent);
-    },
-  });
-  deps.tunnels.add(tunnel);
-  upstream.user = tunnel;
-  call.status = 101;
-  host.switchTo(tunnel, block, deps.parser);
-  deps.onUpgraded(app, call);
-  frames?.read(block, start, end);
-  deps.writer.range(block, start, end);
-  const more = tunnel.begin(clientSide.answer.flush());
-  host.start();
-  return more;
-}
-
-class Tunnel implements ClientTunnel, UpstreamUser {
-  readonly #clientSide: ClientSide;
-  readonly #client: Duplex;
-  readonly #app: Socket;
-  readonly #upstream: UpstreamConnection;
+export class Tunnel implements ClientTunnel, ConnectionUser {
+  readonly #upgraded: UpgradedCall;
   readonly #deps: TunnelDeps;
+  readonly #client: Duplex;
+  readonly #app: UpstreamSocket;
+  /** Follows the app's frames, if the protocol is WebSocket. */
+  readonly #frames: WebSocketFrames | undefined;
   #open = 2;
   #received = 0;
   #sent = 0;
-  #clientHeldUp = false;
-  #appHeldUp = false;
-  /** It is to be closed by us · and has been: what the app still sends is for nobody. */
+  #clientPaused = false;
+  #appPaused = false;
+  /** The router is to close the tunnel · has said so, and drops what the app still sends. */
   #leaving: 'no' | 'wanted' | 'said' = 'no';
 
-  constructor(clientSide: ClientSide, host: TunnelHost, upstream: UpstreamConnection, deps: TunnelDeps) {
-    this.#clientSide = clientSide;
-    this.#client = host.socket;
-    this.#upstream = upstream;
-    this.#app = upstream.socket;
+  private constructor(upgraded: UpgradedCall, deps: TunnelDeps) {
+    const { call, host, connection } = upgraded;
+    this.#upgraded = upgraded;
     this.#deps = deps;
-    upstream.deadlineMs = deps.clock.nowMs() + deps.maxAgeMs;
+    this.#client = host.socket;
+    this.#app = connection.socket;
+    this.#frames = call.head.upgrade?.toLowerCase() === 'websocket' ? new WebSocketFrames() : undefined;
   }
 
-  /** @param more whether the client took what the app has sent until now. */
-  begin(more: boolean): boolean {
-    this.#appHeldUp = !more;
+  /**
+   * Joins the two ends.
+   * @param block the 101, whose head `parser` has parsed, and what the app has sent behind it.
+   * @returns whether the client keeps up.
+   */
+  static open(upgraded: UpgradedCall, deps: TunnelDeps, block: Buffer, parser: ResponseParser): boolean {
+    const { call, host, connection, app, target } = upgraded;
+    const tunnel = new Tunnel(upgraded, deps);
+    target.upgraded += 1;
+    deps.tunnels.add(tunnel);
+    // A write that fails has to be seen as a break.
+    connection.socket.outlivesWrites = false;
+    connection.user = tunnel;
+    connection.deadlineMs = deps.clock.nowMs() + (app.route.upgradeMaxAgeMs ?? Infinity);
+    call.status = 101;
+    const start = parser.end;
+    host.switchTo(tunnel, block, parser);
+    deps.events.callUpgraded(app, call);
+    tunnel.#frames?.read(block, start, block.length);
+    deps.writer.range(block, start, block.length);
+    const more = call.clientSide.answer.flush();
+    tunnel.#appPaused = !more;
+    host.start();
     return more;
   }
 
@@ -129,27 +115,28 @@ class Tunnel implements ClientTunnel, UpstreamUser {
     const { writer } = this.#deps;
     writer.range(chunk, 0, chunk.length);
     writer.send(this.#app);
-    if (!this.#upstream.behind()) return;
-    this.#clientHeldUp = true;
+    if (!this.#upgraded.connection.isBehind()) return;
+    this.#clientPaused = true;
     pauseReading(this.#client);
   }
 
   upstreamBytes(bytes: Buffer, count: number): boolean {
     this.#sent += count;
     if (!this.#client.writable || this.#leaving === 'said') return true;
-    const { frames, writer } = this.#deps;
-    frames?.read(bytes, 0, count);
+    const { writer } = this.#deps;
+    const { answer } = this.#upgraded.call.clientSide;
+    this.#frames?.read(bytes, 0, count);
     writer.range(bytes, 0, count);
-    let more = this.#clientSide.answer.flush();
+    let more = answer.flush();
     if (this.#leaving === 'wanted') {
       this.#sayGoingAway();
-      more = this.#clientSide.answer.flush();
+      more = answer.flush();
     }
-    this.#appHeldUp = !more;
-    return !this.#appHeldUp;
+    this.#appPaused = !more;
+    return more;
   }
 
-  /** What then ends it is the client's answer, to which the app answers by closing, as to any client that closes. */
+  /** The client answers the Close frame, and the app then closes as with any client that closes. */
   goAway(): void {
     if (this.#leaving !== 'no') return;
     this.#leaving = 'wanted';
@@ -157,7 +144,8 @@ class Tunnel implements ClientTunnel, UpstreamUser {
   }
 
   #sayGoingAway(): void {
-    const { frames, writer } = this.#deps;
+    const frames = this.#frames;
+    const { writer } = this.#deps;
     if (frames === undefined || !frames.between || frames.closed || !this.#client.writable) return;
     this.#leaving = 'said';
     writer.range(goingAwayFrame, 0, goingAwayFrame.length);
@@ -165,14 +153,14 @@ class Tunnel implements ClientTunnel, UpstreamUser {
   }
 
   clientDrained(): void {
-    if (!this.#appHeldUp) return;
-    this.#appHeldUp = false;
+    if (!this.#appPaused) return;
+    this.#appPaused = false;
     resumeReading(this.#app);
   }
 
   upstreamDrained(): void {
-    if (!this.#clientHeldUp) return;
-    this.#clientHeldUp = false;
+    if (!this.#clientPaused) return;
+    this.#clientPaused = false;
     resumeReading(this.#client);
   }
 
@@ -189,42 +177,53 @@ class Tunnel implements ClientTunnel, UpstreamUser {
   }
 
   upstreamClosed(error: Error | undefined): void {
-    this.#sideClosed(this.#client, error !== undefined && (() => this.#clientSide.breakOff()));
+    this.#sideClosed(this.#client, error !== undefined && (() => this.#upgraded.call.clientSide.breakOff()));
   }
 
   upstreamConnected(): void {
-    // It was, before there was a tunnel.
+    // The connection was made before there was a tunnel.
   }
 
-  /** At its age: a WebSocket is closed, of anything else both sides are told the end; those that stay then are cut off. */
+  /** At its maximum age a WebSocket gets a Close frame, and both sides of any other protocol are ended; what is left later is cut off. */
   upstreamTimedOut(): void {
     if (this.#leaving !== 'no') {
       this.#client.destroy();
       this.#app.destroy();
       return;
     }
-    this.#upstream.deadlineMs = this.#deps.clock.nowMs() + lastBytesMs;
+    this.#upgraded.connection.deadlineMs = this.#deps.clock.nowMs() + lastBytesMs;
     this.goAway();
-    if (this.#deps.frames === undefined) {
+    if (this.#frames === undefined) {
       this.#client.end();
       this.#app.end();
     }
-    // A side that is held up could not be heard to end.
+    // The end of a side that is not read would not be seen.
     resumeReading(this.#client);
     resumeReading(this.#app);
   }
 
   #sideClosed(other: Duplex, reset: false | (() => void)): void {
     this.#open -= 1;
-    if (this.#open === 0) this.#deps.onEnded(this.#received, this.#sent);
+    if (this.#open === 0) this.#ended();
     if (other.destroyed) return;
-    // A break is passed on as one: it must not look like an end.
+    // A break must not look like an end.
     if (reset !== false) reset();
     else {
-      // Both halves of the one are over: what the other has still to take may go, for a moment.
+      // Both halves of the one side are over; the other one has a moment to take what is left.
       const cancel = this.#deps.clock.after(lastBytesMs, () => other.destroy());
       other.once('close', cancel);
       other.end(() => other.destroy());
     }
+  }
+
+  #ended(): void {
+    const { call, app, target } = this.#upgraded;
+    const { tunnels, events } = this.#deps;
+    tunnels.delete(this);
+    target.upgraded -= 1;
+    events.targetLeft(app, target);
+    call.bytesReceived = this.#received;
+    call.bytesSent = this.#sent;
+    events.tunnelClosed(app, call, this.#received + this.#sent);
   }
 }

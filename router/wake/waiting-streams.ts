@@ -5,7 +5,7 @@
  */
 import type { Clock } from '../../shared/wait/clock.ts';
 import type { App } from '../table/apps.ts';
-import type { Attempt, Call } from '../call/call.ts';
+import type { ActiveAttempt, Call } from '../call/call.ts';
 import type { LocalAnswers } from '../call/local-answer.ts';
 import type { PageState } from './page-state.ts';
 
@@ -30,7 +30,7 @@ const fields = {
   'X-Content-Type-Options': 'nosniff',
 };
 
-interface Stream extends Attempt {
+interface Stream extends ActiveAttempt {
   readonly call: Call;
   readonly openedMs: number;
   /** What it was told last. */

@@ -1,0 +1,313 @@
+/**
+ * One attempt to have a call answered by a target, whatever protocol that speaks. The attempt owns the policy: when the request
+ * goes out, who waits for whom, what counts, and what follows when it fails (retry.ts). A transport sends and reports.
+ *
+ * Backpressure: `requestBody` answers whether the target keeps up, and `drained` asks the client for more; `flush` answers whether the
+ * client keeps up, and `clientDrained` has the transport read on. An answer that breaks off ends the client's connection or
+ * stream, so that a part is never taken for the whole.
+ */
+import type { AppError } from '../../shared/errors.ts';
+import type { ActiveAttempt, Call } from '../call/call.ts';
+import type { BodyEnd, RequestSink } from '../call/client-side.ts';
+import { overloaded } from '../call/refusal.ts';
+import type { Trailers } from '../message/field-parser.ts';
+import type { HttpDate } from '../message/http-date.ts';
+import { stripPrefix } from '../message/path.ts';
+import { hasBody, parsedAgain } from '../message/request-head.ts';
+import type { RequestParser } from '../message/request-parser.ts';
+import type { ResponseParser } from '../message/response-parser.ts';
+import type { UpstreamConnection } from './connection.ts';
+import type { LateStarter, LateStarts } from './late-starts.ts';
+import { decideRetry, isRepeatable } from './retry.ts';
+import type { StalledAnswer } from './stalled-answers.ts';
+import type { Target, UpstreamApp } from './targets.ts';
+import { invalidAnswer, type Failure, type Transport, type TransportUser } from './transport.ts';
+import { Tunnel, type TunnelDeps, type TunnelEvents } from './tunnel.ts';
+
+/** Hears of what happens to calls and targets. */
+export interface AttemptEvents extends TunnelEvents {
+  /** A call got a new connection. */
+  targetConnected(app: UpstreamApp, target: Target): void;
+  /** A connection was refused, or `timedOut`. */
+  dialFailed(app: UpstreamApp, target: Target, timedOut: boolean): void;
+}
+
+export interface AttemptDeps extends TunnelDeps {
+  /** Holds the request head parsed last. */
+  readonly requestParser: RequestParser;
+  readonly lateStarts: LateStarts;
+  readonly date: HttpDate;
+  readonly headersTimeoutMs: number;
+  /** Calls of one target whose request body is still arriving. */
+  readonly maxUploads: number;
+  readonly events: AttemptEvents;
+}
+
+/**
+ * `waiting`: nothing sent · `sent`: the request goes out, no answer yet · `answering`: the head of the answer was passed on ·
+ * `done`: the attempt has nothing more to do with the call.
+ */
+type Stage = 'waiting' | 'sent' | 'answering' | 'done';
+
+export class Attempt implements ActiveAttempt, RequestSink, TransportUser, LateStarter, StalledAnswer {
+  readonly #call: Call;
+  readonly #app: UpstreamApp;
+  readonly #target: Target;
+  readonly #deps: AttemptDeps;
+  readonly #transport: Transport;
+  #stage: Stage = 'waiting';
+  /** What `Target.dialBegun` returned, while a connection is being made; otherwise 0. */
+  #dial = 0;
+  /** The head is composed and not sent: what has arrived of the body goes with it. */
+  #composing = false;
+  #requestDone = false;
+  /** The target counts the request body as one that is still arriving. */
+  #uploading = false;
+  #clientSlow = false;
+
+  private constructor(call: Call, app: UpstreamApp, target: Target, deps: AttemptDeps) {
+    this.#call = call;
+    this.#app = app;
+    this.#target = target;
+    this.#deps = deps;
+    const reuse = call.needsFresh ? 'none' : isRepeatable(call.head) ? 'any' : 'recent';
+    this.#transport = target.open(this, app.route.protocol, reuse);
+  }
+
+  static send(call: Call, app: UpstreamApp, target: Target, deps: AttemptDeps): void {
+    const attempt = new Attempt(call, app, target, deps);
+    call.attempt = attempt;
+    target.inFlight += 1;
+    const { origin } = attempt.#transport;
+    if (origin === 'dialled') attempt.#dial = target.dialBegun();
+    // The end of an idle connection that has come in this turn is seen before what must not be lost is written.
+    else if (origin === 'idle' && !isRepeatable(call.head)) deps.lateStarts.add(attempt, call.head);
+    else attempt.#start(undefined);
+  }
+
+  // ---- The connection
+
+  connected(): void {
+    this.#endDial();
+    this.#target.connected();
+    this.#deps.events.targetConnected(this.#app, this.#target);
+    this.start(undefined);
+  }
+
+  /** Nothing was sent, so the call is safe to send to another target, or to this one when it is back. */
+  dialFailed(timedOut: boolean): void {
+    this.#abort();
+    this.#retryElsewhere(timedOut);
+  }
+
+  // ---- The request
+
+  start(parsed: RequestParser | undefined): void {
+    if (this.#stage === 'waiting') this.#start(parsed);
+  }
+
+  #start(kept: RequestParser | undefined): void {
+    const call = this.#call;
+    const { head, clientSide } = call;
+    const transport = this.#transport;
+    const { path, prefix } = stripPrefix(head.path, this.#app.route);
+    const parsed = kept ?? parsedAgain(this.#deps.requestParser, head);
+    if (!transport.sendHead(head, parsed, clientSide.client, { path, prefix: head.outerPrefix + prefix })) return;
+    this.#stage = 'sent';
+    this.#app.bytes += parsed.end - head.start;
+    this.#requestDone = !hasBody(head);
+    if (call.expectsContinue) {
+      call.expectsContinue = false;
+      clientSide.answer.continue();
+    }
+    this.#composing = true;
+    clientSide.readBody(this);
+    this.#composing = false;
+    if (this.#stage !== 'sent') return;
+    if (!this.#requestDone && transport.isExclusive && !this.#beginUpload()) return;
+    transport.flush();
+    if (this.#requestDone) this.#awaitAnswer();
+  }
+
+  requestBody(bytes: Buffer, start: number, end: number, last: BodyEnd | undefined): boolean {
+    if (this.#stage === 'done') return false;
+    const transport = this.#transport;
+    this.#app.bytes += end - start;
+    this.#call.bytesReceived += end - start;
+    transport.sendBody(bytes, start, end);
+    if (last !== undefined) {
+      transport.endBody(last === 'no trailers' ? undefined : last);
+      this.#requestDone = true;
+      this.#endUpload();
+    }
+    if (this.#composing) return true;
+    if (last !== undefined) this.#awaitAnswer();
+    return transport.flush();
+  }
+
+  requestFault(error: AppError): void {
+    this.failed('fatal', error);
+  }
+
+  drained(): void {
+    if (!this.#requestDone) this.#call.clientSide.resumeBody();
+  }
+
+  /** Clients that send slowly, on purpose or not, must not have all the connections that the calls of others need. */
+  #beginUpload(): boolean {
+    if (this.#target.uploads >= this.#deps.maxUploads) {
+      this.failed('fatal', overloaded('Too many requests are being uploaded to this app; try again.'));
+      return false;
+    }
+    this.#uploading = true;
+    this.#target.uploads += 1;
+    return true;
+  }
+
+  #endUpload(): void {
+    if (!this.#uploading) return;
+    this.#uploading = false;
+    this.#target.uploads -= 1;
+  }
+
+  #awaitAnswer(): void {
+    if (this.#stage === 'sent') this.#transport.awaitAnswer(this.#deps.clock.nowMs() + this.#deps.headersTimeoutMs);
+  }
+
+  // ---- The answer
+
+  interim(block: Buffer, parser: ResponseParser): boolean {
+    // RFC 9110 §15.2: never to HTTP/1.0. And the router has answered with 100 itself.
+    if (parser.status === 100 || this.#call.head.minor === 0) return true;
+    return this.#noteClient(this.#call.clientSide.answer.interim(block, parser));
+  }
+
+  answerHead(block: Buffer, parser: ResponseParser): number {
+    const call = this.#call;
+    const { status, framing } = parser;
+    const bodiless = call.head.method === 'HEAD' || status === 204 || status === 304;
+    const bodyBytes = bodiless ? 0 : framing.contentLength;
+    this.#stage = 'answering';
+    this.#app.bytes += parser.end;
+    call.status = status;
+    call.clientSide.answer.head(call, block, parser, { hasLength: bodyBytes >= 0, date: this.#deps.date.now() });
+    return bodyBytes;
+  }
+
+  answerPart(bytes: Buffer, start: number, end: number, owned: boolean): boolean {
+    this.#app.bytes += end - start;
+    this.#call.bytesSent += end - start;
+    return this.#call.clientSide.answer.part(bytes, start, end, owned);
+  }
+
+  answerEnd(trailers: Trailers | undefined): void {
+    this.#call.clientSide.answer.end(trailers);
+  }
+
+  flush(): boolean {
+    return this.#noteClient(this.#call.clientSide.answer.flush());
+  }
+
+  get waitingBytes(): number {
+    return this.#call.clientSide.answer.waitingBytes;
+  }
+
+  answered(): void {
+    const call = this.#call;
+    call.attempt = undefined;
+    this.#leave();
+    call.clientSide.answered();
+  }
+
+  upgraded(connection: UpstreamConnection, block: Buffer, parser: ResponseParser): boolean {
+    const call = this.#call;
+    const host = call.head.upgrade === undefined ? undefined : call.clientSide.upgrade;
+    if (host === undefined) {
+      this.failed('fatal', invalidAnswer('a switch of protocols that nobody asked for'));
+      return true;
+    }
+    this.#stage = 'done';
+    this.#noteClient(true);
+    this.#target.inFlight -= 1;
+    const ends = { call, host, connection, app: this.#app, target: this.#target };
+    return Tunnel.open(ends, this.#deps, block, parser);
+  }
+
+  clientDrained(): void {
+    if (!this.#clientSlow) return;
+    this.#noteClient(true);
+    this.#transport.resume();
+  }
+
+  /** Counts the answer as stalled while its client does not keep up. */
+  #noteClient(keepsUp: boolean): boolean {
+    const slow = !keepsUp;
+    if (slow !== this.#clientSlow) {
+      this.#clientSlow = slow;
+      this.#target.stalled.note(this, slow, this.#deps.clock.nowMs());
+    }
+    return keepsUp;
+  }
+
+  // ---- The end
+
+  failed(failure: Failure, error: AppError): void {
+    const stage = this.#stage;
+    const call = this.#call;
+    if (stage === 'done') return;
+    if (stage === 'answering') {
+      this.#abort();
+      call.breakOff();
+      return;
+    }
+    const decision = decideRetry(failure, stage === 'sent', call, this.#transport);
+    this.#abort();
+    switch (decision) {
+      case 'retry':
+        call.again();
+        return;
+      case 'retry_elsewhere':
+        this.#retryElsewhere(false);
+        return;
+      case 'refuse':
+        call.refuse(error);
+    }
+  }
+
+  /** The client has taken nothing for long, and others wait for the connection. */
+  giveUp(error: AppError): void {
+    this.failed('fatal', error);
+  }
+
+  /** The client has gone. */
+  abort(): void {
+    if (this.#stage !== 'done') this.#abort();
+  }
+
+  #retryElsewhere(timedOut: boolean): void {
+    this.#call.needsFresh = false;
+    this.#deps.events.dialFailed(this.#app, this.#target, timedOut);
+    this.#call.again();
+  }
+
+  #endDial(): void {
+    if (this.#dial === 0) return;
+    this.#target.dialEnded(this.#dial);
+    this.#dial = 0;
+  }
+
+  #abort(): void {
+    this.#stage = 'done';
+    this.#transport.abort();
+    this.#leave();
+  }
+
+  #leave(): void {
+    this.#stage = 'done';
+    this.#endDial();
+    this.#noteClient(true);
+    this.#endUpload();
+    this.#target.inFlight -= 1;
+    this.#deps.events.targetLeft(this.#app, this.#target);
+  }
+}

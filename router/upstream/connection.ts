@@ -1,0 +1,166 @@
+/**
+ * One TCP connection to a target: its socket, the buffer that it reads into, the bytes that wait in it, and one deadline. A
+ * transport uses it, and after a switch of protocols a tunnel.
+ */
+import type { Clock } from '../../shared/wait/clock.ts';
+import { Backlog, leastPartBytes, type Backlogs } from '../io/backlog.ts';
+import type { Timed } from '../io/deadlines.ts';
+import { heldBytes, pauseReading, readDirectly, tellsWhenTaken } from '../io/direct-io.ts';
+import { smallBytes, type ReadBuffers } from '../io/read-buffers.ts';
+import { UpstreamSocket, type UpstreamSocketOwner } from './upstream-socket.ts';
+
+export interface Address {
+  readonly host: string;
+  readonly port: number;
+}
+
+export interface UpstreamConnectionDeps {
+  readonly clock: Clock;
+  readonly connectTimeoutMs: number;
+  readonly backlogs: Backlogs;
+  readonly buffers: ReadBuffers;
+}
+
+/** What a connection reports to. */
+export interface ConnectionUser {
+  upstreamConnected(): void;
+  /**
+   * @param bytes has what was read at its beginning, until this returns.
+   * @returns whether to read on at once.
+   */
+  upstreamBytes(bytes: Buffer, count: number): boolean;
+  upstreamDrained(): void;
+  upstreamEnded(): void;
+  upstreamTimedOut(): void;
+  /** @param cause what broke the connection, if anything did. */
+  upstreamClosed(cause: Error | undefined): void;
+}
+
+/** Keeps count of connections. */
+export interface ConnectionOwner {
+  closed(connection: UpstreamConnection): void;
+}
+
+/** A connection that reads so much at once gets a buffer of its own, so that this need not be copied. */
+const largeReadBytes = 32_768;
+
+export class UpstreamConnection implements Timed, UpstreamSocketOwner {
+  readonly socket: UpstreamSocket;
+  user: ConnectionUser;
+  /** When `upstreamTimedOut` is due, in ms of the clock. At first the bound of the dial. */
+  deadlineMs: number;
+  /** Whether the connection was made. */
+  isOpen = false;
+  readonly #owner: ConnectionOwner;
+  readonly #backlogs: Backlogs;
+  readonly #backlog: Backlog;
+  readonly #buffers: ReadBuffers;
+  /** Shared with other connections, so that what was read is used at once; or this one's own. */
+  #buffer: Buffer;
+  #error: Error | undefined;
+
+  constructor({ host, port }: Address, owner: ConnectionOwner, user: ConnectionUser, deps: UpstreamConnectionDeps) {
+    this.#owner = owner;
+    this.user = user;
+    this.deadlineMs = deps.clock.nowMs() + deps.connectTimeoutMs;
+    this.#buffers = deps.buffers;
+    this.#buffer = this.#buffers.small;
+    const options = {
+      host,
+      port,
+      allowHalfOpen: true,
+      noDelay: true,
+      keepAlive: true,
+      autoSelectFamily: false,
+      // With a higher mark, 'drain' would not report that a smaller part has been taken.
+      highWaterMark: leastPartBytes,
+    };
+    this.socket = new UpstreamSocket(options, this);
+    this.#backlogs = deps.backlogs;
+    this.#backlog = new Backlog(deps.backlogs, this.socket);
+    this.socket.connect(options);
+  }
+
+  /** Whether the app has so much to take that the client has to wait. */
+  isBehind(): boolean {
+    return this.#backlog.note(heldBytes(this.socket)) && tellsWhenTaken(this.socket);
+  }
+
+  /** Holds the bytes read last. */
+  get buffer(): Buffer {
+    return this.#buffer;
+  }
+
+  /** Whether bytes in the buffer stay as they are until `giveBufferAway` or the next read. */
+  get ownsBuffer(): boolean {
+    return !this.#buffers.isShared(this.#buffer);
+  }
+
+  /** A write still has to take from the buffer: the next read goes elsewhere. */
+  giveBufferAway(): void {
+    if (!this.#backlogs.tight) {
+      this.#buffer = this.#buffers.another();
+      return;
+    }
+    this.#buffers.giveBack();
+    this.#buffer = this.#buffers.small;
+  }
+
+  checkDeadlines(nowMs: number): void {
+    if (nowMs < this.deadlineMs) return;
+    this.deadlineMs = Infinity;
+    this.user.upstreamTimedOut();
+  }
+
+  // ---- The socket
+
+  connected(): void {
+    const reads = readDirectly(this.socket, this.#buffer, (count) => {
+      const before = this.#buffer;
+      if (!this.#read(before, count)) pauseReading(this.socket);
+      return this.#buffer === before ? undefined : this.#buffer;
+    });
+    if (!reads) this.socket.readAsStream();
+    this.deadlineMs = Infinity;
+    this.isOpen = true;
+    this.user.upstreamConnected();
+  }
+
+  data(chunk: Buffer): void {
+    if (!this.#read(chunk, chunk.length)) this.socket.pause();
+  }
+
+  drained(): void {
+    this.#backlog.note(heldBytes(this.socket));
+    this.user.upstreamDrained();
+  }
+
+  ended(): void {
+    this.user.upstreamEnded();
+  }
+
+  failed(error: Error): void {
+    this.#error ??= error;
+  }
+
+  closed(): void {
+    if (this.ownsBuffer) this.#buffers.giveBack();
+    this.#buffer = this.#buffers.shared;
+    this.#backlog.close();
+    this.#owner.closed(this);
+    this.user.upstreamClosed(this.#error);
+  }
+
+  #read(bytes: Buffer, count: number): boolean {
+    const more = this.user.upstreamBytes(bytes, count);
+    if (!this.ownsBuffer) this.#fitBuffer(count);
+    return more;
+  }
+
+  /** A first read is a small one: thousands of answers may begin at once, before anybody knows whether clients take them. */
+  #fitBuffer(count: number): void {
+    if (this.#backlogs.tight) this.#buffer = this.#buffers.small;
+    else if (count >= largeReadBytes) this.#buffer = this.#buffers.own() ?? this.#buffer;
+    else if (count === smallBytes) this.#buffer = this.#buffers.shared;
+  }
+}

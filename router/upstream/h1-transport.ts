@@ -1,0 +1,275 @@
+/**
+ * The HTTP/1.1 transport: one for each connection, which serves one call at a time and waits in its pool between them. What is
+ * sent is composed in the writer that all connections share, so that a head and the first part of a body go out in one write.
+ */
+import { AppError } from '../../shared/errors.ts';
+import { resumeReading } from '../io/direct-io.ts';
+import { BodyReader } from '../message/body-reader.ts';
+import type { Trailers } from '../message/field-parser.ts';
+import type { Client } from '../message/peer-identity.ts';
+import { hasBody, writeRequestHead, type Destination, type RequestHead } from '../message/request-head.ts';
+import type { RequestParser } from '../message/request-parser.ts';
+import { keepAliveSeconds, writeLastChunk } from '../message/response-head.ts';
+import { UpstreamConnection, type Address, type ConnectionOwner, type ConnectionUser } from './connection.ts';
+import { invalidAnswer, lateAnswer, type Transport, type TransportDeps, type TransportUser } from './transport.ts';
+
+/** Where the transport waits between two calls. */
+export interface TransportPool extends ConnectionOwner {
+  /** @param keepMs how long the app keeps the connection; 0 where no other call may have it. */
+  release(transport: H1Transport, keepMs: number): void;
+  /** The target has said more than it was asked. */
+  distrust(): void;
+}
+
+export class H1Transport implements Transport, ConnectionUser {
+  readonly connection: UpstreamConnection;
+  readonly isExclusive = true;
+  origin: 'dialled' | 'idle' = 'dialled';
+  heard = false;
+  idleSinceMs = 0;
+  readonly #pool: TransportPool;
+  readonly #deps: TransportDeps;
+  /** The call's attempt; undefined while the connection is idle or on its way out. */
+  #user: TransportUser | undefined;
+  #reading: 'nothing' | 'head' | 'body' = 'nothing';
+  /** The writer has a part of the request that was not sent yet. */
+  #composing = false;
+  #chunked = false;
+  #requestDone = false;
+  /** The part of an answer head that has come. */
+  #partial: Buffer | undefined;
+  readonly #body: BodyReader;
+  /** How long the app keeps the connection after this answer. */
+  #keepMs = 0;
+
+  constructor(address: Address, pool: TransportPool, user: TransportUser, deps: TransportDeps) {
+    this.#pool = pool;
+    this.#deps = deps;
+    this.#user = user;
+    this.#body = new BodyReader(deps);
+    this.connection = new UpstreamConnection(address, pool, this, deps);
+  }
+
+  /** The connection was idle and is to serve another call. */
+  reuse(user: TransportUser): void {
+    this.#user = user;
+    this.origin = 'idle';
+    this.heard = false;
+    this.connection.deadlineMs = Infinity;
+  }
+
+  // ---- The request
+
+  sendHead(head: RequestHead, parsed: RequestParser, client: Client, destination: Destination): boolean {
+    const { socket } = this.connection;
+    // Its close is reported in a moment.
+    if (socket.destroyed) return false;
+    writeRequestHead(this.#deps.writer, head, parsed, client, destination);
+    this.#composing = true;
+    this.#reading = 'head';
+    this.#chunked = head.chunked;
+    this.#requestDone = !hasBody(head);
+    if (!this.#requestDone) socket.outlivesWrites = true;
+    return true;
+  }
+
+  sendBody(bytes: Buffer, start: number, end: number): void {
+    const { writer } = this.#deps;
+    this.#composing = true;
+    // An empty chunk would be the last one.
+    if (this.#chunked && end > start) writer.chunk(bytes, start, end);
+    else writer.range(bytes, start, end);
+  }
+
+  endBody(trailers: Trailers | undefined): void {
+    if (this.#chunked) writeLastChunk(this.#deps.writer, trailers);
+    this.#requestDone = true;
+  }
+
+  flush(): boolean {
+    this.#composing = false;
+    this.#deps.writer.send(this.connection.socket);
+    return !this.connection.isBehind();
+  }
+
+  awaitAnswer(deadlineMs: number): void {
+    if (this.#reading === 'head') this.connection.deadlineMs = deadlineMs;
+  }
+
+  resume(): void {
+    resumeReading(this.connection.socket);
+  }
+
+  /** HTTP/1.1 cannot say that a request was not processed. */
+  recallBody(): boolean {
+    return false;
+  }
+
+  abort(): void {
+    if (this.#composing) this.#deps.writer.discard();
+    this.#detach();
+    this.connection.socket.destroy();
+  }
+
+  // ---- The connection
+
+  upstreamConnected(): void {
+    if (this.#user === undefined) this.connection.socket.destroy();
+    else this.#user.connected();
+  }
+
+  upstreamBytes(bytes: Buffer, count: number): boolean {
+    switch (this.#reading) {
+      case 'head':
+        this.heard = true;
+        return this.#readHeads(bytes, count);
+      case 'body':
+        return this.#readBody(bytes, 0, count);
+      case 'nothing':
+        this.#spokeOutOfTurn();
+        return true;
+    }
+  }
+
+  upstreamDrained(): void {
+    this.#user?.drained();
+  }
+
+  upstreamEnded(): void {
+    const { socket } = this.connection;
+    if (this.#reading !== 'body' || !this.#body.endsWithConnection || !socket.endIsProper) {
+      socket.destroy();
+      return;
+    }
+    this.#user?.answerEnd(undefined);
+    this.#user?.flush();
+    this.#finish(false);
+  }
+
+  upstreamTimedOut(): void {
+    const user = this.#user;
+    if (user === undefined) this.connection.socket.destroy();
+    else if (this.connection.isOpen) user.failed('fatal', lateAnswer());
+    else user.dialFailed(true);
+  }
+
+  upstreamClosed(cause: Error | undefined): void {
+    const user = this.#user;
+    if (user === undefined) return;
+    const message = 'The app closed the connection before it answered.';
+    if (this.connection.isOpen) user.failed('closed', new AppError('upstream_reset', message, { cause }));
+    else user.dialFailed(false);
+  }
+
+  /** What came next on this connection would be in doubt. */
+  #spokeOutOfTurn(): void {
+    this.connection.socket.destroy();
+    this.#pool.distrust();
+  }
+
+  // ---- The answer
+
+  /** @returns whether to read on at once. */
+  #readHeads(bytes: Buffer, count: number): boolean {
+    const { responseParser: parser, maxHeaderBytes } = this.#deps;
+    let block = bytes;
+    let end = count;
+    if (this.#partial !== undefined) {
+      block = Buffer.concat([this.#partial, bytes.subarray(0, count)]);
+      end = block.length;
+      this.#partial = undefined;
+    }
+    let pos = 0;
+    let more = true;
+    while (pos < end) {
+      parser.begin(pos);
+      const progress = parser.parse(block, end);
+      if (progress === 'bad') return this.#invalid(parser.fault ?? '');
+      if (progress === 'more') {
+        if (end - pos >= maxHeaderBytes) return this.#invalid('a head over the limit');
+        // Copied, because the buffer is read over.
+        this.#partial = Buffer.from(block.subarray(pos, end));
+        return more;
+      }
+      if (parser.end - pos > maxHeaderBytes) return this.#invalid('a head over the limit');
+      if (parser.status === 101) return this.#upgrade(block, end);
+      if (parser.status >= 200) return this.#readFinalHead(block, end);
+      more = this.#user?.interim(block, parser) ?? true;
+      pos = parser.end;
+    }
+    return more;
+  }
+
+  #readFinalHead(block: Buffer, end: number): boolean {
+    const user = this.#user;
+    if (user === undefined) return true;
+    const { responseParser: parser } = this.#deps;
+    const { framing, minor } = parser;
+    const bodyEnd = parser.end;
+    this.connection.deadlineMs = Infinity;
+    this.#reading = 'body';
+    const bodyBytes = user.answerHead(block, parser);
+    const body = this.#body;
+    if (bodyBytes === 0) body.beginNone();
+    else if (framing.chunked) body.beginChunked();
+    else if (bodyBytes > 0) body.beginLength(bodyBytes);
+    else body.beginClose();
+    const reusable = minor > 0 && !framing.close && !body.endsWithConnection;
+    this.#keepMs = reusable ? keepAliveSeconds(block, parser.fields) * 1_000 - 1_000 : 0;
+    return this.#readBody(block, bodyEnd, end);
+  }
+
+  /** Passes on what belongs to the body, together with the head where that was not sent yet. */
+  #readBody(bytes: Buffer, start: number, end: number): boolean {
+    const { connection } = this;
+    const user = this.#user;
+    if (user === undefined) return true;
+    const body = this.#body;
+    body.read(bytes, start, end);
+    if (body.fault !== undefined) {
+      // The client gets what was good: all that it has is what the app sent.
+      user.flush();
+      user.failed('fatal', new AppError('upstream_protocol', `The app answered with ${body.fault.what}.`));
+      return true;
+    }
+    const { dataStart, dataEnd, done, next } = body;
+    const owned = bytes === connection.buffer && connection.ownsBuffer;
+    const lent = dataEnd > dataStart && user.answerPart(bytes, dataStart, dataEnd, owned);
+    if (done) user.answerEnd(body.trailers);
+    const more = user.flush();
+    if (lent && user.waitingBytes > 0) connection.giveBufferAway();
+    if (!done) return more;
+    if (next !== end) this.#spokeOutOfTurn();
+    this.#finish(next === end);
+    return true;
+  }
+
+  /** @param clean whether another call may have the connection. */
+  #finish(clean: boolean): void {
+    const user = this.#user;
+    const reusable = clean && this.#requestDone;
+    this.#detach();
+    if (reusable) this.#pool.release(this, this.#keepMs);
+    else this.connection.socket.destroy();
+    user?.answered();
+  }
+
+  #upgrade(block: Buffer, end: number): boolean {
+    const user = this.#user;
+    const more = user?.upgraded(this.connection, block.subarray(0, end), this.#deps.responseParser) ?? true;
+    this.#detach();
+    return more;
+  }
+
+  #invalid(what: string): true {
+    this.#user?.failed('fatal', invalidAnswer(what));
+    return true;
+  }
+
+  #detach(): void {
+    this.#user = undefined;
+    this.#reading = 'nothing';
+    this.#composing = false;
+    this.#partial = undefined;
+  }
+}
