@@ -13,7 +13,7 @@ import type { Clock } from '../shared/wait/clock.ts';
 import type { Link, LinkOptions } from '../shared/rpc/link.ts';
 import type { Handlers, Peer } from '../shared/rpc/types.ts';
 import type { Activity } from './activity.ts';
-import type { Targets } from './upstream/targets.ts';
+import type { UpstreamTargets } from './upstream/targets.ts';
 
 type AgentPeer = Peer<AgentMethods>;
 export type AgentDial = (
@@ -33,7 +33,7 @@ export interface AgentLinkDeps {
   readonly onItem: (item: RoutesItem, applied: () => void) => boolean;
   /** The agent can be asked, or what is known may be trusted again. */
   readonly onBetter: (what: 'link' | 'lease') => void;
-  readonly targets: Pick<Targets, 'count' | 'whenFree'>;
+  readonly targets: Pick<UpstreamTargets, 'count' | 'whenFree'>;
   readonly activity: Activity;
   readonly clock: Clock;
   readonly log: Log;

@@ -7,15 +7,15 @@ import type { Route, RoutesItem } from '../shared/protocol/routes.ts';
 import { systemClock, type Clock } from '../shared/wait/clock.ts';
 import { createAccessLog } from './telemetry/access-log.ts';
 import { Activity } from './activity.ts';
-import { createCallPath } from './call/call-path.ts';
+import { createCallPath } from './call-path.ts';
 import { createAgentLink, type AgentDial } from './agent-link.ts';
 import { Apps, type App } from './table/apps.ts';
 import { Backlogs } from './io/backlog.ts';
 import { Call, type CallRouting } from './call/call.ts';
 import type { RouterConfig } from './config.ts';
 import { Deadlines } from './io/deadlines.ts';
-import { viewTargets, type TargetsView } from './upstream/debug-targets.ts';
-import { DialFailures } from './upstream/dial-failures.ts';
+import { viewTargets, type TargetsView } from './table/debug-targets.ts';
+import { createDialFailures } from './upstream/dial-failures.ts';
 import { Ensures } from './hold/ensure.ts';
 import { Hold } from './hold/hold.ts';
 import { HeadWriter } from './message/head-writer.ts';
@@ -35,7 +35,7 @@ import { ReadBuffers } from './io/read-buffers.ts';
 import { Table } from './table/table.ts';
 import { openTls } from './client/tls/open-tls.ts';
 import { createTurnClock } from './io/turn-clock.ts';
-import { Targets } from './upstream/targets.ts';
+import { UpstreamTargets } from './upstream/targets.ts';
 import { Tunnels } from './upstream/tunnel.ts';
 import { createWaking } from './wake/create-waking.ts';
 
@@ -89,7 +89,7 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
   const tunnels = new Tunnels();
   const date = new HttpDate();
   const headersTimeoutMs = config.upstream_headers_timeout_secs * 1_000;
-  const targets = new Targets({
+  const targets = new UpstreamTargets({
     clock,
     deadlines,
     backlogs,
@@ -205,7 +205,7 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
       hold.changed(app);
     },
   });
-  const dialFailures = new DialFailures({
+  const dialFailed = createDialFailures({
     probes,
     metrics,
     log,
@@ -226,7 +226,7 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
         targets.left(target);
         hold.changed(app);
       },
-      dialFailed: (app, target, timedOut) => dialFailures.take(app, target, timedOut),
+      dialFailed,
       callUpgraded(app: App, call) {
         app.upgraded += 1;
         path.uncount(call);

@@ -2,17 +2,33 @@
 import type { AppError } from '../../shared/errors.ts';
 import type { Route, StartTimings } from '../../shared/protocol/routes.ts';
 import type { Clock } from '../../shared/wait/clock.ts';
-import type { App } from '../table/apps.ts';
 import type { ClientSide, ProblemView } from './client-side.ts';
-import type { Waiter } from '../hold/room.ts';
 import type { RequestHead } from '../message/request-head.ts';
-import type { Target } from '../upstream/targets.ts';
+
+/** The app of a call, and what is counted of it. */
+export interface CallApp {
+  readonly name: string;
+  readonly route: Route;
+  inFlight: number;
+  /** The part of `inFlight` that does not keep the app awake. */
+  passive: number;
+  lastActiveMs: number;
+  /** Calls and upgraded connections that the app may have in this router. */
+  readonly maxTotal: number;
+  /** Bytes of heads and bodies, both ways. */
+  bytes: number;
+}
+
+/** Where a call is sent. */
+export interface CallTarget {
+  readonly id: string;
+}
 
 /** What a call needs of the router around it. */
 export interface CallRouting {
   /** Looks the call up, and sends, holds or refuses it. */
   route(call: Call): void;
-  send(call: Call, target: Target): void;
+  send(call: Call, target: CallTarget): void;
   readonly clock: Clock;
   draining(): boolean;
   /** The client has the whole answer, or has gone. */
@@ -28,15 +44,15 @@ export interface ActiveAttempt {
 /** What the rollout consists of. */
 const rolloutPhases = ['schedule', 'pull', 'start', 'switch'] as const;
 
-export class Call implements Waiter {
+export class Call {
   readonly clientSide: ClientSide;
   readonly head: RequestHead;
   readonly arrivedMs: number;
   /** The client waits for 100 (Continue) before it sends its body. */
   expectsContinue: boolean;
-  app: App | undefined;
+  app: CallApp | undefined;
   /** The app that counts it as in flight. */
-  countedIn: App | undefined;
+  countedIn: CallApp | undefined;
   attempt: ActiveAttempt | undefined;
   heldSinceMs: number | undefined;
   /** Whole time in the waiting room; undefined when it was never there. */
@@ -75,7 +91,7 @@ export class Call implements Waiter {
     return this.#routing.draining();
   }
 
-  go(target: Target): void {
+  go(target: CallTarget): void {
     this.#leaveHold();
     this.#routing.send(this, target);
   }

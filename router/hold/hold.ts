@@ -14,7 +14,7 @@ import type { Clock } from '../../shared/wait/clock.ts';
 import type { App } from '../table/apps.ts';
 import { Room, type Waiter } from './room.ts';
 import { lookEveryMs } from '../upstream/slow-start.ts';
-import type { Target } from '../upstream/targets.ts';
+import type { UpstreamTarget } from '../upstream/target.ts';
 
 export type HoldRejection = 'app_full' | 'full' | 'timeout' | 'queue_timeout' | 'agent_unavailable';
 
@@ -175,7 +175,7 @@ export class Hold {
   /** @returns whether calls wait that targets run for, and none has room. */
   #release(room: Room): boolean {
     const { app } = room;
-    const canConnect = (target: Target): boolean => target.connecting < (target.doubted ? 1 : maxConnecting);
+    const canConnect = (target: UpstreamTarget): boolean => target.connecting < (target.doubted ? 1 : maxConnecting);
     this.#lookAtTargets(room);
     for (let count = 0; ; count += 1) {
       const waiter = room.first;

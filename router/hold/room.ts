@@ -1,14 +1,14 @@
 /** The calls of one app that wait, in their order, and when to look at them next. */
 import type { AppError, ErrorOwner } from '../../shared/errors.ts';
 import type { App } from '../table/apps.ts';
-import type { Target } from '../upstream/targets.ts';
+import type { UpstreamTarget } from '../upstream/target.ts';
 
 /** A call, as the room sees it. */
 export interface Waiter {
   /** When it first began to wait; set by the room and kept when it comes back, so that its deadline stays. */
   heldSinceMs: number | undefined;
   /** It may be sent to this target now. */
-  go(target: Target): void;
+  go(target: UpstreamTarget): void;
   /** Its app is gone or has another route: look it up again. */
   reroute(): void;
   refuse(error: AppError, as?: { readonly status: number; readonly owner: ErrorOwner }): void;

@@ -1,13 +1,14 @@
 /** What the router keeps for each app of the table: its route, its targets, and what is counted for the activity report. */
 import type { Route } from '../../shared/protocol/routes.ts';
-import type { Target, Targets } from '../upstream/targets.ts';
+import type { UpstreamTarget } from '../upstream/target.ts';
+import type { UpstreamTargets } from '../upstream/targets.ts';
 
 export class App {
   readonly name: string;
   route: Route;
   /** False once the table has no such app any more. */
   routed = true;
-  targets: readonly Target[] = [];
+  targets: readonly UpstreamTarget[] = [];
   /** The pending version whose start has been asked for; null: the next call asks. */
   askedPending: number | null = null;
   inFlight = 0;
@@ -39,7 +40,7 @@ export class App {
    * turn and the less busy one is taken, which spreads nearly as well and costs the same for any number.
    * @param fits a further condition.
    */
-  pick(fits?: (target: Target) => boolean): Target | undefined {
+  pick(fits?: (target: UpstreamTarget) => boolean): UpstreamTarget | undefined {
     const { targets } = this;
     const count = targets.length;
     if (count === 0 || this.full) return undefined;
@@ -48,9 +49,9 @@ export class App {
     return this.#best(sample, fits) ?? (sample < count ? this.#best(count, fits) : undefined);
   }
 
-  #best(sample: number, fits: ((target: Target) => boolean) | undefined): Target | undefined {
+  #best(sample: number, fits: ((target: UpstreamTarget) => boolean) | undefined): UpstreamTarget | undefined {
     const { targets } = this;
-    let best: Target | undefined;
+    let best: UpstreamTarget | undefined;
     let least = Infinity;
     for (let step = 0; step < sample; step++) {
       const target = targets[(this.#turn + step) % targets.length];
@@ -67,12 +68,12 @@ export class App {
 }
 
 export class Apps {
-  readonly #targets: Targets;
+  readonly #targets: UpstreamTargets;
   readonly #maxSockets: number;
   readonly #byName = new Map<string, App>();
 
   /** @param maxSockets in use to one target at most. */
-  constructor(targets: Targets, maxSockets: number) {
+  constructor(targets: UpstreamTargets, maxSockets: number) {
     this.#targets = targets;
     this.#maxSockets = maxSockets;
   }
@@ -112,7 +113,7 @@ export class Apps {
     return app;
   }
 
-  #setTargets(app: App, targets: readonly Target[]): void {
+  #setTargets(app: App, targets: readonly UpstreamTarget[]): void {
     const { maxConcurrency } = app.route;
     const limit = maxConcurrency > 0 ? Math.min(maxConcurrency, this.#maxSockets) : this.#maxSockets;
     for (const target of targets) target.bound(limit);

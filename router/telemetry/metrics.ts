@@ -1,7 +1,6 @@
 /** The router's metrics. Labels are bounded: status codes, reasons, and apps up to a number. */
 import { type Aggregator, Counter, Gauge, Histogram, type Registry } from '@prometheus-io/client';
 import { createCallMetrics } from './call-metrics.ts';
-import { targetStates, type TargetState } from '../upstream/targets.ts';
 
 export interface RouterMetrics {
   /** @param status 499: the client left before its answer began. */
@@ -34,7 +33,8 @@ export interface MetricsDeps {
   /** Bytes that wait for slow readers, and those for the one client with most. */
   readonly bufferedBytes: () => number;
   readonly bufferedMax: () => number;
-  readonly targets: () => Readonly<Record<TargetState, number>>;
+  /** How many targets there are, by state; each state is there. */
+  readonly targets: () => Readonly<Record<string, number>>;
   readonly upstreamSockets: () => { readonly open: number; readonly idle: number; readonly maxOfTarget: number };
 }
 
@@ -85,8 +85,7 @@ export function createMetrics(deps: MetricsDeps): RouterMetrics {
     registers,
     aggregator: 'max',
     collect() {
-      const counts = deps.targets();
-      for (const state of targetStates) targets.set({ state }, counts[state]);
+      for (const [state, count] of Object.entries(deps.targets())) targets.set({ state }, count);
     },
   });
   const wakeAnswers = new Counter({

@@ -6,21 +6,21 @@ import { ReadAhead } from '../io/read-ahead.ts';
 import { ReadBuffers } from '../io/read-buffers.ts';
 import { HeadWriter } from '../message/head-writer.ts';
 import { ResponseParser } from '../message/response-parser.ts';
-import { Targets } from '../upstream/targets.ts';
+import { UpstreamTargets } from '../upstream/targets.ts';
 import { Apps, type App } from '../table/apps.ts';
 import { Table } from '../table/table.ts';
 
 export interface BareTable {
   readonly table: Table;
   readonly apps: Apps;
-  readonly targets: Targets;
+  readonly targets: UpstreamTargets;
 }
 
 /** @param changed hears of each app whose route is another one. */
 export function bareTable(changed: (app: App, moved: boolean) => void = () => undefined): BareTable {
   const clock = systemClock;
   const deadlines = new Deadlines(clock);
-  const targets = new Targets({
+  const targets = new UpstreamTargets({
     clock,
     deadlines,
     connectTimeoutMs: 1_000,

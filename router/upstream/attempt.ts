@@ -7,7 +7,7 @@
  * stream, so that a part is never taken for the whole.
  */
 import type { AppError } from '../../shared/errors.ts';
-import type { ActiveAttempt, Call } from '../call/call.ts';
+import type { ActiveAttempt, Call, CallApp } from '../call/call.ts';
 import type { BodyEnd, RequestSink } from '../call/client-side.ts';
 import { overloaded } from '../call/refusal.ts';
 import type { Trailers } from '../message/field-parser.ts';
@@ -20,16 +20,16 @@ import type { UpstreamConnection } from './connection.ts';
 import type { LateStarter, LateStarts } from './late-starts.ts';
 import { decideRetry, isRepeatable } from './retry.ts';
 import type { StalledAnswer } from './stalled-answers.ts';
-import type { Target, UpstreamApp } from './targets.ts';
+import type { UpstreamTarget } from './target.ts';
 import { invalidAnswer, type Failure, type Transport, type TransportUser } from './transport.ts';
 import { Tunnel, type TunnelDeps, type TunnelEvents } from './tunnel.ts';
 
 /** Hears of what happens to calls and targets. */
 export interface AttemptEvents extends TunnelEvents {
   /** A call got a new connection. */
-  targetConnected(app: UpstreamApp, target: Target): void;
+  targetConnected(app: CallApp, target: UpstreamTarget): void;
   /** A connection was refused, or `timedOut`. */
-  dialFailed(app: UpstreamApp, target: Target, timedOut: boolean): void;
+  dialFailed(app: CallApp, target: UpstreamTarget, timedOut: boolean): void;
 }
 
 export interface AttemptDeps extends TunnelDeps {
@@ -51,8 +51,8 @@ type Stage = 'waiting' | 'sent' | 'answering' | 'done';
 
 export class Attempt implements ActiveAttempt, RequestSink, TransportUser, LateStarter, StalledAnswer {
   readonly #call: Call;
-  readonly #app: UpstreamApp;
-  readonly #target: Target;
+  readonly #app: CallApp;
+  readonly #target: UpstreamTarget;
   readonly #deps: AttemptDeps;
   readonly #transport: Transport;
   #stage: Stage = 'waiting';
@@ -65,7 +65,7 @@ export class Attempt implements ActiveAttempt, RequestSink, TransportUser, LateS
   #uploading = false;
   #clientSlow = false;
 
-  private constructor(call: Call, app: UpstreamApp, target: Target, deps: AttemptDeps) {
+  private constructor(call: Call, app: CallApp, target: UpstreamTarget, deps: AttemptDeps) {
     this.#call = call;
     this.#app = app;
     this.#target = target;
@@ -74,7 +74,7 @@ export class Attempt implements ActiveAttempt, RequestSink, TransportUser, LateS
     this.#transport = target.open(this, app.route.protocol, reuse);
   }
 
-  static send(call: Call, app: UpstreamApp, target: Target, deps: AttemptDeps): void {
+  static send(call: Call, app: CallApp, target: UpstreamTarget, deps: AttemptDeps): void {
     const attempt = new Attempt(call, app, target, deps);
     call.attempt = attempt;
     target.inFlight += 1;

@@ -1,29 +1,29 @@
 /**
- * What a failed dial means for the target. One that refuses is set aside at once. One that does not accept in time may only be
- * busy, its accept queue full: it is set aside where others are there to take the calls, and otherwise goes on by one dial at a
- * time, since the only target of an app is worth more than none. What was answered before, and how, has no part in this.
+ * Decides what a failed dial means for the target. A target that refuses is set aside at once. One that does not accept in time
+ * may only be busy, its accept queue full: it is set aside if the app has others to take the calls. Otherwise it goes on with
+ * one dial at a time, since the only target of an app is worth more than none. Earlier answers, whatever they were, play no part.
  */
 import type { Log } from '../../shared/log.ts';
+import type { CallApp } from '../call/call.ts';
 import type { Probes } from './probes.ts';
-import type { Target, UpstreamApp } from './targets.ts';
+import type { UpstreamTarget } from './target.ts';
 
 export interface DialFailuresDeps {
   readonly probes: Pick<Probes, 'setAside'>;
   readonly metrics: { connectFailed(reason: 'refused' | 'timeout'): void; targetSetAside(): void };
   readonly log: Log;
-  /** The agent is asked to look at the target. */
-  readonly suspect: (app: UpstreamApp, target: string) => void;
+  /** Asks the agent to look at the target. */
+  readonly suspect: (app: CallApp, target: string) => void;
 }
 
-export class DialFailures {
-  readonly #deps: DialFailuresDeps;
+interface DialledApp extends CallApp {
+  readonly targets: readonly UpstreamTarget[];
+}
 
-  constructor(deps: DialFailuresDeps) {
-    this.#deps = deps;
-  }
+export type OnDialFailed = (app: DialledApp, target: UpstreamTarget, timedOut: boolean) => void;
 
-  take(app: UpstreamApp, target: Target, timedOut: boolean): void {
-    const { probes, metrics, log, suspect } = this.#deps;
+export function createDialFailures({ probes, metrics, log, suspect }: DialFailuresDeps): OnDialFailed {
+  return (app, target, timedOut) => {
     metrics.connectFailed(timedOut ? 'timeout' : 'refused');
     target.dialFailed();
     const others = app.targets.some((other) => other !== target && !other.setAside);
@@ -34,7 +34,7 @@ export class DialFailures {
       metrics.targetSetAside();
       probes.setAside(app, target);
     }
-    // Once may be chance, or a full accept queue.
+    // A single timeout may be chance, or a full accept queue.
     if (!timedOut || target.failures > 1) suspect(app, target.id);
-  }
+  };
 }

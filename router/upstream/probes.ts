@@ -4,13 +4,14 @@
  */
 import { connect } from 'node:net';
 import type { Clock } from '../../shared/wait/clock.ts';
-import type { Target, UpstreamApp } from './targets.ts';
+import type { CallApp } from '../call/call.ts';
+import type { UpstreamTarget } from './target.ts';
 
 export interface ProbesDeps {
   readonly clock: Clock;
   readonly connectTimeoutMs: number;
   /** The target takes connections. */
-  onBack(app: UpstreamApp, target: Target): void;
+  onBack(app: CallApp, target: UpstreamTarget): void;
 }
 
 const firstPauseMs = 50;
@@ -19,7 +20,7 @@ const longestPauseMs = 2_000;
 const maxDialling = 64;
 
 interface Probe {
-  readonly app: UpstreamApp;
+  readonly app: CallApp;
   pauseMs: number;
   cancel: () => void;
   waiting: boolean;
@@ -27,7 +28,7 @@ interface Probe {
 
 export class Probes {
   readonly #deps: ProbesDeps;
-  readonly #probes = new Map<Target, Probe>();
+  readonly #probes = new Map<UpstreamTarget, Probe>();
   #dialling = 0;
 
   constructor(deps: ProbesDeps) {
@@ -40,7 +41,7 @@ export class Probes {
   }
 
   /** From now on the target gets no call until it takes a connection. */
-  setAside(app: UpstreamApp, target: Target): void {
+  setAside(app: CallApp, target: UpstreamTarget): void {
     target.setAside = true;
     if (this.#probes.has(target)) return;
     const probe: Probe = { app, pauseMs: firstPauseMs, cancel: () => undefined, waiting: false };
@@ -49,7 +50,7 @@ export class Probes {
   }
 
   /** The agent has looked at it and keeps it: there may be something to find now. */
-  hurry(target: Target): void {
+  hurry(target: UpstreamTarget): void {
     const probe = this.#probes.get(target);
     if (probe?.waiting !== true || probe.pauseMs > 8 * firstPauseMs) return;
     probe.cancel();
@@ -61,14 +62,14 @@ export class Probes {
     this.#probes.clear();
   }
 
-  #rest(target: Target, probe: Probe): void {
+  #rest(target: UpstreamTarget, probe: Probe): void {
     const { pauseMs } = probe;
     probe.pauseMs = Math.min(longestPauseMs, 2 * pauseMs);
     probe.waiting = true;
     probe.cancel = this.#deps.clock.after(pauseMs, () => this.#dial(target, probe));
   }
 
-  #dial(target: Target, probe: Probe): void {
+  #dial(target: UpstreamTarget, probe: Probe): void {
     probe.waiting = false;
     if (!target.listed) {
       this.#probes.delete(target);

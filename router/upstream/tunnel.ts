@@ -4,22 +4,22 @@
  */
 import type { Duplex } from 'node:stream';
 import type { Clock } from '../../shared/wait/clock.ts';
-import type { Call } from '../call/call.ts';
+import type { Call, CallApp } from '../call/call.ts';
 import type { ClientTunnel, TunnelHost } from '../call/client-side.ts';
 import { pauseReading, resumeReading } from '../io/direct-io.ts';
 import type { HeadWriter } from '../message/head-writer.ts';
 import type { ResponseParser } from '../message/response-parser.ts';
 import type { ConnectionUser, UpstreamConnection } from './connection.ts';
-import type { Target, UpstreamApp } from './targets.ts';
+import type { UpstreamTarget } from './target.ts';
 import type { UpstreamSocket } from './upstream-socket.ts';
 import { goingAwayFrame, WebSocketFrames } from './websocket-frames.ts';
 
 export interface TunnelEvents {
-  callUpgraded(app: UpstreamApp, call: Call): void;
+  callUpgraded(app: CallApp, call: Call): void;
   /** Both ends of the tunnel are closed, after so many bytes both ways. */
-  tunnelClosed(app: UpstreamApp, call: Call, bytes: number): void;
+  tunnelClosed(app: CallApp, call: Call, bytes: number): void;
   /** A call or a tunnel has left the target. */
-  targetLeft(app: UpstreamApp, target: Target): void;
+  targetLeft(app: CallApp, target: UpstreamTarget): void;
 }
 
 export interface TunnelDeps {
@@ -34,8 +34,8 @@ export interface UpgradedCall {
   readonly call: Call;
   readonly host: TunnelHost;
   readonly connection: UpstreamConnection;
-  readonly app: UpstreamApp;
-  readonly target: Target;
+  readonly app: CallApp;
+  readonly target: UpstreamTarget;
 }
 
 /** The open tunnels. */

@@ -2,8 +2,8 @@
 import { z } from 'zod';
 import { AppError } from '../../shared/errors.ts';
 import { appName } from '../../shared/protocol/app-spec.ts';
-import type { App } from '../table/apps.ts';
-import { targetStates, type Target, type TargetState } from './targets.ts';
+import { targetStates, type TargetState, type UpstreamTarget } from '../upstream/target.ts';
+import type { App } from './apps.ts';
 
 const query = z.strictObject({
   app: appName.optional(),
@@ -60,7 +60,7 @@ export function viewTargets(
   return { targets, more: false };
 }
 
-function view(app: App, target: Target): TargetView {
+function view(app: App, target: UpstreamTarget): TargetView {
   const host = target.host.includes(':') ? `[${target.host}]` : target.host;
   return {
     app: app.name,

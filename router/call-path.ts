@@ -2,26 +2,31 @@
  * The way of a call from its route to its answer: to a ready target at once, without a promise; every other one to the gate of
  * what may wake an app, and then to the hold.
  */
-import { AppError } from '../../shared/errors.ts';
-import type { Clock } from '../../shared/wait/clock.ts';
-import type { Activity } from '../activity.ts';
-import type { Call, CallRouting } from './call.ts';
-import type { ReadAhead } from '../io/read-ahead.ts';
-import { overloaded } from './refusal.ts';
-import { stripsToHost } from '../message/path.ts';
-import { refuseFailed, type Hold } from '../hold/hold.ts';
-import type { App } from '../table/apps.ts';
-import type { Table } from '../table/table.ts';
-import { Attempt, type AttemptDeps } from '../upstream/attempt.ts';
-import type { Target } from '../upstream/targets.ts';
-import { provenMs, type WakeGate } from '../wake/wake-gate.ts';
+import { AppError } from '../shared/errors.ts';
+import type { Clock } from '../shared/wait/clock.ts';
+import type { Activity } from './activity.ts';
+import type { Call, CallApp, CallRouting } from './call/call.ts';
+import type { ReadAhead } from './io/read-ahead.ts';
+import { overloaded } from './call/refusal.ts';
+import { stripsToHost } from './message/path.ts';
+import { refuseFailed } from './hold/hold.ts';
+import type { App } from './table/apps.ts';
+import type { Table } from './table/table.ts';
+import { Attempt, type AttemptDeps } from './upstream/attempt.ts';
+import type { UpstreamTarget } from './upstream/target.ts';
+import { provenMs, type WakeGate } from './wake/wake-gate.ts';
 
 export interface CallPathDeps {
   readonly clock: Clock;
   readonly table: Pick<Table, 'lookup'>;
   readonly activity: Pick<Activity, 'note'>;
   readonly gate: WakeGate;
-  readonly hold: Pick<Hold, 'waiting' | 'wait' | 'leave' | 'changed'>;
+  readonly hold: {
+    waiting(app: App): boolean;
+    wait(app: App, call: Call): void;
+    leave(app: CallApp, call: Call): void;
+    changed(app: CallApp): void;
+  };
   readonly readAhead: Pick<ReadAhead, 'full'>;
   readonly sending: AttemptDeps;
   /** Asks for a version that the call starts. */
@@ -84,7 +89,7 @@ export function createCallPath(deps: CallPathDeps): CallPath {
     else hold.wait(app, call);
   }
 
-  function send(call: Call, target: Target): void {
+  function send(call: Call, target: UpstreamTarget): void {
     const { app } = call;
     if (app === undefined) return;
     app.inFlight += 1;
