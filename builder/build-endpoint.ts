@@ -4,17 +4,20 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { join } from 'node:path';
 import { heartbeatMs, silenceMs, type BuildEvent, type BuildMeta } from '../shared/protocol/builder-wire.ts';
 import type { Clock } from '../shared/wait/clock.ts';
+import type { Semaphore } from '../shared/wait/semaphore.ts';
 import { AppError } from '../shared/errors.ts';
 import type { Log } from '../shared/log.ts';
 import { runBuild, type BuildRunDeps } from './build-run.ts';
-import type { BuildSlots, Place } from './build-slots.ts';
 import { openEventStream, type EventStream } from './event-stream.ts';
 import { takeIn } from './intake.ts';
 
 export interface BuildEndpointDeps {
   /** Folder of what is being built. */
   readonly work: string;
-  readonly slots: BuildSlots;
+  /** Builds that are here: those that run, wait, or are being received. */
+  readonly admitted: Semaphore;
+  /** Builds that run, each in a slot with layers of its own. */
+  readonly slots: Semaphore;
   readonly maxContextBytes: number;
   readonly destinations: readonly string[];
   readonly run: BuildRunDeps;
@@ -26,18 +29,16 @@ export interface BuildEndpointDeps {
   readonly log: Log;
 }
 
+/** A guess at when one of them has ended. */
+const fullRetryMs = 15_000;
+
 /** @throws AppError build_queue_full, builder_unavailable (draining) and those of `takeIn`, before the answer has begun. */
 export type BuildEndpoint = (request: IncomingMessage, response: ServerResponse) => Promise<void>;
 
 export function createBuildEndpoint(deps: BuildEndpointDeps): BuildEndpoint {
-  const { work, slots, maxContextBytes, destinations, drained, stopped, clock, log } = deps;
+  const { work, admitted, slots, maxContextBytes, destinations, drained, stopped, clock, log } = deps;
 
-  async function serve(
-    request: IncomingMessage,
-    response: ServerResponse,
-    place: Place,
-    folder: string,
-  ): Promise<void> {
+  async function serve(request: IncomingMessage, response: ServerResponse, folder: string): Promise<void> {
     const left = new AbortController();
     const onLeave = (): void => left.abort(new AppError('cancelled', 'the client has left'));
     response.once('close', onLeave);
@@ -48,7 +49,7 @@ export function createBuildEndpoint(deps: BuildEndpointDeps): BuildEndpoint {
     const meta = await takeIn(request, { archive, maxContextBytes, destinations, signal });
     const events = openEventStream({ response, clock, heartbeatMs });
     try {
-      const outcome = await build({ meta, folder, archive, place, signal, events });
+      const outcome = await build({ meta, folder, archive, signal, events });
       log.info({ tag: meta.tag, outcome: 'error' in outcome ? outcome.error.code : outcome }, 'a build has ended');
       await events.end(outcome);
     } finally {
@@ -60,13 +61,16 @@ export function createBuildEndpoint(deps: BuildEndpointDeps): BuildEndpoint {
     readonly meta: BuildMeta;
     readonly folder: string;
     readonly archive: string;
-    readonly place: Place;
     readonly signal: AbortSignal;
     readonly events: EventStream;
   }): Promise<BuildEvent> {
-    const { meta, folder, archive, place, signal, events } = job;
+    const { meta, folder, archive, signal, events } = job;
     try {
-      const slot = await place.turn(AbortSignal.any([signal, drained]), (queued) => void events.tell({ queued }));
+      using place = await slots.acquire({
+        signal: AbortSignal.any([signal, drained]),
+        onPosition: (queued) => void events.tell({ queued }),
+      });
+      const { slot } = place;
       log.info({ tag: meta.tag, image: meta.image, slot }, 'a build begins');
       return await runBuild(deps.run, { meta, folder, archive, slot, signal, tell: events.tell });
     } catch (error) {
@@ -80,15 +84,18 @@ export function createBuildEndpoint(deps: BuildEndpointDeps): BuildEndpoint {
     if (drained.aborted) {
       throw new AppError('builder_unavailable', 'this builder stops', { retryAfterMs: heartbeatMs });
     }
-    const place = slots.enter();
-    let folder: string | undefined;
+    // Given back last, so that whoever waits until no build is here finds nothing of them on the disk.
+    using _place = admitted.tryAcquire() ?? refuseFull(admitted.held);
+    const folder = await mkdtemp(join(work, 'b-'));
     try {
-      folder = await mkdtemp(join(work, 'b-'));
-      await serve(request, response, place, folder);
+      await serve(request, response, folder);
     } finally {
-      if (folder !== undefined) await rm(folder, { recursive: true, force: true, maxRetries: 3 });
-      // Last: who waits for an empty queue finds nothing left of its builds.
-      place.leave();
+      await rm(folder, { recursive: true, force: true, maxRetries: 3 });
     }
   };
+}
+
+function refuseFull(builds: number): never {
+  const message = `${String(builds)} builds run or wait here already`;
+  throw new AppError('build_queue_full', message, { phase: 'build', retryAfterMs: fullRetryMs });
 }

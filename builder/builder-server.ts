@@ -1,12 +1,12 @@
 /** The HTTP server of `holdfast builder serve`: who may build, whether it is well, and an orderly end. */
 import { createHash, timingSafeEqual } from 'node:crypto';
-import { once } from 'node:events';
 import { createServer as createHttpServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
-import type { AddressInfo } from 'node:net';
 import { buildsPath } from '../shared/protocol/builder-wire.ts';
 import { AppError, toAppError } from '../shared/errors.ts';
+import { listen } from '../shared/net/listen.ts';
 import { sendProblem } from '../shared/problem.ts';
+import { untilAborted } from '../shared/wait/abort.ts';
 import { createBuildEndpoint, type BuildEndpointDeps } from './build-endpoint.ts';
 
 export interface BuilderServerDeps extends Omit<BuildEndpointDeps, 'drained' | 'stopped'> {
@@ -34,7 +34,7 @@ const lingerMs = 10_000;
 
 /** Rejects when the port is taken. */
 export async function startBuilderServer(deps: BuilderServerDeps): Promise<BuilderServer> {
-  const { host, port, token, tls, slots, clock, log } = deps;
+  const { host, port, token, tls, admitted, clock, log } = deps;
   const drained = new AbortController();
   const stopped = new AbortController();
   const build = createBuildEndpoint({ ...deps, drained: drained.signal, stopped: stopped.signal });
@@ -79,23 +79,19 @@ export async function startBuilderServer(deps: BuilderServerDeps): Promise<Build
     request.resume();
   }
 
-  server.listen(port, host);
-  await once(server, 'listening');
+  const address = await listen(server, { host, port });
   return {
-    port: (server.address() as AddressInfo).port,
+    port: address.port,
     async drain(signal) {
       drained.abort();
-      const { promise, resolve } = Promise.withResolvers<void>();
-      signal.addEventListener('abort', () => resolve(), { once: true });
-      if (signal.aborted) resolve();
-      void slots.empty().then(resolve);
-      await promise;
+      // Late builds are the caller's to close.
+      await untilAborted(admitted.idle(), signal).catch(() => undefined);
     },
     async close() {
       drained.abort();
       stopped.abort(new AppError('cancelled', 'this builder stops'));
       const closed = new Promise<void>((resolve) => void server.close(() => resolve()));
-      await slots.empty();
+      await admitted.idle();
       server.closeAllConnections();
       await closed;
     },

@@ -7,8 +7,8 @@ import { watchSignals } from '../shared/command/signals.ts';
 import { tokenValue } from '../shared/config/sections.ts';
 import { AppError } from '../shared/errors.ts';
 import { createLog } from '../shared/log.ts';
+import { aborted, deadlineSignal } from '../shared/wait/abort.ts';
 import { systemClock } from '../shared/wait/clock.ts';
-import { sleep } from '../shared/wait/sleep.ts';
 import { parseServeOptions, type ServeOptions } from './command-line.ts';
 import { openBuilder, type BuilderOptions } from './open-builder.ts';
 
@@ -36,16 +36,11 @@ async function serve(options: ServeOptions): Promise<void> {
   const url = `${scheme}://${settings.host}:${String(builder.port)}`;
   log.info({ url, tool: builder.toolVersion }, 'the builder listens');
   try {
-    await new Promise<void>((resolve) => {
-      if (interrupted.aborted) resolve();
-      else interrupted.addEventListener('abort', () => resolve(), { once: true });
-    });
+    await aborted(interrupted);
     log.info('the builder drains: running builds end, nothing new is taken');
-    const drained = new AbortController();
-    const late = sleep(systemClock, options.drain * 1_000, drained.signal).then(() => drained.abort());
-    await builder.drain(drained.signal);
-    drained.abort();
-    await late;
+    const { signal } = new AbortController();
+    using deadline = deadlineSignal({ clock: systemClock, ms: options.drain * 1_000, signal });
+    await builder.drain(deadline.signal);
   } finally {
     await builder.close();
   }

@@ -4,9 +4,9 @@ import { mkdir, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import type { Clock } from '../shared/wait/clock.ts';
+import { Semaphore } from '../shared/wait/semaphore.ts';
 import { AppError } from '../shared/errors.ts';
 import type { Log } from '../shared/log.ts';
-import { createBuildSlots } from './build-slots.ts';
 import { startBuilderServer, type BuilderServer, type BuilderServerDeps } from './builder-server.ts';
 import { createContainersTool } from './containers-tool.ts';
 import { createDockerTool } from './docker-tool.ts';
@@ -78,7 +78,8 @@ export async function openBuilder(options: BuilderOptions, deps: OpenBuilderDeps
   const server = await startBuilderServer({
     ...options,
     work,
-    slots: createBuildSlots({ maxConcurrent, maxQueue }),
+    admitted: new Semaphore({ places: maxConcurrent + maxQueue }),
+    slots: new Semaphore({ places: maxConcurrent }),
     run: { tool, prefix, storage, runroots: work, limits, timeoutMs, minFreeBytes, clock, killed, log },
     clock,
     log,

@@ -3,6 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { maxLineBytes } from '../shared/protocol/builder-wire.ts';
 import { textLines } from '../shared/net/text-lines.ts';
+import { onAbort } from '../shared/wait/abort.ts';
 import type { Clock } from '../shared/wait/clock.ts';
 import { AppError } from '../shared/errors.ts';
 
@@ -45,13 +46,11 @@ export async function runTool(
   // A group of its own: what RUN starts ends with it.
   const child = spawn(program, rest, { env, stdio: ['ignore', 'pipe', 'pipe'], detached: true });
   let takeBack: (() => void) | undefined;
-  const onAbort = (): void => {
+  using _abort = onAbort(signal, () => {
     signalGroup(child, 'SIGTERM');
     takeBack = clock.after(termGraceMs, () => signalGroup(child, 'SIGKILL'));
-  };
-  const onKill = (): void => signalGroup(child, 'SIGKILL');
-  signal.addEventListener('abort', onAbort, { once: true });
-  killed.addEventListener('abort', onKill, { once: true });
+  });
+  using _kill = onAbort(killed, () => signalGroup(child, 'SIGKILL'));
   const reading = Promise.all([child.stdout, child.stderr].map((stream) => readLines(stream, onLine)));
   reading.catch(() => undefined);
   try {
@@ -67,8 +66,6 @@ export async function runTool(
     return { exitCode };
   } finally {
     takeBack?.();
-    signal.removeEventListener('abort', onAbort);
-    killed.removeEventListener('abort', onKill);
     child.stdout.destroy();
     child.stderr.destroy();
   }

@@ -12,13 +12,12 @@ import type { HttpEndpoint } from '../rpc/endpoint.ts';
 import type { Sources } from '../source/sources.ts';
 import type { BuildStore } from '../store/build-store.ts';
 import type { Builder } from '../images/builder.ts';
-import { contextStream } from '../images/context-stream.ts';
+import { contextStream } from '../images/build-context.ts';
 import { createImages } from '../images/create-images.ts';
 import { createDelegateBuilder } from '../images/delegate/delegate-builder.ts';
-import type { EndState } from '../images/image-build.ts';
-import type { Images } from '../images/images.ts';
+import type { EndState } from '../images/build.ts';
+import { createNoImages, type Images } from '../images/images.ts';
 import { createKanikoBuilder } from '../images/kaniko/create-kaniko-builder.ts';
-import { createNoImages } from '../images/no-images.ts';
 
 interface ConnectImagesDeps {
   readonly config: Pick<AgentConfig, 'builder' | 'kubernetes' | 'registry' | 'source'>;

@@ -1,4 +1,5 @@
 /** Joins configuration, API server, platform and election: what the agent needs where its apps run on Kubernetes. */
+import { onAbort } from '../../shared/wait/abort.ts';
 import type { Log } from '../../shared/log.ts';
 import { systemClock } from '../../shared/wait/clock.ts';
 import type { AgentConfig } from '../config/config.ts';
@@ -6,7 +7,7 @@ import type { Election } from '../leader/election.ts';
 import { createLeaderLabel } from '../leader/leader-label.ts';
 import { createLeaseElection } from '../leader/lease.ts';
 import { connectImages, type ConnectedImages } from './images.ts';
-import type { EndState } from '../images/image-build.ts';
+import type { EndState } from '../images/build.ts';
 import { connectRegistry } from './registry.ts';
 import type { Sources } from '../source/sources.ts';
 import type { BuildStore } from '../store/build-store.ts';
@@ -85,13 +86,11 @@ export async function createKubernetes(deps: KubernetesDeps): Promise<Kubernetes
         await lease.run(signal, async (lost) => {
           const labelled = label.claim(lost);
           // Nothing is repaired any more from the moment another agent may lead.
-          const letGo = (): void => platform.letGo();
-          lost.addEventListener('abort', letGo, { once: true });
+          using _listener = onAbort(lost, () => platform.releaseLead());
           try {
             await lead(lost);
           } finally {
-            lost.removeEventListener('abort', letGo);
-            platform.letGo();
+            platform.releaseLead();
             await labelled;
             await label.clear();
           }

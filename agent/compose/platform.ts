@@ -2,7 +2,7 @@
 import type { Log } from '../../shared/log.ts';
 import type { Clock } from '../../shared/wait/clock.ts';
 import type { AgentConfig } from '../config/config.ts';
-import { createNoImages } from '../images/no-images.ts';
+import { createNoImages } from '../images/images.ts';
 import { alwaysElected } from '../leader/election.ts';
 import type { AgentMetrics } from '../metrics.ts';
 import { createProcessPlatform } from '../platform/process/platform.ts';

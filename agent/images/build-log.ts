@@ -1,4 +1,5 @@
 /** The last lines of one build, bounded in number and bytes; who follows holds a position, never a copy. */
+import { onAbort } from '../../shared/wait/abort.ts';
 
 const maxLines = 200;
 const maxLineBytes = 4_096;
@@ -62,12 +63,10 @@ export class BuildLog {
 
   async #changed(signal: AbortSignal): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
-    const wake = (): void => resolve();
-    this.#waiting.add(wake);
-    signal.addEventListener('abort', wake, { once: true });
+    this.#waiting.add(resolve);
+    using _listener = onAbort(signal, resolve);
     await promise;
-    this.#waiting.delete(wake);
-    signal.removeEventListener('abort', wake);
+    this.#waiting.delete(resolve);
   }
 
   #wake(): void {

@@ -1,22 +1,23 @@
 /**
- * What is learnt of builds, on its way to Postgres: behind the builds, which neither wait for it nor fail with it. Of each
- * build only the newest state waits, so that what waits is bounded however long Postgres is away.
+ * Records of builds on their way to Postgres. Builds neither wait for it nor fail with it. Of each build only the newest
+ * state is queued, so the queue is bounded however long Postgres is away.
  */
 import { toAppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
 import type { BuildView } from '../../shared/protocol/views.ts';
 import type { Clock } from '../../shared/wait/clock.ts';
-import { sleep } from '../../shared/wait/sleep.ts';
+import { WriteBehind } from '../../shared/wait/write-behind.ts';
 import type { BuildRecord, BuildStore } from '../store/build-store.ts';
 
 export interface BuildRecords {
   save(record: BuildRecord): void;
+  /** Records that a version wants the image of this tag. */
   want(app: string, version: number, tag: string): void;
-  /** What is not in Postgres yet, newest first. */
+  /** The records that are not in Postgres yet, newest first. */
   readonly waiting: readonly BuildRecord[];
-  /** Another agent leads: it writes from now on. */
-  drop(): void;
-  /** Writes what waits, unless Postgres is away. */
+  /** Drops records of builds that go on: from now on the new leader writes them. */
+  releaseLead(): void;
+  /** Writes what is queued, unless Postgres is away. */
   close(): Promise<void>;
 }
 
@@ -24,80 +25,50 @@ interface BuildRecordsDeps {
   readonly store: Pick<BuildStore, 'save' | 'want'>;
   readonly clock: Clock;
   readonly log: Log;
-  readonly maxWaiting?: number;
-  readonly retryMs?: number;
 }
 
-interface Item {
-  readonly record?: BuildRecord;
-  readonly write: () => Promise<void>;
-}
+type Item =
+  | { readonly record: BuildRecord }
+  | { readonly record?: never; readonly app: string; readonly version: number; readonly tag: string };
 
-export function createBuildRecords(deps: BuildRecordsDeps): BuildRecords {
-  const { store, clock, log, maxWaiting = 1_000, retryMs = 1_000 } = deps;
-  /** In order; a newer state takes the place of the older one of the same build. */
-  const items = new Map<string, Item>();
-  const closing = new AbortController();
-  let running: Promise<void> | undefined;
+const maxItems = 1_000;
+const retryMs = 1_000;
 
-  function add(key: string, item: Item): void {
-    if (closing.signal.aborted) return;
-    if (!items.has(key) && items.size >= maxWaiting) {
-      const [oldest] = items.keys();
-      if (oldest !== undefined) items.delete(oldest);
-      log.warn({ records: items.size }, 'Postgres is away for long: the record of a build is dropped');
-    }
-    items.set(key, item);
-    running ??= run();
-  }
-
-  async function run(): Promise<void> {
-    for (;;) {
-      const [next] = items;
-      if (!next) break;
-      const [key, item] = next;
-      const done = (): void => {
-        // A newer state may have come meanwhile.
-        if (items.get(key) === item) items.delete(key);
-      };
-      try {
-        await item.write();
-        done();
-      } catch (thrown) {
-        const error = toAppError(thrown);
-        if (error.code !== 'store_unavailable') {
-          log.error({ err: thrown, record: key }, 'the record of a build could not be written and is dropped');
-          done();
-        } else if (closing.signal.aborted) {
-          break;
-        } else {
-          await sleep(clock, retryMs, closing.signal);
-        }
+export function createBuildRecords({ store, clock, log }: BuildRecordsDeps): BuildRecords {
+  const items = new WriteBehind<Item>({
+    write: (item) => (item.record ? store.save(item.record) : store.want(item.app, item.version, item.tag)),
+    failureOf: (error) => (toAppError(error).code === 'store_unavailable' ? 'passing' : 'permanent'),
+    clock,
+    backoff: { minMs: retryMs, maxMs: retryMs },
+    maxItems,
+    keyOf,
+    onDropped(item, cause) {
+      if ('full' in cause) {
+        log.warn({ records: maxItems }, 'Postgres has been away too long: the record of a build is dropped');
+      } else {
+        log.error(
+          { err: cause.error, record: keyOf(item) },
+          'the record of a build could not be written and is dropped',
+        );
       }
-    }
-    running = undefined;
-  }
-
+    },
+  });
   return {
-    save(record) {
-      add(`build ${record.tag}`, { record, write: () => store.save(record) });
-    },
-    want(app, version, tag) {
-      add(`want ${app} v${version}`, { write: () => store.want(app, version, tag) });
-    },
+    save: (record) => items.add({ record }),
+    want: (app, version, tag) => items.add({ app, version, tag }),
     get waiting() {
-      return newestFirst([...items.values()].flatMap(({ record }) => (record ? [record] : [])));
+      return newestFirst(items.items.flatMap(({ record }) => record ?? []));
     },
-    drop() {
-      // What has ended, has: only what goes on is another agent's to tell.
-      for (const [key, { record }] of items) if (record?.endedAt === null) items.delete(key);
-    },
+    releaseLead: () => items.remove(({ record }) => record?.endedAt === null),
     async close() {
-      closing.abort();
-      await running;
+      await items.close();
       if (items.size > 0) log.warn({ records: items.size }, 'records of builds were not written: Postgres is away');
     },
   };
+}
+
+function keyOf(item: Item): string {
+  return item.record ? `build ${item.record.tag}` : `want ${item.app} v${item.version}`;
 }
 
 export function newestFirst<B extends BuildView>(builds: readonly B[]): B[] {

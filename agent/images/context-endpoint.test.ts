@@ -12,8 +12,8 @@ import { toAppError } from '../../shared/errors.ts';
 import { silentLog } from '../../shared/log.ts';
 import { sendProblem } from '../../shared/problem.ts';
 import { eventually } from '../../shared/wait/testing/eventually.ts';
-import { createContexts, createContextToken, type BuildContext, type Contexts } from './context-endpoint.ts';
-import { packContext } from './kaniko/pack-context.ts';
+import { createContexts, createContextToken, type Contexts } from './context-endpoint.ts';
+import { packContext, type BuildContext } from './build-context.ts';
 
 const context: BuildContext = { folder: '/nowhere', extraFiles: {} };
 

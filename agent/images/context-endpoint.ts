@@ -10,14 +10,9 @@ import { AppError, toAppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
 import { sendProblem } from '../../shared/problem.ts';
 import type { HttpEndpoint } from '../rpc/endpoint.ts';
+import type { BuildContext } from './build-context.ts';
 
 export const contextsPath = '/contexts';
-
-export interface BuildContext {
-  readonly folder: string;
-  /** Contents by path that are added to the folder. */
-  readonly extraFiles: Readonly<Record<string, string>>;
-}
 
 export interface Contexts {
   readonly endpoint: HttpEndpoint;

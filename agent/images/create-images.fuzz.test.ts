@@ -60,7 +60,7 @@ test('whatever happens, one image has one build at a time, and in the end nothin
             break;
           case 'lead': {
             const cancelled = g.builder.cancelled.length;
-            g.images.letGo();
+            g.images.releaseLead();
             await turns(5);
             assert.equal(g.builder.cancelled.length, cancelled, 'cancelled after the lead was lost');
             for (const { leave } of asked) leave();

@@ -72,7 +72,7 @@ test('when the lead is lost nothing is cancelled and nobody is told of a failure
   const waiting = g.ask(runOf('a', 1, 'c1'));
   const build = await g.builder.begun(1);
   await turns();
-  g.images.letGo();
+  g.images.releaseLead();
   assert.equal(build.options.signal.aborted, true);
   assert.equal(await isDone(waiting.result), false);
   const late = g.ask(runOf('b', 1, 'c2'));
@@ -91,7 +91,7 @@ test('one who leaves in the moment the lead is lost cancels nothing', async (t) 
   const waiting = g.ask(runOf('a', 1, 'c1'));
   await g.builder.begun(1);
   waiting.leave();
-  g.images.letGo();
+  g.images.releaseLead();
   await assert.rejects(waiting.result, { code: 'superseded' });
   await turns();
   assert.deepEqual(g.builder.cancelled, []);
@@ -104,7 +104,7 @@ test('a new leader joins a build that is wanted and cancels the others', async (
   old.ask(runOf('b', 1, 'c2'));
   const two = await old.builder.begun(2);
   await until(() => old.store.rows.size === 2, 'two rows');
-  old.images.letGo();
+  old.images.releaseLead();
 
   const g = await ground(t, { leads: false, maxRunning: 1 });
   for (const row of old.store.rows.values()) g.store.rows.set(row.tag, row);
@@ -139,7 +139,7 @@ test('rows of builds that ended while nobody led are corrected', async (t) => {
   const lost = await old.builder.begun(2);
   old.ask(runOf('c', 1, 'c3'));
   await until(() => old.store.rows.size === 3, 'three rows');
-  old.images.letGo();
+  old.images.releaseLead();
 
   const g = await ground(t, { leads: false });
   for (const row of old.store.rows.values()) g.store.rows.set(row.tag, row);

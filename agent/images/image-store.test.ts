@@ -154,7 +154,7 @@ test('the leader prunes by itself, hourly and after builds, and stops when it do
     g.clock.advance(600_000);
     return g.deleted.length === 4;
   }, 'the next round');
-  g.images.letGo();
+  g.images.releaseLead();
   g.store.usesNow.length = 0;
   g.clock.advance(7_200_000);
   assert.equal(await isDone(g.images.close()), true);

@@ -2,7 +2,7 @@
  * Between looking for an image and telling that it is there it must not be deleted: lookups and deletions take turns. What was
  * told to be there lately is remembered, until the records of versions say so too.
  */
-import { AppError } from '../../shared/errors.ts';
+import { untilAborted } from '../../shared/wait/abort.ts';
 import type { Clock } from '../../shared/wait/clock.ts';
 
 /** An image that a version was told to run. */
@@ -22,7 +22,7 @@ export class RegistryGate {
   readonly #handedOut = new Map<string, HandedOut & { readonly atMs: number }>();
   #lookups = 0;
   #deletion: Promise<void> | undefined;
-  #free = new Set<() => void>();
+  readonly #free = new Set<() => void>();
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -70,16 +70,12 @@ export class RegistryGate {
   }
 
   async #noLookup(signal: AbortSignal): Promise<void> {
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const cut = (): void => reject(new AppError('cancelled', 'the deletion was not waited for'));
+    const { promise, resolve } = Promise.withResolvers<void>();
     this.#free.add(resolve);
-    signal.addEventListener('abort', cut, { once: true });
-    if (signal.aborted) cut();
     try {
-      await promise;
+      await untilAborted(promise, signal);
     } finally {
       this.#free.delete(resolve);
-      signal.removeEventListener('abort', cut);
     }
   }
 }

@@ -1,7 +1,8 @@
 /** What a leader does by itself, now and then: corrects rows of builds, and prunes images. One round at a time, each bounded. */
-import { AppError, toAppError } from '../../shared/errors.ts';
+import { toAppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
 import type { ImageView } from '../../shared/protocol/views.ts';
+import { withDeadline } from '../../shared/wait/abort.ts';
 import type { Clock } from '../../shared/wait/clock.ts';
 import { sleep } from '../../shared/wait/sleep.ts';
 
@@ -62,14 +63,10 @@ export function createUpkeep({ correct, prune, forget, clock, log }: UpkeepDeps)
   /** What fails is tried again in the next round. */
   async function step(what: string, signal: AbortSignal, work: (signal: AbortSignal) => Promise<void>): Promise<void> {
     if (signal.aborted) return;
-    const late = new AbortController();
-    const cancel = clock.after(roundMs, () => late.abort(new AppError('deadline_exceeded', 'it took too long')));
     try {
-      await work(AbortSignal.any([signal, late.signal]));
+      await withDeadline({ clock, ms: roundMs, signal }, work);
     } catch (error) {
       if (!signal.aborted) log.warn({ err: toAppError(error) }, what);
-    } finally {
-      cancel();
     }
   }
 

@@ -1,5 +1,5 @@
 /** What a Kubernetes platform needs where a test builds nothing. */
-import { createNoImages } from '../../agent/images/no-images.ts';
+import { createNoImages } from '../../agent/images/images.ts';
 import { AppError } from '../../shared/errors.ts';
 
 export const noBuilds = {

@@ -6,6 +6,7 @@ import type { Log } from '../../../shared/log.ts';
 import { createMask } from '../../../shared/mask.ts';
 import type { BuildEvent, BuildMeta } from '../../../shared/protocol/builder-wire.ts';
 import type { BuildOptions, BuildRequest, Builder } from '../builder.ts';
+import { RunningBuilds } from '../running-builds.ts';
 import { openExchange } from './exchange.ts';
 
 export interface DelegateBuilderDeps {
@@ -30,8 +31,7 @@ export interface DelegateBuilderDeps {
 /** A builder ends what its client no longer listens to: there is nothing to join after a restart. */
 export function createDelegateBuilder(deps: DelegateBuilderDeps): Builder {
   const { url, token, ca, pack, args = {}, timeoutMs, log, clock } = deps;
-  const stop = new AbortController();
-  const running = new Map<string, AbortController>();
+  const running = new RunningBuilds();
 
   async function follow(request: BuildRequest, options: BuildOptions, signal: AbortSignal): Promise<string> {
     const mask = createMask(Object.values(request.secretArgs));
@@ -87,29 +87,21 @@ export function createDelegateBuilder(deps: DelegateBuilderDeps): Builder {
 
   return {
     kind: 'delegate',
-    async build(request, options) {
-      const own = new AbortController();
-      const signal = AbortSignal.any([options.signal, own.signal, stop.signal]);
-      running.set(request.tag, own);
-      try {
-        return await follow(request, options, signal);
-      } catch (error) {
-        signal.throwIfAborted();
-        log.info({ err: error, tag: request.tag }, 'a delegated build failed');
-        throw error;
-      } finally {
-        if (running.get(request.tag) === own) running.delete(request.tag);
-      }
-    },
+    build: (request, options) =>
+      running.run(request.tag, options.signal, async (signal) => {
+        try {
+          return await follow(request, options, signal);
+        } catch (error) {
+          if (!signal.aborted) log.info({ err: error, tag: request.tag }, 'a delegated build failed');
+          throw error;
+        }
+      }),
     cancel(tag) {
-      running.get(tag)?.abort(new AppError('cancelled', 'the build was cancelled', { phase: 'build' }));
+      running.cancel(tag);
       return Promise.resolve();
     },
     underWay: () => Promise.resolve([]),
-    close() {
-      stop.abort(new AppError('cancelled', 'the agent stops', { phase: 'build' }));
-      return Promise.resolve();
-    },
+    close: () => running.close(),
   };
 }
 

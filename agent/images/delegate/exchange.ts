@@ -8,6 +8,7 @@ import { Agent as HttpAgent, request as requestHttp, type ClientRequest, type In
 import { Agent as HttpsAgent, request as requestHttps } from 'node:https';
 import type { Readable } from 'node:stream';
 import { getCACertificates } from 'node:tls';
+import { onAbort } from '../../../shared/wait/abort.ts';
 import type { Clock } from '../../../shared/wait/clock.ts';
 import { AppError } from '../../../shared/errors.ts';
 import {
@@ -69,9 +70,7 @@ export function openExchange(deps: ExchangeDeps): Exchange {
   });
   // Errors are told by the promise of the answer; one that comes later finds nobody else.
   call.on('error', () => undefined);
-  const onAbort = (): void => void call.destroy();
-  if (both.aborted) onAbort();
-  else both.addEventListener('abort', onAbort, { once: true });
+  const listener = onAbort(both, () => void call.destroy());
   file.on('error', () => undefined);
 
   async function* body(): AsyncGenerator<Buffer | string> {
@@ -128,7 +127,7 @@ export function openExchange(deps: ExchangeDeps): Exchange {
     [Symbol.asyncDispose]() {
       silence.close();
       limit.close();
-      both.removeEventListener('abort', onAbort);
+      listener[Symbol.dispose]();
       file.destroy();
       call.destroy();
       agent.destroy();

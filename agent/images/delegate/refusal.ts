@@ -2,6 +2,7 @@
 import type { IncomingMessage } from 'node:http';
 import { z } from 'zod';
 import { AppError, type ErrorCode } from '../../../shared/errors.ts';
+import { readBoundedText } from '../../../shared/net/read-bounded.ts';
 
 const maxBytes = 65_536;
 
@@ -10,7 +11,7 @@ const problem = z.object({ code: z.string().optional(), detail: z.string().max(4
 /** Reads what is left of the answer, within its bound. */
 export async function refusal(url: URL, response: IncomingMessage): Promise<AppError> {
   const status = response.statusCode ?? 0;
-  const detail = problemIn(await readSome(response))?.detail;
+  const detail = problemIn(await readBoundedText(response, { maxBytes, what: 'the answer' }).catch(() => ''))?.detail;
   const said = `the builder ${url.host} answered ${String(status)}${detail === undefined ? '' : `: ${detail}`}`;
   const fail = (code: ErrorCode, message: string): AppError => {
     const seconds = Number(response.headers['retry-after']);
@@ -40,13 +41,4 @@ function problemIn(text: string): z.output<typeof problem> | undefined {
   } catch {
     return undefined;
   }
-}
-
-async function readSome(response: IncomingMessage): Promise<string> {
-  let text = '';
-  for await (const chunk of response.setEncoding('utf8') as AsyncIterable<string>) {
-    text += chunk;
-    if (text.length > maxBytes) break;
-  }
-  return text;
 }

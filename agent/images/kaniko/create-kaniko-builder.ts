@@ -6,12 +6,14 @@ import type { Clock } from '../../../shared/wait/clock.ts';
 import { AppError, toAppError } from '../../../shared/errors.ts';
 import type { Log } from '../../../shared/log.ts';
 import type { KubeApi } from '../../kube/api.ts';
-import { cancelled, until } from '../../kube/wait.ts';
+import { until } from '../../kube/wait.ts';
 import { secretsOf, type RegistryCredentials } from '../../registry/credentials.ts';
 import type { Registry } from '../../registry/registry.ts';
 import type { HttpEndpoint } from '../../rpc/endpoint.ts';
 import type { Builder, BuildOptions, BuildRequest } from '../builder.ts';
+import { packContext } from '../build-context.ts';
 import { createContexts } from '../context-endpoint.ts';
+import { RunningBuilds } from '../running-builds.ts';
 import type { JobFacts } from './build-facts.ts';
 import { createBuildJobs } from './build-jobs.ts';
 import { createBuildLog, type BuildLog } from './build-log.ts';
@@ -21,7 +23,6 @@ import { claimJob, removeQuietly } from './claim-job.ts';
 import { classifyLog } from './classify-log.ts';
 import { reservedArgs, type BuildConfig, type RegistryFiles } from './job.ts';
 import { createMask } from '../../../shared/mask.ts';
-import { packContext } from './pack-context.ts';
 import { watchBuild, type DecidedBuild } from './watch-build.ts';
 
 export interface KanikoBuilder extends Builder {
@@ -53,9 +54,7 @@ export function createKanikoBuilder(deps: KanikoBuilderDeps): KanikoBuilder {
   const files: RegistryFiles = deps.own ?? {};
   const jobs = createBuildJobs({ api, namespace, clock });
   const contexts = createContexts({ pack: (context, signal) => packContext(context, config.source, signal), log });
-  const stop = new AbortController();
-  const running = new Map<string, Set<AbortController>>();
-  const builds = new Set<Promise<unknown>>();
+  const running = new RunningBuilds();
 
   async function buildOnce(request: BuildRequest, options: BuildOptions, signal: AbortSignal): Promise<string> {
     const reserved = Object.keys(request.secretArgs).find((name) => reservedArgs.has(name));
@@ -164,29 +163,12 @@ export function createKanikoBuilder(deps: KanikoBuilderDeps): KanikoBuilder {
     kind: 'kaniko',
     endpoint: contexts.endpoint,
 
-    async build(request, options) {
-      const own = new AbortController();
-      const signal = AbortSignal.any([options.signal, own.signal, stop.signal]);
-      if (signal.aborted) throw cancelled(signal);
-      const controllers = running.get(request.tag) ?? new Set();
-      running.set(request.tag, controllers.add(own));
-      const building = buildOnce(request, options, signal);
-      builds.add(building);
-      try {
-        return await building;
-      } catch (error) {
-        throw signal.aborted ? cancelled(signal) : error;
-      } finally {
-        builds.delete(building);
-        controllers.delete(own);
-        if (controllers.size === 0) running.delete(request.tag);
-      }
-    },
+    build: (request, options) =>
+      running.run(request.tag, options.signal, (signal) => buildOnce(request, options, signal)),
 
     async cancel(tag) {
-      const reason = new AppError('cancelled', 'the build was cancelled', { phase: 'build' });
-      for (const controller of running.get(tag) ?? []) controller.abort(reason);
-      await jobs.delete(jobName(tag), AbortSignal.any([stop.signal, AbortSignal.timeout(cleanUpMs)]));
+      running.cancel(tag);
+      await jobs.delete(jobName(tag), AbortSignal.any([running.stopped, AbortSignal.timeout(cleanUpMs)]));
     },
 
     async underWay(signal) {
@@ -196,10 +178,7 @@ export function createKanikoBuilder(deps: KanikoBuilderDeps): KanikoBuilder {
       );
     },
 
-    async close() {
-      stop.abort(new AppError('cancelled', 'the agent stops'));
-      await Promise.allSettled(builds);
-    },
+    close: () => running.close(),
   };
 }
 

@@ -29,14 +29,14 @@ export interface KubernetesPlatformDeps {
   readonly imagePullSecrets: readonly string[];
   readonly registry: Pick<Registry, 'digest'>;
   readonly sources: Pick<Sources, 'resolve'>;
-  readonly images: Pick<Images, 'ensure' | 'adopt' | 'letGo' | 'repository'>;
+  readonly images: Pick<Images, 'ensure' | 'adopt' | 'releaseLead' | 'repository'>;
   readonly log: Log;
   readonly clock?: Clock;
 }
 
 export interface KubernetesPlatform extends Platform {
   /** The lead is lost: nothing is kept or repaired any more, until `adopt` is called anew. Targets go on being told. */
-  letGo(): void;
+  releaseLead(): void;
 }
 
 /** Begins to watch the apps namespace. Changes nothing in the cluster before it is told to. */
@@ -126,8 +126,8 @@ export function createKubernetesPlatform(deps: KubernetesPlatformDeps): Kubernet
         await images.adopt(runs, either);
       }),
     logs: (query, signal) => followLogs(parts, query, AbortSignal.any([signal, stop.signal])),
-    letGo() {
-      images.letGo();
+    releaseLead() {
+      images.releaseLead();
       desired.forgetAll();
       drift.cut();
       workloads.forgetAll();

@@ -96,7 +96,7 @@ test('a build that one app began and another joined goes on for that one under t
   await until(() => asked.every(({ phases }) => phases.length > 1), 'both wait');
   await eventually(10_000, async () => assert.equal((await stores.apps.version('b', 1))?.imageTag, tag));
   await eventually(10_000, async () => assert.equal((await stores.builds.unfinished()).length, 1));
-  one.images.letGo();
+  one.images.releaseLead();
 
   const two = await ground(t, { rows: stores.builds, leads: false });
   two.builder.underWayTags = [tag];

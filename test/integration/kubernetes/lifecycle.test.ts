@@ -230,7 +230,7 @@ describe('the kubernetes platform', { timeout: 300_000 }, () => {
     await Promise.all([kept, old, gone].map((run) => platform.start(run, startOptions())));
     await platform.switchTo(kept, within(10_000));
     const before = platform.targets('kept', 1);
-    platform.letGo();
+    platform.releaseLead();
     await cluster.patch(`${core}/services/hf-kept`, { spec: { selector: { 'holdfast.dev/version': '7' } } });
 
     const next = cluster.platform();

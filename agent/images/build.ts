@@ -3,19 +3,18 @@ import { AppError, toAppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
 import type { BuildView } from '../../shared/protocol/views.ts';
 import type { Clock } from '../../shared/wait/clock.ts';
+import type { Semaphore } from '../../shared/wait/semaphore.ts';
+import { SharedTask } from '../../shared/wait/shared-task.ts';
 import { failureOf } from '../store/records.ts';
-import type { VersionRun } from '../platform/platform.ts';
+import type { OnPhase, VersionRun } from '../platform/platform.ts';
 import type { Sources } from '../source/sources.ts';
 import type { BuildRecord } from '../store/build-store.ts';
 import { BuildLog } from './build-log.ts';
 import type { BuildRecords } from './build-records.ts';
 import type { Builder } from './builder.ts';
-import { inPhase, withLines } from './build-failure.ts';
-import { untilItPasses } from './passing-failures.ts';
+import { inPhase, retryPassing, withLines } from './failures.ts';
 import { recipeOf, type Presets } from './recipe.ts';
 import type { RegistryGate } from './registry-gate.ts';
-import type { Scheduler } from './scheduler.ts';
-import { SharedWork } from './shared-work.ts';
 
 export type EndState = Extract<BuildView['state'], 'succeeded' | 'failed' | 'cancelled'>;
 
@@ -29,7 +28,8 @@ export interface ImageBuildDeps {
   readonly sources: Pick<Sources, 'tree'>;
   readonly presets: Presets;
   readonly builder: Pick<Builder, 'kind' | 'build' | 'cancel'>;
-  readonly scheduler: Pick<Scheduler, 'turn'>;
+  /** Builds that run at a time; the key is the app. */
+  readonly places: Pick<Semaphore, 'acquire'>;
   readonly records: Pick<BuildRecords, 'save'>;
   /** Build arguments of every build; no part of the identity of images. */
   readonly args: Readonly<Record<string, string>>;
@@ -38,7 +38,7 @@ export interface ImageBuildDeps {
   readonly leads: () => boolean;
   readonly clock: Clock;
   readonly log: Log;
-  /** Before those who wait are told: it is not to be joined any more. */
+  /** Called before waiters are notified, so that nobody joins a build that has ended. */
   readonly onSettled: (build: ImageBuild) => void;
   /** Seconds from its turn to its end; undefined where it never had one. */
   readonly onEnded: (state: EndState, seconds: number | undefined) => void;
@@ -64,7 +64,9 @@ export class ImageBuild {
   readonly tag: string;
   readonly log = new BuildLog();
   /** Resolves to the digest. */
-  readonly work: SharedWork<string>;
+  readonly task: SharedTask<string, Parameters<OnPhase>>;
+  /** Resolves when the build has ended and cannot be joined any more. */
+  readonly settled: Promise<void>;
   /** Resolves when it is known whether there is something to build. */
   readonly decided: Promise<void>;
   readonly #deps: ImageBuildDeps;
@@ -85,7 +87,16 @@ export class ImageBuild {
     const { promise, resolve } = Promise.withResolvers<void>();
     this.decided = promise;
     this.#decide = resolve;
-    this.work = new SharedWork(() => this.#make());
+    this.task = new SharedTask(() => this.#run(), {
+      waitsForUndo: false,
+      abandonedMessage: 'no version wants this image any more',
+    });
+    // Here and not in `#run`, which never begins where the lead is lost right away.
+    this.settled = this.task.settled.then(() => {
+      this.log.end();
+      this.#decide();
+      deps.onSettled(this);
+    });
   }
 
   /** As it is now, with its lines; undefined before it is known that there is something to build. */
@@ -105,60 +116,56 @@ export class ImageBuild {
     return `${this.#deps.repository}:${this.tag}`;
   }
 
-  async #make(): Promise<string> {
+  async #run(): Promise<string> {
     const { clock, retryMs } = this.#deps;
-    const { signal } = this.work;
+    const { signal } = this.task;
     const stopSaving = this.#saveNowAndThen();
     try {
-      const onRetry = (error: AppError): void => this.#tell('queued', `${error.code}: ${error.message}; tries again`);
-      const digest = await untilItPasses({ clock, retryMs, signal, onRetry }, () => this.#attempt());
+      const onRetry = (error: AppError): void => this.#report('queued', `${error.code}: ${error.message}; tries again`);
+      const digest = await retryPassing({ clock, retryMs, signal, onRetry }, () => this.#attempt());
       this.#end('succeeded', { imageDigest: digest });
       return digest;
     } catch (thrown) {
       const error = withLines(toAppError(thrown), this.log);
       if (!signal.aborted) this.#end('failed', { failure: failureOf(error, 'build') });
-      else if (this.work.abandoned) await this.#cancel();
+      else if (this.task.abandoned) await this.#cancel();
       // Otherwise the lead is lost: the build goes on without us, and so does its record.
       throw error;
     } finally {
       stopSaving();
-      this.log.end();
-      this.#decide();
-      this.#deps.onSettled(this);
     }
   }
 
   async #attempt(): Promise<string> {
-    const { scheduler } = this.#deps;
     const { run, underWay } = this.#order;
-    const { signal } = this.work;
-    this.work.progress('source', 'looks for the image in the registry');
+    const { signal } = this.task;
+    this.task.progress(['source', 'looks for the image in the registry']);
     const found = await this.#look();
     if (found !== undefined) return found;
     signal.throwIfAborted();
     this.#enqueue();
-    const onPosition = (position: number, of: number): void =>
-      this.work.progress('queued', `build ${position} of ${of} in the queue`, { position, of });
-    const endTurn = await scheduler.turn({ app: run.app, signal, onPosition, atOnce: underWay && this.#begun });
-    try {
-      return await this.#build();
-    } finally {
-      endTurn();
-    }
+    using _place = await this.#deps.places.acquire({
+      key: run.app,
+      signal,
+      atOnce: underWay && this.#begun,
+      onPosition: (position, of) =>
+        this.task.progress(['queued', `build ${position} of ${of} in the queue`, { position, of }]),
+    });
+    return await this.#build();
   }
 
   async #build(): Promise<string> {
     const { sources, presets, builder, args, log } = this.#deps;
     const { app, version, spec } = this.#order.run;
-    const { signal } = this.work;
+    const { signal } = this.task;
     this.#turnMs ??= this.#deps.clock.nowMs();
-    this.work.progress('source', 'fetches the source');
+    this.task.progress(['source', 'fetches the source']);
     const tree = await inPhase('source', () => sources.tree(spec, this.#order.sourceDigest, signal));
     try {
       const recipe = await recipeOf(tree.folder, spec, presets);
       signal.throwIfAborted();
       this.#save({ state: 'running', startedAt: this.#record?.startedAt ?? now() });
-      this.#tell('build', `builds with ${builder.kind}, by ${recipe.title}`);
+      this.#report('build', `builds with ${builder.kind}, by ${recipe.title}`);
       log.info({ tag: this.tag, app, version, builder: builder.kind, by: recipe.title }, 'a build begins');
       this.#begun = true;
       const digest = await builder.build(
@@ -176,7 +183,7 @@ export class ImageBuild {
         },
         {
           signal,
-          onPhase: (message) => this.work.progress('build', message),
+          onPhase: (message) => this.task.progress(['build', message]),
           onLine: (line) => this.log.push(line),
         },
       );
@@ -188,7 +195,7 @@ export class ImageBuild {
 
   /** What runs is what the registry has. */
   async #verified(digest: string): Promise<string> {
-    this.work.progress('build', 'checks that the registry has the image');
+    this.task.progress(['build', 'checks that the registry has the image']);
     const found = await this.#look();
     if (found === digest) return digest;
     const told = `the builder says that it pushed ${this.#image} with ${digest}, and the registry has`;
@@ -208,7 +215,7 @@ export class ImageBuild {
     const { registry, gate } = this.#deps;
     const { app, version } = this.#order.run;
     return gate.lookup(async () => {
-      const digest = await registry.exists(this.#image, this.work.signal);
+      const digest = await registry.exists(this.#image, this.task.signal);
       // Those who join later hand it out for themselves.
       if (digest !== undefined) gate.handOut({ app, version, tag: this.tag, digest });
       return digest;
@@ -267,8 +274,8 @@ export class ImageBuild {
     onEnded(state, seconds);
   }
 
-  #tell(phase: 'queued' | 'build', message: string): void {
-    this.work.progress(phase, message);
+  #report(phase: 'queued' | 'build', message: string): void {
+    this.task.progress([phase, message]);
     this.log.push(`holdfast: ${message}`);
   }
 
@@ -277,7 +284,7 @@ export class ImageBuild {
     let position = 0;
     const again = (): (() => void) =>
       clock.after(saveEveryMs, () => {
-        if (position !== this.log.position && !this.work.signal.aborted) this.#save({});
+        if (position !== this.log.position && !this.task.signal.aborted) this.#save({});
         position = this.log.position;
         stop = again();
       });
