@@ -196,7 +196,6 @@ test('records are written in order, and wait while Postgres is away', async (t) 
     epoch,
     log: silentLog,
     onFenced: () => assert.fail('fenced'),
-    retryMs: 1,
   });
   t.after(() => outbox.close());
   outbox.add({ app: 'a', pointers: { live: 1, pending: null, good: 1, generation: 1 }, events: [] });
