@@ -1,49 +1,51 @@
 /**
- * One call by HTTP POST, for tools without WebSocket. The body is a JSON-RPC request, the answer its response; with
- * `Accept: application/x-ndjson` each streamed item is a line before it. A client that leaves cancels its call.
+ * One call by HTTP POST, for tools without WebSocket. The request body is a JSON-RPC request, the answer is its response. With
+ * `Accept: application/x-ndjson` each streamed item is a line before the response. A client that leaves cancels its call.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { AppError, toAppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
+import { readBoundedText } from '../../shared/net/read-bounded.ts';
 import type { MethodTable } from '../../shared/protocol/methods.ts';
 import { sendProblem } from '../../shared/problem.ts';
-import { systemClock } from '../../shared/wait/clock.ts';
+import { deadlineSignal, onAbort } from '../../shared/wait/abort.ts';
+import type { Clock } from '../../shared/wait/clock.ts';
 import { decode, encodeError, encodeItem, encodeResult, type Message } from '../../shared/rpc/codec.ts';
 import type { Dispatch } from '../../shared/rpc/dispatch.ts';
 import type { RpcLimits } from '../../shared/rpc/limits.ts';
 import type { Identity } from '../../shared/rpc/types.ts';
-import { readBody } from './read-body.ts';
 
 interface PostDeps<Remote extends MethodTable> {
   readonly dispatch: Dispatch<Remote>;
   readonly limits: Pick<RpcLimits, 'maxFrameBytes' | 'maxSendBufferBytes'>;
+  readonly clock: Clock;
   readonly log: Log;
 }
 
 type ServePost = (request: IncomingMessage, response: ServerResponse, identity: Identity) => Promise<void>;
 
-/** A client that has read nothing for so long holds a place for nothing. */
+/** A client that reads nothing for this long is stalled, and its connection is closed. */
 const stalledAfterMs = 60_000;
 
 type Call = Message & { kind: 'request' };
 
 /** Never rejects. */
 export function createPost<Remote extends MethodTable>(deps: PostDeps<Remote>): ServePost {
-  const { dispatch, limits, log } = deps;
+  const { dispatch, limits, clock, log } = deps;
 
   return async (request, response, identity) => {
     const unsupported = unsupportedMedia(request);
     if (unsupported !== undefined) {
-      // 415 is more exact than the 400 of the code, RFC 9110 §15.5.16; §12.5.3 for the field.
+      // 415 is more exact than the 400 of the error code (RFC 9110 §15.5.16); §12.5.3 defines the field.
       sendProblem(response, unsupported, { status: 415, headers: { 'Accept-Encoding': 'identity' } });
       return;
     }
     let body: string;
     try {
-      const { maxFrameBytes } = limits;
-      body = (await readBody(request, maxFrameBytes, `the body is over ${maxFrameBytes} bytes`)).toString('utf8');
+      const declaredBytes = Number(request.headers['content-length'] ?? 0);
+      body = await readBoundedText(request, { maxBytes: limits.maxFrameBytes, what: 'the body', declaredBytes });
     } catch (thrown) {
-      // What is left of the body is not worth reading.
+      // The rest of the body is not worth reading.
       if (!response.destroyed) sendProblem(response, toAppError(thrown), { headers: { Connection: 'close' } });
       return;
     }
@@ -65,35 +67,41 @@ export function createPost<Remote extends MethodTable>(deps: PostDeps<Remote>): 
     identity: Identity,
   ): Promise<void> {
     const { id, method, params, deadlineMs } = call;
-    const abort = new AbortController();
-    const onClose = (): void => {
-      abort.abort(new AppError('cancelled', 'the client left'));
-    };
+    const left = new AbortController();
+    const onClose = (): void => left.abort(new AppError('cancelled', 'the client left'));
     response.once('close', onClose);
-    const stopTimer =
+    using deadline =
       deadlineMs === undefined
         ? undefined
-        : systemClock.after(deadlineMs, () => {
-            const error = new AppError('deadline_exceeded', `${method}: not done within ${deadlineMs} ms`);
-            abort.abort(error);
-            end(response, error.status, encodeError(id, error));
+        : deadlineSignal({
+            clock,
+            ms: deadlineMs,
+            signal: left.signal,
+            reason: () => new AppError('deadline_exceeded', `${method}: not done within ${deadlineMs} ms`),
           });
+    const signal = deadline?.signal ?? left.signal;
+    // The client is answered at its deadline, even if the handler does not end.
+    using _listener = onAbort(signal, () => {
+      if (!deadline?.expired) return;
+      const error = toAppError(signal.reason);
+      end(response, error.status, encodeError(id, error));
+    });
     const streams = acceptsNdjson(request);
     const emit = async (item: unknown): Promise<void> => {
-      abort.signal.throwIfAborted();
-      if (streams) await sendItem(response, encodeItem(id, item), limits.maxSendBufferBytes, abort.signal);
+      signal.throwIfAborted();
+      if (!streams) return;
+      await sendItem({ response, clock, maxUnsentBytes: limits.maxSendBufferBytes, signal }, encodeItem(id, item));
     };
     try {
-      const context = { identity, signal: abort.signal, emit, peer: undefined };
+      const context = { identity, signal, emit, peer: undefined };
       end(response, 200, encodeResult(id, await dispatch({ method, params, context })));
     } catch (thrown) {
       const error = toAppError(thrown);
-      if (error.code === 'internal' && !abort.signal.aborted) {
+      if (error.code === 'internal' && !signal.aborted) {
         log.error({ err: thrown, method, caller: identity.name }, 'a handler failed');
       }
       end(response, error.status, encodeError(id, error));
     } finally {
-      stopTimer?.();
       response.off('close', onClose);
     }
   }
@@ -103,7 +111,8 @@ function unsupportedMedia({ headers }: IncomingMessage): AppError | undefined {
   const type = (headers['content-type'] ?? '').split(';', 1)[0]?.trim().toLowerCase();
   if (type !== 'application/json') return new AppError('invalid_request', 'Content-Type must be application/json');
   const encoding = (headers['content-encoding'] ?? 'identity').trim().toLowerCase();
-  if (encoding !== 'identity') return new AppError('invalid_request', 'Content-Encoding is not taken: send plain JSON');
+  if (encoding !== 'identity')
+    return new AppError('invalid_request', 'Content-Encoding is not supported: send plain JSON');
   return undefined;
 }
 
@@ -112,21 +121,23 @@ function readCall(body: string): Call {
   const message = decode(body);
   if (message.kind === 'request') return message;
   if (message.kind === 'malformed') throw message.error;
-  throw new AppError('invalid_request', 'by HTTP only requests are taken: a member `id` is needed');
+  throw new AppError('invalid_request', 'HTTP takes requests only: the member `id` is missing');
 }
 
-/** RFC 9110 §12.5.1, as far as it matters here: the type is named, whatever its weight. */
+/** RFC 9110 §12.5.1, simplified: the type is accepted if it is named, whatever its weight. */
 function acceptsNdjson(request: IncomingMessage): boolean {
   return (request.headers.accept ?? '').toLowerCase().includes('application/x-ndjson');
 }
 
-/** Headers go out with the first item, so that a call which fails before has the status of its error. */
-async function sendItem(
-  response: ServerResponse,
-  line: string,
-  maxUnsentBytes: number,
-  signal: AbortSignal,
-): Promise<void> {
+interface ItemSink {
+  readonly response: ServerResponse;
+  readonly clock: Clock;
+  readonly maxUnsentBytes: number;
+  readonly signal: AbortSignal;
+}
+
+/** Sends the headers with the first item, so that a call which fails before it gets the status of its error. */
+async function sendItem({ response, clock, maxUnsentBytes, signal }: ItemSink, line: string): Promise<void> {
   if (response.writableEnded || response.destroyed) throw new AppError('cancelled', 'the client left');
   if (!response.headersSent) {
     response.writeHead(200, { 'Content-Type': 'application/x-ndjson', 'Cache-Control': 'no-store' });
@@ -136,27 +147,23 @@ async function sendItem(
     throw new AppError('send_buffer_full', 'the client reads too slowly');
   }
   if (response.write(`${line}\n`)) return;
-  await drained(response, signal);
+  await drained(response, clock, signal);
   signal.throwIfAborted();
 }
 
-function drained(response: ServerResponse, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const stop = systemClock.after(stalledAfterMs, () => response.destroy());
-    const end = (): void => {
-      stop();
-      response.off('drain', end);
-      response.off('close', end);
-      signal.removeEventListener('abort', end);
-      resolve();
-    };
-    response.once('drain', end);
-    response.once('close', end);
-    signal.addEventListener('abort', end, { once: true });
-  });
+/** Resolves when the client has read enough, is gone or has stalled, or the signal aborts. */
+async function drained(response: ServerResponse, clock: Clock, signal: AbortSignal): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const end = (): void => resolve();
+  const stopTimer = clock.after(stalledAfterMs, () => response.destroy());
+  response.once('drain', end).once('close', end);
+  using _listener = onAbort(signal, end);
+  await promise;
+  stopTimer();
+  response.off('drain', end).off('close', end);
 }
 
-/** The last line of a stream, or the whole answer; nothing when it was already given or the client is gone. */
+/** Sends the last line of a stream, or the whole answer. Does nothing when it was sent already or the client is gone. */
 function end(response: ServerResponse, status: number, frame: string): void {
   if (response.writableEnded || response.destroyed) return;
   if (response.headersSent) response.end(`${frame}\n`);

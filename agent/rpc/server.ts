@@ -1,17 +1,18 @@
 /**
- * The agent's RPC endpoint: links by WebSocket (`upgrade.ts`) and single calls by HTTP POST (`post.ts`), both on `/rpc` of
- * one port, both behind the same admission (`admission.ts`).
+ * The agent's RPC endpoint: links by WebSocket (`upgrade.ts`) and single calls by HTTP POST (`post.ts`). Both are on `/rpc` of one port,
+ * behind the same admission (`admission.ts`).
  */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { AppError, toAppError, type ErrorCode } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
 import { rpcPath, subprotocol, type MethodTable } from '../../shared/protocol/methods.ts';
+import { listen } from '../../shared/net/listen.ts';
 import { sendProblem } from '../../shared/problem.ts';
-import type { Clock } from '../../shared/wait/clock.ts';
+import { systemClock, type Clock } from '../../shared/wait/clock.ts';
 import { createDispatch } from '../../shared/rpc/dispatch.ts';
 import { defaultLimits, type RpcLimits } from '../../shared/rpc/limits.ts';
 import type { Handlers, Identity, NotificationHandlers, Peer } from '../../shared/rpc/types.ts';
-import { createAdmission } from './admission.ts';
+import { createAdmission, notLeader } from './admission.ts';
 import type { HttpEndpoint } from './endpoint.ts';
 import { createPost } from './post.ts';
 import { createTokenCheck, type RpcToken } from './tokens.ts';
@@ -24,9 +25,9 @@ export interface RpcServerOptions<Local extends MethodTable, Remote extends Meth
   readonly handlers: Handlers<Local, Remote>;
   readonly notifications?: NotificationHandlers<Remote>;
   readonly limits?: Partial<RpcLimits & ServerLimits>;
-  /** What else the port serves. */
+  /** Further HTTP endpoints of the port. */
   readonly endpoints?: readonly HttpEndpoint[];
-  /** False: every link and call is refused with not_leader. */
+  /** While it returns false, every link and call is refused with not_leader. */
   readonly isLeader: () => boolean;
   readonly log: Log;
   readonly clock?: Clock;
@@ -35,13 +36,13 @@ export interface RpcServerOptions<Local extends MethodTable, Remote extends Meth
 }
 
 interface ServerLimits {
-  /** Sockets of all kinds; more are not accepted. */
+  /** Open sockets of all kinds; further ones are not accepted. */
   readonly maxConnections: number;
-  /** Links and POST calls in flight of one token. */
+  /** Links and POST calls in flight per token. */
   readonly maxConnectionsPerToken: number;
-  /** From the connection to the end of the request headers. */
+  /** Time from the connection to the end of the request headers. */
   readonly headersTimeoutMs: number;
-  /** From the connection to the end of the request body. */
+  /** Time from the connection to the end of the request body. */
   readonly requestTimeoutMs: number;
 }
 
@@ -53,9 +54,9 @@ const defaultServerLimits: ServerLimits = {
 };
 
 export interface RpcServer {
-  /** @returns the port, which is chosen by the system when 0 is asked for. */
+  /** @returns the port; 0 takes a free one. @throws the error of the system, such as EADDRINUSE. */
   listen(address: { readonly host: string; readonly port: number }): Promise<number>;
-  /** Ends every link, telling why: when this agent is not leader any more. */
+  /** Ends every link with the reason, when this agent no longer leads. */
   dropLinks(reason: ErrorCode): Promise<void>;
   close(): Promise<void>;
 }
@@ -63,7 +64,7 @@ export interface RpcServer {
 export function createRpcServer<Local extends MethodTable, Remote extends MethodTable>(
   options: RpcServerOptions<Local, Remote>,
 ): RpcServer {
-  const { log, local, isLeader, onPeer = () => {} } = options;
+  const { log, local, isLeader, clock = systemClock, onPeer = () => {} } = options;
   const limits = { ...defaultLimits, ...defaultServerLimits, ...options.limits };
   const handlers = whileLeader(options.handlers, isLeader);
   const admit = createAdmission({
@@ -71,13 +72,13 @@ export function createRpcServer<Local extends MethodTable, Remote extends Method
     isLeader,
     maxPerToken: limits.maxConnectionsPerToken,
   });
-  const links = createLinks({ peer: { ...options, handlers, limits }, limits, admit, log, onPeer });
-  const servePost = createPost({ dispatch: createDispatch({ local, handlers }), limits, log });
+  const links = createLinks({ peer: { ...options, handlers, limits, clock }, limits, admit, log, onPeer });
+  const servePost = createPost({ dispatch: createDispatch({ local, handlers }), limits, clock, log });
 
   const server = createServer({
     headersTimeout: limits.headersTimeoutMs,
     requestTimeout: limits.requestTimeoutMs,
-    // How often Node looks for sockets over these two times.
+    // How often Node checks sockets for these two times.
     connectionsCheckingInterval: Math.min(1_000, limits.headersTimeoutMs),
     keepAliveTimeout: 5_000,
     // Other protocols on offer (`h2c`) may be ignored, RFC 9110 §7.8.
@@ -115,7 +116,7 @@ export function createRpcServer<Local extends MethodTable, Remote extends Method
   ): Promise<void> {
     let leave: (() => void) | undefined;
     try {
-      if (!isLeader()) throw new AppError('not_leader', 'this agent is a standby', { retryAfterMs: 1_000 });
+      if (!isLeader()) throw notLeader();
       await endpoint.handle(request, response, () => {
         const admission = admit(request);
         ({ leave } = admission);
@@ -136,7 +137,7 @@ export function createRpcServer<Local extends MethodTable, Remote extends Method
     try {
       admission = admit(request);
     } catch (thrown) {
-      // The body is not read, so the socket cannot be used again.
+      // The body is not read, so the connection cannot be reused.
       sendProblem(response, toAppError(thrown), { headers: { Connection: 'close' } });
       return;
     }
@@ -148,44 +149,24 @@ export function createRpcServer<Local extends MethodTable, Remote extends Method
   }
 
   return {
-    async listen({ host, port }) {
-      await new Promise<void>((resolve, reject) => {
-        server.once('error', reject);
-        server.listen(port, host, () => {
-          server.off('error', reject);
-          resolve();
-        });
-      });
-      const address = server.address();
-      return typeof address === 'object' && address !== null ? address.port : port;
-    },
+    listen: async (address) => (await listen(server, address)).port,
     dropLinks: (reason) => links.drop(reason),
     async close() {
-      const closed = new Promise<void>((resolve) => {
-        server.close(() => {
-          resolve();
-        });
-      });
+      const closed = new Promise((resolve) => server.close(resolve));
       await links.close();
-      // Calls by POST end as those of a link do: the client sees the connection go.
+      // Calls by POST end like those of a link: the client sees the connection close.
       server.closeAllConnections();
       await closed;
     },
   };
 }
 
-/** A link may outlive the leadership by a moment; its calls must not. */
-function whileLeader<Local extends MethodTable, Remote extends MethodTable>(
-  handlers: Handlers<Local, Remote>,
-  isLeader: () => boolean,
-): Handlers<Local, Remote> {
-  type AnyHandler = (params: never, context: never) => Promise<unknown>;
-  const guarded = Object.entries(handlers as Record<string, AnyHandler>).map(([name, handler]) => {
-    const guard: AnyHandler = (params, context) =>
-      isLeader()
-        ? handler(params, context)
-        : Promise.reject(new AppError('not_leader', 'this agent is not the leader any more', { retryAfterMs: 1_000 }));
-    return [name, guard] as const;
+/** Refuses every call while this agent does not lead: a link may outlive the lead by a moment, its calls must not. */
+function whileLeader<H extends object>(handlers: H, isLeader: () => boolean): H {
+  return new Proxy(handlers, {
+    get(target, method, receiver): unknown {
+      if (!isLeader()) throw notLeader();
+      return Reflect.get(target, method, receiver);
+    },
   });
-  return Object.fromEntries(guarded) as unknown as Handlers<Local, Remote>;
 }

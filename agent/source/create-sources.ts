@@ -1,7 +1,9 @@
 /** The sources of an agent: git repositories and uploads, their trees kept on disk for a while. */
 import { mkdir, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
+import { withDeadline } from '../../shared/wait/abort.ts';
 import type { Clock } from '../../shared/wait/clock.ts';
+import { Semaphore } from '../../shared/wait/semaphore.ts';
 import { AppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
 import { sourceKind } from '../../shared/protocol/app-spec.ts';
@@ -12,8 +14,6 @@ import { createGit } from './git.ts';
 import type { GitAuth } from './git-login.ts';
 import type { Sources, SourceSpec } from './sources.ts';
 import { createTreeCache } from './tree-cache.ts';
-import { withTimeLimit } from './time-limit.ts';
-import { Turns } from './turns.ts';
 
 /** `[source]`, as far as it matters here. */
 export interface SourceConfig {
@@ -78,7 +78,7 @@ export async function createSources(deps: {
     workDir,
     clock,
   });
-  const resolves = new Turns(maxResolves);
+  const resolves = new Semaphore({ places: maxResolves });
   const closing = new AbortController();
 
   async function unpackUpload(
@@ -101,7 +101,7 @@ export async function createSources(deps: {
       switch (sourceKind(source)) {
         case 'git': {
           const both = AbortSignal.any([signal, closing.signal]);
-          return `git:${await resolves.run(both, () => git.resolve(spec, both))}`;
+          return `git:${await resolves.run({ signal: both }, () => git.resolve(spec, both))}`;
         }
         case 'upload': {
           const digest = source.slice('upload:'.length);
@@ -126,11 +126,11 @@ export async function createSources(deps: {
       const whose = kind === 'git' ? [spec.source, spec.git_auth ?? null] : [];
       const key = JSON.stringify([digest, spec.dir ?? null, ...whose]);
       const ms = fetchTimeoutMs + unpackTimeoutMs;
-      const error = (): AppError =>
+      const reason = (): AppError =>
         new AppError('source_unavailable', `the source was not on disk after ${ms / 1_000} s`, { phase: 'source' });
       return await cache.get(
         key,
-        (target, shared) => withTimeLimit({ clock, ms, signal: shared, error }, (limited) => make(target, limited)),
+        (target, shared) => withDeadline({ clock, ms, signal: shared, reason }, (limited) => make(target, limited)),
         signal,
       );
     },

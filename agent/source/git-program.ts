@@ -3,6 +3,8 @@ import { spawn } from 'node:child_process';
 import { PassThrough, type Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { AppError } from '../../shared/errors.ts';
+import { readBoundedText } from '../../shared/net/read-bounded.ts';
+import { onAbort } from '../../shared/wait/abort.ts';
 
 export interface GitEnd {
   readonly code: number;
@@ -121,10 +123,10 @@ export function createGitProgram(deps: {
     let stderr = '';
     child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr = (stderr + text).slice(-maxStderrBytes)));
     const { promise, resolve, reject } = Promise.withResolvers<GitEnd>();
-    signal.addEventListener('abort', kill, { once: true });
+    const listener = onAbort(signal, kill);
     child.on('error', (error) => reject(noGit(program, error)));
     child.on('close', (code) => {
-      signal.removeEventListener('abort', kill);
+      listener[Symbol.dispose]();
       if (signal.aborted) reject(signal.reason);
       else if (code === notFoundCode) reject(noGit(program));
       else resolve({ code: code ?? -1, stderr });
@@ -140,17 +142,19 @@ export function createGitProgram(deps: {
       const tooMuch = new AbortController();
       const signal = AbortSignal.any([options.signal, tooMuch.signal]);
       const { stdout, ended } = start(args, { ...options, signal });
-      const chunks: Buffer[] = [];
-      let bytes = 0;
-      stdout.on('data', (chunk: Buffer) => {
-        bytes += chunk.length;
-        if (bytes <= maxStdoutBytes) chunks.push(chunk);
-        else tooMuch.abort(new AppError('source_invalid', 'the git server says too much', { phase: 'source' }));
+      const bound = { maxBytes: maxStdoutBytes, what: 'the output of git', tooLarge: outputTooLarge };
+      const text = readBoundedText(stdout, bound).catch((error: unknown) => {
+        tooMuch.abort(error);
+        return '';
       });
-      const end = await ended;
-      return { ...end, stdout: Buffer.concat(chunks).toString('utf8') };
+      const end = await ended; // rejects with the reason of `tooMuch`
+      return { ...end, stdout: await text };
     },
   };
+}
+
+function outputTooLarge(message: string): AppError {
+  return new AppError('source_invalid', message, { phase: 'source' });
 }
 
 function configEnv(pairs: readonly (readonly [string, string])[]): Record<string, string> {

@@ -2,7 +2,9 @@
 import { randomUUID } from 'node:crypto';
 import { mkdir, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { withDeadline } from '../../shared/wait/abort.ts';
 import type { Clock } from '../../shared/wait/clock.ts';
+import { sleep } from '../../shared/wait/sleep.ts';
 import { AppError } from '../../shared/errors.ts';
 import { overMaxBytes, type SourceLimits } from '../../shared/source/limits.ts';
 import { unpackTree, type UnpackedTree } from '../../shared/source/unpack.ts';
@@ -12,7 +14,6 @@ import { createLogin, type GitAuth, type GitLogin } from './git-login.ts';
 import type { GitOptions, GitProgram } from './git-program.ts';
 import { parseGitUrl, type GitUrl } from './git-url.ts';
 import type { SourceSpec } from './sources.ts';
-import { withTimeLimit } from './time-limit.ts';
 
 export interface Git {
   /** The commit that the ref points to now. @throws AppError as `Sources.resolve`. */
@@ -52,9 +53,9 @@ export function createGit(deps: GitDeps): Git {
     const url = parseGitUrl(spec.source ?? '', { allowFiles: deps.allowFiles });
     const login = await createLogin(url, findAuth(spec.git_auth), workDir);
     try {
-      const error = (): AppError =>
+      const reason = (): AppError =>
         new AppError('source_unavailable', `${place(url)} did not answer within ${ms / 1_000} s`, { phase: 'source' });
-      return await withTimeLimit({ clock, ms, signal, error }, (limited) =>
+      return await withDeadline({ clock, ms, signal, reason }, (limited) =>
         work(url, login, { env: login.env, config: login.config, protocol: url.protocol, signal: limited }),
       );
     } finally {
@@ -104,37 +105,34 @@ export function createGit(deps: GitDeps): Git {
       '--no-auto-maintenance',
     ];
     const refspec = `+${name}:${fetchedRef}`;
-    const watch = watchSize(join(repository, 'objects', 'pack'), options.signal);
+    const done = new AbortController();
+    const tooBig = new AbortController();
+    const watching = watchSize(join(repository, 'objects', 'pack'), tooBig, done.signal);
     try {
+      const signal = AbortSignal.any([options.signal, tooBig.signal]);
       return await program.run(['-C', repository, 'fetch', '--quiet', ...args, '--', url.url, refspec], {
         ...options,
-        signal: watch.signal,
+        signal,
       });
     } finally {
-      watch.stop();
+      done.abort();
+      await watching;
     }
   }
 
-  /** Its signal aborts when the folder has grown over the bound. */
-  function watchSize(folder: string, signal: AbortSignal): { readonly signal: AbortSignal; stop(): void } {
-    const tooBig = new AbortController();
-    let takeBack = clock.after(watchMs, look);
-    let stopped = false;
-    function look(): void {
-      folderBytes(folder)
-        .then((bytes) => {
-          if (bytes > limits.maxBytes) tooBig.abort(overMaxBytes(limits.maxBytes));
-          else if (!stopped) takeBack = clock.after(watchMs, look);
-        })
-        .catch((error: unknown) => tooBig.abort(error));
+  /** Aborts `tooBig` when the folder grows over the bound. Never rejects; ends with the signal. */
+  async function watchSize(folder: string, tooBig: AbortController, signal: AbortSignal): Promise<void> {
+    for (;;) {
+      await sleep(clock, watchMs, signal);
+      if (signal.aborted) return;
+      try {
+        if ((await folderBytes(folder)) <= limits.maxBytes) continue;
+        tooBig.abort(overMaxBytes(limits.maxBytes));
+      } catch (error) {
+        tooBig.abort(error);
+      }
+      return;
     }
-    return {
-      signal: AbortSignal.any([signal, tooBig.signal]),
-      stop() {
-        stopped = true;
-        takeBack();
-      },
-    };
   }
 
   /** The tree object of the commit, or of its sub-folder. */

@@ -2,16 +2,16 @@
  * Follows the refs of git sources: apps with `auto_sync` each interval, others when they are named (webhook, `apps.sync`).
  * A commit that moved becomes a version by declaring the app again as it is.
  */
+import { withDeadline } from '../../shared/wait/abort.ts';
 import { backoff, type Backoff } from '../../shared/wait/backoff.ts';
 import type { Clock } from '../../shared/wait/clock.ts';
+import { Semaphore } from '../../shared/wait/semaphore.ts';
 import { AppError, toAppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
 import type { AppSpec } from '../../shared/protocol/app-spec.ts';
 import type { Change } from '../../shared/protocol/views.ts';
 import type { NewEvent } from '../store/records.ts';
 import type { Sources } from './sources.ts';
-import { withTimeLimit } from './time-limit.ts';
-import { Turns } from './turns.ts';
 
 export interface SyncApp {
   readonly name: string;
@@ -67,7 +67,7 @@ export function createSync(deps: {
 }): Sync {
   const { engine, sources, clock, intervalMs, log, random = Math.random } = deps;
   const states = new Map<string, AppState>();
-  const turns = new Turns(maxLooks);
+  const turns = new Semaphore({ places: maxLooks });
   const closing = new AbortController();
   const underWay = new Set<Promise<void>>();
   let takeBack = schedule();
@@ -112,7 +112,7 @@ export function createSync(deps: {
     do {
       state.again = false;
       try {
-        await turns.run(closing.signal, () => lookOnce(name));
+        await turns.run({ signal: closing.signal }, () => lookOnce(name));
         if (state.failing) engine.record(event(name, 'source.sync_recovered', 'the source can be looked up again'));
         state.failing = false;
         state.notBeforeMs = 0;
@@ -135,11 +135,11 @@ export function createSync(deps: {
 
   async function lookOnce(name: string): Promise<void> {
     const { spec, digests } = engine.app(name);
-    const error = (): AppError =>
+    const reason = (): AppError =>
       new AppError('source_unavailable', `the ref was not looked up within ${resolveTimeoutMs / 1_000} s`, {
         phase: 'source',
       });
-    const digest = await withTimeLimit({ clock, ms: resolveTimeoutMs, signal: closing.signal, error }, (signal) =>
+    const digest = await withDeadline({ clock, ms: resolveTimeoutMs, signal: closing.signal, reason }, (signal) =>
       sources.resolve(spec, signal),
     );
     // The newest version may have been rolled back, or have failed: it is not made again.

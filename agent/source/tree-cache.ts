@@ -1,43 +1,40 @@
-/** Trees on this agent's disk: made once for all who want the same, kept while used, and then as long as there is room. */
+/** Trees on this agent's disk: made once for all who want the same one, kept while used, and then as long as there is room. */
 import { randomUUID } from 'node:crypto';
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
 import type { UnpackedTree } from '../../shared/source/unpack.ts';
+import { Semaphore } from '../../shared/wait/semaphore.ts';
 import { SharedTask } from '../../shared/wait/shared-task.ts';
 import type { Tree } from './sources.ts';
-import { Turns } from './turns.ts';
+
+/** Puts the tree into `target`, which does not exist yet, or leaves nothing there. */
+type MakeTree = (target: string, signal: AbortSignal) => Promise<UnpackedTree>;
 
 export interface TreeCache {
-  /**
-   * @param make puts the tree into `target`, which is not there yet, or leaves nothing.
-   * @throws what `make` throws; the signal's reason.
-   */
-  get(
-    key: string,
-    make: (target: string, signal: AbortSignal) => Promise<UnpackedTree>,
-    signal: AbortSignal,
-  ): Promise<Tree>;
-  /** What is under way is ended. */
+  /** @throws what `make` throws; AppError cancelled; the signal's reason. */
+  get(key: string, make: MakeTree, signal: AbortSignal): Promise<Tree>;
+  /** Ends what is under way. */
   close(): Promise<void>;
 }
 
 interface Entry {
   readonly folder: string;
-  readonly task: SharedTask;
+  readonly task: SharedTask<UnpackedTree>;
+  /** Undefined until it is made. */
   tree: UnpackedTree | undefined;
-  /** Who has it or waits for it. */
+  /** The number of callers that have the tree or wait for it. */
   users: number;
 }
 
-/** What a file takes on disk beyond its content, about. */
+/** The approximate size of a file on disk besides its content. */
 const fileBytes = 4_096;
 
-/** Empties the folder, which is the cache's own. */
+/** Empties the folder, which belongs to the cache alone. */
 export async function createTreeCache(deps: {
   readonly folder: string;
-  /** What is in use may be more. */
+  /** A bound for trees that are not in use; those in use may take more. */
   readonly maxBytes: number;
   readonly maxAtOnce: number;
   readonly log: Log;
@@ -45,25 +42,23 @@ export async function createTreeCache(deps: {
   const { folder, maxBytes, log } = deps;
   await rm(folder, { recursive: true, force: true });
   await mkdir(folder, { recursive: true });
-  /** The one that was used last is the last one. */
+  /** The last entry is the one that was used last. */
   const entries = new Map<string, Entry>();
   const removals = new Set<Promise<void>>();
-  const turns = new Turns(deps.maxAtOnce);
+  const turns = new Semaphore({ places: deps.maxAtOnce });
   let closed = false;
 
-  function begin(key: string, make: (target: string, signal: AbortSignal) => Promise<UnpackedTree>): Entry {
-    const place = join(folder, randomUUID());
+  function begin(key: string, make: MakeTree): Entry {
+    const target = join(folder, randomUUID());
     const task = new SharedTask(async (signal) => {
-      // Deferred, so that the entry is there before anything of it is told.
-      await Promise.resolve();
       try {
-        entry.tree = await turns.run(signal, () => make(place, signal));
+        return (entry.tree = await turns.run({ signal }, () => make(target, signal)));
       } catch (error) {
         if (entries.get(key) === entry) entries.delete(key);
         throw error;
       }
     });
-    const entry: Entry = { folder: place, task, tree: undefined, users: 0 };
+    const entry: Entry = { folder: target, task, tree: undefined, users: 0 };
     entries.set(key, entry);
     return entry;
   }
@@ -77,7 +72,9 @@ export async function createTreeCache(deps: {
       entries.delete(key);
       bytes -= diskBytes(entry.tree);
       const removal = rm(entry.folder, { recursive: true, force: true })
-        .catch((error: unknown) => log.warn({ err: error, folder: entry.folder }, 'a tree could not be removed'))
+        .catch((error: unknown) =>
+          log.warn({ err: error, folder: entry.folder }, 'could not remove a tree from the cache'),
+        )
         .finally(() => removals.delete(removal));
       removals.add(removal);
     }
@@ -95,45 +92,46 @@ export async function createTreeCache(deps: {
     evict();
   }
 
+  /** The entry of the key, once it is not one whose work is being undone. */
+  async function find(key: string, make: MakeTree, signal: AbortSignal): Promise<Entry> {
+    for (;;) {
+      signal.throwIfAborted();
+      if (closed) throw new AppError('cancelled', 'the agent stops');
+      const known = entries.get(key);
+      if (known === undefined) return begin(key, make);
+      if (!known.task.aborted || known.tree !== undefined) return known;
+      await known.task.settled;
+    }
+  }
+
   return {
     async get(key, make, signal) {
-      for (;;) {
+      const entry = await find(key, make, signal);
+      use(key, entry);
+      let tree: UnpackedTree;
+      try {
+        tree = await entry.task.join(signal);
+      } catch (error) {
+        leave(entry);
         signal.throwIfAborted();
-        if (closed) throw new AppError('cancelled', 'the agent stops');
-        const known = entries.get(key);
-        if (known?.task.aborted === true && known.tree === undefined) {
-          // All who wanted it had left: what it did is undone first.
-          await known.task.settled;
-          continue;
-        }
-        const entry = known ?? begin(key, make);
-        use(key, entry);
-        try {
-          await entry.task.join(signal);
-        } catch (error) {
-          leave(entry);
-          signal.throwIfAborted();
-          throw error;
-        }
-        if (entry.tree === undefined) throw new AppError('internal', 'a tree was made that is not there');
-        evict();
-        let released = false;
-        return {
-          folder: entry.folder,
-          digest: entry.tree.digest,
-          release() {
-            if (!released) leave(entry);
-            released = true;
-          },
-        };
+        throw error;
       }
+      evict();
+      let released = false;
+      return {
+        folder: entry.folder,
+        digest: tree.digest,
+        release() {
+          if (!released) leave(entry);
+          released = true;
+        },
+      };
     },
     async close() {
       closed = true;
       const reason = new AppError('cancelled', 'the agent stops');
-      await Promise.all(
-        [...entries.values()].filter(({ tree }) => tree === undefined).map(({ task }) => task.abort(reason)),
-      );
+      const unfinished = [...entries.values()].filter(({ tree }) => tree === undefined);
+      await Promise.all(unfinished.map(({ task }) => task.abort(reason)));
       await Promise.all(removals);
     },
   };

@@ -3,6 +3,7 @@ import type { IncomingMessage } from 'node:http';
 import { AppError } from '../../shared/errors.ts';
 import { sendProblem } from '../../shared/problem.ts';
 import { mayCall } from '../../shared/rpc/dispatch.ts';
+import { Semaphore } from '../../shared/wait/semaphore.ts';
 import type { HttpEndpoint } from '../rpc/endpoint.ts';
 import { partCount, type Upload, type UploadStore } from '../store/upload-store.ts';
 
@@ -11,7 +12,7 @@ const maxPartsAtOnce = 32;
 const pathPattern = /^\/sources\/([0-9a-f]{64})\/(0|[1-9]\d{0,5})$/;
 
 export function createUploadEndpoint({ store }: { readonly store: Pick<UploadStore, 'get' | 'put'> }): HttpEndpoint {
-  let underWay = 0;
+  const places = new Semaphore({ places: maxPartsAtOnce });
 
   async function take(request: IncomingMessage, archive: string, part: number): Promise<void> {
     const upload = await store.get(archive);
@@ -34,14 +35,12 @@ export function createUploadEndpoint({ store }: { readonly store: Pick<UploadSto
         sendProblem(response, error, { status: 405, headers: { Allow: 'PUT', Connection: 'close' } });
         return;
       }
-      if (underWay >= maxPartsAtOnce)
-        throw new AppError('too_many_calls', `${underWay} parts are being taken already`, { retryAfterMs: 1_000 });
-      underWay += 1;
-      try {
-        await take(request, archive, Number(part));
-      } finally {
-        underWay -= 1;
-      }
+      using place = places.tryAcquire();
+      if (place === undefined)
+        throw new AppError('too_many_calls', `${maxPartsAtOnce} parts are being received already`, {
+          retryAfterMs: 1_000,
+        });
+      await take(request, archive, Number(part));
       response.writeHead(204).end();
     },
   };

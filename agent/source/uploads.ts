@@ -1,12 +1,12 @@
 /** From parts of an archive to a source: what `sources.begin` and `sources.complete` do. */
 import { createHash } from 'node:crypto';
+import { withDeadline } from '../../shared/wait/abort.ts';
 import type { Clock } from '../../shared/wait/clock.ts';
+import { Semaphore } from '../../shared/wait/semaphore.ts';
 import { AppError, toAppError } from '../../shared/errors.ts';
 import { sourceInvalid, type SourceLimits } from '../../shared/source/limits.ts';
 import { inspectTree } from '../../shared/source/unpack.ts';
 import type { UploadStore, UploadedTree } from '../store/upload-store.ts';
-import { withTimeLimit } from './time-limit.ts';
-import { Turns } from './turns.ts';
 
 export interface Uploads {
   /** @throws AppError source_invalid over the bound; too_many_calls, store_unavailable */
@@ -27,7 +27,7 @@ export function createUploads(deps: {
   readonly clock: Clock;
 }): Uploads {
   const { store, limits, clock } = deps;
-  const turns = new Turns(maxChecksAtOnce);
+  const turns = new Semaphore({ places: maxChecksAtOnce });
 
   async function check(archive: string, signal: AbortSignal): Promise<UploadedTree> {
     const hash = createHash('sha256');
@@ -57,13 +57,13 @@ export function createUploads(deps: {
         throw incomplete(`${missing.length} parts of the upload are missing`, { missing: missing.length });
       let { tree } = upload;
       if (tree === undefined) {
-        const error = (): AppError =>
+        const reason = (): AppError =>
           new AppError('source_unavailable', `the upload was not checked within ${checkTimeoutMs / 1_000} s`, {
             phase: 'source',
           });
         try {
-          tree = await turns.run(signal, () =>
-            withTimeLimit({ clock, ms: checkTimeoutMs, signal, error }, (limited) => check(archive, limited)),
+          tree = await turns.run({ signal }, () =>
+            withDeadline({ clock, ms: checkTimeoutMs, signal, reason }, (limited) => check(archive, limited)),
           );
         } catch (error) {
           const { code } = toAppError(error);

@@ -6,10 +6,11 @@ import { createHmac, timingSafeEqual } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { z } from 'zod';
 import { AppError } from '../../shared/errors.ts';
+import { readBounded } from '../../shared/net/read-bounded.ts';
 import { sendProblem } from '../../shared/problem.ts';
 import { sourceKind } from '../../shared/protocol/app-spec.ts';
+import { Semaphore } from '../../shared/wait/semaphore.ts';
 import type { HttpEndpoint } from '../rpc/endpoint.ts';
-import { readBody } from '../rpc/read-body.ts';
 import { repositoryKey } from './git-url.ts';
 import type { SyncApp } from './sync.ts';
 
@@ -45,12 +46,13 @@ export function createWebhookEndpoint(deps: {
   readonly look: (apps: readonly string[]) => void;
 }): HttpEndpoint {
   const { secret, apps, look } = deps;
-  let underWay = 0;
+  const places = new Semaphore({ places: maxAtOnce });
 
   async function take(request: IncomingMessage, app: string | undefined): Promise<string[]> {
     if (secret === undefined)
       throw new AppError('webhook_denied', 'webhooks are not taken: [source] webhook_secret_file is not set');
-    const body = await readBody(request, maxBodyBytes, `a webhook has at most ${maxBodyBytes} bytes`);
+    const declaredBytes = Number(request.headers['content-length'] ?? 0);
+    const body = await readBounded(request, { maxBytes: maxBodyBytes, what: 'the body of the webhook', declaredBytes });
     checkSignature(secret, body, request.headers['x-hub-signature-256']);
     const pushed = parsePush(body, request.headers['content-type'] ?? '');
     // One that is named in the URL was chosen by whoever set the webhook up; of the others only those that are to follow.
@@ -70,15 +72,10 @@ export function createWebhookEndpoint(deps: {
         sendProblem(response, error, { status: 405, headers: { Allow: 'POST', Connection: 'close' } });
         return;
       }
-      if (underWay >= maxAtOnce)
+      using place = places.tryAcquire();
+      if (place === undefined)
         throw new AppError('too_many_calls', 'too many webhooks at once', { retryAfterMs: 1_000 });
-      underWay += 1;
-      let names: string[];
-      try {
-        names = await take(request, match[1]);
-      } finally {
-        underWay -= 1;
-      }
+      const names = await take(request, match[1]);
       look(names);
       response.writeHead(202, { 'Content-Type': 'application/json' }).end(`${JSON.stringify({ apps: names })}\n`);
     },

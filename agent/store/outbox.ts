@@ -39,7 +39,11 @@ export function createOutbox({ store, epoch, clock, log, onFenced, maxItems = 10
     backoff: { minMs: retryMs, maxMs: retryMs },
     maxItems,
     // Pointers and outcomes matter more than history: the oldest mere event is dropped first.
-    victimOf: (queued) => Math.max(0, queued.findIndex(({ pointers, version }) => !pointers && !version)),
+    victimOf: (queued) =>
+      Math.max(
+        0,
+        queued.findIndex(({ pointers, version }) => !pointers && !version),
+      ),
     onDropped: ({ app }, cause) => {
       if ('full' in cause) log.warn({ app }, 'a record was dropped: Postgres is away and the queue is full');
       else log.error({ err: cause.error, app }, 'a record could not be written and was dropped');
