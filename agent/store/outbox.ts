@@ -2,7 +2,7 @@
  * What the agent learns while it runs versions, written behind the request path and in order: a wake must not wait for Postgres. While
  * Postgres is away nothing is lost, up to a bound.
  */
-import { AppError, toAppError } from '../../shared/errors.ts';
+import { type AppError, toAppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
 import type { Clock } from '../../shared/wait/clock.ts';
 import { WriteBehind, type WriteFailure } from '../../shared/wait/write-behind.ts';

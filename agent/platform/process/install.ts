@@ -1,6 +1,8 @@
-/** Runs what makes a source ready to run (installing, building), one command after the other, bounded and cancellable. */
+/** Runs the commands that make a source ready to run (installing, building), one after the other, bounded and cancellable. */
 import { randomBytes } from 'node:crypto';
 import { AppError } from '../../../shared/errors.ts';
+import { deadlineSignal, onAbort } from '../../../shared/wait/abort.ts';
+import type { Clock } from '../../../shared/wait/clock.ts';
 import { startGuarded, type ChildExit } from './guard.ts';
 import { readLines } from './log-ring.ts';
 import type { RunFiles } from './run-files.ts';
@@ -13,50 +15,46 @@ export interface InstallStep {
 
 export interface InstallOptions {
   readonly runFiles: Pick<RunFiles, 'add' | 'remove'>;
-  /** Of all steps together. */
+  /** Bounds all steps together. */
   readonly timeoutMs: number;
+  readonly clock: Clock;
   readonly onStep: (title: string) => void;
   readonly onLine: (line: string) => void;
   readonly signal: AbortSignal;
 }
 
 const maxFailureLogLines = 50;
-/** From SIGTERM to SIGKILL, where it is cancelled or takes too long. */
+/** Time from SIGTERM to SIGKILL when a step is cancelled or takes too long. */
 const graceMs = 2_000;
-/** Of sh(1): not found. */
+/** The exit code of sh(1) for a program that it does not find. */
 const notFoundCode = 127;
 
-/** @throws AppError build_failed, build_timeout, each with the last lines; the signal's reason, once nothing runs any more. */
+/** @throws AppError build_failed, build_timeout, each with the last lines; the signal's reason, when nothing runs any longer. */
 export async function runInstall(steps: readonly InstallStep[], options: InstallOptions): Promise<void> {
-  const { onLine, onStep, signal, timeoutMs } = options;
+  const { onLine, onStep, signal, timeoutMs, clock } = options;
   const lines: string[] = [];
   const keep = (line: string): void => {
     lines.push(line);
     if (lines.length > maxFailureLogLines) lines.shift();
     onLine(line);
   };
-  const late = new AbortController();
-  const timer = setTimeout(() => late.abort(), timeoutMs);
-  try {
-    for (const step of steps) {
-      signal.throwIfAborted();
-      const title = step.argv.join(' ');
-      onStep(title);
-      keep(`$ ${title}`);
-      const exit = await runStep(step, options, keep, AbortSignal.any([signal, late.signal]));
-      signal.throwIfAborted();
-      if (late.signal.aborted)
-        throw failure('build_timeout', `${title} did not end: installing has ${timeoutMs / 1_000} s`, lines);
-      if (exit.kind !== 'code' || exit.code !== 0) throw failure('build_failed', describe(step, exit), lines);
-    }
-  } finally {
-    clearTimeout(timer);
+  using deadline = deadlineSignal({ clock, ms: timeoutMs, signal });
+  for (const step of steps) {
+    signal.throwIfAborted();
+    const title = step.argv.join(' ');
+    onStep(title);
+    keep(`$ ${title}`);
+    const exit = await runStep(step, options, keep, deadline.signal);
+    signal.throwIfAborted();
+    if (deadline.expired)
+      throw failure('build_timeout', `${title} did not end: installing has ${timeoutMs / 1_000} s`, lines);
+    if (exit.kind !== 'code' || exit.code !== 0) throw failure('build_failed', describe(step, exit), lines);
   }
 }
 
 async function runStep(
   step: InstallStep,
-  { runFiles }: InstallOptions,
+  { runFiles, clock }: InstallOptions,
   onLine: (line: string) => void,
   signal: AbortSignal,
 ): Promise<ChildExit> {
@@ -64,20 +62,17 @@ async function runStep(
   const process = startGuarded(step);
   if (process.pid !== undefined) runFiles.add(id, process.pid);
   for (const stream of [process.stdout, process.stderr]) readLines(stream, onLine);
-  let killTimer: NodeJS.Timeout | undefined;
-  const end = (): void => {
+  let stopTimer = (): void => undefined;
+  using _listener = onAbort(signal, () => {
     process.kill('SIGTERM');
-    killTimer = setTimeout(() => process.kill('SIGKILL'), graceMs);
-  };
-  signal.addEventListener('abort', end, { once: true });
-  if (signal.aborted) end();
+    stopTimer = clock.after(graceMs, () => process.kill('SIGKILL'));
+  });
   try {
     const exit = await process.exited;
     await process.ended;
     return exit;
   } finally {
-    clearTimeout(killTimer);
-    signal.removeEventListener('abort', end);
+    stopTimer();
     runFiles.remove(id);
   }
 }

@@ -4,6 +4,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promis
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
+import { systemClock } from '../../../shared/wait/clock.ts';
 import { createInstalled, type Installed, type InstallListener, type InstallRequest } from './installed.ts';
 
 interface Bench {
@@ -22,7 +23,7 @@ async function createBench(t: TestContext, timeoutMs = 20_000): Promise<Bench> {
   await writeFile(join(snapshot, 'file'), 'content');
   const running = new Set<string>();
   const runFiles = { add: (id: string) => void running.add(id), remove: (id: string) => void running.delete(id) };
-  const installed = createInstalled({ folder, runFiles, timeoutMs });
+  const installed = createInstalled({ folder, runFiles, timeoutMs, clock: systemClock });
   t.after(async () => {
     await installed.close();
     assert.equal(running.size, 0, 'no command is left');

@@ -1,24 +1,25 @@
 /**
- * Copies of snapshots in which what the source needs has been installed: `<folder>/<digest>-<key>/tree`, one for a snapshot
- * and the commands that made it, whoever runs it. The snapshot itself, and the folder it came from, are never written to.
+ * Copies of snapshots in which the dependencies of the source are installed: `<folder>/<digest>-<key>/tree`, one per snapshot and install
+ * commands, shared by all versions. The snapshot itself, and the folder it came from, are never written to.
  */
 import { createHash, randomUUID } from 'node:crypto';
 import { constants, existsSync, renameSync } from 'node:fs';
 import { cp, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AppError } from '../../../shared/errors.ts';
+import type { Clock } from '../../../shared/wait/clock.ts';
+import { SharedTask } from '../../../shared/wait/shared-task.ts';
 import { runInstall } from './install.ts';
 import type { RunFiles } from './run-files.ts';
-import { SharedTask } from '../../../shared/wait/shared-task.ts';
 
 export interface InstallRequest {
-  /** Name of the snapshot: `sha256:<hex>…` or `git:<commit>…`. */
+  /** The name of the snapshot: `sha256:<hex>…` or `git:<commit>…`. */
   readonly digest: string;
   readonly snapshot: string;
   readonly commands: readonly (readonly string[])[];
-  /** What a change of which makes another copy. */
+  /** Further inputs of the commands: a change makes another copy. */
   readonly inputs: Readonly<Record<string, string>>;
-  /** @param tree the copy, whose programs may have to be found. */
+  /** @param tree the copy, in which programs may have to be found. */
   readonly env: (tree: string) => Readonly<Record<string, string>>;
 }
 
@@ -29,15 +30,17 @@ export interface InstallListener {
 
 export interface Installed {
   /**
-   * The copy, made now or there already. Those who ask for the same one share the work, which ends when the last has left.
+   * Returns the copy, made now or before. Callers that want the same one share the work, which ends when the last one leaves.
    * @throws AppError build_failed, build_timeout, platform_error, cancelled.
    */
   ready(request: InstallRequest, listener: InstallListener, signal: AbortSignal): Promise<string>;
   /** Removes the copies of snapshots that `keep` does not want. */
   prune(keep: (digest: string) => boolean): Promise<void>;
-  /** Ends what is under way. */
+  /** Ends the work that is under way. */
   close(): Promise<void>;
 }
+
+type Progress = { readonly step: string } | { readonly line: string };
 
 const doomedPrefix = '.tmp-';
 
@@ -45,20 +48,19 @@ export function createInstalled(deps: {
   readonly folder: string;
   readonly runFiles: Pick<RunFiles, 'add' | 'remove'>;
   readonly timeoutMs: number;
+  readonly clock: Clock;
 }): Installed {
-  const { folder, runFiles, timeoutMs } = deps;
-  const tasks = new Map<string, { readonly task: SharedTask; readonly listeners: Set<InstallListener> }>();
+  const { folder } = deps;
+  const tasks = new Map<string, SharedTask<void, Progress>>();
   let closed = false;
 
   async function make(
     place: string,
     request: InstallRequest,
-    listeners: ReadonlySet<InstallListener>,
     signal: AbortSignal,
+    tell: (progress: Progress) => void,
   ): Promise<void> {
     const tree = join(place, 'tree');
-    // Deferred, so that the task is known before anything is told.
-    await Promise.resolve();
     try {
       await rm(place, { recursive: true, force: true });
       await mkdir(place, { recursive: true });
@@ -76,11 +78,10 @@ export function createInstalled(deps: {
       await runInstall(
         request.commands.map((argv) => ({ argv, cwd: tree, env })),
         {
-          runFiles,
-          timeoutMs,
+          ...deps,
           signal,
-          onStep: (title) => listeners.forEach((listener) => listener.onStep(title)),
-          onLine: (line) => listeners.forEach((listener) => listener.onLine(line)),
+          onStep: (step) => tell({ step }),
+          onLine: (line) => tell({ line }),
         },
       );
       await writeFile(join(place, 'done'), '');
@@ -96,27 +97,23 @@ export function createInstalled(deps: {
       for (;;) {
         if (closed) throw new AppError('cancelled', 'the agent is shutting down');
         if (existsSync(join(place, 'done'))) return join(place, 'tree');
-        let running = tasks.get(place);
-        if (running?.task.aborted === true) {
-          // One that is being undone is not joined but waited for.
-          await running.task.settled;
+        let task = tasks.get(place);
+        if (task?.aborted === true) {
+          // Work that is being undone cannot be joined.
+          await task.settled;
           continue;
         }
-        if (running === undefined) {
-          const listeners = new Set<InstallListener>();
-          const task = new SharedTask((inner) =>
-            make(place, request, listeners, inner).finally(() => {
+        if (task === undefined) {
+          task = new SharedTask((inner, tell) =>
+            make(place, request, inner, tell).finally(() => {
               tasks.delete(place);
             }),
           );
-          tasks.set(place, (running = { task, listeners }));
+          tasks.set(place, task);
         }
-        running.listeners.add(listener);
-        try {
-          await running.task.join(signal);
-        } finally {
-          running.listeners.delete(listener);
-        }
+        await task.join(signal, (progress) =>
+          'step' in progress ? listener.onStep(progress.step) : listener.onLine(progress.line),
+        );
       }
     },
 
@@ -127,7 +124,7 @@ export function createInstalled(deps: {
         const isDoomed = name.startsWith(doomedPrefix) || digest === undefined || !keep(digest);
         if (!isDoomed || tasks.has(place)) continue;
         const doomed = join(folder, `${doomedPrefix}${randomUUID()}`);
-        // Synchronous: between the question and the answer nobody can find it there.
+        // Synchronous, so that nobody can find the copy between the check and the removal.
         renameSync(place, doomed);
         await rm(doomed, { recursive: true, force: true });
       }
@@ -136,12 +133,12 @@ export function createInstalled(deps: {
     async close() {
       closed = true;
       const reason = new AppError('cancelled', 'the agent is shutting down');
-      await Promise.all([...tasks.values()].map(({ task }) => task.abort(reason)));
+      await Promise.all([...tasks.values()].map((task) => task.abort(reason)));
     },
   };
 }
 
-/** Short: paths of programs in it are written into their first lines, which the kernel cuts. */
+/** Short, because paths of programs in it stand in first lines (`#!`), which the kernel cuts. */
 function nameOf({ digest, commands, inputs }: InstallRequest): string {
   const key = createHash('sha256')
     .update(JSON.stringify([digest, commands, Object.entries(inputs).toSorted(([a], [b]) => (a < b ? -1 : 1))]))

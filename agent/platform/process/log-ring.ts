@@ -2,6 +2,7 @@
 import type { Readable } from 'node:stream';
 import { StringDecoder } from 'node:string_decoder';
 import type { LogLine } from '../../../shared/protocol/views.ts';
+import { onAbort } from '../../../shared/wait/abort.ts';
 
 const maxLineChars = 16_384;
 
@@ -91,13 +92,10 @@ export class LogRing {
 
   async #changed(signal: AbortSignal): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
-    const wake = (): void => resolve();
-    this.#waiting.add(wake);
-    signal.addEventListener('abort', wake, { once: true });
-    if (signal.aborted) wake();
+    this.#waiting.add(resolve);
+    using _listener = onAbort(signal, resolve);
     await promise;
-    this.#waiting.delete(wake);
-    signal.removeEventListener('abort', wake);
+    this.#waiting.delete(resolve);
   }
 
   #wakeFollowers(): void {

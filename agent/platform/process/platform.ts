@@ -1,7 +1,7 @@
 /**
- * The embedded platform: an app is a child process, or several, on free loopback ports, run from a snapshot of its source.
- * For a laptop and for tests; `cpus` and `memory` are not enforced, and a volume is a folder whose path the app is
- * told as HOLDFAST_VOLUME_<NAME>. Needs a POSIX system.
+ * The embedded platform: an app is one or several child processes on free loopback ports, run from a snapshot of its source. For a laptop
+ * and for tests: `cpus` and `memory` are not enforced, and a volume is a folder whose path the app gets as HOLDFAST_VOLUME_<NAME>.
+ * Needs a POSIX system.
  */
 import { EventEmitter } from 'node:events';
 import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
@@ -9,11 +9,10 @@ import { join, resolve } from 'node:path';
 import { AppError } from '../../../shared/errors.ts';
 import type { Clock } from '../../../shared/wait/clock.ts';
 import type { Log } from '../../../shared/log.ts';
-import type { Target } from '../../../shared/protocol/routes.ts';
 import type { Sources } from '../../source/sources.ts';
-import { Asking } from '../asking.ts';
+import { Probing } from '../probing.ts';
 import { noPin, type Platform } from '../platform.ts';
-import { LogRing } from './log-ring.ts';
+import { ProcessApps } from './apps.ts';
 import { createInstalled } from './installed.ts';
 import { createPorts } from './ports.ts';
 import { createPrepare } from './prepare.ts';
@@ -27,7 +26,7 @@ export interface ProcessPlatformDeps {
   /** Holds sources/, volumes/ and run/; belongs to one agent at a time. */
   readonly dataDir: string;
   readonly log: Log;
-  /** Of git and uploads; without them only folders can be run. */
+  /** Git repositories and uploads; without them only folders can be run. */
   readonly sources?: Sources;
   /** The Node.js program that apps run with. */
   readonly nodePath: string;
@@ -35,7 +34,7 @@ export interface ProcessPlatformDeps {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly clock: Clock;
   readonly limits?: Partial<VersionLimits>;
-  /** How long installing what a source needs may take. */
+  /** Bounds the installation of what a source needs. */
   readonly installTimeoutMs?: number;
 }
 
@@ -47,7 +46,7 @@ const defaultLimits: VersionLimits = {
   cancelGraceMs: 2_000,
 };
 const defaultInstallTimeoutMs = 10 * 60_000;
-/** Of all that still runs when the agent closes. */
+/** Time from SIGTERM to SIGKILL when the agent stops. */
 const closeGraceMs = 5_000;
 
 /** @throws AppError config_invalid when the data folder cannot be used. */
@@ -58,7 +57,7 @@ export async function createProcessPlatform(deps: ProcessPlatformDeps): Promise<
   const volumesDir = join(dataDir, 'volumes');
   try {
     await mkdir(dataDir, { recursive: true });
-    // An app without a package.json is not read by that of a folder above the data (`"type": "module"` in a checkout).
+    // Without it, an app that has no package.json would get the one of a folder above the data (`"type": "module"` in a checkout).
     await writeFile(join(dataDir, 'package.json'), '{}\n');
   } catch (error) {
     throw new AppError('config_invalid', `system.data_dir: ${dataDir} cannot be made or written`, { cause: error });
@@ -74,41 +73,29 @@ export async function createProcessPlatform(deps: ProcessPlatformDeps): Promise<
     folder: join(dataDir, 'installed'),
     runFiles,
     timeoutMs: deps.installTimeoutMs ?? defaultInstallTimeoutMs,
+    clock,
   });
-  const asking = new Asking(clock);
+  const probing = new Probing(clock);
   const ports = createPorts();
-  const apps = new Map<string, Map<number, VersionProcesses>>();
-  const rings = new Map<string, LogRing>();
   const changes = new EventEmitter<{ targets: [app: string, version: number] }>().setMaxListeners(0);
-  let closed = false;
-
-  function ringOf(app: string): LogRing {
-    let ring = rings.get(app);
-    if (ring === undefined) rings.set(app, (ring = new LogRing()));
-    return ring;
-  }
-
-  function versionOf(app: string, version: number): VersionProcesses {
-    let versions = apps.get(app);
-    if (versions === undefined) apps.set(app, (versions = new Map()));
-    let processes = versions.get(version);
-    if (processes === undefined) {
-      processes = new VersionProcesses({
+  const apps = new ProcessApps({
+    stopGraceMs: limits.stopGraceMs,
+    create: (app, version, ring) =>
+      new VersionProcesses({
         app,
         version,
-        ring: ringOf(app),
+        ring,
         limits,
-        asking,
+        probing,
         ports,
         runFiles,
         prepare,
+        clock,
         onTargets: () => changes.emit('targets', app, version),
-        onError: (error) => log.warn({ err: error, app, version }, 'a process could not be started'),
-      });
-      versions.set(version, processes);
-    }
-    return processes;
-  }
+        onError: (error) => log.warn({ err: error, app, version }, 'could not start a process'),
+      }),
+  });
+  let closed = false;
 
   const folders = createSourceFolders({ snapshots, use, sources: deps.sources });
   const prepare = createPrepare({
@@ -117,31 +104,20 @@ export async function createProcessPlatform(deps: ProcessPlatformDeps): Promise<
     volumesDir,
     nodePath,
     env,
-    onLine: ({ app, version }, line) => ringOf(app).push({ instance: 'install', version, line }),
-    async endOthers(run, signal) {
-      for (const [version, other] of apps.get(run.app) ?? []) {
-        if (version === run.version) await other.settled();
-        else await other.stop({ graceMs: limits.stopGraceMs, signal });
-      }
-    },
+    onLine: ({ app, version }, line) => apps.ring(app).push({ instance: 'install', version, line }),
+    endOthers: ({ app, version }, signal) => apps.endOthers(app, version, signal),
   });
 
   async function discardVersion(app: string, version: number, signal: AbortSignal): Promise<void> {
-    const processes = apps.get(app)?.get(version);
-    await processes?.stop({ graceMs: limits.stopGraceMs, signal });
-    if (apps.get(app)?.get(version) === processes) apps.get(app)?.delete(version);
+    await apps.discard(app, version, signal);
     use.drop(app, version);
   }
 
   async function removeApp(app: string, signal: AbortSignal): Promise<string[]> {
-    const versions = [...(apps.get(app) ?? [])];
-    const removed = versions.flatMap(([, processes]) => processes.ids().map((id) => `Process/${id}`));
-    await Promise.all(versions.map(([version]) => discardVersion(app, version, signal)));
-    apps.delete(app);
+    const ids = [...apps.of(app).values()].flatMap((processes) => processes.ids());
+    await apps.remove(app, signal);
     use.dropApp(app);
-    rings.get(app)?.close();
-    rings.delete(app);
-    return removed;
+    return ids.map((id) => `Process/${id}`);
   }
 
   async function prune(): Promise<string[]> {
@@ -156,7 +132,7 @@ export async function createProcessPlatform(deps: ProcessPlatformDeps): Promise<
       return { ...noPin, sourceDigest: await folders.pin(spec, signal) };
     },
 
-    // There is no image: what is built stays in this agent's data folder, and is looked for at each start.
+    // There is no image: what is installed stays in the agent's data folder, where each start finds it.
     async prepare(run, options) {
       if (closed) throw new AppError('platform_error', 'the agent is shutting down', { phase: 'build' });
       await prepare.install(run, options);
@@ -165,14 +141,12 @@ export async function createProcessPlatform(deps: ProcessPlatformDeps): Promise<
 
     async start(run, options) {
       if (closed) throw new AppError('platform_error', 'the agent is shutting down', { phase: 'start' });
-      await versionOf(run.app, run.version).start(run, options);
+      await apps.version(run.app, run.version).start(run, options);
     },
 
-    targets(app, version): readonly Target[] {
-      return apps.get(app)?.get(version)?.targets() ?? [];
-    },
+    targets: (app, version) => apps.of(app).get(version)?.targets() ?? [],
 
-    mayRun: (app, version) => (apps.get(app)?.get(version)?.ids().length ?? 0) > 0,
+    mayRun: (app, version) => (apps.of(app).get(version)?.ids().length ?? 0) > 0,
 
     onTargets(listener) {
       const call = (app: string, version: number): void => {
@@ -186,11 +160,11 @@ export async function createProcessPlatform(deps: ProcessPlatformDeps): Promise<
       return () => changes.off('targets', call);
     },
 
-    // There is no address but that of each process.
+    // There is no stable address, only that of each process.
     async switchTo() {},
 
     async stop(app, version, signal) {
-      await apps.get(app)?.get(version)?.stop({ graceMs: limits.stopGraceMs, signal });
+      await apps.of(app).get(version)?.stop({ graceMs: limits.stopGraceMs, signal });
     },
 
     async discard(app, version, signal) {
@@ -214,34 +188,28 @@ export async function createProcessPlatform(deps: ProcessPlatformDeps): Promise<
         const id = snapshotId(run.spec, run.pin.sourceDigest);
         if (id !== null) use.adopt(run.app, run.version, id);
       }
-      const wanted = new Map<string, Set<number>>();
-      for (const { app, version } of runs) wanted.set(app, (wanted.get(app) ?? new Set()).add(version));
-      for (const [app, versions] of apps) {
-        if (!wanted.has(app)) await removeApp(app, signal);
-        else
-          for (const version of versions.keys())
-            if (wanted.get(app)?.has(version) !== true) await discardVersion(app, version, signal);
+      const wanted = new Set(runs.map(({ app, version }) => `${app} ${version}`));
+      for (const app of apps.names) {
+        if (!runs.some((run) => run.app === app)) await removeApp(app, signal);
+        for (const version of apps.of(app).keys())
+          if (!wanted.has(`${app} ${version}`)) await discardVersion(app, version, signal);
       }
-      const own = [...apps.values()].flatMap((versions) =>
-        [...versions.values()].flatMap((processes) => processes.ids()),
-      );
+      const own = apps.all.flatMap((processes) => processes.ids());
       const killed = await runFiles.killLeftovers(new Set(own));
-      if (killed.length > 0) log.warn({ killed }, 'killed processes that an agent before this one left behind');
+      if (killed.length > 0) log.warn({ killed }, 'killed processes that an earlier agent left behind');
       await prune();
     },
 
     async *logs(query, signal) {
       const { app, version, tail, follow } = query;
-      if (follow && !closed) yield* ringOf(app).follow(tail, { version }, signal);
-      else yield* rings.get(app)?.last(tail, { version }) ?? [];
+      if (follow && !closed) yield* apps.ring(app).follow(tail, { version }, signal);
+      else yield* apps.ring(app).last(tail, { version });
     },
 
     async close() {
       closed = true;
       await installed.close();
-      const all = [...apps.values()].flatMap((versions) => [...versions.values()]);
-      await Promise.all(all.map((processes) => processes.stop({ graceMs: closeGraceMs })));
-      for (const ring of rings.values()) ring.close();
+      await apps.close(closeGraceMs);
       changes.removeAllListeners();
     },
   };

@@ -1,20 +1,23 @@
-/** One copy of a version, kept running: starts its process, finds out when it answers, and starts it again when it ends. */
+/** One replica of a version, kept running: starts its process, probes it until it answers, and starts it again when it ends. */
 import { randomBytes } from 'node:crypto';
-import { backoff } from '../../../shared/wait/backoff.ts';
 import { toAppError, type AppError } from '../../../shared/errors.ts';
 import type { Target } from '../../../shared/protocol/routes.ts';
-import type { Asking } from '../asking.ts';
+import { onAbort } from '../../../shared/wait/abort.ts';
+import { backoff } from '../../../shared/wait/backoff.ts';
+import type { Clock } from '../../../shared/wait/clock.ts';
+import { sleep } from '../../../shared/wait/sleep.ts';
+import { probeOnce } from '../probe.ts';
+import type { Probing } from '../probing.ts';
 import type { Command } from './command.ts';
 import { startGuarded, type ChildExit, type GuardedProcess } from './guard.ts';
 import { readLines } from './log-ring.ts';
 import type { Ports } from './ports.ts';
-import { hostThatAnswers, loopbacks } from './probe.ts';
 import type { RunFiles } from './run-files.ts';
 
 export interface ReplicaLimits {
   readonly restartMinMs: number;
   readonly restartMaxMs: number;
-  /** A process that ran this long is started again at once when it ends. */
+  /** A process that ran at least this long is started again at once when it ends. */
   readonly steadyMs: number;
 }
 
@@ -24,16 +27,17 @@ export interface ReplicaDeps {
   readonly command: Command;
   readonly healthUrl: string | undefined;
   readonly protocol: 'http1' | 'h2c';
-  readonly asking: Asking;
+  readonly probing: Probing;
   readonly ports: Ports;
   readonly runFiles: RunFiles;
   readonly limits: ReplicaLimits;
+  readonly clock: Clock;
   readonly onLine: (instance: string, line: string) => void;
-  /** The target has come or gone. */
+  /** Called when the target appears or disappears. */
   readonly onTarget: () => void;
-  /** A process ended that had never answered. */
+  /** Called when a process has ended that never answered. */
   readonly onFailedStart: (exit: ChildExit) => void;
-  /** The machine refused something: no port, no process. It is tried again. */
+  /** Called when the machine refuses a port or a process. The replica tries again. */
   readonly onError: (error: AppError) => void;
 }
 
@@ -42,7 +46,7 @@ interface Life {
   readonly id: string;
   readonly port: number;
   readonly process: GuardedProcess;
-  /** Aborted when the process has ended or is told to. */
+  /** Aborted when the process has ended or is told to end. */
   readonly over: AbortController;
   probing: Promise<void>;
   answered: boolean;
@@ -52,14 +56,18 @@ interface Life {
 type ReplicaState =
   | { readonly kind: 'starting'; readonly life: Life }
   | { readonly kind: 'ready'; readonly life: Life; readonly target: Target }
-  /** Between two processes; `wake` ends the pause. */
+  /** Between two processes; `wake` ends the pause early. */
   | { readonly kind: 'pausing'; readonly wake: () => void }
   | { readonly kind: 'stopping'; readonly life: Life | undefined }
   | { readonly kind: 'stopped' };
 
-/** Someone else took the port between the choice and the app's `listen`. */
+/** Another program took the port between the choice and the app's `listen`. */
 const portTakenPattern = /EADDRINUSE|address already in use/i;
 const maxPortRetries = 5;
+/** Bounds one probe; a health check may do real work. */
+const probeTimeoutMs = 5_000;
+/** `localhost` is either of the two, and some servers listen on only one. */
+const loopbacks = ['127.0.0.1', '::1'] as const;
 
 export class Replica {
   readonly #deps: ReplicaDeps;
@@ -76,12 +84,12 @@ export class Replica {
     return this.#state.kind === 'ready' ? this.#state.target : undefined;
   }
 
-  /** Id of the process that lives now. */
+  /** The id of the current process. */
   get id(): string | undefined {
     return 'life' in this.#state ? this.#state.life?.id : undefined;
   }
 
-  /** Does not trust the target until it has answered again. */
+  /** Removes the target until it has answered a probe again. */
   suspect(id: string): void {
     const state = this.#state;
     if (state.kind !== 'ready' || state.target.id !== id) return;
@@ -90,13 +98,13 @@ export class Replica {
     this.#deps.onTarget();
   }
 
-  /** Someone waits: no more pause, nor one that is about to begin. */
+  /** A caller waits: ends the pause, also one that is about to begin. */
   wake(): void {
     this.#hurried = true;
     if (this.#state.kind === 'pausing') this.#state.wake();
   }
 
-  /** The target is gone at once. SIGTERM; after the grace, or when the signal aborts, SIGKILL. Resolves when nothing is left. */
+  /** Removes the target at once. Sends SIGTERM and, after the grace or when the signal aborts, SIGKILL. Resolves when no process is left. */
   async stop(options: { readonly graceMs: number; readonly signal?: AbortSignal | undefined }): Promise<void> {
     const state = this.#state;
     if (state.kind === 'stopped') return;
@@ -107,21 +115,19 @@ export class Replica {
     life?.over.abort();
     life?.process.kill('SIGTERM');
     const kill = (): void => life?.process.kill('SIGKILL');
-    const timer = setTimeout(kill, options.graceMs);
-    options.signal?.addEventListener('abort', kill, { once: true });
-    if (options.signal?.aborted === true) kill();
+    const stopTimer = this.#deps.clock.after(options.graceMs, kill);
+    using _listener = options.signal && onAbort(options.signal, kill);
     await this.#done;
-    clearTimeout(timer);
-    options.signal?.removeEventListener('abort', kill);
+    stopTimer();
   }
 
   async #run(): Promise<void> {
-    const { limits, onError, onFailedStart } = this.#deps;
+    const { limits, clock, onError, onFailedStart } = this.#deps;
     const pauses = backoff({ minMs: limits.restartMinMs, maxMs: limits.restartMaxMs });
     let portRetries = 0;
     let failedStarts = 0;
     for (;;) {
-      const startedMs = performance.now();
+      const startedMs = clock.nowMs();
       let steady = false;
       try {
         const ended = await this.#live();
@@ -131,7 +137,7 @@ export class Replica {
           continue;
         }
         failedStarts = ended.answered ? 0 : failedStarts + 1;
-        steady = ended.answered && performance.now() - startedMs >= limits.steadyMs;
+        steady = ended.answered && clock.nowMs() - startedMs >= limits.steadyMs;
         if (!ended.answered) onFailedStart(ended.exit);
       } catch (error) {
         failedStarts = 2;
@@ -139,14 +145,14 @@ export class Replica {
       }
       if (this.#stopping) break;
       if (steady) pauses.reset();
-      // The first failure may be a passing one, and someone waits; a steady one had its pause while it ran.
+      // The first failure may pass, and a caller waits, so there is no pause after it. A steady process had its pause while it ran.
       if (!steady && failedStarts !== 1) await this.#pause(pauses.next());
       if (this.#stopping) break;
     }
     this.#state = { kind: 'stopped' };
   }
 
-  /** One process, until nothing of it is left. */
+  /** Runs one process until it has ended, with everything that it started. */
   async #live(): Promise<{ readonly exit: ChildExit; readonly answered: boolean; readonly portTaken: boolean }> {
     const { app, version, command, ports, runFiles } = this.#deps;
     this.#hurried = false;
@@ -179,7 +185,7 @@ export class Replica {
     }
   }
 
-  /** The process has ended: its target is gone before anything else is looked at. */
+  /** The process has ended: its target is removed before anything else happens. */
   #leave(life: Life): void {
     life.over.abort();
     const { kind } = this.#state;
@@ -188,11 +194,15 @@ export class Replica {
     if (kind === 'ready') this.#deps.onTarget();
   }
 
-  /** Makes the replica ready once its process answers; ends, at the latest, when the process does. */
+  /** Makes the replica ready once its process answers. Ends, at the latest, with the process. */
   async #probe(life: Life, hosts: readonly string[]): Promise<void> {
-    const { healthUrl, protocol, asking, onTarget } = this.#deps;
+    const { healthUrl: healthPath, protocol, probing, onTarget } = this.#deps;
     const { signal } = life.over;
-    const host = await hostThatAnswers({ hosts, port: life.port, healthUrl, protocol }, asking, signal);
+    const probe = { port: life.port, healthPath, protocol, timeoutMs: probeTimeoutMs };
+    const host = await probing.untilAnswered(async () => {
+      for (const host of hosts) if (await probeOnce({ ...probe, host }, signal)) return host;
+      return undefined;
+    }, signal);
     if (host === undefined || this.#state.kind !== 'starting') return;
     life.answered = true;
     this.#state = { kind: 'ready', life, target: { id: life.id, host, port: life.port } };
@@ -206,11 +216,9 @@ export class Replica {
 
   async #pause(ms: number): Promise<void> {
     if (this.#hurried) return;
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.#state = { kind: 'pausing', wake: resolve };
-    const timer = setTimeout(resolve, ms);
-    await promise;
-    clearTimeout(timer);
+    const woken = new AbortController();
+    this.#state = { kind: 'pausing', wake: () => woken.abort() };
+    await sleep(this.#deps.clock, ms, woken.signal);
   }
 
   get #stopping(): boolean {

@@ -1,33 +1,34 @@
-/** The processes of one version: brings them up for all who wait, judges whether they start, and ends them. */
+/** The processes of one version: starts them for all callers that wait, judges the start, and ends them. */
 import { AppError, toAppError } from '../../../shared/errors.ts';
 import type { Target } from '../../../shared/protocol/routes.ts';
+import { deadlineSignal, untilAborted } from '../../../shared/wait/abort.ts';
+import { SharedTask } from '../../../shared/wait/shared-task.ts';
 import type { StartOptions, VersionRun } from '../platform.ts';
 import type { Command } from './command.ts';
 import type { ChildExit } from './guard.ts';
 import type { LogRing } from './log-ring.ts';
 import type { Prepare } from './prepare.ts';
 import { Replica, type ReplicaDeps, type ReplicaLimits } from './replica.ts';
-import { SharedTask } from '../../../shared/wait/shared-task.ts';
 
 export interface VersionLimits extends ReplicaLimits {
-  /** From SIGTERM to SIGKILL. */
+  /** Time from SIGTERM to SIGKILL. */
   readonly stopGraceMs: number;
-  /** The same for what has never answered, and so has no call to end. */
+  /** The same for a version that has never answered, and so has no calls in flight. */
   readonly cancelGraceMs: number;
 }
 
-export interface VersionDeps extends Pick<ReplicaDeps, 'asking' | 'ports' | 'runFiles'> {
+export interface VersionDeps extends Pick<ReplicaDeps, 'probing' | 'ports' | 'runFiles' | 'clock'> {
   readonly app: string;
   readonly version: number;
   readonly ring: LogRing;
   readonly limits: VersionLimits;
-  /** What has to be there before the first process starts. */
+  /** Makes what must exist before the first process starts. */
   readonly prepare: Pick<Prepare, 'command'>;
   readonly onTargets: () => void;
   readonly onError: (error: AppError) => void;
 }
 
-/** The wait for the first answer. */
+/** A start that waits for the first answer. */
 interface Attempt {
   readonly answered: () => void;
   readonly failed: (error: AppError) => void;
@@ -35,17 +36,16 @@ interface Attempt {
 }
 
 const maxFailureLogLines = 50;
-/** Exits before the first answer that make a failure. */
+/** A start fails after this many exits before the first answer. */
 const maxFailedStarts = 2;
-/** Of sh(1): found but not executable, not found. */
+/** Exit codes of sh(1): found but not executable, not found. */
 const shellFailureCodes: readonly number[] = [126, 127];
 
 export class VersionProcesses {
   readonly #deps: VersionDeps;
   readonly #ending = new Set<Promise<void>>();
-  readonly #phaseListeners = new Set<StartOptions['onPhase']>();
   #replicas: readonly Replica[] = [];
-  #task: SharedTask | undefined;
+  #task: SharedTask<void, Parameters<StartOptions['onPhase']>> | undefined;
   #attempt: Attempt | undefined;
   #logsSince = 0;
 
@@ -57,28 +57,23 @@ export class VersionProcesses {
     return this.#replicas.flatMap((replica) => replica.target ?? []);
   }
 
-  /** Ids of the processes that live. */
+  /** The ids of the running processes. */
   ids(): string[] {
     return this.#replicas.flatMap((replica) => replica.id ?? []);
   }
 
-  /** Resolves when one target answers; what each caller gets is told at `Platform.start`. */
+  /** Resolves when one target answers. @throws as `Platform.start` */
   async start(run: VersionRun, options: StartOptions): Promise<void> {
     for (const id of options.suspects ?? []) for (const replica of this.#replicas) replica.suspect(id);
-    // One that is being undone is not joined but waited for, so that two never run into each other.
+    // A start that is being undone cannot be joined: wait for its end, so that two starts never overlap.
     while (this.#task?.aborted === true) await this.#task.settled;
     if (options.signal.aborted) throw new AppError('cancelled', 'the caller of the start went away');
     if (this.targets().length > 0) return;
-    this.#phaseListeners.add(options.onPhase);
-    try {
-      this.#task ??= new SharedTask((signal) => this.#bringUp(run, signal));
-      await this.#task.join(options.signal);
-    } finally {
-      this.#phaseListeners.delete(options.onPhase);
-    }
+    this.#task ??= new SharedTask((signal) => this.#bringUp(run, signal));
+    await this.#task.join(options.signal, (phase) => options.onPhase(...phase));
   }
 
-  /** The targets are gone at once; resolves when no process is left. */
+  /** Removes the targets at once; resolves when no process is left. */
   async stop(options: { readonly graceMs: number; readonly signal?: AbortSignal | undefined }): Promise<void> {
     const ended = this.#end(options);
     await this.#task?.abort(new AppError('cancelled', 'the version was stopped while it was being started'));
@@ -86,7 +81,7 @@ export class VersionProcesses {
     await this.settled();
   }
 
-  /** Resolves when every process that was told to end has ended. */
+  /** Resolves when every process that was told to end has done so. */
   async settled(): Promise<void> {
     await Promise.all(this.#ending);
   }
@@ -95,13 +90,11 @@ export class VersionProcesses {
     const { limits, prepare, ring } = this.#deps;
     const fresh = this.#replicas.length === 0;
     try {
-      // Deferred, so that `#task` is set before anything is told.
-      await Promise.resolve();
       if (fresh) {
-        const command = await prepare.command(run, { signal, onPhase: (phase, message) => this.#tell(phase, message) });
+        const command = await prepare.command(run, { signal, onPhase: (...phase) => this.#task?.progress(phase) });
         signal.throwIfAborted();
         this.#logsSince = ring.position;
-        this.#tell('start', 'starting the process');
+        this.#task?.progress(['start', 'starting the process']);
         const count = Math.max(1, run.spec.min_replicas);
         this.#replicas = Array.from({ length: count }, () => this.#createReplica(run, command));
       } else {
@@ -109,7 +102,7 @@ export class VersionProcesses {
       }
       await this.#firstAnswer(run, signal);
     } catch (error) {
-      // A version that has answered before goes on being restarted when nobody waits any more; a failed one does not.
+      // A version that has answered before is restarted further even if nobody waits any longer; a failed one is not.
       if (fresh || !signal.aborted) await this.#end({ graceMs: limits.cancelGraceMs });
       if (error instanceof AppError) throw error;
       throw new AppError('platform_error', toAppError(error).message, { phase: 'start', cause: error });
@@ -122,32 +115,23 @@ export class VersionProcesses {
     if (this.targets().length > 0) return;
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     this.#attempt = { answered: resolve, failed: reject, failedStarts: 0 };
-    const deadlineSecs = run.config.container.start_deadline_secs;
-    const timer = setTimeout(() => reject(this.#notReady(run, deadlineSecs)), deadlineSecs * 1_000);
-    const cancel = (): void => reject(signal.reason);
-    signal.addEventListener('abort', cancel, { once: true });
-    if (signal.aborted) cancel();
+    const secs = run.config.container.start_deadline_secs;
+    const reason = (): AppError => this.#notReady(run, secs);
+    using deadline = deadlineSignal({ clock: this.#deps.clock, ms: secs * 1_000, signal, reason });
     try {
-      await promise;
+      await untilAborted(promise, deadline.signal);
     } finally {
       this.#attempt = undefined;
-      clearTimeout(timer);
-      signal.removeEventListener('abort', cancel);
     }
   }
 
   #createReplica(run: VersionRun, command: Command): Replica {
-    const { app, version, ring, asking, ports, runFiles, limits, onTargets, onError } = this.#deps;
+    const { version, ring, onTargets, onError } = this.#deps;
     const replica: Replica = new Replica({
-      app,
-      version,
+      ...this.#deps,
       command,
       healthUrl: run.spec.health_url,
       protocol: run.spec.protocol,
-      asking,
-      ports,
-      runFiles,
-      limits,
       onLine: (instance, line) => ring.push({ instance, version, line }),
       onTarget: () => {
         onTargets();
@@ -175,7 +159,7 @@ export class VersionProcesses {
         this.#failure('app_crashed', `the app ended before it answered, ${attempt.failedStarts} times: ${how}`),
       );
     } else {
-      this.#tell('start', `the app ended before it answered (${how}); starting it once more`);
+      this.#task?.progress(['start', `the app ended before it answered (${how}); starting it once more`]);
     }
   }
 
@@ -198,10 +182,6 @@ export class VersionProcesses {
     this.#ending.add(ended);
     await ended;
     this.#ending.delete(ended);
-  }
-
-  #tell(phase: Parameters<StartOptions['onPhase']>[0], message: string): void {
-    for (const listener of this.#phaseListeners) listener(phase, message);
   }
 }
 

@@ -3,8 +3,8 @@
  * then goes on when the app answers, without waiting for the kubelet's one-second probes and what follows them.
  */
 import type { Clock } from '../../../../shared/wait/clock.ts';
-import { answers } from '../../answers.ts';
-import { Asking } from '../../asking.ts';
+import { probeOnce } from '../../probe.ts';
+import { Probing } from '../../probing.ts';
 
 export interface ProbeAddress {
   readonly host: string;
@@ -31,13 +31,13 @@ export function createProber(deps: {
   /** For tests. */
   readonly probe?: (address: ProbeAddress, signal: AbortSignal) => Promise<boolean>;
 }): Prober {
-  const probe = deps.probe ?? ((address, signal) => answers({ ...address, timeoutMs: probeTimeoutMs }, signal));
-  const asking = new Asking(deps.clock);
+  const probe = deps.probe ?? ((address, signal) => probeOnce({ ...address, timeoutMs: probeTimeoutMs }, signal));
+  const probing = new Probing(deps.clock);
   const stop = new AbortController();
   const watches = new Set<Promise<void>>();
 
   async function watch(address: ProbeAddress, signal: AbortSignal, onAnswer: () => void): Promise<void> {
-    const answered = await asking.untilAnswered(async () => (await probe(address, signal)) || undefined, signal);
+    const answered = await probing.untilAnswered(async () => (await probe(address, signal)) || undefined, signal);
     if (answered) onAnswer();
   }
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { createServer, type AddressInfo } from 'node:net';
 import { test, type TestContext } from 'node:test';
-import { answers } from './answers.ts';
+import { probeOnce } from './probe.ts';
 
 /** An app that says these parts, each in a packet of its own, to whoever has asked; then nothing more. */
 async function appThatSays(
@@ -26,7 +26,7 @@ async function appThatSays(
 }
 
 const ask = (port: number, timeoutMs = 5_000, signal = new AbortController().signal): Promise<boolean> =>
-  answers({ host: '127.0.0.1', port, healthPath: '/healthz?deep=1', timeoutMs }, signal);
+  probeOnce({ host: '127.0.0.1', port, healthPath: '/healthz?deep=1', timeoutMs }, signal);
 
 const healthy: Record<string, readonly string[]> = {
   'in one piece': ['HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n'],

@@ -2,19 +2,19 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
 import { createManualClock } from '../../shared/wait/testing/manual-clock.ts';
-import { Asking } from './asking.ts';
+import { Probing } from './probing.ts';
 
 /** Apps that do not answer before the test says so. */
 function setUp() {
   const clock = createManualClock();
-  const asking = new Asking(clock);
+  const probing = new Probing(clock);
   const stop = new AbortController();
   let asked = 0;
   let answer: string | undefined;
   return {
     clock,
     begin: (takesMs = 0) =>
-      asking.untilAnswered(async () => {
+      probing.untilAnswered(async () => {
         asked += 1;
         if (takesMs > 0) await new Promise<void>((resolve) => clock.after(takesMs, resolve));
         return answer;
