@@ -8,7 +8,7 @@ import { toAppError } from '../shared/errors.ts';
 import { createLog, type Log } from '../shared/log.ts';
 import { defaultLimits } from '../shared/rpc/limits.ts';
 import { createLink } from '../shared/rpc/link.ts';
-import { placesWithin } from './client/connections.ts';
+import { placesWithin } from './client/places.ts';
 import { loadRouterConfig, type RouterConfig } from './config.ts';
 import { openStandardOutput } from './telemetry/line-writer.ts';
 import { startRouter, type Router, type RouterDeps } from './router.ts';

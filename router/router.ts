@@ -29,11 +29,11 @@ import type { AttemptDeps } from './upstream/attempt.ts';
 import { LateStarts } from './upstream/late-starts.ts';
 import { Probes } from './upstream/probes.ts';
 import { redirectToTls } from './call/redirect.ts';
-import { startServer, type CallServer, type ServerDeps } from './client/server.ts';
+import { startServer, type CallServer } from './client/server.ts';
 import { ReadAhead } from './io/read-ahead.ts';
 import { ReadBuffers } from './io/read-buffers.ts';
 import { Table } from './table/table.ts';
-import { openTls } from './client/tls/open-tls.ts';
+import { openTls, type OpenTls } from './client/tls/open-tls.ts';
 import { createTurnClock } from './io/turn-clock.ts';
 import { UpstreamTargets } from './upstream/targets.ts';
 import { Tunnels } from './upstream/tunnel.ts';
@@ -116,7 +116,7 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
   });
   const apps = new Apps(targets, config.max_upstream_sockets);
   let server: CallServer | undefined;
-  let onTls: ServerDeps['tls'];
+  let onTls: OpenTls | undefined;
   let draining = false;
   let onSynced: () => void = () => undefined;
 
@@ -127,7 +127,7 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
     agentUp: () => agent.peer !== undefined,
     connections: () => server?.connections ?? 0,
     connectionPlaces: () => server?.places ?? 0,
-    http2: () => server?.http2() ?? { sessions: 0, streams: 0 },
+    http2: () => server?.http2 ?? { connections: 0, streams: 0 },
     readAheadBytes: () => readAhead.bytes,
     waitingStreams: () => waiting.streams,
     bufferedBytes: () => backlogs.bytes,
@@ -330,7 +330,7 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
       readAhead,
       backlogs,
       writer,
-      requestParser,
+      parser: requestParser,
       ids,
       routing,
       onRefused(client, status) {
@@ -363,7 +363,7 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
       log.info('draining');
       waiting.close();
       await pause(clock, config.drain_delay_secs * 1_000); // Load balancers take note; calls still come and are served.
-      running.stopAccepting();
+      running.drain();
       await running.whenEmpty(config.drain_timeout_secs * 1_000); // Calls, held calls and upgrades end.
       refuseHeld();
       tunnels.goAway();

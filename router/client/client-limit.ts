@@ -1,36 +1,33 @@
 /**
- * How many connections one client may have, so that one that opens many leaves room for the others. A client is an IPv4 address,
- * or the 64 bits of an IPv6 address that a network hands out as one. Trusted proxies stand for many clients and have no limit.
+ * Bounds the connections of one client, so that one that opens many leaves room for the others. A client is an IPv4 address, or
+ * the 64 bits of an IPv6 address that a network hands out as one. Trusted proxies stand for many clients and have no limit.
  */
-import { isIPv6, type Socket } from 'node:net';
-import type { BlockList } from 'node:net';
+import { isIPv6, type BlockList, type Socket } from 'node:net';
 
 export class ClientLimit {
-  readonly #most: number;
+  readonly #max: number;
   readonly #exempt: BlockList;
   readonly #open = new Map<string, number>();
 
-  /** @param most 0: no limit. @param exempt addresses that have none. */
-  constructor(most: number, exempt: BlockList) {
-    this.#most = most;
+  /** @param max 0 for no limit. @param exempt addresses without a limit. */
+  constructor(max: number, exempt: BlockList) {
+    this.#max = max;
     this.#exempt = exempt;
   }
 
-  /** Clients that have a connection, where there is a limit. */
+  /** Number of clients that have a connection; 0 without a limit. */
   get clients(): number {
     return this.#open.size;
   }
 
   /** Counts the socket until it is closed. @returns false for one too many, which is not counted. */
   admits(socket: Socket): boolean {
-    const { remoteAddress } = socket;
-    // One that is gone already, or of a socket file.
-    if (this.#most === 0 || remoteAddress === undefined) return true;
-    const address = remoteAddress.startsWith('::ffff:') ? remoteAddress.slice(7) : remoteAddress;
+    const address = addressOf(socket);
+    if (this.#max === 0 || address === undefined) return true;
     if (this.#exempt.check(address, isIPv6(address) ? 'ipv6' : 'ipv4')) return true;
     const client = clientOf(address);
     const open = this.#open.get(client) ?? 0;
-    if (open >= this.#most) return false;
+    if (open >= this.#max) return false;
     this.#open.set(client, open + 1);
     socket.once('close', () => this.#closed(client));
     return true;
@@ -41,6 +38,11 @@ export class ClientLimit {
     if (open > 1) this.#open.set(client, open - 1);
     else this.#open.delete(client);
   }
+}
+
+/** @returns the IP address of the peer; undefined when the socket is closed already or is a Unix one. */
+export function addressOf({ remoteAddress }: Socket): string | undefined {
+  return remoteAddress?.startsWith('::ffff:') === true ? remoteAddress.slice(7) : remoteAddress;
 }
 
 /** @param address as the system writes it: IPv6 in lower case, with one `::` at most. */

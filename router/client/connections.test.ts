@@ -22,7 +22,7 @@ import {
 } from '../testing/router.ts';
 import { block, Flag, frame, FrameClient, preface, settings, Type } from '../testing/h2-frames.ts';
 import { tlsConfig } from './tls/config.ts';
-import { placesWithin } from './connections.ts';
+import { placesWithin } from './places.ts';
 
 /** The kernel takes it at once. */
 const largeBytes = 1_500_000;

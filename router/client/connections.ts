@@ -1,87 +1,74 @@
 /**
- * All connections of clients: as many as there is memory for. One by TLS or of HTTP/2 takes the places of several others, for so
- * much more does it keep. Where all places are taken, those make room for a newcomer that nobody misses: they have had no call for
- * a while, or have not come to one.
+ * All connections of clients, as many as there is memory for. When all places are taken, idle ones are evicted for a newcomer:
+ * connections that have had no call for a while, or have not come to one.
  */
-import { TLSSocket } from 'node:tls';
 import type { Clock } from '../../shared/wait/clock.ts';
 import type { ClientConnection, Evictable } from './connection-deps.ts';
+import { http2Places, maxPlacesOfOne, placesOf, placesOfSocket } from './places.ts';
 
-/** Within 256 MiB; and for each MiB beyond, where the rest of a router wants more too. */
-const leastPlaces = 10_500;
-const leastMib = 256;
-const placesOfMib = 50;
-/** Beyond it the limit is that of no container. */
-const mostMib = 65_536;
-
-/**
- * @param memoryBytes that the container may have; as Node tells it, which is 0 or more than there is where it has no limit.
- * @returns places for all workers.
- */
-export function placesWithin(memoryBytes: number, workers: number): number {
-  const mib = Math.floor(memoryBytes / 2 ** 20);
-  return leastPlaces + (mib > mostMib ? 0 : Math.max(0, mib - leastMib * workers) * placesOfMib);
+/** Connections of TLS that are not secure yet. */
+export interface PendingHandshakes {
+  readonly size: number;
+  readonly oldestFirst: Iterable<Evictable>;
 }
 
 export interface ConnectionsDeps {
   /** Places. */
   readonly max: number;
-  /** Whether one by TLS may turn out to be of HTTP/2. */
+  /** Whether a connection by TLS may turn out to speak HTTP/2. */
   readonly http2: boolean;
   readonly clock: Clock;
-  /** Connections of TLS that are not secure yet. */
-  readonly handshakes: () => { readonly size: number; readonly oldest: Iterable<Evictable> } | undefined;
+  readonly handshakes: PendingHandshakes | undefined;
   readonly onEvicted: () => void;
 }
 
-/**
- * Of one by TLS: it keeps 55 kB, and up to 110 while much goes through it, where one without has 3.5 kB; calls not counted. And
- * what one of HTTP/2 takes besides: 30 kB, and its share of what its calls keep.
- */
-const tlsPlaces = 14;
-const http2Places = 8;
-/** Without a call, before a connection makes room. */
-const patienceMs = 2_000;
-/** For one newcomer, so that many who find no room cost little; for the next one others are looked at. */
-const looksOfOne = 64;
-/** Of all places, beside them: those that linger when they have made room. Any one always may. */
+/** A connection without a call stays this long. */
+const idleMs = 2_000;
+/** Look at this many for one newcomer, so that many who find no room cost little; for the next one others are looked at. */
+const maxLooks = 64;
+/** Beside all places, this share of them is for evicted connections that linger. One always may. */
 const lingeringShare = 1 / 8;
-const leastLingering = tlsPlaces + http2Places;
 
-interface Leaving {
+interface Candidate {
+  readonly evictable: Evictable;
   readonly places: number;
+  /** Absent for a handshake. */
+  readonly connection?: ClientConnection;
+}
+
+interface Evicting extends Candidate {
   readonly idleSinceMs: number;
 }
 
 export class Connections {
   readonly #deps: ConnectionsDeps;
-  /** Those at the end that were looked at last. */
+  /** In the order in which eviction looks at them: the ones that it looked at last are at the end. */
   readonly #all = new Set<ClientConnection>();
   #places = 0;
-  /** Asked to make room; they have their places until then. */
-  readonly #leaving = new Map<Evictable, Leaving>();
-  #leavingPlaces = 0;
-  /** Have made room, with the places that they had. */
-  readonly #lingering = new Map<Evictable, number>();
+  /** Chosen to be evicted in this turn; they keep their places until then. */
+  readonly #evicting = new Map<Evictable, Evicting>();
+  #evictingPlaces = 0;
+  /** Evicted and not closed yet, with the places that they had. */
+  readonly #lingering = new Map<ClientConnection, number>();
   #lingeringPlaces = 0;
 
   constructor(deps: ConnectionsDeps) {
     this.#deps = deps;
   }
 
-  /** With those that linger. */
+  /** Includes those that linger. */
   get size(): number {
     return this.#all.size + this.#lingering.size;
   }
 
-  /** Taken, with those of handshakes. */
+  /** Places that are taken, by handshakes too. */
   get places(): number {
-    return this.#places + (this.#deps.handshakes()?.size ?? 0) * this.#placesOf('tls');
+    return this.#places + (this.#deps.handshakes?.size ?? 0) * this.#placesOfSocket('tls');
   }
 
   *[Symbol.iterator](): Generator<ClientConnection> {
     yield* this.#all;
-    yield* this.#lingering.keys() as Iterable<ClientConnection>;
+    yield* this.#lingering.keys();
   }
 
   add(connection: ClientConnection): void {
@@ -93,87 +80,89 @@ export class Connections {
     if (this.#all.delete(connection)) this.#places -= this.#placesOf(connection);
     this.#lingeringPlaces -= this.#lingering.get(connection) ?? 0;
     this.#lingering.delete(connection);
-    this.#leavingPlaces -= this.#leaving.get(connection)?.places ?? 0;
-    this.#leaving.delete(connection);
+    this.#evictingPlaces -= this.#evicting.get(connection)?.places ?? 0;
+    this.#evicting.delete(connection);
   }
 
-  /** Whether there is room for one more, or for one of these to become one of HTTP/2; made if need be. */
+  /** Makes room if need be. @returns whether there is room for a new socket, or for a connection to become one of HTTP/2. */
   hasRoom(kind: 'plain' | 'tls' | 'http2'): boolean {
-    return this.#find(kind === 'http2' ? http2Places : this.#placesOf(kind));
+    return this.#makeRoom(kind === 'http2' ? http2Places : this.#placesOfSocket(kind));
   }
 
-  /** Chooses those who make room for so many more, if there are enough. */
-  #find(wanted: number): boolean {
+  /** Chooses what is evicted for this many more places. @returns false, and chooses nothing, if that is not enough. */
+  #makeRoom(wanted: number): boolean {
     const { max, clock } = this.#deps;
-    let missing = this.places - this.#leavingPlaces + wanted - max;
+    let missing = this.places - this.#evictingPlaces + wanted - max;
     if (missing <= 0) return true;
-    const idleSinceMs = clock.nowMs() - patienceMs;
-    const mayLinger = Math.max(max * lingeringShare, leastLingering);
+    const idleSinceMs = clock.nowMs() - idleMs;
+    const maxLingering = Math.max(max * lingeringShare, maxPlacesOfOne);
     let lingering = this.#lingeringPlaces;
-    const chosen = new Map<Evictable, number>();
-    for (const [evictable, places] of this.#looks()) {
-      if (this.#leaving.has(evictable) || !evictable.isEvictable(idleSinceMs)) continue;
+    const chosen: Candidate[] = [];
+    for (const candidate of this.#candidates()) {
+      const { evictable, places } = candidate;
+      if (this.#evicting.has(evictable) || !evictable.isEvictable(idleSinceMs)) continue;
       if (evictable.lingers) {
-        if (lingering + places > mayLinger) continue;
+        if (lingering + places > maxLingering) continue;
         lingering += places;
       }
-      chosen.set(evictable, places);
+      chosen.push(candidate);
       missing -= places;
       if (missing <= 0) break;
     }
     if (missing > 0) return false;
-    // What has come for them by now is read first: they are not idle then.
-    if (this.#leaving.size === 0) setImmediate(this.#close);
-    for (const [evictable, places] of chosen) {
-      this.#leaving.set(evictable, { places, idleSinceMs });
-      this.#leavingPlaces += places;
+    // What has come for the chosen ones by now is read first: then they are not idle.
+    if (this.#evicting.size === 0) setImmediate(this.#evict);
+    for (const candidate of chosen) {
+      this.#evicting.set(candidate.evictable, { ...candidate, idleSinceMs });
+      this.#evictingPlaces += candidate.places;
     }
     return true;
   }
 
-  *#looks(): Generator<readonly [Evictable, number]> {
-    let left = looksOfOne;
-    for (const handshake of this.#deps.handshakes()?.oldest ?? []) {
+  *#candidates(): Generator<Candidate> {
+    const { handshakes } = this.#deps;
+    let left = maxLooks;
+    for (const evictable of handshakes?.oldestFirst ?? []) {
       if (left === 0) break;
       left -= 1;
-      yield [handshake, this.#placesOf('tls')];
+      yield { evictable, places: this.#placesOfSocket('tls') };
     }
-    left = Math.min(looksOfOne, this.#all.size);
+    left = Math.min(maxLooks, this.#all.size);
     for (const connection of this.#all) {
       if (left === 0) return;
       left -= 1;
       this.#all.delete(connection);
       this.#all.add(connection);
-      yield [connection, this.#placesOf(connection)];
+      yield { evictable: connection, places: this.#placesOf(connection), connection };
     }
   }
 
-  readonly #close = (): void => {
-    const leaving = [...this.#leaving];
-    this.#leaving.clear();
-    this.#leavingPlaces = 0;
-    for (const [evictable, { places, idleSinceMs }] of leaving) {
+  readonly #evict = (): void => {
+    const evicting = [...this.#evicting.values()];
+    this.#evicting.clear();
+    this.#evictingPlaces = 0;
+    for (const { evictable, places, connection, idleSinceMs } of evicting) {
       if (!evictable.isEvictable(idleSinceMs)) continue;
       this.#deps.onEvicted();
-      if (this.#all.delete(evictable as ClientConnection)) {
+      if (connection !== undefined && this.#all.delete(connection)) {
         this.#places -= places;
-        if (evictable.lingers) {
-          this.#lingering.set(evictable, places);
+        if (connection.lingers) {
+          this.#lingering.set(connection, places);
           this.#lingeringPlaces += places;
         }
       }
       evictable.evict();
     }
-    // Instead of those that have come to a call meanwhile.
-    this.#find(0);
+    // Others in place of those that have come to a call meanwhile.
+    this.#makeRoom(0);
   };
 
-  /** Of one that has just come, what it may turn out to take: one always fits. */
-  #placesOf(of: 'plain' | 'tls' | ClientConnection): number {
-    const { http2, max } = this.#deps;
-    if (of === 'plain') return 1;
-    if (of === 'tls') return Math.min(tlsPlaces + (http2 ? http2Places : 0), max);
-    const own = of.socket instanceof TLSSocket ? tlsPlaces : 1;
-    return Math.min(own + (of.isHttp2 ? http2Places : 0), max);
+  /** Never more than all, so that one always fits. */
+  #placesOfSocket(kind: 'plain' | 'tls'): number {
+    return Math.min(placesOfSocket(kind, this.#deps.http2), this.#deps.max);
+  }
+
+  #placesOf(connection: ClientConnection): number {
+    return Math.min(placesOf(connection), this.#deps.max);
   }
 }

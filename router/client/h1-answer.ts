@@ -91,9 +91,9 @@ export class H1Answer implements AnswerSink {
 
   /** Decides once for an answer, before its head is composed, whether the connection stays open: RFC 9112 §9.3. */
   #decidePersistence({ head, expectsContinue }: AnsweredCall): void {
-    const { routing, closing } = this.#deps;
+    const { routing } = this.#deps;
     // A client that was not sent its 100 may leave the body out: what comes next on the connection would be in doubt.
-    if (!head.keepAlive || head.upgrade !== undefined || expectsContinue || routing.draining() || closing()) {
+    if (!head.keepAlive || head.upgrade !== undefined || expectsContinue || routing.draining()) {
       this.closes = true;
     }
   }

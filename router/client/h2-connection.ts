@@ -8,7 +8,7 @@ import type { Socket } from 'node:net';
 import { Client } from '../message/peer-identity.ts';
 import type { ClientConnection, ConnectionDeps } from './connection-deps.ts';
 import type { RawFields } from '../message/h2-heads.ts';
-import type { Http2Room } from './h2-room.ts';
+import type { Http2Capacity } from './h2-capacity.ts';
 import { H2ClientSide, type StreamCarrier } from './h2-client-side.ts';
 
 /** Time between the word that an end is near and the end: what the client had sent by then has come. */
@@ -30,7 +30,7 @@ export class H2Connection implements ClientConnection, StreamCarrier {
   readonly isHttp2 = true;
   readonly client: Client;
   readonly #deps: ConnectionDeps;
-  readonly #room: Http2Room;
+  readonly #capacity: Http2Capacity;
   #refused = 0;
   readonly #session: ServerHttp2Session;
   readonly #streams = new Set<H2ClientSide>();
@@ -40,10 +40,10 @@ export class H2Connection implements ClientConnection, StreamCarrier {
   /** Of a connection without streams, or of the step of its end. */
   #deadlineMs: number;
 
-  constructor(socket: Socket, server: Http2Server, deps: ConnectionDeps, room: Http2Room) {
+  constructor(socket: Socket, server: Http2Server, capacity: Http2Capacity, deps: ConnectionDeps) {
     this.socket = socket;
-    this.#room = room;
-    room.takeSession();
+    this.#capacity = capacity;
+    capacity.addConnection();
     this.#deps = deps;
     this.client = new Client(socket, deps.trusted, 'HTTP/2');
     this.#idleSinceMs = deps.routing.clock.nowMs();
@@ -63,14 +63,14 @@ export class H2Connection implements ClientConnection, StreamCarrier {
   }
 
   #stream(stream: ServerHttp2Stream, raw: RawFields): void {
-    if (!this.#room.takeStream()) {
+    if (!this.#capacity.addStream()) {
       this.#refuse(stream);
       return;
     }
     const side = new H2ClientSide(stream, this, this.#deps);
     // Reset with the bytes that opened it.
     if (stream.destroyed || stream.closed) {
-      this.#room.streamGone();
+      this.#capacity.removeStream();
       return;
     }
     this.#streams.add(side);
@@ -89,7 +89,7 @@ export class H2Connection implements ClientConnection, StreamCarrier {
 
   streamGone(side: H2ClientSide): void {
     if (!this.#streams.delete(side)) return;
-    this.#room.streamGone();
+    this.#capacity.removeStream();
     if (this.#streams.size > 0 || this.#phase !== 'open') return;
     const { routing, limits } = this.#deps;
     this.#idleSinceMs = routing.clock.nowMs();
@@ -137,7 +137,7 @@ export class H2Connection implements ClientConnection, StreamCarrier {
 
   #closed(): void {
     this.#phase = 'closed';
-    this.#room.sessionGone();
+    this.#capacity.removeConnection();
     this.#deps.deadlines.delete(this);
     this.#deps.onClosed(this);
   }

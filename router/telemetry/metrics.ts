@@ -27,7 +27,7 @@ export interface MetricsDeps {
   readonly agentUp: () => boolean;
   readonly connections: () => number;
   readonly connectionPlaces: () => number;
-  readonly http2: () => { readonly sessions: number; readonly streams: number };
+  readonly http2: () => { readonly connections: number; readonly streams: number };
   readonly readAheadBytes: () => number;
   readonly waitingStreams: () => number;
   /** Bytes that wait for slow readers, and those for the one client with most. */
@@ -129,7 +129,7 @@ export function createMetrics(deps: MetricsDeps): RouterMetrics {
     'What they take of max_connections: one by TLS takes 14, one of HTTP/2 eight more.',
     deps.connectionPlaces,
   );
-  gauge('holdfast_router_http2_connections', 'Those of them that speak HTTP/2.', () => deps.http2().sessions);
+  gauge('holdfast_router_http2_connections', 'Those of them that speak HTTP/2.', () => deps.http2().connections);
   gauge('holdfast_router_http2_streams', 'Calls on them now.', () => deps.http2().streams);
   gauge(
     'holdfast_router_read_ahead_bytes',

@@ -1,11 +1,12 @@
 /** A certificate with its key, from the two files in which it is mounted. */
-import { X509Certificate } from 'node:crypto';
-import { constants } from 'node:crypto';
-import { open, stat } from 'node:fs/promises';
+import { constants, X509Certificate } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { stat } from 'node:fs/promises';
 import { createSecureContext, type SecureContext } from 'node:tls';
+import { readBounded } from '../../../shared/net/read-bounded.ts';
 
 export interface CertificateFiles {
-  /** What it is called in logs and metrics. */
+  /** Name in logs and metrics. */
   readonly label: string;
   readonly certFile: string;
   readonly keyFile: string;
@@ -13,7 +14,7 @@ export interface CertificateFiles {
 
 export interface Certificate {
   readonly label: string;
-  /** Lower case; `*.example` stands for one label more. */
+  /** Lower case; `*.example` matches one more label. */
   readonly names: readonly string[];
   readonly expiresMs: number;
   readonly context: SecureContext;
@@ -21,10 +22,10 @@ export interface Certificate {
 
 export type TlsVersion = '1.2' | '1.3';
 
-/** A chain with its authorities has some kilobytes. */
+/** A chain with its authorities has a few kilobytes. */
 const maxFileBytes = 1_048_576;
 
-/** Another text whenever one of the files is another one, also behind a link. Rejects when one is missing. */
+/** @returns a text that changes whenever one of the files does, also behind a link. @throws when one is missing. */
 export async function stampOf({ certFile, keyFile }: CertificateFiles): Promise<string> {
   const stamps = [certFile, keyFile].map(async (file) => {
     const { dev, ino, size, mtimeNs, ctimeNs } = await stat(file, { bigint: true });
@@ -33,9 +34,9 @@ export async function stampOf({ certFile, keyFile }: CertificateFiles): Promise<
   return (await Promise.all(stamps)).join(';');
 }
 
-/** Rejects with what is wrong with them; the text names files and never what is in them. */
+/** @throws Error whose message says what is wrong, and names files but never what is in them. */
 export async function readCertificate(files: CertificateFiles, minVersion: TlsVersion): Promise<Certificate> {
-  const [cert, key] = await Promise.all([readBounded(files.certFile), readBounded(files.keyFile)]);
+  const [cert, key] = await Promise.all([readPem(files.certFile), readPem(files.keyFile)]);
   let x509;
   try {
     x509 = new X509Certificate(cert);
@@ -49,7 +50,7 @@ export async function readCertificate(files: CertificateFiles, minVersion: TlsVe
       key,
       minVersion: `TLSv${minVersion}`,
       honorCipherOrder: true,
-      // A client could have the work of handshakes done again and again.
+      // A client could otherwise ask for the work of a handshake again and again.
       secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
     });
   } catch (error) {
@@ -58,18 +59,12 @@ export async function readCertificate(files: CertificateFiles, minVersion: TlsVe
   return { label: files.label, names: namesOf(x509), expiresMs: Date.parse(x509.validTo), context };
 }
 
-async function readBounded(file: string): Promise<Buffer> {
-  const handle = await open(file, 'r');
-  try {
-    const { size } = await handle.stat();
-    if (size > maxFileBytes) throw new Error(`${file} is larger than ${maxFileBytes} bytes`);
-    return await handle.readFile();
-  } finally {
-    await handle.close();
-  }
+function readPem(file: string): Promise<Buffer> {
+  const tooLarge = (message: string): Error => new Error(message);
+  return readBounded(createReadStream(file), { maxBytes: maxFileBytes, what: file, tooLarge });
 }
 
-/** RFC 6125 §6.4.4: the common name counts only where there is no DNS name. */
+/** RFC 6125 §6.4.4: the common name counts only if there is no DNS name. */
 function namesOf({ subjectAltName, subject }: X509Certificate): string[] {
   const names = [...(subjectAltName ?? '').matchAll(/(?:^|, )DNS:([^,"\s]+)/g)].map(([, name = '']) => name);
   if (names.length === 0) names.push(...[...subject.matchAll(/^CN=(\S+)$/gm)].map(([, name = '']) => name));

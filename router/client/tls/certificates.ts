@@ -1,22 +1,23 @@
 /**
  * The certificates that the router shows: read at the start, looked at again every few seconds, chosen by the name that a client
- * asks for. Looked at rather than watched: Kubernetes swaps a link above the files, which no watch of the files tells.
+ * asks for. They are polled and not watched, because Kubernetes swaps a link above the files, which no watch of the files sees.
  *
- * One that cannot be read, or whose key does not fit, leaves what was there before in place and is told; it never takes the
- * others with it.
+ * A certificate that cannot be read, or whose key does not match, is logged and leaves the one before in use; the others are not
+ * affected.
  */
 import { readdir, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import type { SecureContext } from 'node:tls';
 import { AppError } from '../../../shared/errors.ts';
-import type { Clock } from '../../../shared/wait/clock.ts';
 import type { Log } from '../../../shared/log.ts';
+import type { Clock } from '../../../shared/wait/clock.ts';
+import { sleep } from '../../../shared/wait/sleep.ts';
 import { readCertificate, stampOf, type Certificate, type CertificateFiles, type TlsVersion } from './certificate.ts';
 
 export interface CertificatesDeps {
-  /** In the order of their preference: the first one is shown to clients that ask for no name, or for one that none has. */
+  /** The first one is shown to clients that ask for no name, or for one that no certificate has. */
   readonly pairs: readonly CertificateFiles[];
-  /** Has a folder for each further one, with `tls.crt` and `tls.key` in it; or these two themselves. */
+  /** Has a folder with `tls.crt` and `tls.key` for each further pair, or these two files themselves. */
   readonly folder?: string | undefined;
   readonly minVersion: TlsVersion;
   readonly reloadMs: number;
@@ -26,32 +27,32 @@ export interface CertificatesDeps {
 }
 
 const maxCertificates = 1_000;
-/** In `folder`, goes before the others. */
+/** The pair of this name comes before the others in `folder`. */
 const defaultName = 'default';
 
 interface Entry {
   stamp: string;
   certificate: Certificate | undefined;
-  /** Why the files as they are now are not used. */
+  /** Why the files cannot be used as they are now. */
   problem: string | undefined;
 }
 
 export class Certificates {
   readonly #deps: CertificatesDeps;
-  /** In their order. */
+  /** By label, in order of preference. */
   #entries = new Map<string, Entry>();
   #byName = new Map<string, Certificate>();
   #first: Certificate | undefined;
   #folderProblem: string | undefined;
-  #cancel: (() => void) | undefined;
+  readonly #closed = new AbortController();
+  #watching: Promise<void> | undefined;
   #reloading: Promise<void> | undefined;
-  #closed = false;
 
   private constructor(deps: CertificatesDeps) {
     this.#deps = deps;
   }
 
-  /** @throws AppError config_invalid when there is none that can be used. */
+  /** @throws AppError config_invalid when no certificate can be used. */
   static async load(deps: CertificatesDeps): Promise<Certificates> {
     const certificates = new Certificates(deps);
     await certificates.#reload();
@@ -63,7 +64,7 @@ export class Certificates {
         `router.tls: no certificate can be used: ${why.join('; ') || 'there is none in cert_folder'}`,
       );
     }
-    certificates.#waitForNext();
+    certificates.#watching = certificates.#watch(certificates.#closed.signal);
     return certificates;
   }
 
@@ -72,7 +73,7 @@ export class Certificates {
     return (this.#first as Certificate).context;
   }
 
-  /** Of the host itself, else of all hosts of its domain, else the first. */
+  /** @returns the certificate of the host, else of all hosts of its domain, else the first. */
   choose(host: string): SecureContext {
     const name = host.toLowerCase();
     const dot = name.indexOf('.');
@@ -80,34 +81,34 @@ export class Certificates {
     return found?.context ?? this.first;
   }
 
-  /** Those in use. */
   get inUse(): readonly Certificate[] {
     return [...this.#entries.values()].flatMap(({ certificate }) => certificate ?? []);
   }
 
-  /** Those whose files cannot be used as they are now. */
+  /** Number of certificates whose files cannot be used as they are now. */
   get broken(): number {
     let count = this.#folderProblem === undefined ? 0 : 1;
     for (const { problem } of this.#entries.values()) if (problem !== undefined) count += 1;
     return count;
   }
 
-  /** Looks at the files now. */
+  /** Reads the files that have changed. */
   async reload(): Promise<void> {
     await (this.#reloading ??= this.#reload().finally(() => (this.#reloading = undefined)));
   }
 
   async close(): Promise<void> {
-    this.#closed = true;
-    this.#cancel?.();
-    await this.#reloading;
+    this.#closed.abort();
+    await Promise.all([this.#watching, this.#reloading]);
   }
 
-  #waitForNext(): void {
-    if (this.#closed) return;
-    this.#cancel = this.#deps.clock.after(this.#deps.reloadMs, () => {
-      void this.reload().then(() => this.#waitForNext());
-    });
+  async #watch(signal: AbortSignal): Promise<void> {
+    const { clock, reloadMs } = this.#deps;
+    for (;;) {
+      await sleep(clock, reloadMs, signal);
+      if (signal.aborted) return;
+      await this.reload();
+    }
   }
 
   async #reload(): Promise<void> {
@@ -120,7 +121,7 @@ export class Certificates {
     }
     if (![...entries.values()].some(({ certificate }) => certificate !== undefined)) {
       if (this.#first !== undefined) {
-        this.#deps.log.error('no certificate is left; those of before stay');
+        this.#deps.log.error('no certificate is left; the ones before stay in use');
         return;
       }
     }
@@ -145,7 +146,7 @@ export class Certificates {
       );
     } catch (error) {
       const problem = (error as Error).message;
-      // Each time where the files are missing: told once.
+      // Files that are missing are found so at each look: log it once.
       if (problem === entry.problem) return;
       entry.problem = problem;
       onReloadFailed();
@@ -153,7 +154,7 @@ export class Certificates {
         { certificate: files.label, problem },
         entry.certificate === undefined
           ? 'a certificate cannot be used'
-          : 'a certificate cannot be used; the one of before stays',
+          : 'a certificate cannot be used; the one before stays in use',
       );
     }
   }
@@ -170,7 +171,7 @@ export class Certificates {
       const problem = `cert_folder: ${(error as Error).message}`;
       if (problem !== this.#folderProblem) {
         onReloadFailed();
-        log.error({ problem }, 'the folder of certificates cannot be read; those of before stay');
+        log.error({ problem }, 'the folder of certificates cannot be read; the ones before stay in use');
       }
       this.#folderProblem = problem;
       return pairs;
@@ -183,7 +184,7 @@ export class Certificates {
     for (const certificate of inUse) {
       for (const name of certificate.names) {
         const other = byName.get(name);
-        // Of two for one name, as there are while one takes over from the other: the one that is good for longer.
+        // Two certificates have one name while one takes over from the other: the one that expires later wins.
         if (other === undefined || certificate.expiresMs > other.expiresMs) byName.set(name, certificate);
       }
     }
@@ -192,10 +193,10 @@ export class Certificates {
   }
 }
 
-/** @returns pairs in the order of their names, `default` first. */
+/** @returns pairs by name, `default` first. */
 async function findPairs(folder: string): Promise<CertificateFiles[]> {
   const names = await readdir(folder);
-  // `..data` and the like are how Kubernetes swaps what is mounted.
+  // Kubernetes swaps what is mounted by entries such as `..data`.
   const candidates = names.filter((name) => !name.startsWith('.')).sort(byDefaultAndName);
   const pairs: CertificateFiles[] = [];
   if (candidates.includes('tls.crt')) pairs.push(pairIn(folder));

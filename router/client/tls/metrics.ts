@@ -1,7 +1,7 @@
-/** The metrics of TLS, there where it is spoken. Labels are bounded: results, and so many certificates. */
+/** Metrics of TLS; they exist only if the router speaks it. Labels are bounded: results, and `maxCertificates`. */
 import { Counter, Gauge, type Registry } from '@prometheus-io/client';
 import type { Certificates } from './certificates.ts';
-import type { HandshakeResult } from './handshakes.ts';
+import type { HandshakeResult } from './handshake.ts';
 
 export interface TlsMetrics {
   handshake(result: HandshakeResult): void;
@@ -10,12 +10,12 @@ export interface TlsMetrics {
 
 export interface TlsMetricsDeps {
   readonly registry: Registry;
-  /** Under way. */
+  /** Number of handshakes under way. */
   readonly handshakes: () => number;
   readonly certificates: () => Pick<Certificates, 'inUse' | 'broken'> | undefined;
 }
 
-/** Those that expire first. */
+/** The ones that expire first have a series each. */
 const maxCertificates = 100;
 
 export function createTlsMetrics({ registry, handshakes, certificates }: TlsMetricsDeps): TlsMetrics {

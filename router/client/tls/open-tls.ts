@@ -1,10 +1,10 @@
-/** What the router needs to speak TLS: its certificates, and the metrics of them and of handshakes. */
+/** Opens what the router needs to speak TLS: its certificates, and the metrics of certificates and handshakes. */
 import type { Registry } from '@prometheus-io/client';
 import type { Clock } from '../../../shared/wait/clock.ts';
 import type { Log } from '../../../shared/log.ts';
 import { Certificates } from './certificates.ts';
 import { listedPairs, type TlsConfig } from './config.ts';
-import type { HandshakeResult } from './handshakes.ts';
+import type { HandshakeResult } from './handshake.ts';
 import { createTlsMetrics } from './metrics.ts';
 
 export interface OpenTls {
@@ -17,7 +17,7 @@ export interface OpenTls {
 export async function openTls(deps: {
   readonly config: TlsConfig;
   readonly registry: Registry;
-  /** Under way. */
+  /** Number of handshakes under way. */
   readonly handshakes: () => number;
   readonly clock: Clock;
   readonly log: Log;

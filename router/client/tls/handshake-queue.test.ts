@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Turns } from './turns.ts';
+import { HandshakeQueue } from './handshake-queue.ts';
 
 interface One {
   readonly client: string;
@@ -9,7 +9,7 @@ interface One {
 }
 
 function ground() {
-  const turns = new Turns<One>();
+  const turns = new HandshakeQueue<One>();
   const add = (client: string, name: string): One => {
     const one = { client, name, gone: false };
     turns.add(one);
