@@ -5,11 +5,11 @@ import { silentLog } from '../../shared/log.ts';
 import { KubeApiError, type KubeRequest } from '../kube/api.ts';
 import type { Lease } from '../kube/kube-types.ts';
 import { createLeaseElection } from './lease.ts';
-import { createTestClock } from '../testing/clock.ts';
+import { createManualClock } from '../../shared/wait/testing/manual-clock.ts';
 
 /** One Lease with the API server's rules for resourceVersion, and agents that stand for election. */
 function setUp(t: TestContext) {
-  const clock = createTestClock();
+  const clock = createManualClock(0);
   const cutOff = new Set<string>();
   let stored: Lease | undefined;
   let revision = 0;
@@ -62,7 +62,7 @@ function setUp(t: TestContext) {
     });
     const close = async (): Promise<void> => {
       stop.abort();
-      await clock.advance(0);
+      await clock.advanceAndSettle(0);
       await running;
     };
     t.after(close);
@@ -82,7 +82,7 @@ function setUp(t: TestContext) {
 test('one of two agents leads, and goes on leading as long as it renews', async (t) => {
   const { clock, agent, holder } = setUp(t);
   const [one, two] = [agent('one'), agent('two')];
-  await clock.advance(60_000);
+  await clock.advanceAndSettle(60_000);
   assert.equal([one, two].filter((each) => each.leads()).length, 1);
   assert.equal(one.log.length + two.log.length, 1);
   assert.equal(holder(), one.leads() ? 'one' : 'two');
@@ -91,67 +91,67 @@ test('one of two agents leads, and goes on leading as long as it renews', async 
 test('a lease that is given back on a clean stop is taken at once', async (t) => {
   const { clock, agent, lease } = setUp(t);
   const one = agent('one');
-  await clock.advance(100);
+  await clock.advanceAndSettle(100);
   const two = agent('two');
-  await clock.advance(5_000);
+  await clock.advanceAndSettle(5_000);
   await one.close();
   assert.equal(lease()?.spec?.holderIdentity, '');
-  await clock.advance(500);
+  await clock.advanceAndSettle(500);
   assert.equal(two.leads(), true);
 });
 
 test('the lease of an agent that vanished is taken after its duration, not before', async (t) => {
   const { clock, agent } = setUp(t);
   const one = agent('one');
-  await clock.advance(100);
+  await clock.advanceAndSettle(100);
   const two = agent('two');
-  await clock.advance(900);
+  await clock.advanceAndSettle(900);
   one.kill();
-  await clock.advance(5_000);
+  await clock.advanceAndSettle(5_000);
   assert.equal(two.leads(), false);
-  await clock.advance(3_500);
+  await clock.advanceAndSettle(3_500);
   assert.equal(two.leads(), true);
 });
 
 test('a leader that cannot renew steps down before another one leads', async (t) => {
   const { clock, agent, cutOff } = setUp(t);
   const one = agent('one');
-  await clock.advance(100);
+  await clock.advanceAndSettle(100);
   const two = agent('two');
-  await clock.advance(10_000);
+  await clock.advanceAndSettle(10_000);
   cutOff.add('one');
   while (!two.leads()) {
-    await clock.advance(100);
+    await clock.advanceAndSettle(100);
     assert.ok(!(one.leads() && two.leads()), 'never two');
     assert.ok(clock.nowMs() < 30_000);
   }
   assert.equal(one.leads(), false);
   cutOff.delete('one');
-  await clock.advance(20_000);
+  await clock.advanceAndSettle(20_000);
   assert.equal(one.leads(), false, 'it is a standby now');
 });
 
 test('an agent that was only away for a moment leads on', async (t) => {
   const { clock, agent, cutOff } = setUp(t);
   const one = agent('one');
-  await clock.advance(1_000);
+  await clock.advanceAndSettle(1_000);
   cutOff.add('one');
-  await clock.advance(2_400);
+  await clock.advanceAndSettle(2_400);
   cutOff.delete('one');
-  await clock.advance(20_000);
+  await clock.advanceAndSettle(20_000);
   assert.deepEqual(one.log, ['leads at 0']);
 });
 
 test('a container that is started again under the same name leads on at once', async (t) => {
   const { clock, agent, holder } = setUp(t);
   const standby = agent('other');
-  await clock.advance(100);
+  await clock.advanceAndSettle(100);
   await standby.close();
   const killed = agent('one', { connection: 'first container' });
-  await clock.advance(1_000);
+  await clock.advanceAndSettle(1_000);
   killed.kill();
   const restarted = agent('one', { connection: 'second container' });
-  await clock.advance(100);
+  await clock.advanceAndSettle(100);
   assert.equal(restarted.leads(), true);
   assert.equal(holder(), 'one');
 });
@@ -159,35 +159,35 @@ test('a container that is started again under the same name leads on at once', a
 test('a leader that gives up by itself stands for election again, behind the others', async (t) => {
   const { clock, agent } = setUp(t);
   const one = agent('one');
-  await clock.advance(100);
+  await clock.advanceAndSettle(100);
   one.giveUp();
-  await clock.advance(1_000);
+  await clock.advanceAndSettle(1_000);
   assert.deepEqual(one.log, ['leads at 0', 'ends at 100', 'leads at 600']);
 });
 
 test('who finds the lease in other hands ends at once', async (t) => {
   const { clock, agent, lease } = setUp(t);
   const one = agent('one');
-  await clock.advance(100);
+  await clock.advanceAndSettle(100);
   const found = lease();
   assert.ok(found?.spec);
   Object.assign(found.spec, { holderIdentity: 'somebody' });
   Object.assign(found.metadata, { resourceVersion: 'other' });
-  await clock.advance(2_000);
+  await clock.advanceAndSettle(2_000);
   assert.equal(one.leads(), false);
 });
 
 test('an agent that is not answered about the lease for a minute says that it is not live', async (t) => {
   const { clock, agent, cutOff } = setUp(t);
   const [leader, standby] = [agent('one'), agent('two')];
-  await clock.advance(120_000);
+  await clock.advanceAndSettle(120_000);
   assert.deepEqual([leader.live(), standby.live()], [true, true]);
   cutOff.add('one').add('two');
-  await clock.advance(50_000);
+  await clock.advanceAndSettle(50_000);
   assert.deepEqual([leader.live(), standby.live()], [true, true]);
-  await clock.advance(15_000);
+  await clock.advanceAndSettle(15_000);
   assert.deepEqual([leader.live(), standby.live()], [false, false]);
   cutOff.clear();
-  await clock.advance(1_000);
+  await clock.advanceAndSettle(1_000);
   assert.deepEqual([leader.live(), standby.live()], [true, true]);
 });

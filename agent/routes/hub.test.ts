@@ -3,6 +3,7 @@ import { test, type TestContext } from 'node:test';
 import { silentLog } from '../../shared/log.ts';
 import type { Route, RoutesItem } from '../../shared/protocol/routes.ts';
 import { createManualClock } from '../../shared/wait/testing/manual-clock.ts';
+import { isDone } from '../testing/versions.ts';
 import { RouteHub } from './hub.ts';
 
 function route(app: string, version = 1): Route {
@@ -54,17 +55,6 @@ function ground(t: TestContext) {
     };
   };
   return { clock, hub, watch };
-}
-
-/** Whether the promise has settled, once everything that is due has run. */
-async function isDone(promise: Promise<unknown>): Promise<boolean> {
-  let done = false;
-  promise.then(
-    () => (done = true),
-    () => (done = true),
-  );
-  await new Promise((resolve) => setImmediate(resolve));
-  return done;
 }
 
 const settle = (hub: RouteHub, revision: number, t: TestContext) => hub.settledAtKnown(revision, t.signal);

@@ -1,39 +1,41 @@
-/** The links of the routers that watch routes, to ask them something back. */
+/** The links of the routers that watch routes, for calls from the agent to them. */
 import type { Log } from '../../shared/log.ts';
 import { AppError, toAppError } from '../../shared/errors.ts';
 import type { RouterMethods } from '../../shared/protocol/methods.ts';
 import type { Peer } from '../../shared/rpc/types.ts';
+import { onAbort } from '../../shared/wait/abort.ts';
 
-/** What routers answered, all together. */
+/** The sum of what the routers answered. */
 export interface Released {
-  /** Calls and upgraded connections that are left on the targets. */
+  /** Calls in flight and upgraded connections on the targets. */
   readonly left: number;
-  /** Routers that could not be asked: nobody knows what they have. */
+  /** Routers that could not be asked, so their calls are unknown. */
   readonly unasked: number;
-  /** Whether any has a call of the app on whatever target. */
+  /** Whether a router has a call of the app on any target. */
   readonly busy: boolean;
-  /** What they did for the app and have not reported yet; `idleMs` is Infinity where that is nothing. */
+  /** Bytes forwarded for the app that are not reported yet. */
   readonly bytes: number;
+  /** Time since the last call of the app that is not reported yet; Infinity if there is none. */
   readonly idleMs: number;
 }
 
 export interface ReleaseRequest {
   readonly app: string;
-  /** That the route table no longer names. */
+  /** Ids of targets that the route table no longer names. */
   readonly targets: readonly string[];
-  /** Names of those to ask, each of which has to answer. */
+  /** The names of the routers to ask. */
   readonly routers: readonly string[];
-  /** How long they may wait for calls to end. */
+  /** How long routers may wait for calls to end. */
   readonly waitMs: number;
 }
 
 export interface RouterLinks {
   add(router: string, peer: Peer<RouterMethods>): void;
-  /** Asks routers to let go of targets. @throws the reason of the signal. */
+  /** Asks routers to drain targets. @throws the signal's reason. */
   release(request: ReleaseRequest, signal: AbortSignal): Promise<Released>;
 }
 
-/** On top of `waitMs`, for the way there and back. */
+/** Added to `waitMs` for the way there and back. */
 const answerMs = 2_000;
 
 export function createRouterLinks({ log }: { readonly log: Log }): RouterLinks {
@@ -41,11 +43,9 @@ export function createRouterLinks({ log }: { readonly log: Log }): RouterLinks {
   return {
     add(router, peer) {
       links.set(router, peer);
-      const gone = (): void => {
+      onAbort(peer.closed, () => {
         if (links.get(router) === peer) links.delete(router);
-      };
-      peer.closed.addEventListener('abort', gone, { once: true });
-      if (peer.closed.aborted) gone();
+      });
     },
     async release({ app, targets, routers, waitMs }, signal) {
       const answers = await Promise.all(
@@ -62,7 +62,7 @@ export function createRouterLinks({ log }: { readonly log: Log }): RouterLinks {
             return { left, unasked: 0, busy: busy ?? left > 0, bytes: bytes ?? 0, idleMs: idleMs ?? Infinity };
           } catch (error) {
             signal.throwIfAborted();
-            log.warn({ err: toAppError(error), app, router }, 'a router could not be asked to let go of targets');
+            log.warn({ err: toAppError(error), app, router }, 'could not ask a router to drain targets');
             return { left: 0, unasked: 1, busy: false, bytes: 0, idleMs: Infinity };
           }
         }),

@@ -9,6 +9,7 @@ import { rawAnswer, toProblem, type ProblemOptions } from '../../shared/problem.
 import type { RpcLimits } from '../../shared/rpc/limits.ts';
 import { createPeer, type PeerOptions } from '../../shared/rpc/peer.ts';
 import type { Identity, Peer } from '../../shared/rpc/types.ts';
+import { onAbort } from '../../shared/wait/abort.ts';
 import type { Admit } from './admission.ts';
 
 /** RFC 6455 §7.4.1 and the registry of close codes: 1001 going away, 1012 service restart. */
@@ -43,14 +44,14 @@ export function createLinks<Local extends MethodTable, Remote extends MethodTabl
     perMessageDeflate: false,
     handleProtocols: () => subprotocol,
   });
-  // A handshake that ws itself refuses (bad key or version): with a listener here ws does not answer.
+  // A handshake that ws itself refuses (bad key or version): with this listener, ws does not answer.
   webSockets.on('wsClientError', (error, socket) => {
     log.info({ err: error }, 'a WebSocket handshake was refused');
     refuse(socket, new AppError('invalid_request', error.message), {});
   });
 
   function upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
-    // Until ws listens, an error of the socket would end the process.
+    // Until ws listens, an unhandled error of the socket would end the process.
     socket.on('error', () => socket.destroy());
     try {
       checkHandshake(request);
@@ -59,7 +60,7 @@ export function createLinks<Local extends MethodTable, Remote extends MethodTabl
       webSockets.handleUpgrade(request, socket, head, (webSocket) => {
         const peer = createPeer({ ...deps.peer, socket: webSocket, identity });
         peers.add(peer);
-        peer.closed.addEventListener('abort', () => peers.delete(peer), { once: true });
+        onAbort(peer.closed, () => peers.delete(peer));
         log.info({ caller: identity.name, peers: peers.size }, 'a link is up');
         deps.onPeer(peer, identity);
       });
@@ -90,7 +91,7 @@ function checkHandshake(request: IncomingMessage): void {
   }
 }
 
-/** Destroyed once sent: a client that does not close its side would otherwise keep the socket. */
+/** Destroys the socket once the answer is sent: a client that does not close its side would otherwise keep it. */
 function refuse(socket: Duplex, error: AppError, options: ProblemOptions): void {
   socket.once('finish', () => socket.destroy());
   socket.end(rawAnswer(toProblem(error, { ...options, headers: { Connection: 'close' } })));

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test, type TestContext } from 'node:test';
 import { AppError } from '../../shared/errors.ts';
 import { silentLog } from '../../shared/log.ts';
-import { createFakePlatform } from '../../test/support/fake-platform.ts';
+import { createFakePlatform } from '../testing/fake-platform.ts';
 import { createManualClock } from '../../shared/wait/testing/manual-clock.ts';
 import { turns, until } from '../../shared/wait/testing/until.ts';
 import { RouteHub } from '../routes/hub.ts';

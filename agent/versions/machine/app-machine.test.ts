@@ -3,7 +3,7 @@ import { test, type TestContext } from 'node:test';
 import { AppError } from '../../../shared/errors.ts';
 import { silentLog } from '../../../shared/log.ts';
 import type { Failure } from '../../../shared/protocol/views.ts';
-import { createFakePlatform } from '../../../test/support/fake-platform.ts';
+import { createFakePlatform } from '../../testing/fake-platform.ts';
 import { createManualClock } from '../../../shared/wait/testing/manual-clock.ts';
 import { turns, until } from '../../../shared/wait/testing/until.ts';
 import { RouteHub } from '../../routes/hub.ts';

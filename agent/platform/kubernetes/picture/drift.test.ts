@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test, type TestContext } from 'node:test';
 import { silentLog, type Log } from '../../../../shared/log.ts';
-import { createTestClock } from '../../../testing/clock.ts';
+import { createManualClock } from '../../../../shared/wait/testing/manual-clock.ts';
 import { createDesired } from './desired.ts';
 import { createDrift } from './drift.ts';
 import { appliedFacts, type AppliedFacts } from './facts.ts';
@@ -11,7 +11,7 @@ import { testRun } from '../../../testing/kubernetes-run.ts';
 import { createWorkloads } from '../manifests/workloads.ts';
 
 function setUp(t: TestContext) {
-  const clock = createTestClock();
+  const clock = createManualClock(0);
   const seen = new Map<string, AppliedFacts>();
   const applied: string[] = [];
   const warnings: string[] = [];
@@ -52,7 +52,7 @@ function setUp(t: TestContext) {
   const drift = createDrift({ desired, workloads, log, clock });
   t.after(async () => {
     const closed = drift.close();
-    await clock.advance(0);
+    await clock.advanceAndSettle(0);
     await closed;
   });
   const run = testRun();
@@ -62,7 +62,7 @@ function setUp(t: TestContext) {
     warnings,
     look: async () => {
       drift.look(run.app);
-      await clock.advance(1_000);
+      await clock.advanceAndSettle(1_000);
     },
     /** What the watch tells of the Service. */
     show: async (spec: Record<string, unknown> = {}) => {
@@ -76,7 +76,7 @@ function setUp(t: TestContext) {
       seen.set(value.name, value);
       workloads.told('Service', { type: 'set', name: value.name, value });
       drift.look(run.app);
-      await clock.advance(1_000);
+      await clock.advanceAndSettle(1_000);
     },
     remove: async () => {
       const [value] = seen.values();
@@ -84,7 +84,7 @@ function setUp(t: TestContext) {
       seen.clear();
       workloads.told('Service', { type: 'gone', name: value.name, value });
       drift.look(run.app);
-      await clock.advance(1_000);
+      await clock.advanceAndSettle(1_000);
     },
   };
 }

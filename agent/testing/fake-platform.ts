@@ -1,7 +1,8 @@
-/** A platform that a test scripts: every step succeeds at once unless it is held or told to fail. */
+/** A platform that a test scripts: every step succeeds at once unless it is held or made to fail. */
 import { AppError } from '../../shared/errors.ts';
 import type { Target } from '../../shared/protocol/routes.ts';
-import { noPin, type Platform, type VersionRun } from '../../agent/platform/platform.ts';
+import { onAbort } from '../../shared/wait/abort.ts';
+import { noPin, type Platform, type VersionRun } from '../platform/platform.ts';
 
 /** `start a v1`, `switch a v1`, `stop a v1`, `discard a v1`, `remove a`, `pin a`, `prepare a v1`. */
 type Step = string;
@@ -18,17 +19,17 @@ interface HeldStep {
 export interface FakePlatform extends Platform {
   /** Every step that was begun, in order. */
   readonly steps: readonly Step[];
-  /** Of the starts, in order. */
+  /** The suspects of each start, in order. */
   readonly suspects: readonly (readonly string[])[];
   readonly adopted: readonly VersionRun[];
-  /** The next time this step is made, it waits. A deaf one does not end by its signal. */
+  /** The step waits the next time it is made. A deaf one does not end by its signal. */
   hold(step: Step, options?: { readonly deaf?: boolean }): HeldStep;
   /** The step fails each time, until `mend`. */
   fail(step: Step, error: AppError): void;
   mend(step: Step): void;
-  /** A target begins to answer, by no doing of the agent. */
+  /** A target begins to answer without a start by the agent. */
   answers(app: string, version: number): Target;
-  /** The targets of the version are gone, by no doing of the agent. */
+  /** The targets of the version disappear without a stop by the agent. */
   dies(app: string, version: number): void;
 }
 
@@ -77,8 +78,7 @@ export function createFakePlatform(): FakePlatform {
           isCut = true;
           gate.reject(new AppError('cancelled', `${step} was cancelled`));
         };
-        if (!deaf && signal.aborted) cut();
-        if (!deaf) signal.addEventListener('abort', cut, { once: true });
+        using _listener = deaf ? undefined : onAbort(signal, cut);
         await gate.promise;
       });
       return {
