@@ -29,8 +29,10 @@ export interface PresetFiles {
 export interface PresetCommand {
   /** Run in this order, in a copy of the tree, once; nothing to do where empty. */
   readonly install: readonly (readonly string[])[];
-  /** Undefined where the tree does not say; whoever runs it needs a command of their own then. */
+  /** Undefined if the tree does not say what to run, and for static files: see `serves`. */
   readonly run: readonly string[] | undefined;
+  /** Static files: the first of these folders that has an index.html is to be served on PORT. */
+  readonly serves?: readonly string[];
   /** Sub-folder in which `run` runs; `''` is the tree itself. */
   readonly cwd: string;
   /** Folders of programs, relative to the tree, looked at before those of PATH. */

@@ -1,5 +1,4 @@
 /** The preset `static`: files served by nginx, or a site that is built with node first. */
-import { fileURLToPath } from 'node:url';
 import { exec, generatedBy, ignoreFile, text } from './dockerfile.ts';
 import { nginxConfig, nginxConfigFile } from './nginx.ts';
 import { foundIn, installCommands, installStage, nodeIgnored } from './node.ts';
@@ -12,7 +11,6 @@ const nginxUser = '101:101';
 const siteFolders = ['', 'dist', 'public', 'build', 'out', '_site', 'site', 'www'];
 /** Where tools that build a site put it. */
 const builtFolders = ['dist', 'build', 'out', '_site', 'public'];
-const server = fileURLToPath(new URL('./static-server.ts', import.meta.url));
 
 type Site =
   { readonly kind: 'files'; readonly folder: string } | { readonly kind: 'built'; readonly project: NodeProject };
@@ -38,7 +36,8 @@ export const staticFiles: Preset = {
     const folders = site.kind === 'files' ? [site.folder === '' ? '.' : site.folder] : builtFolders;
     return {
       install: site.kind === 'files' ? [] : installCommands(site.project),
-      run: ['node', server, ...folders],
+      run: undefined,
+      serves: folders,
       cwd: '',
       binaries: site.kind === 'files' ? [] : ['node_modules/.bin'],
       env: site.kind === 'files' ? {} : site.project.manager.env,

@@ -1,4 +1,5 @@
-/** What a folder needs before it runs, and what runs then: what the app says itself, or the preset that fits it. */
+/** What a folder needs before it runs, and what runs then: the app's own command, or that of the preset that fits the folder. */
+import { fileURLToPath } from 'node:url';
 import { AppError, toAppError } from '../../../shared/errors.ts';
 import { detectPreset, presetCommand } from '../../../shared/presets/detect.ts';
 import { folderTree } from '../../../shared/presets/folder-tree.ts';
@@ -10,23 +11,24 @@ export interface RunnablePlan extends PresetCommand {
   readonly run: readonly string[];
 }
 
-/** Nothing to install, and nothing known to run. */
+const staticServer = fileURLToPath(new URL('./static-server.ts', import.meta.url));
+/** For a folder that no preset fits: there is nothing to install, and nothing is known to run. */
 const bare: PresetCommand = { install: [], run: undefined, cwd: '', binaries: ['node_modules/.bin'], env: {} };
 
 /**
- * A `command` of the app runs in place of the preset's, with what the preset installs.
- * @throws AppError source_invalid, dockerfile_invalid where neither says what to run.
+ * A `command` of the app runs instead of the preset's, with what the preset installs.
+ * @throws AppError source_invalid, dockerfile_invalid when neither says what to run.
  */
 export async function planFolder(spec: Pick<AppSpec, 'command' | 'build'>, folder: string): Promise<RunnablePlan> {
   const tree = folderTree(folder);
   try {
     const name = spec.build.preset ?? (await detectPreset(tree));
     const plan = name === undefined ? bare : await presetCommand(name, tree);
-    if (spec.command !== undefined) return { ...plan, run: spec.command };
-    if (plan.run !== undefined) return { ...plan, run: plan.run };
+    const run = spec.command ?? plan.run ?? (plan.serves && ['node', staticServer, ...plan.serves]);
+    if (run !== undefined) return { ...plan, run };
   } catch (error) {
     const known = toAppError(error);
-    // No preset can make anything of it: then the command needs nothing of one.
+    // No preset fits the folder, so the command of the app gets nothing installed.
     if (spec.command !== undefined && known.code === 'dockerfile_invalid') return { ...bare, run: spec.command };
     throw known;
   }

@@ -1,6 +1,6 @@
 /**
- * Serves the first of the folders given that has an index.html, on PORT of this machine's loopback: what nginx does in the
- * image of the preset `static`, for the process platform. Run as a program: `node static-server.ts FOLDER…`.
+ * A program that serves static files: `node static-server.ts FOLDER…` serves the first folder that has an index.html, on PORT of the
+ * loopback address. It does for the process platform what nginx does in the image of the preset `static`.
  */
 import { existsSync, realpathSync } from 'node:fs';
 import { open, realpath } from 'node:fs/promises';
@@ -56,7 +56,7 @@ async function answer(root: string, request: IncomingMessage, response: ServerRe
   const path = pathOf(request.url ?? '/');
   const found = path === undefined ? undefined : await find(root, path);
   if (found?.kind === 'folder') {
-    // Relative: the path that callers use may have a prefix that does not come here.
+    // Relative, because the path that clients use may have a prefix that the router strips.
     const query = /\?.*$/.exec(request.url ?? '')?.[0] ?? '';
     response.writeHead(301, { location: `./${encodeURIComponent(basename(path ?? ''))}/${query}` }).end();
     return;
@@ -67,7 +67,7 @@ async function answer(root: string, request: IncomingMessage, response: ServerRe
   response.writeHead(404, { 'content-type': 'text/plain; charset=utf-8' }).end('not found\n');
 }
 
-/** Decoded, without dot files (but for .well-known, RFC 8615) and without ways up; undefined for what is refused. */
+/** The decoded path; undefined for what is refused: dot files (except .well-known, RFC 8615), NUL and backslashes. */
 function pathOf(url: string): string | undefined {
   let path: string;
   try {
@@ -92,7 +92,7 @@ async function find(root: string, path: string): Promise<Found | undefined> {
   return undefined;
 }
 
-/** Undefined for what is not there, and for what a link leads to outside the folder. */
+/** Undefined if nothing is there, or if a link leads outside the folder. */
 async function kindOf(root: string, path: string): Promise<'file' | 'folder' | undefined> {
   const real = await realpath(path).catch(() => undefined);
   if (real === undefined || (real !== root && !real.startsWith(root + sep))) return undefined;
