@@ -19,10 +19,9 @@ import { createDialFailures } from './upstream/dial-failures.ts';
 import { Ensures } from './hold/ensure.ts';
 import { Hold } from './hold/hold.ts';
 import { HeadWriter } from './message/head-writer.ts';
-import { RequestParser } from './message/request-parser.ts';
+import { RequestHeads } from './message/request-head.ts';
 import { ResponseParser } from './message/response-parser.ts';
 import { HttpDate } from './message/http-date.ts';
-import { Ids } from './message/ids.ts';
 import { LineWriter, type Output } from './telemetry/line-writer.ts';
 import { createMetrics } from './telemetry/metrics.ts';
 import type { AttemptDeps } from './upstream/attempt.ts';
@@ -84,8 +83,7 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
     onCut: () => metrics.streamCut(),
   });
   const writer = new HeadWriter();
-  const requestParser = new RequestParser({ maxFields: config.max_header_fields });
-  const ids = new Ids();
+  const heads = new RequestHeads({ maxFields: config.max_header_fields });
   const tunnels = new Tunnels();
   const date = new HttpDate();
   const headersTimeoutMs = config.upstream_headers_timeout_secs * 1_000;
@@ -107,7 +105,6 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
   });
   const { gate, waiting, causeOf } = createWaking({
     config,
-    requestParser,
     date,
     clock,
     ensures: () => ensures,
@@ -138,9 +135,7 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
   const accessLines = deps.accessLog
     ? new LineWriter({ clock, output: deps.accessLog, onDropped: (lines) => metrics.accessLogDropped(lines) })
     : undefined;
-  const accessLog = accessLines
-    ? createAccessLog({ lines: accessLines, maxFields: config.max_header_fields, now: Date.now })
-    : undefined;
+  const accessLog = accessLines ? createAccessLog({ lines: accessLines, now: Date.now }) : undefined;
   const ensures = new Ensures({
     agent: () => agent.peer,
     clock,
@@ -214,8 +209,7 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
   const sending: AttemptDeps = {
     clock,
     writer,
-    requestParser,
-    lateStarts: new LateStarts(requestParser, config.max_header_fields),
+    lateStarts: new LateStarts(),
     date,
     tunnels,
     headersTimeoutMs,
@@ -310,9 +304,7 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
     clock,
     draining: () => draining,
   };
-  const routing = tls.redirect_http
-    ? redirectToTls(plainRouting, { publicPort: tls.public_port, maxFields: config.max_header_fields })
-    : plainRouting;
+  const routing = tls.redirect_http ? redirectToTls(plainRouting, { publicPort: tls.public_port }) : plainRouting;
   try {
     if (tls.listen_port !== undefined) {
       onTls = await openTls({
@@ -330,8 +322,7 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
       readAhead,
       backlogs,
       writer,
-      parser: requestParser,
-      ids,
+      heads,
       routing,
       onRefused(client, status) {
         metrics.request(status, 0);

@@ -6,7 +6,6 @@ import type { Duplex } from 'node:stream';
 import type { AppError } from '../../shared/errors.ts';
 import type { ProblemOptions } from '../../shared/problem.ts';
 import type { Trailers } from '../message/field-parser.ts';
-import type { Client } from '../message/peer-identity.ts';
 import type { RequestHead } from '../message/request-head.ts';
 import type { ResponseParser } from '../message/response-parser.ts';
 
@@ -86,7 +85,6 @@ export interface AnswerSink {
 export type ProblemView = Required<Pick<ProblemOptions, 'status' | 'owner'>>;
 
 export interface ClientSide extends RequestSource {
-  readonly client: Client;
   readonly answer: AnswerSink;
   /** Turns the connection into a tunnel. HTTP/1.1 alone has it: RFC 9113 §8.6. */
   readonly upgrade?: TunnelHost;

@@ -3,7 +3,6 @@ import { STATUS_CODES } from 'node:http';
 import type { Call } from './call.ts';
 import { ResponseParser } from '../message/response-parser.ts';
 import type { HttpDate } from '../message/http-date.ts';
-import { requestIdOf } from '../message/request-head.ts';
 
 export interface LocalAnswer {
   readonly status: number;
@@ -39,7 +38,7 @@ export class LocalAnswers {
 
   /** Heads are those of HTTP/1.1, which every client's side translates. */
   #head(call: Call, status: number, fields: Readonly<Record<string, string>>, hasLength: boolean): void {
-    const lines = Object.entries({ ...fields, 'X-Request-Id': requestIdOf(call.head) }).map(
+    const lines = Object.entries({ ...fields, 'X-Request-Id': call.head.requestId }).map(
       ([name, value]) => `${name}: ${value}\r\n`,
     );
     const block = Buffer.from(`HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n${lines.join('')}\r\n`, 'latin1');

@@ -3,7 +3,7 @@ import { AppError } from '../../shared/errors.ts';
 import { rawAnswer, toProblem, type ProblemOptions } from '../../shared/problem.ts';
 import type { Fault } from '../message/field-parser.ts';
 import type { HeadWriter } from '../message/head-writer.ts';
-import { requestIdOf, type RequestHead } from '../message/request-head.ts';
+import type { RequestHead } from '../message/request-head.ts';
 
 /** Why a request does not become a call. */
 export class Refusal {
@@ -49,7 +49,7 @@ export function overloaded(message = 'This router is overloaded; try again.'): A
 
 /** Writes the answer to a call for HTTP/1.1. @returns the bytes of its body. */
 export function writeProblem(writer: HeadWriter, head: RequestHead, error: AppError, options: ProblemOptions): number {
-  const requestId = requestIdOf(head);
+  const requestId = head.requestId;
   const headers = { 'X-Request-Id': requestId, ...options.headers };
   const problem = toProblem(error, { ...options, instance: requestId, headers });
   const body = head.method === 'HEAD' ? '' : problem.body;

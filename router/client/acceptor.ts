@@ -44,7 +44,7 @@ export class Acceptor {
   #onEmpty: (() => void) | undefined;
 
   constructor(deps: AcceptorDeps) {
-    const { config, routing, deadlines, readAhead, backlogs, writer, parser, ids, onRefused } = deps;
+    const { config, routing, deadlines, readAhead, backlogs, writer, heads, onRefused } = deps;
     this.#deps = deps;
     this.#shared = {
       routing,
@@ -52,8 +52,7 @@ export class Acceptor {
       readAhead,
       backlogs,
       writer,
-      parser,
-      ids,
+      heads,
       onRefused,
       trusted: trustedProxies(config.trusted_proxies),
       keepAliveFields: keepAliveFields(config),

@@ -5,9 +5,8 @@ import type { Backlogs } from '../io/backlog.ts';
 import type { Deadlines, Timed } from '../io/deadlines.ts';
 import type { ReadAhead } from '../io/read-ahead.ts';
 import type { HeadWriter } from '../message/head-writer.ts';
-import type { Ids } from '../message/ids.ts';
-import type { Client } from '../message/peer-identity.ts';
-import type { RequestParser } from '../message/request-parser.ts';
+import type { PeerIdentity } from '../message/peer-identity.ts';
+import type { RequestHeads } from '../message/request-head.ts';
 
 export interface ConnectionLimits {
   readonly maxHeaderBytes: number;
@@ -48,17 +47,15 @@ export interface ConnectionDeps {
   readonly deadlines: Deadlines;
   readonly readAhead: ReadAhead;
   readonly backlogs: Backlogs;
-  /** Holds the head that was parsed last. */
-  readonly parser: RequestParser;
+  readonly heads: RequestHeads;
   readonly writer: HeadWriter;
-  readonly ids: Ids;
   readonly trusted: BlockList;
   /** Fields of an answer after which the connection stays open. */
   readonly keepAliveFields: string;
   /** No answer may be followed by another request. */
   readonly closing: () => boolean;
   /** A request was refused before it became a call. */
-  readonly onRefused: (client: Client, status: number) => void;
+  readonly onRefused: (client: PeerIdentity, status: number) => void;
   readonly onClosed: (connection: ClientConnection) => void;
   /**
    * Hands over a connection whose client speaks HTTP/2.

@@ -3,7 +3,6 @@ import type { Socket } from 'node:net';
 import type { AppError } from '../../shared/errors.ts';
 import type { AnsweredCall, AnswerForm, AnswerSink, ProblemView } from '../call/client-side.ts';
 import { writeProblem, writeRefusal, type Refusal } from '../call/refusal.ts';
-import { writeBodyPart } from '../message/body-writer.ts';
 import type { Trailers } from '../message/field-parser.ts';
 import type { ResponseParser } from '../message/response-parser.ts';
 import { writeLastChunk, writeResponseHead } from '../message/response-head.ts';
@@ -11,6 +10,8 @@ import type { ConnectionDeps } from './connection-deps.ts';
 import { PendingOutput } from './pending-output.ts';
 
 const interimFraming = { chunked: false, connection: '', timing: '', date: '', switching: false };
+/** Copy smaller parts of a body into the writer, so that they leave in one write with the head. */
+const maxCopiedBytes = 16_384;
 const switchFraming = { ...interimFraming, switching: true };
 
 export class H1Answer implements AnswerSink {
@@ -56,10 +57,21 @@ export class H1Answer implements AnswerSink {
 
   part(bytes: Buffer, start: number, end: number, owned: boolean): boolean {
     const { writer } = this.#deps;
-    if (owned) return writeBodyPart(writer, this.#socket, bytes, start, end, this.#chunked);
+    if (owned && end - start > maxCopiedBytes) {
+      this.#sendPart(bytes.subarray(start, end));
+      return true;
+    }
     if (this.#chunked) writer.chunk(bytes, start, end);
     else writer.range(bytes, start, end);
     return false;
+  }
+
+  /** Sends what is composed, and then a part of the body without copying it. */
+  #sendPart(bytes: Buffer): void {
+    const { writer } = this.#deps;
+    if (this.#chunked) writer.latin1(`${bytes.length.toString(16)}\r\n`);
+    writer.sendBefore(this.#socket, bytes);
+    if (this.#chunked) writer.latin1('\r\n');
   }
 
   end(trailers: Trailers | undefined): void {

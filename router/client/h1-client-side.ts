@@ -12,7 +12,7 @@ import type {
 } from '../call/client-side.ts';
 import { overloaded } from '../call/refusal.ts';
 import { resetSocket } from '../io/client-socket.ts';
-import { Client } from '../message/peer-identity.ts';
+import { PeerIdentity } from '../message/peer-identity.ts';
 import type { RequestHead } from '../message/request-head.ts';
 import type { ResponseParser } from '../message/response-parser.ts';
 import type { ConnectionDeps } from './connection-deps.ts';
@@ -31,7 +31,7 @@ export interface CallCarrier {
 }
 
 export class H1ClientSide implements ClientSide, TunnelHost {
-  readonly client: Client;
+  readonly client: PeerIdentity;
   readonly answer: H1Answer;
   readonly #carrier: CallCarrier;
   readonly #unread: ReadAheadQueue;
@@ -46,18 +46,18 @@ export class H1ClientSide implements ClientSide, TunnelHost {
     this.#carrier = carrier;
     this.#unread = unread;
     this.#deps = deps;
-    this.client = new Client(carrier.socket, deps.trusted);
+    this.client = new PeerIdentity(carrier.socket, deps.trusted);
     this.answer = new H1Answer(carrier.socket, deps);
   }
 
   // ---- For the connection
 
   /** @param bodyEnd where the body ends behind the head in `head.bytes`; 0 unless it came whole. */
-  begin(head: RequestHead, headEnd: number, bodyEnd: number): Call {
+  begin(head: RequestHead, bodyEnd: number): Call {
     if (head.chunked || head.contentLength > 0) {
       this.#body ??= new H1Body(this.#unread, this.answer, this.#deps);
       this.#body.begin(head);
-      if (bodyEnd > 0) this.#body.keepWhole(head.bytes, headEnd, bodyEnd);
+      if (bodyEnd > 0) this.#body.keepWhole(head.bytes, head.length, bodyEnd);
     }
     return (this.#call = new Call(this, head, this.#deps.routing));
   }

@@ -98,15 +98,14 @@ export class H1Connection implements ClientConnection, CallCarrier, SocketOwner 
   /** Begins the call whose head is whole. */
   #take(chunk: Buffer): void {
     const { block, rest, bodyEnd } = this.#head;
-    const parser = this.#head.takeParser();
-    const head = takeHead(parser, block, this.#side.client, this.#deps);
+    const head = takeHead(this.#head.takeParser(), block, this.#side.client, this.#deps);
     if (head instanceof Refusal) {
       this.#refuse(head);
       return;
     }
     this.#phase = 'call';
     this.#deadlineMs = Infinity;
-    const call = this.#side.begin(head, parser.end, bodyEnd);
+    const call = this.#side.begin(head, bodyEnd);
     if (rest < chunk.length) this.#unread.unshift(rest === 0 ? chunk : chunk.subarray(rest));
     this.#unread.pauseIfMany();
     this.#deps.routing.route(call);

@@ -1,5 +1,6 @@
 /** Heads of requests, one after the other, out of what is read of a connection: each kept until its call has its answer. */
 import type { Fault, Progress } from '../message/field-parser.ts';
+import type { RequestHeads } from '../message/request-head.ts';
 import type { RequestParser } from '../message/request-parser.ts';
 import { PartialHead, tooLarge } from './h1-partial-head.ts';
 import type { ReadAhead } from '../io/read-ahead.ts';
@@ -13,8 +14,7 @@ const keptBlockBytes = 4_096;
 
 interface HeadReaderDeps {
   readonly limits: { readonly maxHeaderBytes: number; readonly maxFields: number };
-  /** Of all connections, for heads that come whole. */
-  readonly parser: RequestParser;
+  readonly heads: RequestHeads;
   readonly readAhead: ReadAhead;
 }
 
@@ -22,7 +22,8 @@ export class HeadReader {
   readonly #deps: HeadReaderDeps;
   /** The last head that came whole, from the beginning, and behind it what else is kept of its request. */
   block: Buffer = noBytes;
-  #parser: RequestParser;
+  /** Holds the last head if that came in parts, until it is taken. */
+  #ownParser: RequestParser | undefined;
   /** Where in the chunk that begins which is behind it. */
   rest = 0;
   /** The end of the body, where all of it is kept behind the head; else 0. */
@@ -34,21 +35,18 @@ export class HeadReader {
 
   constructor(deps: HeadReaderDeps) {
     this.#deps = deps;
-    this.#parser = deps.parser;
   }
 
   /** @param chunk what has come next, which may be read over afterwards. */
   read(chunk: Buffer): Progress {
     if (this.#partial !== undefined) return this.#readMore(this.#partial, chunk);
-    const { parser, limits, readAhead } = this.#deps;
-    parser.parsed = undefined;
-    parser.begin(0);
+    const { heads, limits, readAhead } = this.#deps;
+    const parser = heads.begin();
     const progress = parser.parse(chunk, chunk.length);
     switch (progress) {
       case 'done':
         if (parser.end > limits.maxHeaderBytes) return this.#bad(tooLarge(parser.targetEnd > limits.maxHeaderBytes));
-        this.#parser = parser;
-        this.#keep(chunk);
+        this.#keep(chunk, parser);
         return progress;
       case 'bad':
         this.#before = noBytes;
@@ -59,10 +57,10 @@ export class HeadReader {
     }
   }
 
-  /** @returns what has parsed the head, for now: that of all connections, or one of its own that nobody keeps. */
+  /** @returns the parser that holds the head for now. */
   takeParser(): RequestParser {
-    const parser = this.#parser;
-    this.#parser = this.#deps.parser;
+    const parser = this.#ownParser ?? this.#deps.heads.parser;
+    this.#ownParser = undefined;
     return parser;
   }
 
@@ -99,7 +97,7 @@ export class HeadReader {
     this.#drop();
     this.block = partial.block;
     this.#deps.readAhead.take(countedHeadBytes(this.block.length));
-    this.#parser = partial.parser;
+    this.#ownParser = partial.parser;
     this.rest = added;
     this.bodyEnd = 0;
     return 'done';
@@ -111,8 +109,8 @@ export class HeadReader {
   }
 
   /** The head, and its body where that is small and has come too. */
-  #keep(chunk: Buffer): void {
-    const { parser, readAhead } = this.#deps;
+  #keep(chunk: Buffer, parser: RequestParser): void {
+    const { readAhead } = this.#deps;
     const { end, framing } = parser;
     const whole = end + framing.contentLength;
     const withBody =

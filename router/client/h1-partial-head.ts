@@ -46,7 +46,7 @@ export class PartialHead {
       case 'bad':
         return this.parser.fault ?? { status: 400, what: 'not valid HTTP' };
       case 'more':
-        return this.#length < this.#maxBytes ? 'more' : tooLarge(this.parser.inRequestLine);
+        return this.#length < this.#maxBytes ? 'more' : tooLarge(this.parser.inFirstLine);
     }
   }
 

@@ -6,8 +6,8 @@ import { Call } from '../call/call.ts';
 import type { AnsweredCall, ClientSide, ProblemView, RequestSink } from '../call/client-side.ts';
 import { faultRefusal, overloaded, Refusal } from '../call/refusal.ts';
 import { requestBytes, type RawFields } from '../message/h2-heads.ts';
-import type { Client } from '../message/peer-identity.ts';
-import { requestIdOf, type RequestHead } from '../message/request-head.ts';
+import type { PeerIdentity } from '../message/peer-identity.ts';
+import type { RequestHead } from '../message/request-head.ts';
 import type { ConnectionDeps } from './connection-deps.ts';
 import { grpcRefusal, isGrpc } from './grpc.ts';
 import { H2Answer } from './h2-answer.ts';
@@ -16,7 +16,7 @@ import { countedHeadBytes, takeHead } from './request-intake.ts';
 
 /** The connection that the stream is one of. */
 export interface StreamCarrier {
-  readonly client: Client;
+  readonly client: PeerIdentity;
   streamGone(side: H2ClientSide): void;
 }
 
@@ -48,7 +48,7 @@ export class H2ClientSide implements ClientSide {
     stream.on('error', () => undefined);
   }
 
-  get client(): Client {
+  get client(): PeerIdentity {
     return this.#carrier.client;
   }
 
@@ -107,7 +107,7 @@ export class H2ClientSide implements ClientSide {
   }
 
   answerProblem(call: AnsweredCall, error: AppError, view: ProblemView | undefined): void {
-    const requestId = requestIdOf(call.head);
+    const { requestId } = call.head;
     this.#answerError(error, { ...view, instance: requestId, headers: { 'X-Request-Id': requestId } });
     this.answered();
   }
@@ -123,14 +123,13 @@ export class H2ClientSide implements ClientSide {
   }
 
   #readHead(raw: RawFields): RequestHead | Refusal {
-    const { parser, limits } = this.#deps;
+    const { heads, limits } = this.#deps;
     const bytes = requestBytes(raw, this.#body !== undefined);
     if (!Buffer.isBuffer(bytes)) return faultRefusal(bytes);
     if (bytes.length > limits.maxHeaderBytes) {
       return faultRefusal({ status: 431, what: 'the header section is over the limit' });
     }
-    parser.parsed = undefined;
-    parser.begin(0);
+    const parser = heads.begin();
     const whole = parser.parse(bytes, bytes.length) === 'done' && parser.end === bytes.length;
     return whole ? takeHead(parser, bytes, this.client, this.#deps) : faultRefusal(parser.fault);
   }

@@ -5,7 +5,7 @@
  */
 import { constants, type Http2Server, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2';
 import type { Socket } from 'node:net';
-import { Client } from '../message/peer-identity.ts';
+import { PeerIdentity } from '../message/peer-identity.ts';
 import type { ClientConnection, ConnectionDeps } from './connection-deps.ts';
 import type { RawFields } from '../message/h2-heads.ts';
 import type { Http2Capacity } from './h2-capacity.ts';
@@ -28,7 +28,7 @@ type Phase = 'open' | 'noticed' | 'ending' | 'closed';
 export class H2Connection implements ClientConnection, StreamCarrier {
   readonly socket: Socket;
   readonly isHttp2 = true;
-  readonly client: Client;
+  readonly client: PeerIdentity;
   readonly #deps: ConnectionDeps;
   readonly #capacity: Http2Capacity;
   #refused = 0;
@@ -45,7 +45,7 @@ export class H2Connection implements ClientConnection, StreamCarrier {
     this.#capacity = capacity;
     capacity.addConnection();
     this.#deps = deps;
-    this.client = new Client(socket, deps.trusted, 'HTTP/2');
+    this.client = new PeerIdentity(socket, deps.trusted, 'HTTP/2');
     this.#idleSinceMs = deps.routing.clock.nowMs();
     this.#deadlineMs = this.#idleSinceMs + Math.min(deps.limits.keepAliveMs, deps.limits.headTimeoutMs);
     this.#session = sessionOn(socket, server);

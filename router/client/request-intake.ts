@@ -1,8 +1,8 @@
 /** What a request passes between its parsed head and its call, whatever its client speaks. */
 import { toAppError } from '../../shared/errors.ts';
 import { overloaded, refusedMethod, Refusal } from '../call/refusal.ts';
-import type { Client } from '../message/peer-identity.ts';
-import { readRequestHead, type RequestHead } from '../message/request-head.ts';
+import type { PeerIdentity } from '../message/peer-identity.ts';
+import type { RequestHead } from '../message/request-head.ts';
 import type { RequestParser } from '../message/request-parser.ts';
 import type { ConnectionDeps } from './connection-deps.ts';
 
@@ -17,16 +17,14 @@ export function countedHeadBytes(keptBytes: number): number {
 export function takeHead(
   parser: RequestParser,
   block: Buffer,
-  client: Client,
-  deps: Pick<ConnectionDeps, 'ids' | 'parser' | 'readAhead'>,
+  client: PeerIdentity,
+  deps: Pick<ConnectionDeps, 'heads' | 'readAhead'>,
 ): RequestHead | Refusal {
   if (deps.readAhead.full && countedHeadBytes(parser.end) > 0) return new Refusal(overloaded());
   const refused = refusedMethod(parser.method);
   if (refused !== undefined) return refused;
   try {
-    const head = readRequestHead(parser, block, 0, client, deps.ids);
-    if (parser === deps.parser) parser.parsed = head;
-    return head;
+    return deps.heads.read(parser, block, client);
   } catch (error) {
     return new Refusal(toAppError(error));
   }

@@ -132,7 +132,22 @@ export class FieldParser {
     }
   }
 
-  /** After the line of the field. */
+  /** Compares the name of the field at `base` without regard to case. @param name in lower case. */
+  isNamed(bytes: Uint8Array, base: number, name: string): boolean {
+    const start = this.at[base] as number;
+    if ((this.at[base + 1] as number) - start !== name.length) return false;
+    for (let index = 0; index < name.length; index += 1) {
+      if (tokenByte[bytes[start + index] as number] !== name.charCodeAt(index)) return false;
+    }
+    return true;
+  }
+
+  /** The value of the field at `base`. */
+  valueAt(bytes: Buffer, base: number): string {
+    return bytes.toString('latin1', this.at[base + 2], this.at[base + 3]);
+  }
+
+  /** Offset of the first byte after the line of the field. */
   lineEndOf(index: number): number {
     return index + 1 < this.count ? (this.at[(index + 1) * fieldStride] as number) : this.linesEnd;
   }

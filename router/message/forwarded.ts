@@ -4,8 +4,8 @@
  * stands before that is what this client says of itself. That, and what is malformed, does not get to the app.
  */
 import { isIP } from 'node:net';
-import type { Client } from './peer-identity.ts';
-import { isHost } from './peer-identity.ts';
+import { isHost } from './host.ts';
+import type { PeerIdentity } from './peer-identity.ts';
 
 /** As collected from the head, by lower-case name, several fields of a name joined by commas. */
 export type Told = ReadonlyMap<string, string>;
@@ -28,11 +28,11 @@ interface Chain {
 }
 
 /** The fields for the app, each with its line end. @param host that the call is for. */
-export function forwardedFields(client: Client, host: string, told: Told): string {
-  const chain = believed(told.get('x-forwarded-for')?.split(',').map(plainHop), client);
-  const elements = believed(splitElements(told.get('forwarded')).map(elementHop), client);
+export function forwardedFields(peer: PeerIdentity, host: string, told: Told): string {
+  const chain = believed(told.get('x-forwarded-for')?.split(',').map(plainHop), peer);
+  const elements = believed(splitElements(told.get('forwarded')).map(elementHop), peer);
   const first = elements.hops[0];
-  const proto = pick(told.get('x-forwarded-proto'), chain, isProto) ?? first?.proto ?? client.scheme;
+  const proto = pick(told.get('x-forwarded-proto'), chain, isProto) ?? first?.proto ?? peer.scheme;
   const outerHost = pick(told.get('x-forwarded-host'), chain, isNamedHost) ?? first?.host ?? host;
   const port = pick(told.get('x-forwarded-port'), chain, isPort);
   // RFC 7239 §7.4: one form is told by the other where a proxy knows that alone.
@@ -43,19 +43,19 @@ export function forwardedFields(client: Client, host: string, told: Told): strin
       : hops.map((hop, index) => (index === 0 ? { ...hop, proto, host: outerHost } : hop));
   const plain = hops.filter(({ node }) => !node.startsWith('_'));
   return (
-    `X-Forwarded-For: ${[...plain.map(({ node }) => node), client.address].join(', ')}\r\n` +
+    `X-Forwarded-For: ${[...plain.map(({ node }) => node), peer.address].join(', ')}\r\n` +
     `X-Forwarded-Proto: ${proto}\r\n` +
     `X-Forwarded-Host: ${outerHost}\r\n` +
-    `Forwarded: ${[...others.map(elementOf), client.forwardedElement(host)].join(', ')}\r\n` +
+    `Forwarded: ${[...others.map(elementOf), peer.forwardedElement(host)].join(', ')}\r\n` +
     (port === undefined ? '' : `X-Forwarded-Port: ${port}\r\n`)
   );
 }
 
 /** Who called, as far as is known. @param told value of X-Forwarded-For, if the client is trusted. */
-export function callerAddress(client: Client, told: string | undefined): string {
-  if (told === undefined || !client.trusted) return client.address;
-  const [hop] = believed(told.split(',').map(plainHop), client).hops;
-  return (hop === undefined ? undefined : addressOf(hop.node)) ?? client.address;
+export function callerAddress(peer: PeerIdentity, told: string | undefined): string {
+  if (told === undefined || !peer.trusted) return peer.address;
+  const [hop] = believed(told.split(',').map(plainHop), peer).hops;
+  return (hop === undefined ? undefined : addressOf(hop.node)) ?? peer.address;
 }
 
 /** A prefix that a trusted proxy has taken off, as it may stand before ours; `''` where it is none. */
@@ -76,7 +76,7 @@ export function isTraceparent(value: string): boolean {
 }
 
 /** From the end up to the first that no trusted proxy is, and without those that are malformed or before such a one. */
-function believed(list: readonly (Hop | undefined)[] | undefined, client: Client): Chain {
+function believed(list: readonly (Hop | undefined)[] | undefined, peer: PeerIdentity): Chain {
   if (list === undefined) return { hops: [], cut: 0 };
   let from = list.length;
   while (from > 0 && list.length - from < maxHops) {
@@ -84,7 +84,7 @@ function believed(list: readonly (Hop | undefined)[] | undefined, client: Client
     if (hop === undefined) break;
     from -= 1;
     const address = addressOf(hop.node);
-    if (address === undefined || !client.trusts(address)) break;
+    if (address === undefined || !peer.trusts(address)) break;
   }
   return { hops: list.slice(from) as Hop[], cut: from };
 }

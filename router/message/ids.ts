@@ -15,24 +15,19 @@ export class Ids {
   #pool = Buffer.alloc(0);
   #at = 0;
 
-  /** @returns where the bytes are that `next` then has taken. */
-  get pool(): Buffer {
+  next(): CallIds {
     if (this.#at >= this.#pool.length) {
-      // A new one: calls that wait keep theirs.
+      // A new pool, because calls that wait keep the old one.
       this.#pool = randomFillSync(Buffer.allocUnsafeSlow(idBytes * idsOfPool));
       this.#at = 0;
     }
-    return this.#pool;
-  }
-
-  next(): number {
-    const { pool } = this;
+    const pool = this.#pool;
     const at = this.#at;
     this.#at += idBytes;
     // RFC 9562 §5.4: version 4.
     pool[at + 6] = ((pool[at + 6] as number) & 0x0f) | 0x40;
     pool[at + 8] = ((pool[at + 8] as number) & 0x3f) | 0x80;
-    return at;
+    return { bytes: pool, at };
   }
 }
 

@@ -2,7 +2,7 @@
 import { BlockList, isIPv6, type Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import { AppError } from '../../shared/errors.ts';
-import { routeHost } from '../table/routes.ts';
+import { isHost, routeHost } from './host.ts';
 
 /** @param entries addresses and CIDRs whose word on the client is taken. */
 export function trustedProxies(entries: readonly string[]): BlockList {
@@ -16,13 +16,7 @@ export function trustedProxies(entries: readonly string[]): BlockList {
   return list;
 }
 
-const hostPattern = /^[A-Za-z0-9\-._~%!$&'()*+,;=:[\]]*$/;
-
-export function isHost(text: string): boolean {
-  return hostPattern.test(text);
-}
-
-export class Client {
+export class PeerIdentity {
   readonly address: string;
   readonly scheme: 'http' | 'https';
   readonly speaks: 'HTTP/1' | 'HTTP/2';

@@ -3,7 +3,8 @@ import { test } from 'node:test';
 import * as fc from 'fast-check';
 import { parseRoute } from '../../shared/protocol/app-spec.ts';
 import type { Route } from '../../shared/protocol/routes.ts';
-import { routeHost, Routes } from './routes.ts';
+import { routeHost } from '../message/host.ts';
+import { Routes } from './routes.ts';
 
 function route(app: string, declared: string): Route {
   const parsed = parseRoute(declared);

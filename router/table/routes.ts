@@ -184,12 +184,3 @@ function longestPrefix(root: PathNode, path: string): RouteEntry | undefined {
 const maxHostLength = 255;
 const slash = 47;
 const question = 63;
-
-/** The host of a Host header as routes name it: lower case, without port and without a final dot. */
-export function routeHost(header: string): string {
-  let host = header;
-  const colon = header.lastIndexOf(':');
-  if (colon >= 0 && colon > header.lastIndexOf(']')) host = header.slice(0, colon);
-  if (host.endsWith('.')) host = host.slice(0, -1);
-  return host.toLowerCase();
-}

@@ -1,9 +1,8 @@
 /** For fuzzing: streams of requests or answers, as node's own parser reads them and as ours does, told in the same form. */
 import { METHODS } from 'node:http';
 import { BlockList, type Socket } from 'node:net';
-import { Client } from '../message/peer-identity.ts';
-import { Ids } from '../message/ids.ts';
-import { readRequestHead } from '../message/request-head.ts';
+import { PeerIdentity } from '../message/peer-identity.ts';
+import { RequestHeads } from '../message/request-head.ts';
 import { BodyReader } from '../message/body-reader.ts';
 import { RequestParser } from '../message/request-parser.ts';
 import { ResponseParser } from '../message/response-parser.ts';
@@ -94,8 +93,8 @@ function readOurs(
   return { messages, refused: false };
 }
 
-const client = new Client({ remoteAddress: '127.0.0.1' } as Socket, new BlockList());
-const ids = new Ids();
+const client = new PeerIdentity({ remoteAddress: '127.0.0.1' } as Socket, new BlockList());
+const heads = new RequestHeads(limits);
 
 /** As a connection reads them. */
 export function readOurRequests(parts: Parts): Reading {
@@ -105,7 +104,7 @@ export function readOurRequests(parts: Parts): Reading {
     if (progress !== 'done') return progress;
     if (parser.method === 'CONNECT') return 'bad';
     try {
-      readRequestHead(parser, block, 0, client, ids);
+      heads.read(parser, block, client);
     } catch {
       return 'bad';
     }

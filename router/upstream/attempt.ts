@@ -13,8 +13,7 @@ import { overloaded } from '../call/refusal.ts';
 import type { Trailers } from '../message/field-parser.ts';
 import type { HttpDate } from '../message/http-date.ts';
 import { stripPrefix } from '../message/path.ts';
-import { hasBody, parsedAgain } from '../message/request-head.ts';
-import type { RequestParser } from '../message/request-parser.ts';
+import { hasBody } from '../message/request-head.ts';
 import type { ResponseParser } from '../message/response-parser.ts';
 import type { UpstreamConnection } from './connection.ts';
 import type { LateStarter, LateStarts } from './late-starts.ts';
@@ -33,8 +32,6 @@ export interface AttemptEvents extends TunnelEvents {
 }
 
 export interface AttemptDeps extends TunnelDeps {
-  /** Holds the request head parsed last. */
-  readonly requestParser: RequestParser;
   readonly lateStarts: LateStarts;
   readonly date: HttpDate;
   readonly headersTimeoutMs: number;
@@ -82,7 +79,7 @@ export class Attempt implements ActiveAttempt, RequestSink, TransportUser, LateS
     if (origin === 'dialled') attempt.#dial = target.dialBegun();
     // The end of an idle connection that has come in this turn is seen before what must not be lost is written.
     else if (origin === 'idle' && !isRepeatable(call.head)) deps.lateStarts.add(attempt, call.head);
-    else attempt.#start(undefined);
+    else attempt.#start();
   }
 
   // ---- The connection
@@ -91,7 +88,7 @@ export class Attempt implements ActiveAttempt, RequestSink, TransportUser, LateS
     this.#endDial();
     this.#target.connected();
     this.#deps.events.targetConnected(this.#app, this.#target);
-    this.start(undefined);
+    this.start();
   }
 
   /** Nothing was sent, so the call is safe to send to another target, or to this one when it is back. */
@@ -102,19 +99,18 @@ export class Attempt implements ActiveAttempt, RequestSink, TransportUser, LateS
 
   // ---- The request
 
-  start(parsed: RequestParser | undefined): void {
-    if (this.#stage === 'waiting') this.#start(parsed);
+  start(): void {
+    if (this.#stage === 'waiting') this.#start();
   }
 
-  #start(kept: RequestParser | undefined): void {
+  #start(): void {
     const call = this.#call;
     const { head, clientSide } = call;
     const transport = this.#transport;
     const { path, prefix } = stripPrefix(head.path, this.#app.route);
-    const parsed = kept ?? parsedAgain(this.#deps.requestParser, head);
-    if (!transport.sendHead(head, parsed, clientSide.client, { path, prefix: head.outerPrefix + prefix })) return;
+    if (!transport.sendHead(head, { path, prefix: head.outerPrefix + prefix })) return;
     this.#stage = 'sent';
-    this.#app.bytes += parsed.end - head.start;
+    this.#app.bytes += head.length;
     this.#requestDone = !hasBody(head);
     if (call.expectsContinue) {
       call.expectsContinue = false;

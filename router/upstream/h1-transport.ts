@@ -6,9 +6,8 @@ import { AppError } from '../../shared/errors.ts';
 import { resumeReading } from '../io/direct-io.ts';
 import { BodyReader } from '../message/body-reader.ts';
 import type { Trailers } from '../message/field-parser.ts';
-import type { Client } from '../message/peer-identity.ts';
-import { hasBody, writeRequestHead, type Destination, type RequestHead } from '../message/request-head.ts';
-import type { RequestParser } from '../message/request-parser.ts';
+import { hasBody, type RequestHead } from '../message/request-head.ts';
+import { writeRequestHead, type Destination } from '../message/request-writer.ts';
 import { keepAliveSeconds, writeLastChunk } from '../message/response-head.ts';
 import { UpstreamConnection, type Address, type ConnectionOwner, type ConnectionUser } from './connection.ts';
 import { invalidAnswer, lateAnswer, type Transport, type TransportDeps, type TransportUser } from './transport.ts';
@@ -60,11 +59,11 @@ export class H1Transport implements Transport, ConnectionUser {
 
   // ---- The request
 
-  sendHead(head: RequestHead, parsed: RequestParser, client: Client, destination: Destination): boolean {
+  sendHead(head: RequestHead, destination: Destination): boolean {
     const { socket } = this.connection;
     // Its close is reported in a moment.
     if (socket.destroyed) return false;
-    writeRequestHead(this.#deps.writer, head, parsed, client, destination);
+    writeRequestHead(this.#deps.writer, head, destination);
     this.#composing = true;
     this.#reading = 'head';
     this.#chunked = head.chunked;
@@ -184,7 +183,7 @@ export class H1Transport implements Transport, ConnectionUser {
     while (pos < end) {
       parser.begin(pos);
       const progress = parser.parse(block, end);
-      if (progress === 'bad') return this.#invalid(parser.fault ?? '');
+      if (progress === 'bad') return this.#invalid(parser.fault?.what ?? '');
       if (progress === 'more') {
         if (end - pos >= maxHeaderBytes) return this.#invalid('a head over the limit');
         // Copied, because the buffer is read over.

@@ -8,9 +8,8 @@ import { heldBytes, ownCopy, tellFrom, tellsWhenTaken } from '../io/direct-io.ts
 import { PausedReads } from '../io/paused-reads.ts';
 import type { Trailers } from '../message/field-parser.ts';
 import { cutFields, isFault, responseBytes, trailerFields, trailersOf, type RawFields } from '../message/h2-heads.ts';
-import type { Client } from '../message/peer-identity.ts';
-import { hasBody, writeRequestHead, type Destination, type RequestHead } from '../message/request-head.ts';
-import type { RequestParser } from '../message/request-parser.ts';
+import { hasBody, type RequestHead } from '../message/request-head.ts';
+import { writeRequestHead, type Destination } from '../message/request-writer.ts';
 import type { SessionFailure, SessionUser, UpstreamSession } from './h2-session.ts';
 import { KeptBody } from './kept-body.ts';
 import { invalidAnswer, lateAnswer, type Transport, type TransportDeps, type TransportUser } from './transport.ts';
@@ -51,7 +50,7 @@ export class H2Transport implements Transport, SessionUser, Timed {
 
   // ---- The request
 
-  sendHead(head: RequestHead, parsed: RequestParser, client: Client, destination: Destination): boolean {
+  sendHead(head: RequestHead, destination: Destination): boolean {
     const session = this.#session;
     if (!session.isOpen) {
       this.#user?.failed('closed', reset());
@@ -59,7 +58,7 @@ export class H2Transport implements Transport, SessionUser, Timed {
     }
     const open = hasBody(head);
     this.#requestDone = !open;
-    const fields = this.#fields(head, parsed, client, destination);
+    const fields = this.#fields(head, destination);
     try {
       const stream = session.request(fields, { endStream: !open, waitForTrailers: open && head.chunked });
       this.#listen(stream);
@@ -72,9 +71,9 @@ export class H2Transport implements Transport, SessionUser, Timed {
     }
   }
 
-  #fields(head: RequestHead, parsed: RequestParser, client: Client, destination: Destination): string[] {
+  #fields(head: RequestHead, destination: Destination): string[] {
     const { writer } = this.#deps;
-    writeRequestHead(writer, head, parsed, client, destination);
+    writeRequestHead(writer, head, destination);
     const authority = head.host === '' ? this.#session.authority : head.host;
     const fields = [':method', head.method, ':scheme', 'http', ':authority', authority];
     fields.push(':path', head.asterisk ? '*' : destination.path);
@@ -181,7 +180,7 @@ export class H2Transport implements Transport, SessionUser, Timed {
     parser.begin(0);
     if (block.length > maxHeaderBytes) this.#invalid('a head over the limit');
     else if (parser.parse(block, block.length) === 'done' && parser.end === block.length) return block;
-    else this.#invalid(parser.fault ?? 'its head');
+    else this.#invalid(parser.fault?.what ?? 'its head');
     return undefined;
   }
 

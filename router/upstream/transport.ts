@@ -8,9 +8,8 @@ import type { Deadlines } from '../io/deadlines.ts';
 import type { ReadAhead } from '../io/read-ahead.ts';
 import type { Trailers } from '../message/field-parser.ts';
 import type { HeadWriter } from '../message/head-writer.ts';
-import type { Client } from '../message/peer-identity.ts';
-import type { Destination, RequestHead } from '../message/request-head.ts';
-import type { RequestParser } from '../message/request-parser.ts';
+import type { RequestHead } from '../message/request-head.ts';
+import type { Destination } from '../message/request-writer.ts';
 import type { ResponseParser } from '../message/response-parser.ts';
 import type { UpstreamConnection, UpstreamConnectionDeps } from './connection.ts';
 
@@ -23,10 +22,9 @@ export interface Transport {
   readonly heard: boolean;
   /**
    * Composes the head; `flush` sends it.
-   * @param parsed has parsed the head.
    * @returns false where the request could not be sent, which is reported as a failure now or in a moment.
    */
-  sendHead(head: RequestHead, parsed: RequestParser, client: Client, destination: Destination): boolean;
+  sendHead(head: RequestHead, destination: Destination): boolean;
   /** @param bytes may be overwritten when this returns. */
   sendBody(bytes: Buffer, start: number, end: number): void;
   endBody(trailers: Trailers | undefined): void;

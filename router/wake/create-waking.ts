@@ -5,7 +5,6 @@ import type { App } from '../table/apps.ts';
 import type { Call } from '../call/call.ts';
 import type { RouterConfig } from '../config.ts';
 import type { Ensures } from '../hold/ensure.ts';
-import type { RequestParser } from '../message/request-parser.ts';
 import type { HttpDate } from '../message/http-date.ts';
 import { LocalAnswers } from '../call/local-answer.ts';
 import type { RouterMetrics } from '../telemetry/metrics.ts';
@@ -15,7 +14,6 @@ import { WakeGate } from './wake-gate.ts';
 
 export interface WakingDeps {
   readonly config: Pick<RouterConfig, 'name' | 'max_waiting_streams'>;
-  readonly requestParser: RequestParser;
   readonly date: HttpDate;
   readonly clock: Clock;
   readonly ensures: () => Pick<Ensures, 'want'>;
@@ -30,13 +28,11 @@ export interface Waking {
 }
 
 export function createWaking(deps: WakingDeps): Waking {
-  const { config, requestParser, clock, ensures, agentUp, metrics } = deps;
+  const { config, clock, ensures, agentUp, metrics } = deps;
   const local = new LocalAnswers(deps.date);
-  const causes = { router: config.name, requestParser };
-  const cause = (call: Call): WakeCause => causeOf(call, causes);
+  const cause = (call: Call): WakeCause => causeOf(call, config.name);
   const waiting = new Waiting({
     local,
-    requestParser,
     clock,
     maxStreams: config.max_waiting_streams,
     agentUp,
@@ -45,7 +41,6 @@ export function createWaking(deps: WakingDeps): Waking {
   });
   const gate = new WakeGate({
     local,
-    requestParser,
     waiting,
     clock,
     onRuleAnswer: (app, rule) => metrics().wakeAnswered(app, rule),

@@ -4,10 +4,10 @@ import type { RequestHead } from '../message/request-head.ts';
 import { isNavigation } from './navigation.ts';
 
 const chrome = 'text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8';
-const head = { method: 'GET', chunked: false, contentLength: 0, upgrade: undefined } as RequestHead;
+const head = { method: 'GET', chunked: false, contentLength: 0, upgrade: undefined };
 
 function navigates(fields: Record<string, string>, more: Partial<RequestHead> = {}): boolean {
-  return isNavigation({ ...head, ...more }, (name) => fields[name]);
+  return isNavigation({ ...head, ...more, field: (name) => fields[name] });
 }
 
 const https = { accept: chrome, 'sec-fetch-mode': 'navigate', 'sec-fetch-dest': 'document' };

@@ -9,8 +9,6 @@ import { reservedSegment } from '../../shared/protocol/app-spec.ts';
 import type { Route } from '../../shared/protocol/routes.ts';
 import type { App } from '../table/apps.ts';
 import type { Call } from '../call/call.ts';
-import { fieldOf } from '../message/head-fields.ts';
-import type { RequestParser } from '../message/request-parser.ts';
 import type { LocalAnswers } from '../call/local-answer.ts';
 import { isNavigation } from './navigation.ts';
 import { failedState, waitingState, type PageState, type ShownFailure } from './page-state.ts';
@@ -19,7 +17,6 @@ import { WaitingStreams } from './waiting-streams.ts';
 
 export interface WaitingDeps {
   readonly local: LocalAnswers;
-  readonly requestParser: RequestParser;
   readonly clock: Clock;
   readonly maxStreams: number;
   readonly agentUp: () => boolean;
@@ -52,12 +49,12 @@ export class Waiting {
 
   /** A call of an app that is not ready. @returns whether it has got the page. */
   answers(call: Call, app: App, failure?: ShownFailure): boolean {
-    const { local, requestParser, want, onPage } = this.#deps;
+    const { local, want, onPage } = this.#deps;
     const { serving } = app.route;
     if (app.route.waitingPage !== true) return false;
     // On its way to zero: the call takes it back, which is a matter of a moment.
     if (serving.state === 'hold' && serving.reason === 'draining') return false;
-    if (!isNavigation(call.head, (name) => fieldOf(call.head, requestParser, name))) return false;
+    if (!isNavigation(call.head)) return false;
     if (failure === undefined && serving.state === 'hold') {
       this.#failures.delete(app); // someone tries again
       want(app, call);
@@ -142,14 +139,14 @@ export class Waiting {
   }
 
   #tell(call: Call, app: App): void {
-    const { local, requestParser, want } = this.#deps;
+    const { local, want } = this.#deps;
     if (call.draining) {
       call.refuse(new AppError('router_draining', 'This router is shutting down.', { retryAfterMs: 1_000 }));
       return;
     }
     const state = this.#stateOf(app);
     if (state.state === 'waits') want(app, call);
-    const streams = fieldOf(call.head, requestParser, 'accept')?.includes('text/event-stream') === true;
+    const streams = call.head.field('accept')?.includes('text/event-stream') === true;
     if (!streams || call.head.method === 'HEAD') {
       const fields = { 'Content-Type': 'application/json', 'Cache-Control': 'no-store' };
       local.send(call, { status: 200, fields, body: Buffer.from(JSON.stringify(state)) });

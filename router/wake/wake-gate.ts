@@ -7,15 +7,12 @@ import type { Clock } from '../../shared/wait/clock.ts';
 import type { Route } from '../../shared/protocol/routes.ts';
 import type { App } from '../table/apps.ts';
 import type { Call } from '../call/call.ts';
-import { fieldOf } from '../message/head-fields.ts';
-import type { RequestParser } from '../message/request-parser.ts';
 import type { LocalAnswers } from '../call/local-answer.ts';
 import type { Waiting } from './waiting.ts';
 import { WakeRules, type RuleAnswer } from './wake-rules.ts';
 
 export interface WakeGateDeps {
   readonly local: LocalAnswers;
-  readonly requestParser: RequestParser;
   readonly waiting: Waiting;
   readonly clock: Clock;
   readonly onRuleAnswer: (app: string, rule: string) => void;
@@ -95,7 +92,7 @@ export class WakeGate {
   }
 
   #ruleOf({ head }: Call, app: App): RuleAnswer | undefined {
-    const userAgent = fieldOf(head, this.#deps.requestParser, 'user-agent') ?? '';
+    const userAgent = head.field('user-agent') ?? '';
     return this.#rules.answerFor(app.route, { method: head.method, path: head.path, userAgent });
   }
 

@@ -1,0 +1,114 @@
+/**
+ * A request head as it goes on to the app: without hop-by-hop fields (RFC 9110 §7.6.1), with what the router knows of the
+ * client; all else as it came, in its order and case.
+ */
+import { forwardedFields } from './forwarded.ts';
+import { Field } from './field-names.ts';
+import { fieldStride, type FieldParser } from './field-parser.ts';
+import type { HeadWriter } from './head-writer.ts';
+import type { RequestHead } from './request-head.ts';
+
+export interface Destination {
+  /** The target as the app gets it: without the prefix of the route. */
+  readonly path: string;
+  /** Prefix that was taken off, here and before; `''`: none. */
+  readonly prefix: string;
+}
+
+export function writeRequestHead(writer: HeadWriter, head: RequestHead, destination: Destination): void {
+  const { bytes, peer } = head;
+  const { fields, framing } = head.parsed();
+  const { at, count } = fields;
+  const { named } = framing;
+  writer.latin1(head.method);
+  writer.latin1(' ');
+  writer.latin1(head.asterisk ? '*' : destination.path);
+  writer.latin1(' HTTP/1.1\r\n');
+  let hasHost = false;
+  let traced = false;
+  let te = false;
+  let told: Map<string, string> | undefined;
+  // Fields that stay go in runs, as they came.
+  let run = -1;
+  for (let index = 0, base = 0; index < count; index += 1, base += fieldStride) {
+    const lineStart = at[base] as number;
+    const kind = at[base + 4] as number;
+    let keep: boolean;
+    switch (kind) {
+      case Field.other:
+      case Field.date:
+      case Field.trailer:
+      case Field.contentLength:
+        keep = true;
+        break;
+      case Field.host:
+        hasHost = true;
+        keep = !head.hostReplaced;
+        break;
+      case Field.trace:
+        keep = head.traced;
+        traced ||= keep && at[base + 1] === lineStart + traceparentLength;
+        break;
+      case Field.forwarding:
+        keep = false;
+        if (peer.trusted) collect((told ??= new Map()), fields, bytes, base);
+        break;
+      case Field.te:
+        keep = false;
+        // The only one that says something about the app's answer rather than about this connection.
+        te ||= /(^|,)\s*trailers\s*(;|,|$)/i.test(fields.valueAt(bytes, base));
+        break;
+      default:
+        keep = false;
+    }
+    if (keep && named !== undefined && kind !== Field.host && kind !== Field.contentLength) {
+      keep = !named.has(bytes.toString('latin1', lineStart, at[base + 1]).toLowerCase());
+      if (!keep && kind === Field.trace) traced = false;
+    }
+    if (keep) {
+      if (run < 0) run = lineStart;
+      continue;
+    }
+    if (run >= 0) writer.range(bytes, run, lineStart);
+    run = -1;
+    if (kind === Field.host) writer.latin1(`Host: ${head.host}\r\n`);
+    else if (kind === Field.te && te) writer.latin1('TE: trailers\r\n');
+  }
+  if (run >= 0) writer.range(bytes, run, fields.linesEnd);
+  if (!hasHost) writer.latin1(`Host: ${head.host}\r\n`);
+  if (told === undefined) writer.range(peer.forwarded(head.host), 0, peer.forwarded(head.host).length);
+  else writer.latin1(forwardedFields(peer, head.host, told));
+  writer.latin1('X-Request-Id: ');
+  const { bytes: random, at: idAt } = head.ids;
+  if (head.givenId === undefined) writer.uuid(random, idAt);
+  else writer.latin1(head.givenId);
+  if (!traced) {
+    // Sampled: an app whose sampler follows its caller would otherwise record nothing.
+    writer.latin1('\r\ntraceparent: 00-');
+    writer.hex(random, idAt, idAt + 16);
+    writer.latin1('-');
+    writer.hex(random, idAt + 16, idAt + 24);
+    writer.latin1('-01');
+  }
+  writer.latin1('\r\n');
+  if (destination.prefix !== '') {
+    writer.latin1('X-Forwarded-Prefix: ');
+    writer.latin1(destination.prefix);
+    writer.latin1('\r\n');
+  }
+  if (head.chunked) writer.latin1('Transfer-Encoding: chunked\r\n');
+  if (head.upgrade !== undefined) writer.latin1(`Connection: Upgrade\r\nUpgrade: ${head.upgrade}\r\n`);
+  // RFC 9110 §10.1.4.
+  else if (te) writer.latin1('Connection: TE\r\n');
+  writer.latin1('\r\n');
+}
+
+const traceparentLength = 11;
+
+/** Adds a field to those of its name, by lower-case name. */
+function collect(told: Map<string, string>, fields: FieldParser, bytes: Buffer, base: number): void {
+  const name = bytes.toString('latin1', fields.at[base], fields.at[base + 1]).toLowerCase();
+  const value = fields.valueAt(bytes, base);
+  const before = told.get(name);
+  told.set(name, before === undefined ? value : `${before}, ${value}`);
+}
