@@ -42,6 +42,21 @@ test('calls over the bound of all connections are refused so that they may be se
   await untilMetric(router, 'holdfast_router_http2_streams', (value) => value === 0);
 });
 
+test('trailers over the limit, which come while a call is held, are refused when it is released', async (t) => {
+  const router = await startTestRouter(t, { routes: [routeOf('a', asleep)], config: { max_trailer_bytes: 1_024 } });
+  const session = openSession(t, router.port);
+  const stream = session.request({ ':path': '/a', ':method': 'POST' }, { endStream: false, waitForTrailers: true });
+  const answer = answerOf(stream);
+  stream.on('wantTrailers', () => stream.sendTrailers({ 'x-large': 'x'.repeat(2_000) }));
+  stream.end('body');
+  await until(() => stream.writableFinished, 'its end');
+  const behind = callBy(session, '/a');
+  await until(() => router.router.held === 2, 'both calls');
+  const app = await startUpstream(t, 'a-1', (req, res) => void req.resume().on('end', () => res.end('ok')));
+  router.agent.push(routeOf('a', ready(targetOf(app))));
+  assert.deepEqual([(await answer).status, (await behind).status], [431, 200]);
+});
+
 test('a client that takes no refusal for an answer is cut off', async (t) => {
   const router = await startTestRouter(t, { routes: [routeOf('a', asleep)], config: { http2_max_calls: 1 } });
   const client = new FrameClient(t, router.port);
