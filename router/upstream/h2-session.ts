@@ -1,7 +1,7 @@
 /**
- * Connections of HTTP/2 to one target, with prior knowledge: few, each with as many streams as the app takes. A connection
- * counts as made when the app has said its first word, its settings: then how many streams it takes is known, and one that
- * accepts and closes at once has been sent nothing. One that is to go away (GOAWAY, or its target is gone) gets no new stream.
+ * One HTTP/2 connection to a target, with prior knowledge. It counts as made when the first SETTINGS of the app have arrived:
+ * then the number of streams is known, and an app that accepts and closes at once has been sent nothing. A connection that is
+ * to close (GOAWAY, or its target is gone) gets no new stream.
  */
 import {
   connect as connectHttp2,
@@ -19,16 +19,17 @@ export type SessionFailure = 'refused' | 'timeout' | 'protocol';
 
 export interface SessionUser {
   sessionOpen(): void;
-  /** It has not become open. */
+  /** The connection did not become open. */
   sessionFailed(failure: SessionFailure, cause: Error | undefined): void;
 }
 
-/** Streams on one connection, if the app allows as many; further ones get another connection. */
+/** Streams on one connection, unless the app allows fewer; further calls get another connection. */
 const maxStreams = 100;
-/** A connection without streams is kept so long. Its app may end it at any time: it says so first. */
+/** A connection without streams is kept for this long. An app that closes it earlier announces that by GOAWAY. */
 const maxIdleMs = 30_000;
-/** Of the whole connection, MiB. */
+/** Memory of one connection in nghttp2 and Node, MiB. */
 const maxMemoryMib = 64;
+/** The window of a connection is that of this many streams. */
 const windowsOfConnection = 16;
 const leastWindowBytes = 16_384;
 const fieldOverheadBytes = 32;
@@ -38,7 +39,7 @@ type State = 'dialling' | 'greeting' | 'open' | 'leaving' | 'closed';
 export class UpstreamSession implements Timed {
   readonly #session: ClientHttp2Session;
   readonly #deps: TransportDeps;
-  /** What `:authority` is for a request without a host. */
+  /** The `:authority` of a request without a host. */
   readonly authority: string;
   readonly #onClosed: (session: UpstreamSession) => void;
   readonly #waiting = new Set<SessionUser>();
@@ -48,9 +49,9 @@ export class UpstreamSession implements Timed {
   #deadlineMs: number;
   #timedOut = false;
   #error: (Error & { readonly code?: string }) | undefined;
-  /** The app looks at no stream above it. */
+  /** The app does not process streams above this one. */
   #lastStreamId = Infinity;
-  /** No further stream, when it is open. */
+  /** No stream is added any more, even when the connection becomes open. */
   #closing = false;
 
   constructor({ host, port }: Address, deps: TransportDeps, onClosed: (session: UpstreamSession) => void) {
@@ -67,7 +68,7 @@ export class UpstreamSession implements Timed {
         maxHeaderListSize: deps.maxHeaderBytes + fieldOverheadBytes * deps.maxFields,
       },
       maxHeaderListPairs: deps.maxFields + 1,
-      // Of requests of clients, which are bounded by themselves, with the fields that the router adds.
+      // Heads of clients are bounded already; this leaves room for the fields that the router adds.
       maxSendHeaderBlockLength: 2 * deps.maxHeaderBytes + 65_536,
       maxSessionMemory: maxMemoryMib,
       strictSingleValueFields: false,
@@ -86,7 +87,7 @@ export class UpstreamSession implements Timed {
     deps.deadlines.add(this);
   }
 
-  /** Whether it takes a stream now. */
+  /** Whether it takes a new stream now. */
   get isOpen(): boolean {
     return this.#state === 'open' && !this.#session.closed && !this.#session.destroyed;
   }
@@ -95,7 +96,7 @@ export class UpstreamSession implements Timed {
     return this.#inUse;
   }
 
-  /** Whether one more stream may be had, now or when it is open. */
+  /** Whether one more call may use it, now or when it is open. */
   get hasRoom(): boolean {
     if (this.#closing || this.#state === 'leaving' || this.#state === 'closed') return false;
     return !this.#session.closed && !this.#session.destroyed && this.#inUse < this.#limit;
@@ -107,7 +108,7 @@ export class UpstreamSession implements Timed {
     this.#deadlineMs = this.#state === 'open' ? Infinity : this.#deadlineMs;
   }
 
-  /** Its call is over, or needs it no more. */
+  /** The call is over, or no longer needs the connection. */
   release(user: SessionUser): void {
     this.#waiting.delete(user);
     this.#inUse -= 1;
@@ -123,17 +124,17 @@ export class UpstreamSession implements Timed {
     return this.#session.request(fields, options);
   }
 
-  /** Whether the app has said that it does not look at the stream. */
-  leftOut(stream: ClientHttp2Stream): boolean {
+  /** Whether the app has said, by GOAWAY, that it did not process the stream. */
+  isUnprocessed(stream: ClientHttp2Stream): boolean {
     return stream.id === undefined || stream.id > this.#lastStreamId;
   }
 
-  /** What it broke of is no HTTP/2. */
+  /** Whether the connection broke because the app does not speak valid HTTP/2. */
   get isBroken(): boolean {
     return this.#error?.code === 'ERR_HTTP2_ERROR';
   }
 
-  /** Streams that are there end in their time. */
+  /** Takes no new stream; the present ones end in their time. */
   close(): void {
     this.#closing = true;
     if (this.#inUse === 0 || this.#state === 'open') this.#leave();
@@ -167,7 +168,7 @@ export class UpstreamSession implements Timed {
   #leave(): void {
     if (this.#state === 'closed') return;
     if (this.#state === 'open') this.#state = 'leaving';
-    // Without streams it is over at once: a graceful close would wait for the app to close too.
+    // Destroyed when it has no streams: a graceful close would wait for the app to close, too.
     if (this.#state === 'leaving' && this.#inUse > 0) this.#session.close();
     else this.#session.destroy();
   }

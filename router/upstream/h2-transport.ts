@@ -264,7 +264,7 @@ export class H2Transport implements Transport, SessionUser, Timed {
   #closed(stream: ClientHttp2Stream): void {
     if (this.#user === undefined) return;
     const { rstCode } = stream;
-    const unprocessed = rstCode === constants.NGHTTP2_REFUSED_STREAM || this.#session.leftOut(stream);
+    const unprocessed = rstCode === constants.NGHTTP2_REFUSED_STREAM || this.#session.isUnprocessed(stream);
     const broken = rstCode === constants.NGHTTP2_PROTOCOL_ERROR || this.#session.isBroken;
     const invalid = 'The app answered with something that is not valid HTTP/2.';
     const error = broken ? new AppError('upstream_protocol', invalid) : reset();

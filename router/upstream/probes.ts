@@ -1,6 +1,6 @@
 /**
- * Looks whether targets that were set aside take connections again, so that no call has to find out. For each one a dial, again
- * and again with growing pauses that end at two seconds, so that the last target of an app is never set aside for good.
+ * Finds out whether targets that were set aside take connections again, so that no call has to. Each target is dialled again and
+ * again, with pauses that grow to two seconds: the last target of an app is never set aside for good.
  */
 import { connect } from 'node:net';
 import type { Clock } from '../../shared/wait/clock.ts';
@@ -10,13 +10,13 @@ import type { UpstreamTarget } from './target.ts';
 export interface ProbesDeps {
   readonly clock: Clock;
   readonly connectTimeoutMs: number;
-  /** The target takes connections. */
+  /** The target takes connections again. */
   onBack(app: CallApp, target: UpstreamTarget): void;
 }
 
 const firstPauseMs = 50;
 const longestPauseMs = 2_000;
-/** Dials under way; further ones wait for their next turn. */
+/** Dials under way at once; further ones wait for their next turn. */
 const maxDialling = 64;
 
 interface Probe {
@@ -35,12 +35,12 @@ export class Probes {
     this.#deps = deps;
   }
 
-  /** Targets that are probed. */
+  /** The number of targets that are probed. */
   get size(): number {
     return this.#probes.size;
   }
 
-  /** From now on the target gets no call until it takes a connection. */
+  /** The target gets no call until it takes a connection. */
   setAside(app: CallApp, target: UpstreamTarget): void {
     target.setAside = true;
     if (this.#probes.has(target)) return;
@@ -49,7 +49,7 @@ export class Probes {
     this.#rest(target, probe);
   }
 
-  /** The agent has looked at it and keeps it: there may be something to find now. */
+  /** Dials now: the agent has looked at the target and keeps it, so it may be back. */
   hurry(target: UpstreamTarget): void {
     const probe = this.#probes.get(target);
     if (probe?.waiting !== true || probe.pauseMs > 8 * firstPauseMs) return;
@@ -73,7 +73,7 @@ export class Probes {
     probe.waiting = false;
     if (!target.listed) {
       this.#probes.delete(target);
-      target.takeBack(); // If it is named again, the next call will tell.
+      target.readmit(); // If the table lists it again, the next call finds out.
       return;
     }
     if (this.#dialling >= maxDialling) {
@@ -87,7 +87,7 @@ export class Probes {
     probe.cancel = () => socket.destroy();
     socket.on('connect', () => {
       accepted = true;
-      // Not kept for a call: an app that takes one connection at a time would wait for what it says.
+      // Not kept for a call: an app that serves one connection at a time would wait for a request on it.
       socket.destroy();
     });
     socket.on('error', () => undefined);
@@ -100,7 +100,7 @@ export class Probes {
         return;
       }
       this.#probes.delete(target);
-      target.takeBack();
+      target.readmit();
       if (target.listed) this.#deps.onBack(probe.app, target);
     });
   }

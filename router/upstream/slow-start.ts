@@ -1,35 +1,35 @@
 /**
- * How many calls a target may have that is not known yet. A pod just born may work on one call at a time and let a few more
- * wait; past its accept queue, SYNs are dropped and sent again after a second. So it begins with a few, and gets more: one for
- * each answer, and twice as many at each look while all connections made to it were accepted, since an app may take its time to
- * answer. Where connections hang it keeps to those that stand, and then tries one more at a time. Known to take many, it is
- * bounded by the limits alone.
+ * How many calls a fresh target may have. A new pod may work on one call at a time and let a few more wait; past its accept
+ * queue, SYNs are dropped and sent again after a second. So the target begins with a few calls and gets more: one for each
+ * answer, and twice as many at each look while all its connections were accepted, since an app may take its time to answer.
+ * Where connections hang, the target keeps to those that stand, and then gets one more at a time. Once it has taken many, only
+ * the configured limits apply.
  */
 
-/** A backlog of 16, the smallest in use, takes them. */
+/** Even a listen backlog of 16, the smallest in use, accepts these. */
 const firstCalls = 16;
-/** A target that has had so many is bounded by this no more. */
+/** Slow start is over for a target that may have this many calls. */
 const knownCalls = 1_024;
 
-/** Between two looks: any network connects faster, and a dropped SYN is sent again only after a second. */
+/** Time between two looks. Any network connects faster, and a dropped SYN is sent again only after a second. */
 export const lookEveryMs = 100;
 
-/** What a look or an answer finds. */
+/** The calls of a target, as a look or an answer finds them. */
 export interface Standing {
   /** Calls that have their connection. */
   readonly standing: number;
   /** Calls whose connection is being made. */
   readonly connecting: number;
-  /** Those of them that were there at the last look. */
+  /** The part of `connecting` that the last look found, too. */
   readonly hanging: number;
 }
 
 export class SlowStart {
   #calls = firstCalls;
-  /** Connections hung: from there on no faster than by one a look. */
+  /** Connections hung: add no more than one call at each look. */
   #careful = false;
 
-  /** Calls that it may have, those that hang apart. */
+  /** Calls that the target may have, besides those that hang. */
   get calls(): number {
     return this.#calls;
   }
@@ -39,23 +39,23 @@ export class SlowStart {
   }
 
   answered({ standing, connecting }: Standing): void {
-    // Where its queue is full already, one that leaves makes room for one that hangs.
+    // If its queue is full already, a call that leaves makes room for one that hangs.
     if (!this.#careful && connecting <= 2 + standing / 8) this.#grow(1);
   }
 
-  /** Connections hang, or one was not made: what stands is what it takes. */
+  /** Connections hang, or a dial failed: the target takes no more than what stands. */
   keepTo(standing: number): void {
     this.#careful = true;
     this.#calls = Math.max(1, standing);
   }
 
-  /** It is another target than it was. */
+  /** The target may be another process than before. */
   restart(): void {
     this.#calls = firstCalls;
     this.#careful = false;
   }
 
-  /** To be told every `lookEveryMs` while calls wait for room. */
+  /** Must be called every `lookEveryMs` while calls wait for room. */
   look({ standing, connecting, hanging }: Standing): void {
     if (hanging > 0) {
       if (!this.#careful || standing < this.#calls) this.keepTo(standing);

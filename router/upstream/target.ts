@@ -7,9 +7,9 @@ import { H2Pool } from './h2-pool.ts';
 import type { Transport, TransportDeps, TransportUser } from './transport.ts';
 
 /**
- * Whether a target takes connections: `ready` · `fresh`: it gets a few calls at first (slow-start.ts) · `doubted`: a connection
- * was not made in time and there is no other target, so it is tried by one call at a time · `set_aside`: it gets no call until a
- * probe has got through (probes.ts). What the app answers, a 5xx also, has no part in this: that is the app's own word.
+ * Whether a target takes connections: `ready` · `fresh`: it gets only a few calls at first (slow-start.ts) · `doubted`: a
+ * connection was not made in time and the app has no other target, so one call at a time tries it · `set_aside`: suspect, it
+ * gets no call until a probe gets through (probes.ts). What the app answers, even a 5xx, plays no part in this.
  */
 export type TargetState = 'ready' | 'fresh' | 'doubted' | 'set_aside';
 export const targetStates: readonly TargetState[] = ['ready', 'fresh', 'doubted', 'set_aside'];
@@ -18,24 +18,26 @@ export class UpstreamTarget {
   readonly id: string;
   readonly host: string;
   readonly port: number;
-  /** Calls being answered by it, upgraded connections not among them. */
+  /** Calls sent to it and not finished, without tunnels. */
   inFlight = 0;
+  /** Open tunnels. */
   upgraded = 0;
-  /** Of those in flight, whose body is not whole yet. */
+  /** Calls in flight whose request body is still arriving. */
   uploads = 0;
-  /** And whose answer waits for its client. */
+  /** Calls in flight whose client does not keep up with the answer. */
   readonly stalled = new StalledAnswers();
-  /** Whether the route table names it. Only then new calls may pick it. */
+  /** Whether the route table lists it. Only then may new calls pick it. */
   listed = true;
-  /** Calls that it may have at once. */
+  /** Calls and tunnels that it may have at once. */
   limit: number;
   setAside = false;
-  /** Dials that failed, in a row. */
+  /** Dials that failed since the last connection. */
   failures = 0;
   #maxCalls = Infinity;
   #connecting = 0;
-  /** Dials under way that were there at the last look. */
+  /** Dials that were under way at the last look and still are. */
   #hanging = 0;
+  /** Looks so far, from 1. */
   #looks = 1;
   readonly #slowStart = new SlowStart();
   readonly #deps: TransportDeps;
@@ -50,13 +52,13 @@ export class UpstreamTarget {
     this.limit = this.#slowStart.calls;
   }
 
-  /** Gets a call a transport in the protocol of its app. This is the one place where HTTP/1.1 and HTTP/2 part. */
+  /** @returns a transport of the app's protocol. Only here does the router choose between HTTP/1.1 and HTTP/2. */
   open(user: TransportUser, protocol: Route['protocol'], reuse: Reuse): Transport {
     if (protocol === 'h2c') return (this.#h2 ??= new H2Pool(this, this.#deps)).take(user);
     return (this.#h1 ??= new H1Pool(this, this.#deps)).take(user, reuse);
   }
 
-  /** Sockets to it, and how many of them are idle. */
+  /** Connections to it, and how many of them are idle. */
   get sockets(): { readonly open: number; readonly idle: number } {
     return {
       open: (this.#h1?.open ?? 0) + (this.#h2?.open ?? 0),
@@ -74,23 +76,23 @@ export class UpstreamTarget {
     return this.#slowStart.over ? 'ready' : 'fresh';
   }
 
-  /** Its last dial failed. */
+  /** Whether its last dial failed. */
   get doubted(): boolean {
     return this.failures > 0;
   }
 
-  /** @param maxCalls at once, by configuration and by its app. */
+  /** @param maxCalls at once, by the configuration of the router and of the app. */
   bound(maxCalls: number): void {
     this.#maxCalls = maxCalls;
     this.#setLimit();
   }
 
-  /** Calls given to it that have no connection yet. */
+  /** Calls in flight that have no connection yet. */
   get connecting(): number {
     return this.#connecting;
   }
 
-  /** A connection is being made for a call. @returns what `dialEnded` wants to know of it. */
+  /** Counts a connection that is being made for a call. @returns a token for `dialEnded`. */
   dialBegun(): number {
     this.#connecting += 1;
     return this.#looks;
@@ -113,22 +115,22 @@ export class UpstreamTarget {
     this.failures = 0;
   }
 
-  /** A call has left it. */
+  /** A call or a tunnel has left it. */
   left(): void {
     if (this.#slowStart.over) return;
     this.#slowStart.answered(this.#standing);
     this.#setLimit();
   }
 
-  /** A probe has got through: it may be another process than before. */
-  takeBack(): void {
+  /** A probe got through. The target may be another process than before. */
+  readmit(): void {
     this.failures = 0;
     this.setAside = false;
     this.#slowStart.restart();
     this.#setLimit();
   }
 
-  /** To be told now and then while calls wait for room; see slow-start.ts. */
+  /** Must be called every `lookEveryMs` (slow-start.ts) while calls wait for room. */
   look(): void {
     this.#slowStart.look(this.#standing);
     this.#hanging = this.#connecting;

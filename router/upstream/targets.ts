@@ -7,7 +7,7 @@ import type { TransportDeps } from './transport.ts';
 export class UpstreamTargets {
   readonly #deps: TransportDeps;
   readonly #byId = new Map<string, UpstreamTarget>();
-  /** Who waits until a target is free. */
+  /** Called whenever a target has become free. */
   readonly #watchers = new Set<() => void>();
 
   constructor(deps: TransportDeps) {
@@ -18,7 +18,7 @@ export class UpstreamTargets {
     return this.#byId.size;
   }
 
-  /** The target of that address, the same object as before while any call is on it. */
+  /** @returns the target at that address, the same object as before while it has calls. */
   list(address: Target): UpstreamTarget {
     let target = this.#byId.get(address.id);
     if (target === undefined || target.host !== address.host || target.port !== address.port) {
@@ -30,14 +30,14 @@ export class UpstreamTargets {
     return target;
   }
 
-  /** No new call may pick it; its kept-alive sockets go, the calls on it end in their time. */
+  /** Drains the target: no new call may pick it, its idle connections close, and its calls end in their time. */
   unlist(target: UpstreamTarget): void {
     target.listed = false;
     target.closeConnections();
     this.#forget(target);
   }
 
-  /** To be told after a call or an upgraded connection has left the target. */
+  /** Must be called after a call or a tunnel has left the target. */
   left(target: UpstreamTarget): void {
     target.left();
     if (target.busy) return;
@@ -56,14 +56,14 @@ export class UpstreamTargets {
     return { inFlight, upgraded };
   }
 
-  /** How many there are, by state. */
+  /** The number of listed targets in each state. */
   states(): Record<TargetState, number> {
     const counts = { ready: 0, fresh: 0, doubted: 0, set_aside: 0 };
     for (const target of this.#byId.values()) if (target.listed) counts[target.state] += 1;
     return counts;
   }
 
-  /** Resolves as soon as nothing is on the targets, or when the signal aborts. */
+  /** Resolves when the targets have no calls and no tunnels, or when the signal aborts. */
   async whenFree(ids: readonly string[], signal: AbortSignal): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
     const check = (): void => {
@@ -77,7 +77,7 @@ export class UpstreamTargets {
     this.#watchers.delete(check);
   }
 
-  /** Sockets to targets: all, the idle among them, and the most to one. */
+  /** Connections to all targets: open ones, idle ones, and the most to one target. */
   sockets(): { readonly open: number; readonly idle: number; readonly maxOfTarget: number } {
     let all = { open: 0, idle: 0, maxOfTarget: 0 };
     for (const target of this.#byId.values()) {

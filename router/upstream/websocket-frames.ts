@@ -1,24 +1,24 @@
 /**
- * Where the frames of a WebSocket end (RFC 6455 §5.2), in the bytes of one direction as they pass by: a frame of ours may only
- * stand between two others. Payloads are skipped, nothing is kept, nothing is checked.
+ * Finds where the frames of a WebSocket end (RFC 6455 §5.2) in the bytes of one direction, because the router may insert a frame
+ * only between two others. It skips payloads, keeps nothing and checks nothing.
  */
 const closeOpcode = 8;
 
-/** Close, 1001: the endpoint is going away, such as a server that shuts down (§7.4.1). Of a server, so it is not masked. */
+/** Close with 1001: the endpoint goes away, such as a server that shuts down (§7.4.1). A server's frames are not masked. */
 export const goingAwayFrame = Buffer.from([0x80 | closeOpcode, 2, 1001 >> 8, 1001 & 255]);
 
 export class WebSocketFrames {
-  /** Bytes of the head that is being read, until its lengths are known; 0: between two frames, or in a payload. */
+  /** Bytes read of an incomplete frame head; 0 between two frames and in a payload. */
   #headBytes = 0;
-  /** Further bytes of the head that make up the length. */
+  /** Bytes of the extended payload length that are missing. */
   #lengthBytes = 0;
   #length = 0;
   #maskBytes = 0;
-  /** Of the frame, still to come. */
+  /** Bytes of the frame behind its length that are still to come. */
   #left = 0;
   #closed = false;
 
-  /** The side whose bytes these are has sent its Close: nothing may follow it (§5.5.1). */
+  /** The sender of these bytes has sent a Close frame, which nothing may follow (§5.5.1). */
   get closed(): boolean {
     return this.#closed;
   }
