@@ -6,10 +6,8 @@ import { Call, type CallApp } from '../call/call.ts';
 import type { ClientSide, RequestSink } from '../call/client-side.ts';
 import { HeadWriter } from '../message/head-writer.ts';
 import { HttpDate } from '../message/http-date.ts';
-import { Ids } from '../message/ids.ts';
-import { Client, trustedProxies } from '../message/peer-identity.ts';
-import { readRequestHead, type RequestHead } from '../message/request-head.ts';
-import { RequestParser } from '../message/request-parser.ts';
+import { PeerIdentity, trustedProxies } from '../message/peer-identity.ts';
+import { RequestHeads, type RequestHead } from '../message/request-head.ts';
 import { ResponseParser } from '../message/response-parser.ts';
 import { Attempt, type AttemptDeps } from '../upstream/attempt.ts';
 import { LateStarts } from '../upstream/late-starts.ts';
@@ -19,14 +17,14 @@ import { Tunnels } from '../upstream/tunnel.ts';
 import { asleep, routeOf } from './router.ts';
 
 const maxFields = 32;
-const requestParser = new RequestParser({ maxFields });
-const client = new Client(new Socket(), trustedProxies([]));
+const heads = new RequestHeads({ maxFields });
+const peer = new PeerIdentity(new Socket(), trustedProxies([]));
 
 export function headOf(text: string): RequestHead {
   const bytes = Buffer.from(text, 'latin1');
-  requestParser.begin(0);
-  requestParser.parse(bytes, bytes.length);
-  return readRequestHead(requestParser, bytes, 0, client, new Ids());
+  const parser = heads.begin();
+  parser.parse(bytes, bytes.length);
+  return heads.read(parser, bytes, peer);
 }
 
 /** Does nothing but say so. */
@@ -145,7 +143,6 @@ export function sendCall(text: string, options: RigOptions = {}): AttemptRig {
 
 function clientSide(did: string[], downstream: { readonly keepsUp: boolean }, { arrived }: RigOptions): ClientSide {
   return {
-    client,
     answer: {
       continue: () => void did.push('continue'),
       interim: () => downstream.keepsUp,
@@ -172,8 +169,7 @@ function depsOf(did: string[], maxUploads: number, clock: AttemptDeps['clock']):
     clock,
     writer: new HeadWriter(),
     tunnels: new Tunnels(),
-    requestParser,
-    lateStarts: new LateStarts(requestParser, maxFields),
+    lateStarts: new LateStarts(),
     date: new HttpDate(),
     headersTimeoutMs: 5_000,
     maxUploads,
