@@ -90,7 +90,7 @@ export interface AttemptRig {
   readonly client: { keepsUp: boolean };
   readonly clock: ReturnType<typeof createManualClock>;
   /** The answer begins with this head. @returns bytes of body that follow. */
-  answerHead(text: string): number;
+  readonly answerHead: (text: string) => number;
 }
 
 export interface RigOptions {
