@@ -1,4 +1,4 @@
-/** From `[builder]` and `[registry]` of the configuration to images, by Kaniko, a builder elsewhere, or none. */
+/** Builds the images part from `[builder]` and `[registry]` of the configuration: with Kaniko, a builder elsewhere, or none. */
 import { readFile } from 'node:fs/promises';
 import type { Clock } from '../../shared/wait/clock.ts';
 import { AppError } from '../../shared/errors.ts';
@@ -21,7 +21,7 @@ import { createKanikoBuilder } from '../images/kaniko/create-kaniko-builder.ts';
 
 interface ConnectImagesDeps {
   readonly config: Pick<AgentConfig, 'builder' | 'kubernetes' | 'registry' | 'source'>;
-  /** Of builds alone: their logs and watches do not wait for those of apps, nor these for them. */
+  /** For builds alone, so that their watches and those of apps do not wait for each other. */
   readonly api: KubeApi;
   readonly connected: Pick<ConnectedRegistry, 'own' | 'registry' | 'credentials'>;
   readonly sources: Pick<Sources, 'resolve' | 'tree'>;
@@ -33,7 +33,7 @@ interface ConnectImagesDeps {
 
 export interface ConnectedImages {
   readonly images: Images;
-  /** What build pods ask for on the agent's own port. */
+  /** Served to build pods on the agent's own port. */
   readonly endpoints: readonly HttpEndpoint[];
 }
 
@@ -45,7 +45,7 @@ export async function connectImages(deps: ConnectImagesDeps): Promise<ConnectedI
   const { mode, max_concurrent_builds, max_queued_builds, retry_secs, args } = config.builder;
   const { url: host = '', project, keep_versions: keepVersions } = config.registry;
   const repository = `${host}/${project}/app`;
-  // Images that were built before still run.
+  // Versions go on running images that were built before.
   if (mode === 'none') return { images: createNoImages(repository), endpoints: [] };
   const { builder, endpoints } = await openBuilder(mode, deps);
   const images = createImages({

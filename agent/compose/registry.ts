@@ -1,4 +1,4 @@
-/** From `[registry]` of the configuration to the registry and the credentials that everything shares. */
+/** Builds the registry client and the credentials, which the whole agent shares, from `[registry]` of the configuration. */
 import { readFile } from 'node:fs/promises';
 import type { Clock } from '../../shared/wait/clock.ts';
 import type { Environment } from '../../shared/config/environment.ts';
@@ -12,7 +12,7 @@ import { createEcrLogins } from '../registry/ecr/ecr.ts';
 import { createRegistry, type Registry } from '../registry/registry.ts';
 
 export interface ConnectedRegistry {
-  /** With the contents of the files; undefined where `[registry]` has no url. */
+  /** With the contents of the files; undefined if `[registry]` has no url. */
   readonly own: OwnRegistry | undefined;
   readonly registry: Registry;
   readonly credentials: RegistryCredentials;
@@ -26,7 +26,7 @@ export interface ConnectRegistryDeps {
   readonly log: Log;
 }
 
-/** @throws AppError config_invalid naming the key whose file cannot be read or used. */
+/** @throws AppError config_invalid, which names the key whose file cannot be read or used. */
 export async function connectRegistry({ config, env, clock, log }: ConnectRegistryDeps): Promise<ConnectedRegistry> {
   const { url: host, insecure, username, password } = config;
   const [ca, clientCert, clientKey] = await Promise.all(
@@ -54,7 +54,7 @@ function openRegistry(own: OwnRegistry | undefined, credentials: RegistryCredent
   try {
     return createRegistry({ own, credentials, clock });
   } catch (error) {
-    // OpenSSL's words: a file that is no PEM, or a key that is not the certificate's.
+    // OpenSSL's message: a file that is no PEM, or a key that does not belong to the certificate.
     const why = error instanceof Error ? error.message : String(error);
     const keys = 'registry.ca_file, client_cert_file or client_key_file';
     throw new AppError('config_invalid', `${keys} cannot be used: ${why}`, { cause: error });

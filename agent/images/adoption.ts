@@ -1,13 +1,13 @@
-/** What a new leader makes of the builds of the one before: those that go on are joined or cancelled, rows that lie are corrected. */
+/** How a new leader takes over builds of the previous one: it joins or cancels those that still run, and corrects wrong records. */
 import { AppError, toAppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
-import type { VersionRun } from '../platform/platform.ts';
 import type { BuildRecord, BuildStore } from '../store/build-store.ts';
 import { failureOf } from '../store/records.ts';
 import type { BuildRecords } from './build-records.ts';
 import type { Builder } from './builder.ts';
+import type { SourceVersion } from './images.ts';
 
-/** By tag: its row, where there is one. */
+/** Builds that still run, by tag, with their record if there is one. */
 export type Adopted = Map<string, BuildRecord | undefined>;
 
 interface AdoptionDeps {
@@ -15,25 +15,25 @@ interface AdoptionDeps {
   readonly store: Pick<BuildStore, 'unfinished'>;
   readonly records: Pick<BuildRecords, 'save'>;
   readonly log: Log;
-  /** False: the lead is lost again, nothing may be cancelled. */
+  /** Whether this agent still leads; otherwise it must not cancel anything. */
   readonly leads: () => boolean;
 }
 
-/** Cancels what none of the versions wants. @returns the rest, to be joined when it is asked for. */
+/** Cancels the builds that none of the versions wants. @returns the others, to be joined when their image is asked for. */
 export async function adoptBuilds(
   deps: AdoptionDeps,
-  runs: readonly VersionRun[],
+  versions: readonly SourceVersion[],
   signal: AbortSignal,
 ): Promise<Adopted> {
   const { builder, store, records, log, leads } = deps;
-  // Neither is worth an agent that does not lead: builds that are not known of end by their deadline.
+  // Neither failure keeps the agent from leading: a build that is not found ends by its deadline.
   const [tags = [], rows] = await Promise.all([
-    orNothing(() => builder.underWay(signal), 'which builds are under way could not be asked', deps, signal),
-    orNothing(() => store.unfinished(), 'the rows of builds could not be read', deps, signal),
+    orNothing(() => builder.underWay(signal), 'could not find out which builds are under way', deps, signal),
+    orNothing(() => store.unfinished(), 'could not read the records of builds', deps, signal),
   ]);
   const byTag = new Map(rows?.map((row) => [row.tag, row]));
-  // Without the rows nobody knows what is wanted: then all is.
-  const wanted = rows === undefined ? new Set(tags) : wantedTags(runs, rows);
+  // Without the records it is unknown which are wanted, so all are kept.
+  const wanted = rows === undefined ? new Set(tags) : wantedTags(versions, rows);
   const adopted: Adopted = new Map();
   for (const tag of tags) {
     const row = byTag.get(tag);
@@ -44,19 +44,19 @@ export async function adoptBuilds(
     if (!leads()) break;
     try {
       await builder.cancel(tag);
-      log.info({ tag, app: row?.app, version: row?.version }, 'a build that no version wants any more is cancelled');
+      log.info({ tag, app: row?.app, version: row?.version }, 'cancelled a build that no version wants any more');
       if (row) records.save({ ...row, state: 'cancelled', endedAt: new Date().toISOString() });
     } catch (error) {
       signal.throwIfAborted();
-      log.warn({ err: toAppError(error), tag }, 'a build that nobody wants could not be cancelled');
+      log.warn({ err: toAppError(error), tag }, 'could not cancel a build that no version wants any more');
     }
   }
-  if (adopted.size > 0) log.info({ tags: [...adopted.keys()] }, 'builds go on');
+  if (adopted.size > 0) log.info({ tags: [...adopted.keys()] }, 'builds of the previous leader still run');
   return adopted;
 }
 
-function wantedTags(runs: readonly VersionRun[], rows: readonly BuildRecord[]): Set<string> {
-  const open = runs.filter(({ spec }) => spec.source !== undefined);
+function wantedTags(versions: readonly SourceVersion[], rows: readonly BuildRecord[]): Set<string> {
+  const open = versions.filter(({ spec }) => spec.source !== undefined);
   const known = open.flatMap(({ pin }) => pin.imageTag ?? []);
   const asked = rows.filter((row) =>
     open.some(({ app, version, pin }) => app === row.app && version === row.version && pin.imageDigest === null),
@@ -85,13 +85,13 @@ interface CorrectionDeps {
   readonly registry: { exists(image: string, signal: AbortSignal): Promise<string | undefined> };
   readonly store: Pick<BuildStore, 'unfinished'>;
   readonly records: Pick<BuildRecords, 'save'>;
-  /** This agent builds it: the row is as it should be. */
+  /** Whether this agent builds the tag, so that its record is right. */
   readonly isOurs: (tag: string) => boolean;
   readonly onEnded: (tag: string) => void;
   readonly log: Log;
 }
 
-/** Rows of builds that nobody follows: they have ended, well or not, or they go on. @throws AppError, to be tried again. */
+/** Ends the records of builds that nobody follows and that no longer run. @throws AppError; may be repeated. */
 export async function correctRows(deps: CorrectionDeps, signal: AbortSignal): Promise<void> {
   const { repository, builder, registry, store, records, isOurs, onEnded, log } = deps;
   const rows = (await store.unfinished()).filter(({ tag }) => !isOurs(tag));
@@ -107,7 +107,7 @@ export async function correctRows(deps: CorrectionDeps, signal: AbortSignal): Pr
     records.save({ ...row, ...ended, endedAt: new Date().toISOString() });
     log.info(
       { tag: row.tag, app: row.app, version: row.version, state: ended.state },
-      'a build of an earlier agent has ended',
+      'a build of an earlier leader has ended',
     );
   }
 }
@@ -118,7 +118,8 @@ function ending(
 ): Pick<BuildRecord, 'state' | 'imageDigest' | 'failure'> {
   if (imageDigest !== undefined) return { state: 'succeeded', imageDigest, failure: null };
   if (row.state === 'queued') return { state: 'cancelled', imageDigest: null, failure: null };
-  const message = 'the agent that followed this build is gone, and so is the build; the next call builds it anew';
+  const message =
+    'the agent that followed this build is gone, and so is the build; the next call builds the image again';
   const error = new AppError('builder_unavailable', message, { phase: 'build', data: { logs: row.logs.slice(-50) } });
   return { state: 'failed', imageDigest: null, failure: failureOf(error, 'build') };
 }

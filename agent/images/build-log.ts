@@ -1,4 +1,4 @@
-/** The last lines of one build, bounded in number and bytes; who follows holds a position, never a copy. */
+/** The last lines of one build, bounded in number and bytes. A follower holds a position, never a copy. */
 import { onAbort } from '../../shared/wait/abort.ts';
 
 const maxLines = 200;
@@ -7,7 +7,7 @@ const maxBytes = 256 * 1_024;
 
 export class BuildLog {
   readonly #lines: string[] = [];
-  /** Position of the first line that is still there. */
+  /** Position of the first line that is still kept. */
   #first = 0;
   #bytes = 0;
   #ended = false;
@@ -25,23 +25,26 @@ export class BuildLog {
     this.#wake();
   }
 
-  /** Grows with each line: whether something came is seen by it. */
+  /** The number of lines so far; it changes with each line. */
   get position(): number {
     return this.#first + this.#lines.length;
   }
 
-  /** Oldest first. */
+  /** The last `count` lines, oldest first. */
   last(count: number): string[] {
     return count === 0 ? [] : this.#lines.slice(-count);
   }
 
-  /** No more lines; followers end. */
+  /** No line comes after this, and followers end. */
   end(): void {
     this.#ended = true;
     this.#wake();
   }
 
-  /** The last `tail` lines and those that come, until `end` or the signal. Who reads too slowly misses lines, and is told how many. */
+  /**
+   * The last `tail` lines and further ones, until `end` or the signal. A reader that is too slow misses lines and gets a line
+   * that says how many.
+   */
   async *follow(tail: number, signal: AbortSignal): AsyncGenerator<string, void, undefined> {
     let position = Math.max(this.#first, this.position - tail);
     while (!signal.aborted) {
@@ -74,7 +77,7 @@ export class BuildLog {
   }
 }
 
-/** Postgres takes no NUL in JSON; a character that the cut would halve goes as a whole. */
+/** Removes NUL, which Postgres does not accept in JSON, and cuts a long line between two characters. */
 function bounded(text: string): string {
   const line = text.replaceAll('\0', '');
   if (Buffer.byteLength(line) <= maxLineBytes) return line;

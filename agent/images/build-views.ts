@@ -1,4 +1,4 @@
-/** What people see of builds: those under way here first, then the records of all. */
+/** What users see of builds: those under way in this process first, then the records of all. */
 import { AppError } from '../../shared/errors.ts';
 import type { BuildView } from '../../shared/protocol/views.ts';
 import type { BuildRecord, BuildStore } from '../store/build-store.ts';
@@ -25,7 +25,7 @@ export function createBuildViews({ orders, records, store }: BuildViewsDeps): Pi
     async builds({ app, limit }) {
       const stored = await store.list({ app, limit });
       const waiting = records.waiting.filter((one) => app === undefined || one.app === app);
-      // The first of a tag is the freshest.
+      // The first of a tag is the most recent.
       const byTag = new Map<string, BuildView>();
       for (const build of [...[...orders.underWay(app), ...waiting].map(viewOf), ...stored]) {
         if (!byTag.has(build.tag)) byTag.set(build.tag, build);
@@ -34,7 +34,7 @@ export function createBuildViews({ orders, records, store }: BuildViewsDeps): Pi
     },
 
     async logs({ app, version, tail, follow }, emit, signal) {
-      // Whoever follows means the build that is about to begin, not the one before.
+      // A follower means the build that is about to begin, not the one before.
       if (follow) await orders.decided(app, version, signal);
       const [newest] = orders.underWay(app, version);
       const build = newest && orders.build(newest.tag);

@@ -1,4 +1,4 @@
-/** One image on its way: looked for in the registry, else built in its turn; shared by all who want it. */
+/** One image that is wanted: looked for in the registry, else built in its turn. All who want it share the build. */
 import { AppError, toAppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
 import type { BuildView } from '../../shared/protocol/views.ts';
@@ -6,13 +6,13 @@ import type { Clock } from '../../shared/wait/clock.ts';
 import type { Semaphore } from '../../shared/wait/semaphore.ts';
 import { SharedTask } from '../../shared/wait/shared-task.ts';
 import { failureOf } from '../store/records.ts';
-import type { OnPhase, VersionRun } from '../platform/platform.ts';
 import type { Sources } from '../source/sources.ts';
 import type { BuildRecord } from '../store/build-store.ts';
 import { BuildLog } from './build-log.ts';
 import type { BuildRecords } from './build-records.ts';
 import type { Builder } from './builder.ts';
 import { inPhase, retryPassing, withLines } from './failures.ts';
+import type { OnPhase, SourceVersion } from './images.ts';
 import { recipeOf, type Presets } from './recipe.ts';
 import type { RegistryGate } from './registry-gate.ts';
 
@@ -28,36 +28,37 @@ export interface ImageBuildDeps {
   readonly sources: Pick<Sources, 'tree'>;
   readonly presets: Presets;
   readonly builder: Pick<Builder, 'kind' | 'build' | 'cancel'>;
-  /** Builds that run at a time; the key is the app. */
+  /** Bounds the builds that run at a time; the key is the app. */
   readonly places: Pick<Semaphore, 'acquire'>;
   readonly records: Pick<BuildRecords, 'save'>;
-  /** Build arguments of every build; no part of the identity of images. */
+  /** Arguments that every build gets. They are no part of an image's identity. */
   readonly args: Readonly<Record<string, string>>;
+  /** How long to try again while registry, builder or git server are unavailable. */
   readonly retryMs: number;
-  /** False: nothing may be cancelled any more. */
+  /** Whether this agent still leads; otherwise it must not cancel anything. */
   readonly leads: () => boolean;
   readonly clock: Clock;
   readonly log: Log;
   /** Called before waiters are notified, so that nobody joins a build that has ended. */
   readonly onSettled: (build: ImageBuild) => void;
-  /** Seconds from its turn to its end; undefined where it never had one. */
+  /** `seconds` is the time from the build's turn to its end; undefined if it never had its turn. */
   readonly onEnded: (state: EndState, seconds: number | undefined) => void;
 }
 
-/** What is asked for. */
+/** Which image to build, and what is known of its build already. */
 export interface ImageOrder {
   readonly tag: string;
-  /** Of the app and version that ask first. */
-  readonly run: VersionRun;
+  /** The version that asks first. */
+  readonly version: SourceVersion;
   readonly sourceDigest: string;
-  /** An agent before this one began it, and it goes on. */
+  /** The agent before this one began the build, and it still runs. */
   readonly underWay: boolean;
-  /** Its row, where there is one. */
+  /** The record of that build, if there is one. */
   readonly known: BuildRecord | undefined;
 }
 
 const keptLines = 200;
-/** How often the lines of a build that goes on are kept. */
+/** How often the record of a running build is saved with its newest lines. */
 const saveEveryMs = 10_000;
 
 export class ImageBuild {
@@ -71,12 +72,13 @@ export class ImageBuild {
   readonly decided: Promise<void>;
   readonly #deps: ImageBuildDeps;
   readonly #order: ImageOrder;
-  /** Every app and version that has asked, whether it still waits or not. */
+  /** Every app and version that has asked, whether it still waits or not, as `app` and `app vN`. */
   readonly #askers = new Set<string>();
   readonly #decide: () => void;
   #record: BuildRecord | undefined;
-  /** The builder may be at it. */
+  /** The builder has been asked, so that it may have something to cancel. */
   #begun: boolean;
+  /** When the build had its turn first. */
   #turnMs: number | undefined;
 
   constructor(deps: ImageBuildDeps, order: ImageOrder) {
@@ -91,7 +93,7 @@ export class ImageBuild {
       waitsForUndo: false,
       abandonedMessage: 'no version wants this image any more',
     });
-    // Here and not in `#run`, which never begins where the lead is lost right away.
+    // Not in `#run`, which never begins if the lead is lost right away.
     this.settled = this.task.settled.then(() => {
       this.log.end();
       this.#decide();
@@ -99,12 +101,12 @@ export class ImageBuild {
     });
   }
 
-  /** As it is now, with its lines; undefined before it is known that there is something to build. */
+  /** The current record, with the last lines; undefined until it is known that the image has to be built. */
   get record(): BuildRecord | undefined {
     return this.#record && { ...this.#record, logs: this.log.last(keptLines) };
   }
 
-  asked({ app, version }: Pick<VersionRun, 'app' | 'version'>): void {
+  asked({ app, version }: Pick<SourceVersion, 'app' | 'version'>): void {
     this.#askers.add(app).add(`${app} v${version}`);
   }
 
@@ -121,7 +123,8 @@ export class ImageBuild {
     const { signal } = this.task;
     const stopSaving = this.#saveNowAndThen();
     try {
-      const onRetry = (error: AppError): void => this.#report('queued', `${error.code}: ${error.message}; tries again`);
+      const onRetry = (error: AppError): void =>
+        this.#report('queued', `${error.code}: ${error.message}; trying again`);
       const digest = await retryPassing({ clock, retryMs, signal, onRetry }, () => this.#attempt());
       this.#end('succeeded', { imageDigest: digest });
       return digest;
@@ -129,7 +132,7 @@ export class ImageBuild {
       const error = withLines(toAppError(thrown), this.log);
       if (!signal.aborted) this.#end('failed', { failure: failureOf(error, 'build') });
       else if (this.task.abandoned) await this.#cancel();
-      // Otherwise the lead is lost: the build goes on without us, and so does its record.
+      // Otherwise the lead is lost: the build goes on, and the next leader writes its record.
       throw error;
     } finally {
       stopSaving();
@@ -137,15 +140,15 @@ export class ImageBuild {
   }
 
   async #attempt(): Promise<string> {
-    const { run, underWay } = this.#order;
+    const { version, underWay } = this.#order;
     const { signal } = this.task;
-    this.task.progress(['source', 'looks for the image in the registry']);
+    this.task.progress(['source', 'looking for the image in the registry']);
     const found = await this.#look();
     if (found !== undefined) return found;
     signal.throwIfAborted();
     this.#enqueue();
     using _place = await this.#deps.places.acquire({
-      key: run.app,
+      key: version.app,
       signal,
       atOnce: underWay && this.#begun,
       onPosition: (position, of) =>
@@ -156,7 +159,7 @@ export class ImageBuild {
 
   async #build(): Promise<string> {
     const { sources, presets, builder, args, log } = this.#deps;
-    const { app, version, spec } = this.#order.run;
+    const { app, version, spec } = this.#order.version;
     const { signal } = this.task;
     this.#turnMs ??= this.#deps.clock.nowMs();
     this.task.progress(['source', 'fetches the source']);
@@ -166,7 +169,7 @@ export class ImageBuild {
       signal.throwIfAborted();
       this.#save({ state: 'running', startedAt: this.#record?.startedAt ?? now() });
       this.#report('build', `builds with ${builder.kind}, by ${recipe.title}`);
-      log.info({ tag: this.tag, app, version, builder: builder.kind, by: recipe.title }, 'a build begins');
+      log.info({ tag: this.tag, app, version, builder: builder.kind, by: recipe.title }, 'build started');
       this.#begun = true;
       const digest = await builder.build(
         {
@@ -193,9 +196,9 @@ export class ImageBuild {
     }
   }
 
-  /** What runs is what the registry has. */
+  /** Checks that the registry has what the builder says it pushed: versions run what the registry has. */
   async #verified(digest: string): Promise<string> {
-    this.task.progress(['build', 'checks that the registry has the image']);
+    this.task.progress(['build', 'checking that the registry has the image']);
     const found = await this.#look();
     if (found === digest) return digest;
     const told = `the builder says that it pushed ${this.#image} with ${digest}, and the registry has`;
@@ -203,7 +206,7 @@ export class ImageBuild {
       const message = `${told} ${found} there: something else pushes this tag, or changes images on their way`;
       throw new AppError('build_failed', message, { phase: 'build' });
     }
-    // Not to be joined again: what it made is not there.
+    // The next attempt must not join this build, since its image is not there.
     await this.#deps.builder.cancel(this.tag);
     this.#begun = false;
     throw new AppError('registry_unavailable', `${told} no such image: do both use the same registry and project?`, {
@@ -213,10 +216,10 @@ export class ImageBuild {
 
   #look(): Promise<string | undefined> {
     const { registry, gate } = this.#deps;
-    const { app, version } = this.#order.run;
+    const { app, version } = this.#order.version;
     return gate.lookup(async () => {
       const digest = await registry.exists(this.#image, this.task.signal);
-      // Those who join later hand it out for themselves.
+      // Versions that join later record it for themselves.
       if (digest !== undefined) gate.handOut({ app, version, tag: this.tag, digest });
       return digest;
     });
@@ -224,22 +227,22 @@ export class ImageBuild {
 
   async #cancel(): Promise<void> {
     const { builder, log, leads } = this.#deps;
-    if (!leads()) return; // the next leader looks whether it is wanted
+    if (!leads()) return; // the next leader decides whether it is wanted
     try {
       if (this.#begun) await builder.cancel(this.tag);
     } catch (error) {
-      log.warn({ err: toAppError(error), tag: this.tag }, 'a build that nobody wants could not be cancelled');
+      log.warn({ err: toAppError(error), tag: this.tag }, 'could not cancel a build that no version wants any more');
     }
     this.#end('cancelled', {});
   }
 
   #enqueue(): void {
-    const { run, known } = this.#order;
+    const { known } = this.#order;
     if (this.#record) {
       this.#save({ state: 'queued' });
       return;
     }
-    const { app, version } = run;
+    const { app, version } = this.#order.version;
     this.#record = known ?? {
       tag: this.tag,
       app,
@@ -265,12 +268,12 @@ export class ImageBuild {
   }
 
   #end(state: EndState, change: Pick<Partial<BuildRecord>, 'imageDigest' | 'failure'>): void {
-    if (!this.#record) return; // nothing was to be built
+    if (!this.#record) return; // nothing had to be built
     const { clock, log, onEnded } = this.#deps;
     this.#save({ ...change, state, endedAt: now() });
     const seconds = this.#turnMs === undefined ? undefined : (clock.nowMs() - this.#turnMs) / 1_000;
     const { app, version, failure } = this.#record;
-    log.info({ tag: this.tag, app, version, state, seconds, code: failure?.code }, 'a build has ended');
+    log.info({ tag: this.tag, app, version, state, seconds, code: failure?.code }, 'build ended');
     onEnded(state, seconds);
   }
 

@@ -1,6 +1,6 @@
 /**
- * Build contexts for build pods: `GET /contexts/<token>` streams the tree of one build as tar.gz. A token is for one build, is
- * used up by one complete transfer and ends with the build; here are only hashes of tokens.
+ * Serves build contexts to build pods: `GET /contexts/<token>` streams the tree of one build as tar.gz. A token is valid for one
+ * build and one complete transfer. Only hashes of tokens are kept.
  */
 import { createHash, randomBytes } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
@@ -16,11 +16,11 @@ export const contextsPath = '/contexts';
 
 export interface Contexts {
   readonly endpoint: HttpEndpoint;
-  /** From now on the token of this hash leads to the context; `close` ends that, and transfers that are under way. */
+  /** Makes the context available to the token with this hash. `close` ends that, and any transfer under way. */
   open(tokenHash: string, context: BuildContext): { close(): Promise<void> };
 }
 
-/** @returns a token and what may be told of it. */
+/** @returns a token, and its hash, which may be stored where others can read it. */
 export function createContextToken(): { readonly token: string; readonly tokenHash: string } {
   const token = randomBytes(32).toString('base64url');
   return { token, tokenHash: hashOf(token) };
@@ -36,9 +36,9 @@ interface Entry {
   transfer: { readonly stop: AbortController; readonly done: Promise<void> } | undefined;
 }
 
-/** A reader that takes nothing for so long is gone. */
+/** A reader that takes nothing for this long is gone. */
 const stallMs = 60_000;
-/** For a token that is not known: its build may be one that this agent has yet to find again. */
+/** Pause for a client with an unknown token: this agent may be about to find the build again. */
 const retryAfterMs = 1_000;
 
 export function createContexts(deps: {
@@ -57,9 +57,9 @@ export function createContexts(deps: {
       await pipeline(archive, response, { signal });
       entry.used = true;
     } catch (error) {
-      // The reader sees a cut transfer, and tries again.
+      // The reader sees a broken transfer and tries again.
       response.destroy();
-      if (!signal.aborted) log.warn({ err: toAppError(error) }, 'a build context was not transferred to its end');
+      if (!signal.aborted) log.warn({ err: toAppError(error) }, 'the transfer of a build context broke off');
     }
   }
 
@@ -70,23 +70,24 @@ export function createContexts(deps: {
       return;
     }
     const token = /^\/contexts\/([A-Za-z0-9_-]{43})$/.exec(request.url ?? '')?.[1];
-    if (token === undefined) throw new AppError('build_not_found', 'this is no token of a build context');
+    if (token === undefined)
+      throw new AppError('build_not_found', 'the path does not end with the token of a build context');
     const tokenHash = hashOf(token);
     const entry = entries.get(tokenHash);
     if (entry === undefined) {
       refuseUnknown(response);
       return;
     }
-    // The newest reader gets it: an older one of this token may be a connection that broke unnoticed.
+    // The newest reader wins: an older one with this token may be a connection that broke unnoticed.
     while (entry.transfer !== undefined) {
       entry.transfer.stop.abort();
       await entry.transfer.done;
     }
     if (entry.used) {
-      sendProblem(response, new AppError('build_not_found', 'this context was fetched already'), { status: 410 });
+      sendProblem(response, new AppError('build_not_found', 'this build context was fetched already'), { status: 410 });
       return;
     }
-    // Its build has ended while this waited, and the tree may be gone.
+    // The build ended meanwhile, and its tree may be gone.
     if (entries.get(tokenHash) !== entry) {
       refuseUnknown(response);
       return;
@@ -101,7 +102,7 @@ export function createContexts(deps: {
   }
 
   function refuseUnknown(response: ServerResponse): void {
-    const message = 'no build with this token is under way here (yet)';
+    const message = 'no build with this token is under way on this agent yet';
     sendProblem(response, new AppError('build_not_found', message, { retryAfterMs }), { status: 503 });
   }
 

@@ -1,24 +1,23 @@
 /**
- * The init container of a build pod: fetches the build context from the leading agent by its one-time token and unpacks it. An
- * agent that is away, or not the leader yet, is asked again for a while. Why it failed is its termination message.
+ * The init container of a build pod: fetches the build context from the leading agent by a one-time token, and unpacks it. While
+ * the agent cannot be reached, or does not lead yet, it tries again. Its termination message says why it failed.
  *
- * Exit codes: 1 the agent could not be reached or broke off; 2 the context was refused; 3 the token is used up or unknown.
+ * Exit codes: 1 the agent could not be reached, or the transfer broke off; 2 the context is invalid; 3 the token is used up or unknown.
  */
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { get as httpGet, type IncomingMessage } from 'node:http';
 import { get as httpsGet } from 'node:https';
 import { dirname } from 'node:path';
-import { backoff } from '../../shared/wait/backoff.ts';
 import { systemClock } from '../../shared/wait/clock.ts';
 import { AppError } from '../../shared/errors.ts';
-import { sleep } from '../../shared/wait/sleep.ts';
+import { retry } from '../../shared/wait/retry.ts';
 import { defaultSourceLimits } from '../../shared/source/limits.ts';
 import { unpackTree } from '../../shared/source/unpack.ts';
 
-/** For the agent to answer; what it has begun to send may take longer. */
+/** Time until the agent has to answer; the transfer may take longer. */
 const reachMs = 120_000;
 const headMs = 15_000;
-/** Silence in the middle of a transfer. */
+/** A transfer that makes no progress for this long has broken off. */
 const stallMs = 60_000;
 const maxRetryAfterMs = 5_000;
 const presetBytes = 1024 * 1024;
@@ -26,7 +25,7 @@ const presetFiles = 32;
 
 class FetchFailure extends Error {
   override readonly name = 'FetchFailure';
-  /** Undefined: may be tried again. */
+  /** The exit code of a failure that will not pass; undefined for one that may. */
   readonly exitCode: 2 | 3 | undefined;
   readonly retryAfterMs: number;
 
@@ -46,20 +45,15 @@ interface Options {
 }
 
 async function run(options: Options, signal: AbortSignal): Promise<void> {
-  const pause = backoff({ minMs: 200, maxMs: 2_000 });
-  const untilMs = systemClock.nowMs() + reachMs;
-  for (;;) {
-    try {
-      await fetchOnce(options, signal);
-      return;
-    } catch (error) {
-      if (!(error instanceof FetchFailure) || error.exitCode !== undefined || signal.aborted) throw error;
-      const waitMs = Math.max(pause.next(), error.retryAfterMs);
-      if (systemClock.nowMs() + waitMs > untilMs) throw error;
-      process.stderr.write(`${error.message}; tries again\n`);
-      await sleep(systemClock, waitMs, signal);
-    }
-  }
+  await retry(() => fetchOnce(options, signal), {
+    clock: systemClock,
+    signal,
+    backoff: { minMs: 200, maxMs: 2_000 },
+    deadlineMs: reachMs,
+    isPassing: (error) => error instanceof FetchFailure && error.exitCode === undefined,
+    retryAfterMs: (error) => (error instanceof FetchFailure ? error.retryAfterMs : undefined),
+    onRetry: ({ error }) => process.stderr.write(`${messageOf(error)}; tries again\n`),
+  });
 }
 
 async function fetchOnce(options: Options, signal: AbortSignal): Promise<void> {
@@ -72,13 +66,13 @@ async function fetchOnce(options: Options, signal: AbortSignal): Promise<void> {
   const { folder, maxBytes, maxFiles } = options;
   await rm(folder, { recursive: true, force: true });
   await mkdir(dirname(folder), { recursive: true });
-  // The tree was held to the bounds already; files of a preset come on top.
+  // The agent has checked the bounds of the tree; files of a preset come on top.
   const limits = { ...defaultSourceLimits, maxBytes: maxBytes + presetBytes, maxFiles: maxFiles + presetFiles };
   try {
     const { files, bytes } = await unpackTree({ input: response, gzip: true, target: folder, limits, signal });
     process.stdout.write(`the build context is here: ${String(files)} files, ${String(bytes)} bytes\n`);
   } catch (error) {
-    // A cut transfer looks like a broken archive: only what came whole can be refused.
+    // A broken transfer looks like a broken archive: only one that came whole can be refused.
     const refused = error instanceof AppError && error.code === 'source_invalid' && response.complete;
     throw new FetchFailure(`the build context: ${messageOf(error)}`, refused ? 2 : undefined);
   } finally {
@@ -89,13 +83,13 @@ async function fetchOnce(options: Options, signal: AbortSignal): Promise<void> {
 async function answerOf({ url, token }: Options, signal: AbortSignal): Promise<IncomingMessage> {
   const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
   const get = url.startsWith('https:') ? httpsGet : httpGet;
-  // Redirects are not followed: the token is for this agent only.
+  // `http.get` follows no redirects, so the token goes to this agent only.
   const request = get(`${url}/${token}`, { signal, headers: { accept: 'application/gzip' } }, resolve);
-  request.setTimeout(headMs, () => request.destroy(new Error('no answer in time')));
+  request.setTimeout(headMs, () => request.destroy(new Error(`no answer within ${String(headMs / 1_000)} s`)));
   request.on('error', reject);
   try {
     const response = await promise;
-    response.setTimeout(stallMs, () => response.destroy(new Error('the transfer stands still')));
+    response.setTimeout(stallMs, () => response.destroy(new Error('the transfer makes no progress')));
     return response;
   } catch (error) {
     throw new FetchFailure(`the agent cannot be reached at ${new URL(url).origin}: ${messageOf(error)}`);
@@ -130,8 +124,8 @@ function optionsOf(env: NodeJS.ProcessEnv): Options {
 }
 
 const stop = new AbortController();
-// As process 1 it would not be ended by the signal alone.
-process.on('SIGTERM', () => stop.abort());
+// The kernel does not end process 1 by a signal that it does not handle.
+process.on('SIGTERM', () => stop.abort(new Error('ended by SIGTERM')));
 try {
   await run(optionsOf(process.env), stop.signal);
 } catch (error) {

@@ -1,19 +1,19 @@
-/** The tag of an image: equal inputs have equal tags, whichever app, version or agent asks. */
+/** The tag of an image, a hash of everything that goes into it: equal inputs have equal tags, whichever app or agent asks. */
 import { createHash, scrypt } from 'node:crypto';
 
 export interface ImageInput {
   readonly treeDigest: string;
   readonly dockerfile: string;
-  /** Contents by path that are added to the tree: the files of a preset. */
+  /** Contents by path that are added to the tree, such as the files of a preset. */
   readonly extraFiles: Readonly<Record<string, string>>;
   readonly args: Readonly<Record<string, string>>;
   readonly secretArgs: Readonly<Record<string, string>>;
   readonly target: string | undefined;
-  /** `kaniko` or `delegate`: two builders make two images of one Dockerfile. */
+  /** `kaniko` or `delegate`: they make different images of the same Dockerfile. */
   readonly builder: string;
 }
 
-/** Changes when the form below does: images of earlier releases are then built anew. */
+/** To be changed with the form below. Images of earlier releases are then built again. */
 const scheme = 'holdfast image 1';
 const tagLength = 40;
 export const tagPattern = /^[0-9a-f]{40}$/;
@@ -36,7 +36,7 @@ export async function imageTag(input: ImageInput): Promise<string> {
   return createHash('sha256').update(form).digest('hex').slice(0, tagLength);
 }
 
-/** By code units, so that no locale has a say. */
+/** Sorts by code units, which does not depend on the locale. */
 function sorted(table: Readonly<Record<string, string>>): [string, string][] {
   return Object.entries(table).toSorted(([a], [b]) => (a < b ? -1 : 1));
 }

@@ -1,30 +1,30 @@
-/** Which images there are, who has them, and which of them may go: pure, so that a dry run and the real thing cannot differ. */
+/** Which images there are, which versions have them, and which may be deleted. Pure, so that a dry run decides as the real one does. */
 import type { BuildView, ImageView } from '../../shared/protocol/views.ts';
 import type { ImageUse } from '../store/build-store.ts';
 import { tagPattern } from './identity.ts';
 import type { HandedOut } from './registry-gate.ts';
 
 export interface ImageFacts {
-  /** Of the repository. */
+  /** All tags of the repository. */
   readonly tags: readonly string[];
-  /** Images that this installation built, by its records. */
+  /** The images that this installation built, by its records. */
   readonly built: readonly BuildView[];
   readonly uses: readonly ImageUse[];
-  /** Told to versions lately; their records may not say so yet. */
+  /** Images that versions got lately; their records may not say so yet. */
   readonly handedOut: readonly HandedOut[];
-  /** Being built or looked for. */
+  /** Tags that are being built or looked for. */
   readonly busy: ReadonlySet<string>;
 }
 
 export interface KnownImage {
   readonly view: ImageView;
-  /** This installation built it: another one may use the same registry, and its images are its own. */
+  /** This installation built it. Another one may use the same registry, and its images are not ours to delete. */
   readonly ours: boolean;
-  /** Rank of the newest version that has it; 1 is the newest of its app. */
+  /** Rank of the newest version that has it, where 1 is the newest of its app; Infinity if none has it. */
   readonly rank: number;
 }
 
-/** Those that this installation knows, newest first. */
+/** @returns the images that this installation knows, newest first. */
 export function knownImages({ tags, built, uses, handedOut, busy }: ImageFacts): KnownImage[] {
   const rows = new Map(built.map((build) => [build.tag, build]));
   const byTag = Map.groupBy(uses, ({ tag }) => tag ?? '');
@@ -51,12 +51,12 @@ export function knownImages({ tags, built, uses, handedOut, busy }: ImageFacts):
     .toSorted((a, b) => ((a.view.builtAt ?? '') < (b.view.builtAt ?? '') ? 1 : -1));
 }
 
-/** Those that may go, if their digests are nobody else's. */
+/** @returns the images that may be deleted, unless another tag shares their digest. */
 export function prunable(images: readonly KnownImage[], keep: number): KnownImage[] {
   return images.filter(({ view, ours, rank }) => ours && !view.inUse && rank > keep);
 }
 
-/** Digests that run or may have to, whatever tags lead to them now. */
+/** @returns the digests that run or may have to run, whichever tags lead to them now. */
 export function pinnedDigests({ uses, handedOut }: Pick<ImageFacts, 'uses' | 'handedOut'>, keep: number): Set<string> {
   const digests = uses
     .filter(({ inUse, rank, tag }) => inUse || (rank <= keep && tag !== null))
@@ -65,7 +65,7 @@ export function pinnedDigests({ uses, handedOut }: Pick<ImageFacts, 'uses' | 'ha
   return new Set([...digests, ...late]);
 }
 
-/** With its digest: the tag alone is known before the image is there. */
+/** The record must have the digest: the tag alone is known before the image exists. */
 function isRecorded(image: HandedOut, uses: readonly ImageUse[]): boolean {
   return uses.some(
     ({ app, version, tag, digest }) =>

@@ -1,4 +1,4 @@
-/** The images in the registry: listed, and pruned so that none in use goes. */
+/** The images in the registry: lists them, and prunes those that no version needs. */
 import { toAppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
 import type { ImageView } from '../../shared/protocol/views.ts';
@@ -8,23 +8,26 @@ import type { RegistryGate } from './registry-gate.ts';
 
 export interface ImageRegistry {
   exists(image: string, signal: AbortSignal): Promise<string | undefined>;
-  /** Every tag; none where the repository is not there. */
+  /** Every tag; none if there is no such repository. */
   tags(repository: string, signal: AbortSignal): Promise<readonly string[]>;
   deleteManifest(repository: string, digest: string, signal: AbortSignal): Promise<void>;
 }
 
 export interface PruneOptions {
-  /** Newest versions of each app whose images are kept. */
+  /** Keep the images of this many newest versions of each app. */
   readonly keep: number;
   readonly dryRun: boolean;
-  /** Who is told of in the events. */
+  /** Named in the events. */
   readonly actor: string;
   readonly maxImages: number;
 }
 
 export interface ImageStore {
   list(app: string | undefined, signal: AbortSignal): Promise<ImageView[]>;
-  /** @returns what is (with dryRun: would be) deleted. @throws AppError registry_unavailable, image_denied, store_unavailable */
+  /**
+   * Deletes at most `maxImages`. @returns the images that were deleted; with `dryRun`, that would be.
+   * @throws AppError registry_unavailable, image_denied, store_unavailable.
+   */
   prune(options: PruneOptions, signal: AbortSignal): Promise<ImageView[]>;
 }
 
@@ -33,7 +36,7 @@ interface ImageStoreDeps {
   readonly registry: ImageRegistry;
   readonly store: Pick<BuildStore, 'built' | 'uses' | 'pruned'>;
   readonly gate: Pick<RegistryGate, 'deletion' | 'handedOut'>;
-  /** Tags of builds that are under way, now. */
+  /** Tags that are being built now. */
   readonly busy: () => ReadonlySet<string>;
   readonly log: Log;
 }
@@ -49,7 +52,7 @@ export function createImageStore(deps: ImageStoreDeps): ImageStore {
     return { tags, built, uses, handedOut: gate.handedOut, busy: busy() };
   }
 
-  /** What each tag leads to now; tags that are gone are left out. */
+  /** @returns the digest that each tag leads to now, without tags that are gone. */
   async function digestsOf(tags: readonly string[], signal: AbortSignal): Promise<Map<string, string>> {
     const digests = new Map<string, string>();
     const left = [...tags];
@@ -63,7 +66,7 @@ export function createImageStore(deps: ImageStoreDeps): ImageStore {
     try {
       await Promise.all(looks);
     } catch (error) {
-      // The others end with what they are at: a registry that is away is not asked for every tag.
+      // The others stop after their current tag: a registry that is away must not be asked for every one.
       left.length = 0;
       await Promise.allSettled(looks);
       throw error;
@@ -71,12 +74,12 @@ export function createImageStore(deps: ImageStoreDeps): ImageStore {
     return digests;
   }
 
-  /** @returns whether it was deleted: somebody may want it by now. */
+  /** Deletes the image unless a version wants it by now. @returns whether it was deleted. */
   async function remove(tag: string, digest: string, keep: number, signal: AbortSignal): Promise<boolean> {
     let removed = false;
     const [built, uses] = await Promise.all([store.built(), store.uses()]);
     await gate.deletion(async () => {
-      // Who became a user of it since the records were read was handed it, and nobody can be while this goes on.
+      // Versions that got it since the records were read are in `handedOut`, and none can get it during a deletion.
       const fresh: ImageFacts = { tags: [tag], built, uses, handedOut: gate.handedOut, busy: busy() };
       if (prunable(knownImages(fresh), keep).length === 0 || pinnedDigests(fresh, keep).has(digest)) return;
       await registry.deleteManifest(repository, digest, signal);
@@ -100,7 +103,7 @@ export function createImageStore(deps: ImageStoreDeps): ImageStore {
       if (chosen.length === 0) return [];
       const digests = await digestsOf(known.tags, signal);
       const going = new Set(chosen.map(({ view }) => view.tag));
-      // A manifest goes with every tag that leads to it.
+      // Deleting a manifest deletes every tag that leads to it.
       const staying = pinnedDigests(known, keep);
       for (const [tag, digest] of digests) if (!going.has(tag)) staying.add(digest);
       const pruned: ImageView[] = [];
@@ -129,7 +132,7 @@ export function createImageStore(deps: ImageStoreDeps): ImageStore {
       versions.length === 0
         ? 'no version has it'
         : `of ${versions.map((one) => `${one.app} v${one.version}`).join(', ')}`;
-    log.info({ tag, digest, actor }, 'an image is pruned');
+    log.info({ tag, digest, actor }, 'image pruned');
     try {
       await store.pruned(tag, {
         actor,
@@ -139,8 +142,8 @@ export function createImageStore(deps: ImageStoreDeps): ImageStore {
         message: `${tag} (${digest ?? ''}), ${of}`,
       });
     } catch (error) {
-      // The registry is what counts; the list is made from it.
-      log.warn({ err: toAppError(error), tag }, 'the record of a pruned image could not be written');
+      // The registry counts: lists are made from what it has.
+      log.warn({ err: toAppError(error), tag }, 'could not write the record of a pruned image');
     }
   }
 }

@@ -1,7 +1,30 @@
-/** Images of sources: found in the registry, or built, once for all who want the same. */
+/** Images of sources: found in the registry, or built once for all versions that want the same one. */
 import { AppError } from '../../shared/errors.ts';
+import type { AppSpec } from '../../shared/protocol/app-spec.ts';
+import type { EnsureProgress } from '../../shared/protocol/methods.ts';
 import type { BuildLogLine, BuildView, ImageView } from '../../shared/protocol/views.ts';
-import type { PrepareOptions, VersionRun } from '../platform/platform.ts';
+
+/** A version that runs an image of its source. */
+export interface SourceVersion {
+  readonly app: string;
+  readonly version: number;
+  /** With the values of its secrets. */
+  readonly spec: AppSpec;
+  /** What is known from earlier tries; null where nothing is. */
+  readonly pin: {
+    readonly sourceDigest: string | null;
+    readonly imageTag: string | null;
+    readonly imageDigest: string | null;
+  };
+}
+
+export type OnPhase = (phase: EnsureProgress['phase'], message: string, queue?: EnsureProgress['queue']) => void;
+
+export interface ImageOptions {
+  /** Aborts when the version is no longer wanted. */
+  readonly signal: AbortSignal;
+  readonly onPhase: OnPhase;
+}
 
 export interface BuiltImage {
   readonly imageTag: string;
@@ -10,22 +33,28 @@ export interface BuiltImage {
 
 export interface Images {
   /**
-   * The image of the version's source. Calls for the same image share one build; it is cancelled when the signal of each of them has aborted,
-   * unless `releaseLead` was called before. Failures that pass (registry, builder, git server away) are tried again for a while.
+   * Finds or builds the image of the version's source. Calls for the same image share one build, which is cancelled when the
+   * signals of all of them have aborted, unless `releaseLead` was called before. While registry, builder or git server are
+   * unavailable, it is tried again for a while.
    * @throws AppError as Platform.prepare does.
    */
-  ensure(run: VersionRun, options: PrepareOptions): Promise<BuiltImage>;
-  /** `host[:port]/project/app`, what digests of built images are appended to. */
+  ensure(version: SourceVersion, options: ImageOptions): Promise<BuiltImage>;
+  /** `host[:port]/project/app`; digests of built images are appended to it. */
   readonly repository: string;
-  /** Builds that have their turn, and that wait for it. */
+  /** The number of builds that run. */
   readonly running: number;
+  /** The number of builds that wait for their turn. */
   readonly queued: number;
-  /** This agent leads: builds that an agent before it began and that none of these versions wants are cancelled. */
-  adopt(runs: readonly VersionRun[], signal: AbortSignal): Promise<void>;
-  /** The lead is lost or the agent stops: nothing is cancelled or begun any more. */
+  /** This agent leads now. Builds of the agent before it are cancelled unless one of these versions wants them. */
+  adopt(versions: readonly SourceVersion[], signal: AbortSignal): Promise<void>;
+  /** The lead is lost or the agent stops: from now on nothing is begun or cancelled. */
   releaseLead(): void;
+  /** Newest first. */
   builds(query: { readonly app?: string | undefined; readonly limit: number }): Promise<BuildView[]>;
-  /** Lines of the newest build of the app's version, then, with follow, further ones until it ends. @returns its state then. @throws AppError build_not_found */
+  /**
+   * Emits the last lines of the newest build of the app or version; with `follow` also further ones, until it ends.
+   * @returns the state of the build then. @throws AppError build_not_found.
+   */
   logs(
     query: {
       readonly app: string;
@@ -36,12 +65,15 @@ export interface Images {
     emit: (line: BuildLogLine) => Promise<void>,
     signal: AbortSignal,
   ): Promise<BuildView>;
+  /** The images in the registry that this installation knows. */
   list(query: { readonly app?: string | undefined }, signal: AbortSignal): Promise<ImageView[]>;
+  /** Deletes images that no version needs. @returns them; with `dryRun`, those that would be deleted. */
   prune(
     options: {
+      /** Keep the images of this many newest versions of each app; without it the configured number. */
       readonly keep?: number | undefined;
       readonly dryRun: boolean;
-      /** Whom the events name. */
+      /** Named in the events. */
       readonly actor?: string | undefined;
     },
     signal: AbortSignal,
@@ -51,7 +83,7 @@ export interface Images {
 
 /**
  * Images where nothing is built: the process platform, and `[builder] mode = "none"`.
- * @param repository where images were built before: versions that have one still run it.
+ * @param repository is where images were built before; versions that have one still run it.
  */
 export function createNoImages(repository = ''): Images {
   const message = 'no builder is configured here: set [builder] mode, or give the app an `image`';

@@ -1,7 +1,6 @@
-/** Orders of images: each image is looked for in the registry, else built once for all who ask. */
+/** Versions that want their image: it is looked for in the registry, or built once for all that want the same one. */
 import { AppError, toAppError } from '../../shared/errors.ts';
 import { aborted, untilAborted } from '../../shared/wait/abort.ts';
-import type { PrepareOptions, VersionRun } from '../platform/platform.ts';
 import type { Sources } from '../source/sources.ts';
 import type { BuildRecord } from '../store/build-store.ts';
 import type { Adopted } from './adoption.ts';
@@ -9,7 +8,7 @@ import { ImageBuild, type ImageBuildDeps } from './build.ts';
 import { newestFirst, type BuildRecords } from './build-records.ts';
 import { inPhase, retryPassing } from './failures.ts';
 import { imageTag } from './identity.ts';
-import type { BuiltImage } from './images.ts';
+import type { BuiltImage, ImageOptions, SourceVersion } from './images.ts';
 import { recipeOf } from './recipe.ts';
 
 export interface OrdersDeps extends Omit<ImageBuildDeps, 'leads' | 'onSettled' | 'records'> {
@@ -17,18 +16,18 @@ export interface OrdersDeps extends Omit<ImageBuildDeps, 'leads' | 'onSettled' |
   readonly records: Pick<BuildRecords, 'save' | 'want'>;
 }
 
-interface Order extends Pick<VersionRun, 'app' | 'version'> {
+/** A version that waits for its image. */
+interface Order extends Pick<SourceVersion, 'app' | 'version'> {
   /** Resolves when it is known whether the image has to be built. */
   readonly decided: Promise<void>;
 }
 
 export class ImageOrders {
   readonly #deps: OrdersDeps;
-  /** By tag. */
+  /** Builds under way in this process, by tag. */
   readonly #builds = new Map<string, ImageBuild>();
-  /** The orders that wait for their image. */
   readonly #open = new Set<Order>();
-  /** Builds of the agent before this one that a version wants and nobody has asked for yet. */
+  /** Builds of the previous leader that still run, that a version wants, and that nobody has asked for yet. */
   #adopted: Adopted = new Map();
   #leads = false;
 
@@ -36,13 +35,13 @@ export class ImageOrders {
     this.#deps = deps;
   }
 
-  /** From now on builds are begun. Those adopted are joined when their image is asked for. */
+  /** From now on builds may begin. An adopted one is joined when its image is asked for. */
   takeLead(adopted: Adopted): void {
     this.#adopted = adopted;
     this.#leads = true;
   }
 
-  /** From now on nothing is begun or cancelled; builds under way are for the next leader. */
+  /** From now on nothing is begun or cancelled: builds under way are left to the next leader. */
   releaseLead(): void {
     this.#leads = false;
     this.#adopted = new Map();
@@ -51,26 +50,26 @@ export class ImageOrders {
   }
 
   /** As `Images.ensure`. */
-  async ensure(run: VersionRun, options: PrepareOptions): Promise<BuiltImage> {
+  async ensure(wanted: SourceVersion, options: ImageOptions): Promise<BuiltImage> {
     const { promise: decided, resolve: decide } = Promise.withResolvers<void>();
-    const order: Order = { app: run.app, version: run.version, decided };
+    const order: Order = { app: wanted.app, version: wanted.version, decided };
     this.#open.add(order);
     try {
       const { signal, onPhase } = options;
       signal.throwIfAborted();
-      const known = await this.#findKnown(run, signal);
+      const known = await this.#findKnown(wanted, signal);
       if (known) return known;
-      onPhase('source', 'fetches the source');
-      const identity = await this.#identify(run, options);
-      return await this.#built(run, identity, { ...options, onDecided: decide });
+      onPhase('source', 'fetching the source');
+      const identity = await this.#identify(wanted, options);
+      return await this.#built(wanted, identity, { ...options, onDecided: decide });
     } finally {
       this.#open.delete(order);
       decide();
     }
   }
 
-  /** Looks for a version whose tag is known from an earlier try, without its source. */
-  async #findKnown({ app, version, pin }: VersionRun, signal: AbortSignal): Promise<BuiltImage | undefined> {
+  /** Looks in the registry for an image whose tag is known from an earlier try, so that its source is not needed. */
+  async #findKnown({ app, version, pin }: SourceVersion, signal: AbortSignal): Promise<BuiltImage | undefined> {
     const { imageTag: tag } = pin;
     if (tag === null) return undefined;
     const { gate, registry, repository } = this.#deps;
@@ -89,11 +88,11 @@ export class ImageOrders {
     }
   }
 
-  /** Names the image by its source, which is fetched for that. */
-  async #identify(run: VersionRun, { signal, onPhase }: PrepareOptions): Promise<Identity> {
+  /** Fetches the source, which decides the tag of the image. */
+  async #identify(wanted: SourceVersion, { signal, onPhase }: ImageOptions): Promise<Identity> {
     const { clock, retryMs, sources, presets, builder } = this.#deps;
-    const { spec, pin } = run;
-    const onRetry = (error: AppError): void => onPhase('source', `${error.code}: ${error.message}; tries again`);
+    const { spec, pin } = wanted;
+    const onRetry = (error: AppError): void => onPhase('source', `${error.code}: ${error.message}; trying again`);
     return await retryPassing({ clock, retryMs, signal, onRetry }, () =>
       inPhase('source', async () => {
         const sourceDigest = pin.sourceDigest ?? (await sources.resolve(spec, signal));
@@ -117,28 +116,28 @@ export class ImageOrders {
     );
   }
 
-  /** Waits for the build of the tag, which is begun where there is none. */
+  /** Waits for the build of the tag, and begins it if there is none. */
   async #built(
-    run: VersionRun,
+    wanted: SourceVersion,
     { tag, sourceDigest }: Identity,
-    { signal, onPhase, onDecided }: PrepareOptions & { readonly onDecided: () => void },
+    { signal, onPhase, onDecided }: ImageOptions & { readonly onDecided: () => void },
   ): Promise<BuiltImage> {
     const { gate, records } = this.#deps;
-    const { app, version } = run;
+    const { app, version } = wanted;
     for (;;) {
-      // A build that nobody waits for would go on for ever: it is begun by those who do.
+      // A build ends when the last one who waits leaves, so whoever begins one has to wait for it.
       signal.throwIfAborted();
       if (!this.#leads) {
-        // A lost lead is no failure of the image: the caller ends with the lead.
+        // Losing the lead is no failure of the image: the caller's signal aborts soon.
         await aborted(signal);
         continue;
       }
-      const build = this.#buildOf(tag, run, sourceDigest);
+      const build = this.#buildOf(tag, wanted, sourceDigest);
       if (build.task.aborted) {
         await untilAborted(build.settled, signal);
         continue;
       }
-      build.asked(run);
+      build.asked(wanted);
       build.decided.then(onDecided, onDecided);
       records.want(app, version, tag);
       try {
@@ -152,8 +151,8 @@ export class ImageOrders {
     }
   }
 
-  /** Never waits, so that two who ask cannot both begin a build. */
-  #buildOf(tag: string, run: VersionRun, sourceDigest: string): ImageBuild {
+  /** Returns the build of the tag, and begins one if there is none. It never waits, so that two callers cannot both begin one. */
+  #buildOf(tag: string, wanted: SourceVersion, sourceDigest: string): ImageBuild {
     const running = this.#builds.get(tag);
     if (running) return running;
     const underWay = this.#adopted.has(tag);
@@ -164,33 +163,33 @@ export class ImageOrders {
       leads: () => this.#leads,
       onSettled: () => void this.#builds.delete(tag),
     };
-    const build = new ImageBuild(deps, { tag, run, sourceDigest, underWay, known });
+    const build = new ImageBuild(deps, { tag, version: wanted, sourceDigest, underWay, known });
     this.#builds.set(tag, build);
     return build;
   }
 
-  /** The build of a tag that is under way here. */
+  /** The build of the tag that is under way in this process. */
   build(tag: string): ImageBuild | undefined {
     return this.#builds.get(tag);
   }
 
-  /** The records of builds that are under way here, newest first: all, of an app, or of one of its versions. */
+  /** Records of builds under way in this process, newest first; only those of an app or version if one is given. */
   underWay(app?: string, version?: number): BuildRecord[] {
     const found = [...this.#builds.values()].filter((build) => app === undefined || build.wasAskedBy(app, version));
     return newestFirst(found.flatMap(({ record }) => record ?? []));
   }
 
-  /** Tags of images that are being built, or are about to be. */
+  /** Tags of images that are being built. */
   get busy(): ReadonlySet<string> {
     return new Set([...this.#builds.keys(), ...this.#adopted.keys()]);
   }
 
-  /** An adopted build has ended: there is nothing to join. */
+  /** An adopted build has ended, so there is nothing to join. */
   forgetAdopted(tag: string): void {
     this.#adopted.delete(tag);
   }
 
-  /** Resolves when it is known for each open order of the app (or version) whether it is to be built. */
+  /** Resolves when it is known for every waiting version of the app whether its image has to be built. */
   async decided(app: string, version: number | undefined, signal: AbortSignal): Promise<void> {
     const asked = [...this.#open].filter(
       (order) => order.app === app && (version === undefined || order.version === version),
@@ -198,12 +197,13 @@ export class ImageOrders {
     for (const order of asked) await untilAborted(order.decided, signal);
   }
 
-  /** Resolves when no build is under way here; after `releaseLead`. */
+  /** Resolves when no build is under way; to be called after `releaseLead`. */
   async idle(): Promise<void> {
     await Promise.all([...this.#builds.values()].map(({ settled }) => settled));
   }
 }
 
+/** What an image is made of. */
 interface Identity {
   readonly tag: string;
   readonly sourceDigest: string;

@@ -1,16 +1,16 @@
-/** By what the image of a tree is made: the Dockerfile that is there, or the one of a preset. */
+/** How a source tree becomes an image: by its own Dockerfile, or by the one of a preset. */
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AppError } from '../../shared/errors.ts';
 import { presetDockerfile } from '../../shared/presets/dockerfile.ts';
 import type { AppSpec, PresetName } from '../../shared/protocol/app-spec.ts';
 
-/** What this folder needs of shared/presets. */
+/** The presets, as shared/presets has them. */
 export interface Presets {
   detect(folder: string): Promise<PresetName | undefined>;
   /**
-   * @param start `optional` where the app has a `command`: the image may then have none.
-   * @throws AppError dockerfile_invalid, where the preset does not fit what is there.
+   * @param start is `optional` if the app has a `command`, so that the image needs none.
+   * @throws AppError dockerfile_invalid if the preset does not fit the tree.
    */
   files(
     name: PresetName,
@@ -22,11 +22,11 @@ export interface Presets {
 export interface Recipe {
   readonly dockerfile: string;
   readonly extraFiles: Readonly<Record<string, string>>;
-  /** For people. */
+  /** Names the recipe in messages. */
   readonly title: string;
 }
 
-/** What of an app decides by what its image is made. */
+/** The part of an app's spec that decides the recipe. */
 export interface RecipeSpec extends Pick<AppSpec, 'command'> {
   readonly build: Pick<AppSpec['build'], 'dockerfile' | 'preset'>;
 }
@@ -41,7 +41,7 @@ export async function recipeOf(folder: string, spec: RecipeSpec, presets: Preset
   const found = await stat(join(folder, dockerfile)).catch(() => undefined);
   if (found?.isFile() === true) return { dockerfile, extraFiles: {}, title: dockerfile };
   if (found !== undefined) throw invalid(`${dockerfile} is not a file`);
-  // Whoever names one means that one.
+  // No preset replaces a Dockerfile that the app names.
   if (dockerfile !== usualDockerfile) throw invalid(`the source has no ${dockerfile}`);
   const detected = await presets.detect(folder);
   if (detected === undefined) {
@@ -60,7 +60,7 @@ async function presetRecipe(
 ): Promise<Recipe> {
   const { dockerfile, files } = await presets.files(preset, folder, start);
   return {
-    // Beside a Dockerfile that is there: the app may have asked for the preset all the same.
+    // A name of its own: the tree may have a Dockerfile although the app asks for the preset.
     dockerfile: presetDockerfile,
     extraFiles: { ...files, [presetDockerfile]: dockerfile },
     title: `preset ${preset}`,

@@ -1,11 +1,11 @@
 /**
- * Between looking for an image and telling that it is there it must not be deleted: lookups and deletions take turns. What was
- * told to be there lately is remembered, until the records of versions say so too.
+ * Keeps pruning from deleting an image between the moment when it is found and the moment when a record says that a version has it:
+ * lookups and deletions exclude each other, and images that were found lately are remembered.
  */
 import { untilAborted } from '../../shared/wait/abort.ts';
 import type { Clock } from '../../shared/wait/clock.ts';
 
-/** An image that a version was told to run. */
+/** An image that was found for a version. */
 export interface HandedOut {
   readonly app: string;
   readonly version: number;
@@ -13,7 +13,7 @@ export interface HandedOut {
   readonly digest: string;
 }
 
-/** Records are written behind; longer than Postgres is usually away. */
+/** Records are written later; this is longer than Postgres is usually away. */
 const rememberMs = 15 * 60_000;
 const maxRemembered = 10_000;
 
@@ -28,7 +28,7 @@ export class RegistryGate {
     this.#clock = clock;
   }
 
-  /** Many at a time; never during a deletion. */
+  /** Runs a lookup. Many may run at a time, but none during a deletion. */
   async lookup<T>(look: () => Promise<T>): Promise<T> {
     while (this.#deletion) await this.#deletion;
     this.#lookups += 1;
@@ -40,7 +40,7 @@ export class RegistryGate {
     }
   }
 
-  /** One at a time; never during a lookup. @throws the signal's reason while it waits. */
+  /** Runs a deletion alone: no other one and no lookup runs meanwhile. @throws the signal's reason while it waits. */
   async deletion(work: () => Promise<void>, signal: AbortSignal): Promise<void> {
     while (this.#lookups > 0 || this.#deletion) await (this.#deletion ?? this.#noLookup(signal));
     signal.throwIfAborted();
@@ -54,7 +54,7 @@ export class RegistryGate {
     }
   }
 
-  /** Call it within the lookup that found the image. */
+  /** Remembers that a version has the image. To be called within the lookup that found it. */
   handOut(image: HandedOut): void {
     const key = `${image.app} v${image.version}`;
     this.#handedOut.delete(key);
@@ -63,6 +63,7 @@ export class RegistryGate {
     if (this.#handedOut.size > maxRemembered && oldest !== undefined) this.#handedOut.delete(oldest);
   }
 
+  /** The images that versions got lately. */
   get handedOut(): readonly HandedOut[] {
     const sinceMs = this.#clock.nowMs() - rememberMs;
     for (const [key, { atMs }] of this.#handedOut) if (atMs < sinceMs) this.#handedOut.delete(key);

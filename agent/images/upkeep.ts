@@ -1,4 +1,4 @@
-/** What a leader does by itself, now and then: corrects rows of builds, and prunes images. One round at a time, each bounded. */
+/** The rounds of a leader: it corrects records of builds, prunes images and forgets old builds. Each step is bounded in time. */
 import { toAppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
 import type { ImageView } from '../../shared/protocol/views.ts';
@@ -8,11 +8,11 @@ import { sleep } from '../../shared/wait/sleep.ts';
 
 export interface Upkeep {
   start(): void;
-  /** Nothing is begun any more. */
+  /** Ends the round under way; no other one begins. */
   stop(): void;
-  /** Resolves when a round that was under way has ended. */
+  /** Resolves when no round is under way. */
   idle(): Promise<void>;
-  /** A build has ended: an image may have become superfluous. */
+  /** A build has ended, so that an older image may not be needed any more: the next round comes soon. */
   built(): void;
 }
 
@@ -27,10 +27,10 @@ interface UpkeepDeps {
   readonly log: Log;
 }
 
-/** Rows are corrected right away; for images there is time, and routers that come back come first. */
+/** Time from the start to the first pruning; records are corrected right away. */
 const firstMs = 60_000;
 const everyMs = 3_600_000;
-/** Several builds that end one after another make one round. */
+/** Time from the end of a build to the next round, so that several builds make one round. */
 const afterBuildMs = 60_000;
 const roundMs = 10 * 60_000;
 const maxImages = 200;
@@ -43,7 +43,7 @@ export function createUpkeep({ correct, prune, forget, clock, log }: UpkeepDeps)
   let wake: () => void = () => undefined;
 
   async function run(signal: AbortSignal): Promise<void> {
-    await step('rows of builds could not be corrected', signal, correct);
+    await step('could not correct the records of builds', signal, correct);
     while (!signal.aborted) {
       const leftMs = nextMs - clock.nowMs();
       if (leftMs > 0) {
@@ -51,16 +51,16 @@ export function createUpkeep({ correct, prune, forget, clock, log }: UpkeepDeps)
         continue;
       }
       nextMs = clock.nowMs() + everyMs;
-      await step('rows of builds could not be corrected', signal, correct);
-      await step('images could not be pruned', signal, async (round) => {
+      await step('could not correct the records of builds', signal, correct);
+      await step('could not prune images', signal, async (round) => {
         const pruned = await prune({ dryRun: false, actor: 'holdfast', maxImages }, round);
-        if (pruned.length > 0) log.info({ images: pruned.length }, 'images were pruned');
+        if (pruned.length > 0) log.info({ images: pruned.length }, 'images pruned');
       });
-      await step('old builds could not be forgotten', signal, async () => void (await forget(keptDays)));
+      await step('could not delete the records of old builds', signal, async () => void (await forget(keptDays)));
     }
   }
 
-  /** What fails is tried again in the next round. */
+  /** A step that fails is logged; the next round repeats it. */
   async function step(what: string, signal: AbortSignal, work: (signal: AbortSignal) => Promise<void>): Promise<void> {
     if (signal.aborted) return;
     try {

@@ -17,12 +17,11 @@ interface GlobalOptions {
 export function builderCommand(context: CliContext): Command {
   const serve = new Command('serve')
     .description('build and push images for agents, with buildah, podman or docker of this machine, until Ctrl-C')
-    .usage('[options]')
-    // Everything else is for the builder to parse, --help too.
+    // The builder parses them, --help too.
+    .argument('[options...]')
     .helpOption(false)
     .allowUnknownOption()
-    .allowExcessArguments()
-    .action(async (_options: unknown, command: Command) => {
+    .action(async (_args: unknown, _options: unknown, command: Command) => {
       const { tokenFile, timeout, output } = command.optsWithGlobals<GlobalOptions>();
       const globals = [
         ...(tokenFile === undefined ? [] : ['--token-file', tokenFile]),
