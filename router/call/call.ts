@@ -57,9 +57,9 @@ export class Call {
   heldSinceMs: number | undefined;
   /** Whole time in the waiting room; undefined when it was never there. */
   heldMs: number | undefined;
-  /** Attempts that ended on an idle connection's close, before anything was sent or where it may be sent again. */
-  staleSockets = 0;
-  /** Its pooled connection turned out closed: the next attempt has one of its own. */
+  /** Attempts on idle connections that had closed, or on streams that the target did not process. */
+  wastedAttempts = 0;
+  /** The next attempt dials, because a reused connection turned out closed. */
   needsFresh = false;
   /** No reason to keep its app awake. */
   passive = false;

@@ -31,7 +31,7 @@ export function headOf(text: string): RequestHead {
 class FakeTransport implements Transport {
   origin: Transport['origin'];
   isExclusive = true;
-  heard = false;
+  receivedAny = false;
   /** Whether the target takes a request · keeps up with its body · whether the body can be had again. */
   takesHead = true;
   keepsUp = true;

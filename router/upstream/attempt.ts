@@ -1,10 +1,12 @@
 /**
- * One attempt to have a call answered by a target, whatever protocol that speaks. The attempt owns the policy: when the request
- * goes out, who waits for whom, what counts, and what follows when it fails (retry.ts). A transport sends and reports.
+ * One attempt to have a call answered by a target, whatever protocol the target speaks. The attempt owns the policy: when the
+ * request goes out, which side waits for the other, what is counted, and what follows a failure (with retry.ts). A transport
+ * sends the request and reports the answer.
  *
- * Backpressure: `requestBody` answers whether the target keeps up, and `drained` asks the client for more; `flush` answers whether the
- * client keeps up, and `clientDrained` has the transport read on. An answer that breaks off ends the client's connection or
- * stream, so that a part is never taken for the whole.
+ * Backpressure, client to target: `requestBody` returns whether the target keeps up; when it catches up, `drained` resumes the
+ * body. Target to client: `flush` returns whether the client keeps up; when it catches up, `clientDrained` resumes the answer.
+ *
+ * An answer that breaks off ends the client's connection or stream, so that a part is never taken for the whole.
  */
 import type { AppError } from '../../shared/errors.ts';
 import type { ActiveAttempt, Call, CallApp } from '../call/call.ts';
@@ -41,7 +43,7 @@ export interface AttemptDeps extends TunnelDeps {
 }
 
 /**
- * `waiting`: nothing sent · `sent`: the request goes out, no answer yet · `answering`: the head of the answer was passed on ·
+ * `waiting`: nothing was sent · `sent`: the request is going out, or the answer is awaited · `answering`: the answer head was passed on ·
  * `done`: the attempt has nothing more to do with the call.
  */
 type Stage = 'waiting' | 'sent' | 'answering' | 'done';
@@ -53,12 +55,12 @@ export class Attempt implements ActiveAttempt, RequestSink, TransportUser, LateS
   readonly #deps: AttemptDeps;
   readonly #transport: Transport;
   #stage: Stage = 'waiting';
-  /** What `Target.dialBegun` returned, while a connection is being made; otherwise 0. */
+  /** The token of `UpstreamTarget.dialBegun`, while a connection is being made; otherwise 0. */
   #dial = 0;
-  /** The head is composed and not sent: what has arrived of the body goes with it. */
+  /** The head is composed but not sent, so that the part of the body that has arrived goes out with it. */
   #composing = false;
   #requestDone = false;
-  /** The target counts the request body as one that is still arriving. */
+  /** The call is counted in `UpstreamTarget.uploads`. */
   #uploading = false;
   #clientSlow = false;
 
@@ -77,7 +79,8 @@ export class Attempt implements ActiveAttempt, RequestSink, TransportUser, LateS
     target.inFlight += 1;
     const { origin } = attempt.#transport;
     if (origin === 'dialled') attempt.#dial = target.dialBegun();
-    // The end of an idle connection that has come in this turn is seen before what must not be lost is written.
+    // At the end of the turn a close of the idle connection that arrived in it is known, before a request is written that may not
+    // be sent twice.
     else if (origin === 'idle' && !isRepeatable(call.head)) deps.lateStarts.add(attempt, call.head);
     else attempt.#start();
   }
@@ -149,7 +152,7 @@ export class Attempt implements ActiveAttempt, RequestSink, TransportUser, LateS
     if (!this.#requestDone) this.#call.clientSide.resumeBody();
   }
 
-  /** Clients that send slowly, on purpose or not, must not have all the connections that the calls of others need. */
+  /** Slow uploads, malicious or not, must not occupy all the connections that other calls need. */
   #beginUpload(): boolean {
     if (this.#target.uploads >= this.#deps.maxUploads) {
       this.failed('fatal', overloaded('Too many requests are being uploaded to this app; try again.'));
@@ -173,7 +176,7 @@ export class Attempt implements ActiveAttempt, RequestSink, TransportUser, LateS
   // ---- The answer
 
   interim(block: Buffer, parser: ResponseParser): boolean {
-    // RFC 9110 §15.2: never to HTTP/1.0. And the router has answered with 100 itself.
+    // RFC 9110 §15.2 forbids interim answers to HTTP/1.0; and the router sends 100 itself.
     if (parser.status === 100 || this.#call.head.minor === 0) return true;
     return this.#noteClient(this.#call.clientSide.answer.interim(block, parser));
   }
@@ -270,7 +273,7 @@ export class Attempt implements ActiveAttempt, RequestSink, TransportUser, LateS
     }
   }
 
-  /** The client has taken nothing for long, and others wait for the connection. */
+  /** The client has read nothing for long, and other calls wait for the connection. */
   giveUp(error: AppError): void {
     this.failed('fatal', error);
   }

@@ -1,6 +1,6 @@
 /**
- * The HTTP/1.1 transport: one for each connection, which serves one call at a time and waits in its pool between them. What is
- * sent is composed in the writer that all connections share, so that a head and the first part of a body go out in one write.
+ * The HTTP/1.1 transport: one for each connection, which serves one call at a time and waits in its pool between calls. Requests
+ * are composed in the writer that all connections share, so that a head and the first part of its body go out in one write.
  */
 import { AppError } from '../../shared/errors.ts';
 import { resumeReading } from '../io/direct-io.ts';
@@ -14,7 +14,7 @@ import { invalidAnswer, lateAnswer, type Transport, type TransportDeps, type Tra
 
 /** Where the transport waits between two calls. */
 export interface TransportPool extends ConnectionOwner {
-  /** @param keepMs how long the app keeps the connection; 0 where no other call may have it. */
+  /** @param keepMs how long the app keeps the connection; 0 if no other call may use it. */
   release(transport: H1Transport, keepMs: number): void;
   /** The target has said more than it was asked. */
   distrust(): void;
@@ -24,18 +24,18 @@ export class H1Transport implements Transport, ConnectionUser {
   readonly connection: UpstreamConnection;
   readonly isExclusive = true;
   origin: 'dialled' | 'idle' = 'dialled';
-  heard = false;
+  receivedAny = false;
   idleSinceMs = 0;
   readonly #pool: TransportPool;
   readonly #deps: TransportDeps;
   /** The call's attempt; undefined while the connection is idle or on its way out. */
   #user: TransportUser | undefined;
   #reading: 'nothing' | 'head' | 'body' = 'nothing';
-  /** The writer has a part of the request that was not sent yet. */
+  /** The shared writer holds a part of the request. */
   #composing = false;
   #chunked = false;
   #requestDone = false;
-  /** The part of an answer head that has come. */
+  /** The beginning of an incomplete answer head. */
   #partial: Buffer | undefined;
   readonly #body: BodyReader;
   /** How long the app keeps the connection after this answer. */
@@ -49,11 +49,11 @@ export class H1Transport implements Transport, ConnectionUser {
     this.connection = new UpstreamConnection(address, pool, this, deps);
   }
 
-  /** The connection was idle and is to serve another call. */
+  /** Serves another call over the idle connection. */
   reuse(user: TransportUser): void {
     this.#user = user;
     this.origin = 'idle';
-    this.heard = false;
+    this.receivedAny = false;
     this.connection.deadlineMs = Infinity;
   }
 
@@ -61,7 +61,7 @@ export class H1Transport implements Transport, ConnectionUser {
 
   sendHead(head: RequestHead, destination: Destination): boolean {
     const { socket } = this.connection;
-    // Its close is reported in a moment.
+    // The close is reported in a moment.
     if (socket.destroyed) return false;
     writeRequestHead(this.#deps.writer, head, destination);
     this.#composing = true;
@@ -99,7 +99,7 @@ export class H1Transport implements Transport, ConnectionUser {
     resumeReading(this.connection.socket);
   }
 
-  /** HTTP/1.1 cannot say that a request was not processed. */
+  /** HTTP/1.1 has no way to say that a request was not processed. */
   recallBody(): boolean {
     return false;
   }
@@ -120,7 +120,7 @@ export class H1Transport implements Transport, ConnectionUser {
   upstreamBytes(bytes: Buffer, count: number): boolean {
     switch (this.#reading) {
       case 'head':
-        this.heard = true;
+        this.receivedAny = true;
         return this.#readHeads(bytes, count);
       case 'body':
         return this.#readBody(bytes, 0, count);
@@ -160,7 +160,7 @@ export class H1Transport implements Transport, ConnectionUser {
     else user.dialFailed(false);
   }
 
-  /** What came next on this connection would be in doubt. */
+  /** What the connection carries next could not be told apart. */
   #spokeOutOfTurn(): void {
     this.connection.socket.destroy();
     this.#pool.distrust();
@@ -218,7 +218,7 @@ export class H1Transport implements Transport, ConnectionUser {
     return this.#readBody(block, bodyEnd, end);
   }
 
-  /** Passes on what belongs to the body, together with the head where that was not sent yet. */
+  /** Passes on what belongs to the body, with the head if that was not sent yet. */
   #readBody(bytes: Buffer, start: number, end: number): boolean {
     const { connection } = this;
     const user = this.#user;
@@ -226,7 +226,7 @@ export class H1Transport implements Transport, ConnectionUser {
     const body = this.#body;
     body.read(bytes, start, end);
     if (body.fault !== undefined) {
-      // The client gets what was good: all that it has is what the app sent.
+      // The valid part still reaches the client: the app did send it.
       user.flush();
       user.failed('fatal', new AppError('upstream_protocol', `The app answered with ${body.fault.what}.`));
       return true;
@@ -243,7 +243,7 @@ export class H1Transport implements Transport, ConnectionUser {
     return true;
   }
 
-  /** @param clean whether another call may have the connection. */
+  /** @param clean whether the connection ended its answer as it should, and may serve another call. */
   #finish(clean: boolean): void {
     const user = this.#user;
     const reusable = clean && this.#requestDone;

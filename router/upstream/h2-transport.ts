@@ -17,7 +17,7 @@ import { invalidAnswer, lateAnswer, type Transport, type TransportDeps, type Tra
 export class H2Transport implements Transport, SessionUser, Timed {
   readonly origin: 'dialled' | 'idle' | 'shared';
   readonly isExclusive = false;
-  heard = false;
+  receivedAny = false;
   readonly #session: UpstreamSession;
   readonly #deps: TransportDeps;
   readonly #kept: KeptBody;
@@ -30,10 +30,10 @@ export class H2Transport implements Transport, SessionUser, Timed {
   #requestTrailers: Trailers | undefined;
   /** The final head has come. */
   #answering = false;
-  /** Bytes that are missing of the answer's body; less than 0 where that is not known. */
+  /** Bytes of the answer's body that are still to come; negative if unknown. */
   #left = -1;
   #trailers: Trailers | undefined;
-  /** What waits for the app · what came from the app and waits for the client. */
+  /** Bytes that wait for the app · bytes from the app that wait for the client. */
   #sending: Backlog | undefined;
   #coming: Backlog | undefined;
   #paused: PausedReads | undefined;
@@ -64,8 +64,8 @@ export class H2Transport implements Transport, SessionUser, Timed {
       this.#listen(stream);
       return true;
     } catch (cause) {
-      // Node checks fields by rules of its own.
-      const message = 'The request is refused: HTTP/2 has no form of it.';
+      // Node has checks of its own for fields.
+      const message = 'The request is refused: it cannot be expressed in HTTP/2, which the app speaks.';
       this.#user?.failed('fatal', new AppError('request_invalid', message, { cause: cause as Error }));
       return false;
     }
@@ -186,7 +186,7 @@ export class H2Transport implements Transport, SessionUser, Timed {
 
   #interim(raw: RawFields): void {
     if (this.#user === undefined || this.#answering) return;
-    this.heard = true;
+    this.receivedAny = true;
     const block = this.#parse(raw);
     if (block !== undefined) this.#user.interim(block, this.#deps.responseParser);
   }
@@ -210,7 +210,7 @@ export class H2Transport implements Transport, SessionUser, Timed {
       this.#finish(user);
       return;
     }
-    // The head of a stream may come long before its first byte.
+    // The first byte of the body may come long after the head.
     user.flush();
     stream.on('data', (chunk: Buffer) => this.#data(chunk));
   }

@@ -8,9 +8,10 @@ interface Case {
   readonly what: string;
   readonly failure: Failure;
   readonly head?: string;
+  /** By default true. */
   readonly sent?: boolean;
   readonly origin?: Transport['origin'];
-  readonly heard?: boolean;
+  readonly receivedAny?: boolean;
   /** Whether the transport can give the body back. */
   readonly recalls?: boolean;
   /** Earlier attempts that ended although the target had nothing against the call. */
@@ -27,75 +28,80 @@ const getWithBody = 'GET / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\n';
 
 const cases: readonly Case[] = [
   { what: 'a fatal failure', failure: 'fatal', decision: 'refuse' },
-  { what: 'an idle connection closed before a POST', failure: 'closed', head: post, decision: 'retry', dials: true },
+  {
+    what: 'an idle connection closed before a POST',
+    failure: 'closed',
+    head: post,
+    sent: false,
+    decision: 'retry',
+    dials: true,
+  },
   {
     what: 'the third idle connection in a row closed',
     failure: 'closed',
+    sent: false,
     before: 2,
     decision: 'retry_elsewhere',
-    dials: false,
   },
-  { what: 'an idle connection closed behind a GET', failure: 'closed', sent: true, decision: 'retry', dials: true },
+  { what: 'an idle connection closed behind a GET', failure: 'closed', decision: 'retry', dials: true },
   {
     what: 'a shared connection closed behind a GET',
     failure: 'closed',
-    sent: true,
     origin: 'shared',
     decision: 'retry',
     dials: true,
   },
-  { what: 'an idle connection closed behind a POST', failure: 'closed', sent: true, head: post, decision: 'refuse' },
+  { what: 'an idle connection closed behind a POST', failure: 'closed', head: post, decision: 'refuse' },
   {
     what: 'an idle connection closed behind a GET with a body',
     failure: 'closed',
-    sent: true,
     head: getWithBody,
     decision: 'refuse',
   },
   {
     what: 'a connection closed in the middle of an answer head',
     failure: 'closed',
-    sent: true,
-    heard: true,
+    receivedAny: true,
     decision: 'refuse',
   },
-  {
-    what: 'a connection made for the call closed',
-    failure: 'closed',
-    sent: true,
-    origin: 'dialled',
-    decision: 'refuse',
-  },
+  { what: 'a connection made for the call closed', failure: 'closed', origin: 'dialled', decision: 'refuse' },
   {
     what: 'the connection of a second try closed',
     failure: 'closed',
-    sent: true,
     needsFresh: true,
     decision: 'refuse',
     dials: true,
   },
-  { what: 'a refused stream', failure: 'unprocessed', sent: true, head: post, decision: 'retry' },
+  { what: 'a refused stream', failure: 'unprocessed', head: post, decision: 'retry' },
   {
     what: 'a refused stream whose body is gone',
     failure: 'unprocessed',
-    sent: true,
     head: post,
     recalls: false,
     decision: 'refuse',
   },
-  { what: 'the third refused stream', failure: 'unprocessed', sent: true, before: 2, decision: 'refuse' },
+  { what: 'the third refused stream', failure: 'unprocessed', before: 2, decision: 'refuse' },
 ];
 
 for (const one of cases) {
-  const { what, failure, decision, sent = false, origin = 'idle', heard = false, recalls = true, dials = false } = one;
+  const {
+    what,
+    failure,
+    decision,
+    sent = true,
+    origin = 'idle',
+    receivedAny = false,
+    recalls = true,
+    dials = false,
+  } = one;
   test(`${what}: ${decision}`, () => {
     const call = {
       head: headOf(one.head ?? get),
       clientSide: { readBody: () => undefined, resumeBody: () => undefined },
-      staleSockets: one.before ?? 0,
+      wastedAttempts: one.before ?? 0,
       needsFresh: one.needsFresh ?? false,
     };
-    assert.equal(decideRetry(failure, sent, call, { origin, heard, recallBody: () => recalls }), decision);
+    assert.equal(decideRetry(failure, sent, call, { origin, receivedAny, recallBody: () => recalls }), decision);
     assert.equal(call.needsFresh, dials);
   });
 }

@@ -22,7 +22,7 @@ export interface RetriedCall {
   readonly head: RequestHead;
   readonly clientSide: RequestSource;
   /** Attempts that ended although the target had nothing against the call. */
-  staleSockets: number;
+  wastedAttempts: number;
   /** The next attempt dials. */
   needsFresh: boolean;
 }
@@ -32,25 +32,29 @@ export function decideRetry(
   failure: Failure,
   sent: boolean,
   call: RetriedCall,
-  transport: Pick<Transport, 'origin' | 'heard' | 'recallBody'>,
+  transport: Pick<Transport, 'origin' | 'receivedAny' | 'recallBody'>,
 ): Decision {
   switch (failure) {
     case 'fatal':
       return 'refuse';
     case 'unprocessed':
-      call.staleSockets += 1;
-      return call.staleSockets < maxRefusals && transport.recallBody(call.clientSide) ? 'retry' : 'refuse';
+      call.wastedAttempts += 1;
+      return call.wastedAttempts < maxRefusals && transport.recallBody(call.clientSide) ? 'retry' : 'refuse';
     case 'closed':
       if (!sent) {
-        call.staleSockets += 1;
-        call.needsFresh = call.staleSockets < maxStaleConnections;
+        call.wastedAttempts += 1;
+        call.needsFresh = call.wastedAttempts < maxStaleConnections;
         return call.needsFresh ? 'retry' : 'retry_elsewhere';
       }
-      if (transport.origin === 'dialled' || transport.heard || call.needsFresh || !isRepeatable(call.head))
-        return 'refuse';
-      call.needsFresh = true;
-      return 'retry';
+      return retryOnce(call, transport.origin !== 'dialled' && !transport.receivedAny) ? 'retry' : 'refuse';
   }
+}
+
+/** @param stale whether the connection may have been about to close before the request came. */
+function retryOnce(call: RetriedCall, stale: boolean): boolean {
+  if (!stale || call.needsFresh || !isRepeatable(call.head)) return false;
+  call.needsFresh = true;
+  return true;
 }
 
 /** Safe in the sense of RFC 9110 §9.2.1, and without a body to send twice. */

@@ -1,6 +1,6 @@
 /**
- * The seam between the policy of an attempt and the protocol that it is made by. A transport sends one request to a target and
- * reports what comes back; it decides nothing about the call. There are two: h1-transport.ts and h2-transport.ts.
+ * The seam between the policy of an attempt and the protocol of its target. A transport sends one request and reports what comes
+ * back; it decides nothing about the call. There are two: h1-transport.ts and h2-transport.ts.
  */
 import { AppError } from '../../shared/errors.ts';
 import type { RequestSource } from '../call/client-side.ts';
@@ -14,15 +14,15 @@ import type { ResponseParser } from '../message/response-parser.ts';
 import type { UpstreamConnection, UpstreamConnectionDeps } from './connection.ts';
 
 export interface Transport {
-  /** How it got its connection: a new one · an idle one, which may close at any time · one that other calls use now. */
+  /** Where its connection came from: newly dialled · idle until now, so that it may be about to close · shared with other calls. */
   readonly origin: 'dialled' | 'idle' | 'shared';
-  /** Whether its call has the connection for itself. */
+  /** Whether the call has the connection to itself. */
   readonly isExclusive: boolean;
-  /** Whether anything of the answer has come. */
-  readonly heard: boolean;
+  /** Whether any byte of an answer was received. */
+  readonly receivedAny: boolean;
   /**
    * Composes the head; `flush` sends it.
-   * @returns false where the request could not be sent, which is reported as a failure now or in a moment.
+   * @returns false if the request cannot be sent; a failure is then reported, now or in a moment.
    */
   sendHead(head: RequestHead, destination: Destination): boolean;
   /** @param bytes may be overwritten when this returns. */
@@ -32,32 +32,32 @@ export interface Transport {
   flush(): boolean;
   /** Reports `upstream_timeout` unless the answer head comes before this time, in ms of the clock. */
   awaitAnswer(deadlineMs: number): void;
-  /** Reads on after the client was too slow. */
+  /** Continues to read the answer. */
   resume(): void;
   /**
-   * Gives what was sent of the body back to its source, for another attempt.
-   * @returns false where not all of it can be had.
+   * Returns the part of the body that was sent to its source, for another attempt.
+   * @returns false if that is not possible.
    */
   recallBody(source: RequestSource): boolean;
-  /** Ends the exchange, if it has not ended yet, and gives up what it holds. Nothing is reported after that. */
+  /** Ends the request, if it has not ended yet, and frees what it holds. Nothing is reported afterwards. */
   abort(): void;
 }
 
-/** Why there is no answer, or no more of it. */
+/** Why there is no answer, or not all of it. */
 export type Failure =
   /** The connection or the stream is closed. */
   | 'closed'
   /** The target has said that it did not process the request. */
   | 'unprocessed'
-  /** Another attempt would end in the same way, or could do a thing twice. */
+  /** Another attempt would not help, or could process the call twice. */
   | 'fatal';
 
 /** What a transport reports to. */
 export interface TransportUser {
   connected(): void;
-  /** No connection was made: it was refused, or `timedOut`. */
+  /** The dial failed: it was refused, or `timedOut`. */
   dialFailed(timedOut: boolean): void;
-  /** The target takes more of the body. */
+  /** The target has caught up and takes more of the body. */
   drained(): void;
   /**
    * @param parser has parsed an interim head in `block`.
@@ -67,17 +67,17 @@ export interface TransportUser {
   /**
    * Composes the head for the client.
    * @param parser has parsed the final head in `block`.
-   * @returns bytes of body that follow; -1 where that is not known.
+   * @returns the length of the body in bytes; -1 if unknown.
    */
   answerHead(block: Buffer, parser: ResponseParser): number;
   /** Like `AnswerSink.part`. */
   answerPart(bytes: Buffer, start: number, end: number, owned: boolean): boolean;
   answerEnd(trailers: Trailers | undefined): void;
-  /** Sends to the client what is composed. @returns whether it keeps up; otherwise `Transport.resume` follows. */
+  /** Sends what is composed to the client. @returns whether it keeps up; otherwise `Transport.resume` follows. */
   flush(): boolean;
   /** Bytes that the client has not taken yet. */
   readonly waitingBytes: number;
-  /** The whole answer was passed on, and the transport is done with the call. */
+  /** The whole answer was passed on, and the transport is free again. */
   answered(): void;
   /**
    * The target switches protocols, which HTTP/1.1 alone has; from now on the connection is the tunnel's.
@@ -99,14 +99,14 @@ export interface TransportDeps extends UpstreamConnectionDeps {
   readonly settingsTimeoutMs: number;
   /** Idle HTTP/1.1 connections kept for one target. */
   readonly maxIdle: number;
-  /** Bytes of a request body that wait in one HTTP/2 stream, and that are kept for another attempt. */
+  /** Window of one HTTP/2 stream, and maximum of a request body kept for another attempt. */
   readonly streamBytes: number;
   readonly maxHeaderBytes: number;
   readonly maxFields: number;
   readonly maxTrailerBytes: number;
 }
 
-/** @param what as in 'invalid HTTP: a line break in a field'. */
+/** @param what what is wrong, such as 'a line break in a field'. */
 export function invalidAnswer(what: string): AppError {
   return new AppError('upstream_protocol', `The app answered with something that is not valid HTTP: ${what}.`);
 }
