@@ -328,7 +328,7 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
         metrics.request(status, 0);
         accessLog?.refused(client, status);
       },
-      onCrowded: (reason) => metrics.connectionRefused(reason),
+      onConnectionRefused: (reason) => metrics.connectionRefused(reason),
       onEvicted: () => metrics.connectionEvicted(),
       tls: onTls,
     });

@@ -1,4 +1,4 @@
-/** Answers that the router gives in place of an app, other than errors: whole, or as a stream that goes on. */
+/** Answers of the router in place of an app, other than errors: whole ones, and streams that go on. */
 import { STATUS_CODES } from 'node:http';
 import type { Call } from './call.ts';
 import { ResponseParser } from '../message/response-parser.ts';
@@ -20,7 +20,7 @@ export class LocalAnswers {
     this.#date = date;
   }
 
-  /** The call is over with it; what there is of its body is read away. */
+  /** Sends a whole answer, which ends the call. */
   send(call: Call, { status, fields, body }: LocalAnswer): void {
     const bodiless = status === 204 || status === 304;
     this.#head(call, status, bodiless ? fields : { 'Content-Length': String(body.length), ...fields }, true);
@@ -31,12 +31,12 @@ export class LocalAnswers {
     call.clientSide.answered();
   }
 
-  /** Parts and end are the business of whoever begins it. */
+  /** Begins an answer that the caller goes on with: parts, end and `answered`. */
   begin(call: Call, status: number, fields: Readonly<Record<string, string>>): void {
     this.#head(call, status, fields, false);
   }
 
-  /** Heads are those of HTTP/1.1, which every client's side translates. */
+  /** Composes the head in the form of HTTP/1.1, which every client's side translates. */
   #head(call: Call, status: number, fields: Readonly<Record<string, string>>, hasLength: boolean): void {
     const lines = Object.entries({ ...fields, 'X-Request-Id': call.head.requestId }).map(
       ([name, value]) => `${name}: ${value}\r\n`,

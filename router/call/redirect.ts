@@ -1,15 +1,15 @@
-/** Calls that came without TLS are told to come by it: 308, so that method and body stay (RFC 9110 §15.4.9). */
+/** Redirects calls without TLS to https: by 308, so that method and body stay (RFC 9110 §15.4.9). */
 import { AppError } from '../../shared/errors.ts';
 import type { Call, CallRouting } from './call.ts';
 import { ResponseParser } from '../message/response-parser.ts';
 import type { RequestHead } from '../message/request-head.ts';
 
 export interface RedirectOptions {
-  /** That clients reach TLS by. */
+  /** Port at which clients reach TLS. */
   readonly publicPort: number;
 }
 
-/** `routing` for what is secure. */
+/** @returns `routing` for secure calls, and a redirect for the others. */
 export function redirectToTls(routing: CallRouting, { publicPort }: RedirectOptions): CallRouting {
   const parser = new ResponseParser({ maxFields: 8 });
   const port = publicPort === 443 ? '' : `:${publicPort}`;
@@ -20,9 +20,7 @@ export function redirectToTls(routing: CallRouting, { publicPort }: RedirectOpti
       const { head } = call;
       if (head.peer.scheme === 'https' || (head.peer.trusted && cameByHttps(head))) routing.route(call);
       else if (head.host === '') {
-        call.refuse(
-          new AppError('request_invalid', 'The request is refused: https is wanted, and no Host says where.'),
-        );
+        call.refuse(new AppError('request_invalid', 'The request is refused: it needs https, and no Host says where.'));
       } else redirect(call);
     },
   };
@@ -43,7 +41,7 @@ export function redirectToTls(routing: CallRouting, { publicPort }: RedirectOpti
     clientSide.answered();
   }
 
-  /** By the word of the proxy: of the first one, where several have added theirs. */
+  /** Whether the trusted proxy says so; if several have added their word, the first one. */
   function cameByHttps(head: RequestHead): boolean {
     return /^https\s*(,|$)/i.test(head.firstField('x-forwarded-proto') ?? '');
   }

@@ -19,7 +19,7 @@ export interface AcceptorDeps extends Omit<
 > {
   readonly config: ServerConfig;
   /** A connection was closed on arrival: there is no room for more in all, of its client, or of HTTP/2. */
-  readonly onCrowded: (reason: 'all' | 'client' | 'http2') => void;
+  readonly onConnectionRefused: (reason: 'all' | 'client' | 'http2') => void;
   /** An idle connection was closed to make room. */
   readonly onEvicted: () => void;
   readonly tls?: OpenTls | undefined;
@@ -119,7 +119,7 @@ export class Acceptor {
     // The limit of the client first: nothing is evicted for a connection that is refused.
     const mayCome = this.#clientLimit.admits(socket);
     if (mayCome && this.connections.hasRoom(kind)) return true;
-    this.#deps.onCrowded(mayCome ? 'all' : 'client');
+    this.#deps.onConnectionRefused(mayCome ? 'all' : 'client');
     return false;
   }
 
@@ -128,7 +128,7 @@ export class Acceptor {
     const { socket } = connection;
     if (!this.#deps.config.http2 || socket.bytesRead !== received.length || !isPreface(received)) return false;
     if (this.http2.capacity.isFull || !this.connections.hasRoom('http2')) {
-      this.#deps.onCrowded('http2');
+      this.#deps.onConnectionRefused('http2');
       socket.destroy();
       return true;
     }

@@ -1,9 +1,9 @@
-/** What the router says by itself to a caller that speaks gRPC, in that caller's own terms. */
+/** Errors of the router for clients that speak gRPC, in the terms of gRPC. */
 import type { AppError } from '../../shared/errors.ts';
 import type { Problem } from '../../shared/problem.ts';
 import type { RawFields } from '../message/h2-heads.ts';
 
-/** https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md */
+/** Status of gRPC by status of HTTP: https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md */
 const codes: ReadonlyMap<number, number> = new Map([
   [400, 13],
   [401, 16],
@@ -13,7 +13,7 @@ const codes: ReadonlyMap<number, number> = new Map([
   [502, 14],
   [503, 14],
   [504, 14],
-  // Not in that table, where they would be UNKNOWN: too much of something is RESOURCE_EXHAUSTED, too late DEADLINE_EXCEEDED.
+  // Not in that table, which makes them UNKNOWN: too late is DEADLINE_EXCEEDED, too much of something RESOURCE_EXHAUSTED.
   [408, 4],
   [413, 8],
   [431, 8],
@@ -28,7 +28,7 @@ export function isGrpc(raw: RawFields): boolean {
 }
 
 /**
- * Its status is in the fields, and they are all there is: a client would otherwise show the status of HTTP alone
+ * Puts the status into the fields, which are all of the answer; otherwise a client would show the status of HTTP alone
  * (https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md, Trailers-Only).
  */
 export function grpcRefusal(error: AppError, problem: Problem): { readonly fields: string[]; readonly body: string } {
@@ -49,7 +49,7 @@ export function grpcRefusal(error: AppError, problem: Problem): { readonly field
   return { fields, body: '' };
 }
 
-/** All but printable ASCII, and the percent sign. */
+/** Encodes all but printable ASCII, and the percent sign. */
 function percentEncoded(text: string): string {
   return text.replace(/[^\x20-\x24\x26-\x7e]/gu, (char) => encodeURIComponent(char));
 }

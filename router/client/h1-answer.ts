@@ -7,11 +7,9 @@ import type { Trailers } from '../message/field-parser.ts';
 import type { ResponseParser } from '../message/response-parser.ts';
 import { writeLastChunk, writeResponseHead } from '../message/response-head.ts';
 import type { ConnectionDeps } from './connection-deps.ts';
-import { PendingOutput } from './pending-output.ts';
+import { maxCopiedBytes, PendingOutput } from './pending-output.ts';
 
 const interimFraming = { chunked: false, connection: '', timing: '', date: '', switching: false };
-/** Copy smaller parts of a body into the writer, so that they leave in one write with the head. */
-const maxCopiedBytes = 16_384;
 const switchFraming = { ...interimFraming, switching: true };
 
 export class H1Answer implements AnswerSink {

@@ -1,4 +1,4 @@
-/** Heads of requests, one after the other, out of what is read of a connection: each kept until its call has its answer. */
+/** Reads the heads of requests, one after the other, from the bytes of a connection, and keeps each until its call has its answer. */
 import type { Fault, Progress } from '../message/field-parser.ts';
 import type { RequestHeads } from '../message/request-head.ts';
 import type { RequestParser } from '../message/request-parser.ts';
@@ -7,9 +7,9 @@ import type { ReadAhead } from '../io/read-ahead.ts';
 import { countedHeadBytes } from './request-intake.ts';
 
 const noBytes = Buffer.alloc(0);
-/** A power of two. */
+/** Blocks grow by this, a power of two. */
 const blockStep = 256;
-/** A block that is larger is not kept from one call to the next. */
+/** Keep blocks up to this size from one call to the next. */
 const keptBlockBytes = 4_096;
 
 interface HeadReaderDeps {
@@ -20,24 +20,25 @@ interface HeadReaderDeps {
 
 export class HeadReader {
   readonly #deps: HeadReaderDeps;
-  /** The last head that came whole, from the beginning, and behind it what else is kept of its request. */
+  /** Begins with the last head; behind it is what else is kept of its request. */
   block: Buffer = noBytes;
-  /** Holds the last head if that came in parts, until it is taken. */
+  /** Has parsed the last head if that came in parts; kept until `takeParser`. */
   #ownParser: RequestParser | undefined;
-  /** Where in the chunk that begins which is behind it. */
+  /** Offset in the last chunk of the first byte behind what is kept. */
   rest = 0;
-  /** The end of the body, where all of it is kept behind the head; else 0. */
+  /** End of the body in `block` if all of it is kept behind the head; else 0. */
   bodyEnd = 0;
+  /** Why the last head was bad. */
   fault: Fault | undefined;
   #partial: PartialHead | undefined;
-  /** Of a head that turned out bad. */
+  /** What came of a bad head before its last chunk. */
   #before: Buffer = noBytes;
 
   constructor(deps: HeadReaderDeps) {
     this.#deps = deps;
   }
 
-  /** @param chunk what has come next, which may be read over afterwards. */
+  /** @param chunk what has come next; it may be overwritten when this returns. */
   read(chunk: Buffer): Progress {
     if (this.#partial !== undefined) return this.#readMore(this.#partial, chunk);
     const { heads, limits, readAhead } = this.#deps;
@@ -57,24 +58,24 @@ export class HeadReader {
     }
   }
 
-  /** @returns the parser that holds the head for now. */
+  /** @returns the parser of the last head, good until the next head is parsed. */
   takeParser(): RequestParser {
     const parser = this.#ownParser ?? this.#deps.heads.parser;
     this.#ownParser = undefined;
     return parser;
   }
 
-  /** All that has come of a head that is none, with the chunk that showed it. */
+  /** @returns all that has come of a bad head. @param chunk the last one of it. */
   received(chunk: Buffer): Buffer {
     return this.#before.length === 0 ? chunk : Buffer.concat([this.#before, chunk]);
   }
 
-  /** The head is not needed any more; its block may be for the next one. */
+  /** The head is not needed any more; its block may serve the next one. */
   release(): void {
     if (this.block.length > keptBlockBytes) this.#drop();
   }
 
-  /** A head that is not whole is not read on. */
+  /** Drops a head that is not whole. */
   stop(): void {
     this.#partial?.drop();
     this.#partial = undefined;
@@ -108,7 +109,7 @@ export class HeadReader {
     return 'bad';
   }
 
-  /** The head, and its body where that is small and has come too. */
+  /** Keeps the head, and its body too if that is small and has come with it. */
   #keep(chunk: Buffer, parser: RequestParser): void {
     const { readAhead } = this.#deps;
     const { end, framing } = parser;

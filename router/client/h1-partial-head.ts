@@ -1,9 +1,9 @@
-/** A request head that is not whole yet, in bytes of its own that grow with it up to the limit. */
+/** A request head that has come in part, in bytes of its own, which grow with it up to the limit. */
 import { RequestParser } from '../message/request-parser.ts';
 import type { Fault } from '../message/field-parser.ts';
 import type { ReadAhead } from '../io/read-ahead.ts';
 
-const leastBytes = 1_024;
+const minBytes = 1_024;
 
 export class PartialHead {
   readonly parser: RequestParser;
@@ -21,7 +21,7 @@ export class PartialHead {
     this.parser.begin(0);
     this.#maxBytes = limits.maxHeaderBytes;
     this.#readAhead = readAhead;
-    this.#block = Buffer.allocUnsafeSlow(Math.min(this.#maxBytes, Math.max(leastBytes, 2 * chunk.length)));
+    this.#block = Buffer.allocUnsafeSlow(Math.min(this.#maxBytes, Math.max(minBytes, 2 * chunk.length)));
     readAhead.take(this.#block.length);
   }
 
@@ -33,7 +33,7 @@ export class PartialHead {
     return this.#block.subarray(0, this.#length);
   }
 
-  /** @returns when it is whole: where in the chunk that begins which is behind it; else whether more may come. */
+  /** @returns the offset in the chunk of the first byte behind the head; 'more' while it is not whole; or why it is refused. */
   add(chunk: Buffer): number | 'more' | Fault {
     const before = this.#length;
     const count = Math.min(chunk.length, this.#maxBytes - before);

@@ -1,17 +1,20 @@
-/** What was read of one client before it is wanted, in its order, counted with that of all others; and whether to read on. */
+/**
+ * What was read of one client before it is wanted, in order. It counts in what is read ahead of all clients, and decides whether
+ * the connection reads on.
+ */
 import type { Socket } from 'node:net';
 import { endIfReset, ownCopy, pauseReading, resumeReading } from '../io/direct-io.ts';
 import type { ReadAhead } from '../io/read-ahead.ts';
 
-/** While a call waits, its connection is read up to here at first. */
-const firstBytes = 16_384;
-/** And up to here as time goes by: the end of a client that has left is behind all that it has sent. */
-const mostBytes = 1_048_576;
-/** What comes at once by one read. */
-const mostOfRead = 65_536;
-/** What a chunk costs besides its bytes: a client can have each byte come by itself. */
+/** While a call waits, its connection is read this far at first. */
+const initialBytes = 16_384;
+/** It is read this far as time goes by: the end of a client that has left is behind all that it has sent. */
+const maxBytes = 1_048_576;
+/** One read brings at most this much. */
+const readBytes = 65_536;
+/** A chunk costs this much besides its bytes: a client can have each byte come by itself. */
 const chunkBytes = 256;
-/** Between two looks whether a client that is held up is there at all. */
+/** Check this often whether the client of a paused connection is still there. */
 const lookMs = 1_000;
 
 export class ReadAheadQueue {
@@ -20,8 +23,8 @@ export class ReadAheadQueue {
   #chunks: Buffer[] | undefined;
   #bytes = 0;
   #paused = false;
-  #maxBytes = firstBytes;
-  /** In the paused socket itself, when last looked at: one read more, which of TLS comes in several parts. */
+  #maxBytes = initialBytes;
+  /** What the paused socket itself had at the last look: one more read, which comes in several parts by TLS. */
   #behind = 0;
   #nextLookMs = 0;
 
@@ -41,7 +44,7 @@ export class ReadAheadQueue {
     this.pauseIfMany();
   }
 
-  /** Before all others: what is left of one that was taken. */
+  /** Puts back, before all others, what is left of a chunk that was taken. It is copied. */
   unshift(chunk: Buffer): void {
     (this.#chunks ??= []).unshift(ownCopy(chunk));
     this.#count(chunk.length + chunkBytes);
@@ -60,7 +63,7 @@ export class ReadAheadQueue {
     this.#countBehind(0);
   }
 
-  /** For a look at it now and then: counts what the socket has read beyond its pause, and sees whether its client has reset it. */
+  /** To be called now and then: counts what the socket has read beyond its pause, and ends it if its client has reset it. */
   lookBehind(nowMs: number): void {
     this.#countBehind(this.#paused ? this.#socket.readableLength : 0);
     if (!this.#paused || nowMs < this.#nextLookMs) return;
@@ -72,13 +75,13 @@ export class ReadAheadQueue {
     if (this.#bytes >= this.#maxBytes) this.pause();
   }
 
-  /** Reads on by as much again where it was held up, while there is room for that beside what others need. */
+  /** Reads on by as much again after a pause, while there is room for that beside what others need. */
   readFurther(nowMs: number): void {
     if (!this.#paused) return;
-    // Held up for another reason, which is over.
+    // It was paused for another reason, which is over.
     if (this.#bytes < this.#maxBytes) return this.resume();
-    if (this.#maxBytes >= mostBytes) return;
-    if (!this.#readAhead.grant(this.#maxBytes + mostOfRead, nowMs)) return;
+    if (this.#maxBytes >= maxBytes) return;
+    if (!this.#readAhead.grant(this.#maxBytes + readBytes, nowMs)) return;
     this.#maxBytes *= 2;
     if (this.#bytes < this.#maxBytes) this.resume();
   }
@@ -98,7 +101,7 @@ export class ReadAheadQueue {
 
   #empty(): void {
     this.#chunks = undefined;
-    this.#maxBytes = firstBytes;
+    this.#maxBytes = initialBytes;
   }
 
   #countBehind(bytes: number): void {

@@ -9,10 +9,7 @@ import type { ResponseParser } from '../message/response-parser.ts';
 import { writeResponseHead } from '../message/response-head.ts';
 import { cutFields, grouped, trailerFields } from '../message/h2-heads.ts';
 import type { ConnectionDeps } from './connection-deps.ts';
-import { PendingOutput } from './pending-output.ts';
-
-/** Smaller ones are copied, so that what they were read into can be read into again. */
-const maxCopiedBytes = 16_384;
+import { maxCopiedBytes, PendingOutput } from './pending-output.ts';
 
 export class H2Answer implements AnswerSink {
   readonly pending: PendingOutput;
@@ -38,7 +35,7 @@ export class H2Answer implements AnswerSink {
   }
 
   interim(block: Buffer, parser: ResponseParser): boolean {
-    // Node takes no switch of protocols here, and HTTP/2 knows none (RFC 9113 §8.6).
+    // HTTP/2 has no switch of protocols (RFC 9113 §8.6), and Node throws for one.
     if (this.#gone || parser.status === constants.HTTP_STATUS_SWITCHING_PROTOCOLS) return true;
     const fields = grouped(this.#composed(block, parser, undefined));
     this.#give((stream) => stream.additionalHeaders(fields));
@@ -58,7 +55,7 @@ export class H2Answer implements AnswerSink {
     final: { readonly timing: string; readonly date: string; readonly hasLength: boolean } | undefined,
   ): string[] {
     writeResponseHead(this.#writer, block, parser, {
-      // Keeps Trailer; the transfer coding itself is cut away.
+      // Keeps Trailer; `cutFields` drops the transfer coding.
       chunked: final?.hasLength === false,
       connection: '',
       timing: final?.timing ?? '',
@@ -66,10 +63,10 @@ export class H2Answer implements AnswerSink {
       switching: false,
     });
     const { status } = parser;
-    // RFC 9110 §15: what is over 599 is to be taken for one of the 5xx, and node sends none of those.
+    // RFC 9110 §15: a status over 599 is to be treated as a 5xx, and Node sends none of those.
     const fields = [':status', String(status > 599 ? constants.HTTP_STATUS_BAD_GATEWAY : status)];
     cutFields(this.#writer.take(), fields, false);
-    // A length of content that 205 does not have here.
+    // RFC 9110 §15.3.6: a 205 has no content, so no length either.
     if (status !== constants.HTTP_STATUS_RESET_CONTENT) return fields;
     const at = fields.findIndex((text, index) => index % 2 === 0 && text === 'content-length');
     return at < 0 ? fields : fields.toSpliced(at, 2);
@@ -98,12 +95,12 @@ export class H2Answer implements AnswerSink {
       if (this.#gone) return true;
     }
     for (const part of parts) writeDirectly(stream, undefined, part);
-    // The stream ends itself where the head was all.
+    // The stream has ended itself if the head was all.
     if (this.#ended && !stream.writableEnded) stream.end();
     return !this.pending.update();
   }
 
-  /** The whole of an answer of the router itself. */
+  /** Sends a whole answer of the router. */
   whole(fields: string[], body: string): void {
     if (this.#gone || this.#stream.headersSent) return;
     this.#stream.respond(fields, { endStream: body === '' });
@@ -123,7 +120,7 @@ export class H2Answer implements AnswerSink {
     this.#give(() => stream.respond(fields, { endStream, waitForTrailers }));
   }
 
-  /** Node checks fields by rules of its own: what it does not take ends the stream, and nothing else. */
+  /** Sends fields. Node checks them by rules of its own: what it rejects ends the stream, and nothing else. */
   #give(fields: (stream: ServerHttp2Stream) => void): void {
     try {
       fields(this.#stream);

@@ -1,7 +1,7 @@
 /**
- * One connection of a client that speaks HTTP/2: each of its streams is a call. Frames, windows and the tables of header
- * compression are node's; what may be taken of all of them is bounded here. At the end of the router it is told so first, so
- * that what the client has sent meanwhile is served, and closed when its streams have ended.
+ * One connection of a client that speaks HTTP/2: each of its streams is a call. Frames, windows and header compression are Node's;
+ * this bounds what a client may take of them. To drain, it announces its end first, so that what the client has sent by then is
+ * served, and closes when its streams have ended.
  */
 import { constants, type Http2Server, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2';
 import type { Socket } from 'node:net';
@@ -11,19 +11,20 @@ import type { RawFields } from '../message/h2-heads.ts';
 import type { Http2Capacity } from './h2-capacity.ts';
 import { H2ClientSide, type StreamCarrier } from './h2-client-side.ts';
 
-/** Time between the word that an end is near and the end: what the client had sent by then has come. */
-const noticeMs = 1_000;
-/** A client that does not close a connection that is over has so long. */
+/** From the announcement of the end to the end at most: by then, what the client had sent before it heard has come. */
+const announceMs = 1_000;
+/** For a client that does not close a connection that is over. */
 const lingerMs = 5_000;
-/** RFC 9113 §6.8: of a first GOAWAY, which refuses nothing yet. */
+/** The last stream of a first GOAWAY, which refuses nothing yet: RFC 9113 §6.8. */
 const anyStream = 2 ** 31 - 1;
 
-/** A client for which more frames wait than answers and acknowledgements of its streams takes none of them. */
+/** A client for which more frames wait than its streams have answers and acknowledgements takes none of them. */
 const maxFramesWaiting = 512;
-/** Calls between two looks at the deadlines that there was no room for: it does not take a no. */
+/** Cut off a client that has more calls refused between two looks at the deadlines: it does not accept the refusal. */
 const maxRefused = 200;
 
-type Phase = 'open' | 'noticed' | 'ending' | 'closed';
+/** `announced`: a first GOAWAY is sent · `ending`: no new stream; closes after the last one */
+type Phase = 'open' | 'announced' | 'ending' | 'closed';
 
 export class H2Connection implements ClientConnection, StreamCarrier {
   readonly socket: Socket;
@@ -31,13 +32,14 @@ export class H2Connection implements ClientConnection, StreamCarrier {
   readonly client: PeerIdentity;
   readonly #deps: ConnectionDeps;
   readonly #capacity: Http2Capacity;
-  #refused = 0;
   readonly #session: ServerHttp2Session;
+  /** Streams refused since the last look at the deadlines. */
+  #refused = 0;
   readonly #streams = new Set<H2ClientSide>();
   #phase: Phase = 'open';
-  /** Since it has had no stream, where it has none. */
+  /** When the last stream ended; meaningless while there are streams. */
   #idleSinceMs: number;
-  /** Of a connection without streams, or of the step of its end. */
+  /** For a connection without streams, or for the current step of its end. */
   #deadlineMs: number;
 
   constructor(socket: Socket, server: Http2Server, capacity: Http2Capacity, deps: ConnectionDeps) {
@@ -50,7 +52,7 @@ export class H2Connection implements ClientConnection, StreamCarrier {
     this.#deadlineMs = this.#idleSinceMs + Math.min(deps.limits.keepAliveMs, deps.limits.headTimeoutMs);
     this.#session = sessionOn(socket, server);
     this.#session.on('stream', (stream, _fields, _flags, raw) => this.#stream(stream, raw));
-    // As by HTTP/1.1: a client that ends its half has left.
+    // As on HTTP/1.1, a client that ends its half has left.
     socket.once('end', () => socket.destroy());
     socket.once('close', () => this.#closed());
     deps.deadlines.add(this);
@@ -68,7 +70,7 @@ export class H2Connection implements ClientConnection, StreamCarrier {
       return;
     }
     const side = new H2ClientSide(stream, this, this.#deps);
-    // Reset with the bytes that opened it.
+    // The client has reset it in the same bytes that opened it.
     if (stream.destroyed || stream.closed) {
       this.#capacity.removeStream();
       return;
@@ -78,7 +80,7 @@ export class H2Connection implements ClientConnection, StreamCarrier {
     side.begin(raw);
   }
 
-  /** RFC 9113 §8.7: it may be sent again, here or elsewhere. */
+  /** The client may send the request again, here or elsewhere: RFC 9113 §8.7. */
   #refuse(stream: ServerHttp2Stream): void {
     stream.on('error', () => undefined);
     stream.close(constants.NGHTTP2_REFUSED_STREAM);
@@ -98,12 +100,12 @@ export class H2Connection implements ClientConnection, StreamCarrier {
 
   drain(): void {
     if (this.#phase !== 'open') return;
-    this.#phase = 'noticed';
-    this.#deadlineMs = this.#deps.routing.clock.nowMs() + noticeMs;
+    this.#phase = 'announced';
+    this.#deadlineMs = this.#deps.routing.clock.nowMs() + announceMs;
     const session = this.#session;
     if (session.destroyed || session.closed) return;
     session.goaway(constants.NGHTTP2_NO_ERROR, anyStream);
-    // Its answer comes behind all that the client had sent before it knew.
+    // The client's answer is behind all that it had sent before it knew.
     session.ping(() => this.#end());
   }
 
@@ -112,7 +114,7 @@ export class H2Connection implements ClientConnection, StreamCarrier {
     return (this.#phase === 'open' || over) && this.#streams.size === 0 && this.#idleSinceMs <= idleSinceMs;
   }
 
-  /** Its answers may still be on their way; and a client whose call crosses the end is told that it was not looked at. */
+  /** Answers may still be on their way, and a client whose call crosses the end has to learn that nobody looked at it. */
   readonly lingers = true;
 
   evict(): void {
@@ -122,9 +124,9 @@ export class H2Connection implements ClientConnection, StreamCarrier {
     if (!this.#session.destroyed) this.#session.close();
   }
 
-  /** No further stream; the session ends with the last one. */
+  /** Takes no new stream; the session ends with the last one. */
   #end(): void {
-    if (this.#phase !== 'noticed') return;
+    if (this.#phase !== 'announced') return;
     this.#phase = 'ending';
     this.#deadlineMs = Infinity;
     if (!this.#session.destroyed) this.#session.close(() => this.#linger());
@@ -149,13 +151,13 @@ export class H2Connection implements ClientConnection, StreamCarrier {
       this.socket.destroy();
       return;
     }
-    // The client has said goodbye.
+    // The client has ended the session.
     if (this.#phase === 'open' && this.#session.destroyed) {
       this.#phase = 'ending';
       this.#linger();
     }
     if (nowMs < this.#deadlineMs) {
-      // Its streams are over; node waits for the client to close.
+      // All streams are over, and Node waits for the client to close.
       if (this.#phase === 'ending' && this.#deadlineMs === Infinity && this.#session.destroyed) this.#linger();
       return;
     }
@@ -164,7 +166,7 @@ export class H2Connection implements ClientConnection, StreamCarrier {
       case 'open':
         this.drain();
         return;
-      case 'noticed':
+      case 'announced':
         this.#end();
         return;
       case 'ending':
@@ -175,13 +177,13 @@ export class H2Connection implements ClientConnection, StreamCarrier {
   }
 }
 
-/** Node makes one for a server; it tells of it before `emit` returns. */
+/** Has Node make a session for a server; it emits the session before `emit` returns. */
 function sessionOn(socket: Socket, server: Http2Server): ServerHttp2Session {
   const made: ServerHttp2Session[] = [];
   const keep = (session: ServerHttp2Session): void => void made.push(session);
   server.once('session', keep);
   server.emit('connection', socket);
   const [session] = made;
-  if (session === undefined) throw new Error('no session of HTTP/2 was made');
+  if (session === undefined) throw new Error('node:http2 made no session');
   return session;
 }

@@ -4,6 +4,9 @@ import { Backlog, type Backlogs } from '../io/backlog.ts';
 import type { Resettable } from '../io/client-socket.ts';
 import { heldBytes, tellsWhenTaken, unsentBytes } from '../io/direct-io.ts';
 
+/** Copy parts of answers up to this size, so that the buffer that they were read into is free for the next read. */
+export const maxCopiedBytes = 16_384;
+
 export class PendingOutput {
   readonly #stream: Writable;
   readonly #backlog: Backlog;
