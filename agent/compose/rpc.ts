@@ -10,9 +10,9 @@ import { routeNotifications } from '../handlers/routes.ts';
 import type { HttpEndpoint } from '../rpc/endpoint.ts';
 import { createRpcServer, type RpcServer } from '../rpc/server.ts';
 import { sourceLimits } from '../source/create-sources.ts';
-import { createUploadEndpoint } from '../source/upload-endpoint.ts';
+import { createUploadEndpoint } from '../handlers/upload-endpoint.ts';
 import { createUploads } from '../source/uploads.ts';
-import { createWebhookEndpoint } from '../source/webhook-endpoint.ts';
+import { createWebhookEndpoint } from '../handlers/webhook-endpoint.ts';
 import type { Leader } from './leader.ts';
 import type { Stores } from './stores.ts';
 

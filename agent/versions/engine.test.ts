@@ -12,7 +12,7 @@ import type { AppRecord } from '../store/records.ts';
 import { createActivityLog } from './activity.ts';
 import { Engine } from './engine.ts';
 import { createKeepAwake } from './plan/keep-awake.ts';
-import type { Starter } from './machine/wakes.ts';
+import type { Starter } from './machine/machine-deps.ts';
 import {
   appRecord,
   createTestRouter,

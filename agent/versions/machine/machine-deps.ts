@@ -4,6 +4,7 @@ import type { Log } from '../../../shared/log.ts';
 import type { AppConfig } from '../../../shared/protocol/app-config.ts';
 import type { EnsureProgress } from '../../../shared/protocol/methods.ts';
 import type { StartTimings } from '../../../shared/protocol/routes.ts';
+import type { WakeCause } from '../../../shared/protocol/wake-cause.ts';
 import type { Clock } from '../../../shared/wait/clock.ts';
 import type { Platform } from '../../platform/platform.ts';
 import type { RouteHub } from '../../routes/hub.ts';
@@ -11,7 +12,6 @@ import type { Released } from '../../routes/router-links.ts';
 import type { Outbox } from '../../store/outbox.ts';
 import type { Unreported } from '../activity.ts';
 import type { KeepAwake } from '../plan/keep-awake.ts';
-import type { Starter } from './wakes.ts';
 
 export interface MachineDeps {
   readonly platform: Platform;
@@ -41,6 +41,16 @@ export interface VersionMetrics {
   drained(result: 'zero' | 'taken_back' | 'busy'): void;
   /** A start from zero: for a call, by a person or a tool, or for a call and refused. */
   wake(result: 'call' | 'person' | 'refused'): void;
+}
+
+/** Who asks for a start. */
+export interface Starter {
+  /** The name of the token. */
+  readonly actor: string;
+  /** True for a router that asks for a call; false for a person or a tool, whom the wake budget does not bind. */
+  readonly forCall: boolean;
+  /** The call, if the router describes it. */
+  readonly cause: WakeCause | undefined;
 }
 
 export interface EnsureRequest {

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { createManualClock } from '../../../shared/wait/testing/manual-clock.ts';
-import { Wakes, type Starter } from './wakes.ts';
+import type { Starter } from './machine-deps.ts';
+import { Wakes } from './wakes.ts';
 
 const call: Starter = {
   actor: 'router',

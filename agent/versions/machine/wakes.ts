@@ -1,18 +1,7 @@
 /** Who starts an app, and how often calls may wake it (`wake.max_per_hour`). One per app. */
 import { AppError } from '../../../shared/errors.ts';
-import type { WakeCause } from '../../../shared/protocol/wake-cause.ts';
 import type { Clock } from '../../../shared/wait/clock.ts';
-import type { VersionMetrics } from './machine-deps.ts';
-
-/** Who asks for a start. */
-export interface Starter {
-  /** The name of the token. */
-  readonly actor: string;
-  /** True for a router that asks for a call; false for a person or a tool, whom the wake budget does not bind. */
-  readonly forCall: boolean;
-  /** The call, if the router describes it. */
-  readonly cause: WakeCause | undefined;
-}
+import type { Starter, VersionMetrics } from './machine-deps.ts';
 
 export interface WakesDeps {
   readonly clock: Clock;

@@ -11,8 +11,8 @@ import { sendProblem } from '../../shared/problem.ts';
 import { sourceKind } from '../../shared/protocol/app-spec.ts';
 import { Semaphore } from '../../shared/wait/semaphore.ts';
 import type { HttpEndpoint } from '../rpc/endpoint.ts';
-import { repositoryKey } from './git-url.ts';
-import type { SyncApp } from './sync.ts';
+import { repositoryKey } from '../source/git-url.ts';
+import type { SyncApp } from '../source/sync.ts';
 
 const maxBodyBytes = 1024 ** 2;
 /** Each in memory as a whole. */

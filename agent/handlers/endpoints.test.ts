@@ -11,9 +11,9 @@ import { defaultSourceLimits, type SourceLimits } from '../../shared/source/limi
 import { tarGzOf } from '../../shared/source/testing/archive.ts';
 import { createRpcServer } from '../rpc/server.ts';
 import type { Upload, UploadStore } from '../store/upload-store.ts';
-import type { SyncApp } from './sync.ts';
+import type { SyncApp } from '../source/sync.ts';
 import { createUploadEndpoint } from './upload-endpoint.ts';
-import { createUploads, type Uploads } from './uploads.ts';
+import { createUploads, type Uploads } from '../source/uploads.ts';
 import { createWebhookEndpoint } from './webhook-endpoint.ts';
 
 const deployToken = 'd'.repeat(32);
