@@ -1,19 +1,20 @@
-/** Looks through the listing of a tree before anything of it is written, so that what is too large is known at once. */
+/** Checks the listing of a tree before anything of it is written, so that a source that is too large fails early. */
 import { overMaxBytes, overMaxFiles, sourceInvalid, type SourceLimits } from '../../shared/source/limits.ts';
 import { gitError } from './git-errors.ts';
 import type { GitProgram } from './git-program.ts';
 
-/** Far more than any path may have; no chunk of git's is larger. */
+/** Far more than any valid path has; git writes no larger chunk. */
 const maxEntryBytes = 128 * 1024;
 
+interface Listing {
+  readonly program: GitProgram;
+  readonly limits: SourceLimits;
+  readonly repository: string;
+  readonly tree: string;
+}
+
 /** @throws AppError source_invalid over a bound; the signal's reason. */
-export async function checkListing(
-  program: GitProgram,
-  repository: string,
-  tree: string,
-  limits: SourceLimits,
-  signal: AbortSignal,
-): Promise<void> {
+export async function checkListing({ program, limits, repository, tree }: Listing, signal: AbortSignal): Promise<void> {
   const enough = new AbortController();
   const { stdout, ended } = program.start(['-C', repository, 'ls-tree', '-r', '-t', '-l', '-z', tree], {
     signal: AbortSignal.any([signal, enough.signal]),
@@ -25,7 +26,7 @@ export async function checkListing(
     for await (const chunk of stdout.setEncoding('latin1') as AsyncIterable<string>) {
       const lines = (rest + chunk).split('\0');
       rest = lines.pop() ?? '';
-      // Put together again and again while its end does not come.
+      // Bounds an entry whose end never comes.
       if (rest.length > maxEntryBytes) throw sourceInvalid('', `has a path of more than ${maxEntryBytes} bytes`);
       for (const line of lines) {
         // <mode> <type> <object> <size>\t<path>; folders have no size.

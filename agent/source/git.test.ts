@@ -112,7 +112,7 @@ void test('HEAD, branches, tags and full commits are resolved, and what is not t
   for (const ref of ['v1', 'light', 'feature/x', 'refs/tags/v1', 'refs/heads/feature/x', 'cafe123', one])
     assert.equal(await resolve(ref), one, ref);
   await assert.rejects(resolve('x'), { code: 'source_not_found', message: /has no branch or tag x$/ });
-  await assert.rejects(resolve(one.slice(0, 12)), { code: 'source_not_found', message: /all its 40 digits/ });
+  await assert.rejects(resolve(one.slice(0, 12)), { code: 'source_not_found', message: /all 40 digits/ });
   await assert.rejects(git.resolve({ source: `${url}-none` }, never), { code: 'source_not_found' });
 });
 
@@ -345,7 +345,7 @@ exec ${stdout.trim()} "$@"
   await repository.git('commit', '--quiet', '--allow-empty', '--message=two');
   await assert.rejects(git.unpack(source, one, `${bench.target}2`, never), {
     code: 'source_not_found',
-    message: /main is not [0-9a-f]{40} any more/,
+    message: /main no longer is [0-9a-f]{40}/,
   });
 });
 

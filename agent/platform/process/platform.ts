@@ -9,16 +9,26 @@ import { join, resolve } from 'node:path';
 import { AppError } from '../../../shared/errors.ts';
 import type { Clock } from '../../../shared/wait/clock.ts';
 import type { Log } from '../../../shared/log.ts';
+import type { AppSpec } from '../../../shared/protocol/app-spec.ts';
+import type { Target } from '../../../shared/protocol/routes.ts';
+import type { LogLine } from '../../../shared/protocol/views.ts';
 import type { Sources } from '../../source/sources.ts';
 import { Probing } from '../probing.ts';
-import { noPin, type Platform } from '../platform.ts';
+import {
+  noPin,
+  type Pin,
+  type Platform,
+  type PrepareOptions,
+  type StartOptions,
+  type VersionRun,
+} from '../platform.ts';
 import { ProcessApps } from './apps.ts';
-import { createInstalled } from './installed.ts';
+import { createInstalled, type Installed } from './installed.ts';
 import { createPorts } from './ports.ts';
-import { createPrepare } from './prepare.ts';
-import { createRunFiles } from './run-files.ts';
-import { createSnapshots } from './snapshot.ts';
-import { createSourceFolders, snapshotId } from './source-folder.ts';
+import { createPrepare, type Prepare } from './prepare.ts';
+import { createRunFiles, type RunFiles } from './run-files.ts';
+import { createSnapshots, type Snapshots } from './snapshot.ts';
+import { createSourceFolders, snapshotId, type SourceFolders } from './source-folder.ts';
 import { SourceUse } from './source-use.ts';
 import { VersionProcesses, type VersionLimits } from './version.ts';
 
@@ -75,28 +85,6 @@ export async function createProcessPlatform(deps: ProcessPlatformDeps): Promise<
     timeoutMs: deps.installTimeoutMs ?? defaultInstallTimeoutMs,
     clock,
   });
-  const probing = new Probing(clock);
-  const ports = createPorts();
-  const changes = new EventEmitter<{ targets: [app: string, version: number] }>().setMaxListeners(0);
-  const apps = new ProcessApps({
-    stopGraceMs: limits.stopGraceMs,
-    create: (app, version, ring) =>
-      new VersionProcesses({
-        app,
-        version,
-        ring,
-        limits,
-        probing,
-        ports,
-        runFiles,
-        prepare,
-        clock,
-        onTargets: () => changes.emit('targets', app, version),
-        onError: (error) => log.warn({ err: error, app, version }, 'could not start a process'),
-      }),
-  });
-  let closed = false;
-
   const folders = createSourceFolders({ snapshots, use, sources: deps.sources });
   const prepare = createPrepare({
     folders,
@@ -107,110 +95,172 @@ export async function createProcessPlatform(deps: ProcessPlatformDeps): Promise<
     onLine: ({ app, version }, line) => apps.ring(app).push({ instance: 'install', version, line }),
     endOthers: ({ app, version }, signal) => apps.endOthers(app, version, signal),
   });
+  const changes: Changes = new EventEmitter<{ targets: [app: string, version: number] }>().setMaxListeners(0);
+  const ofAll = { limits, probing: new Probing(clock), ports: createPorts(), runFiles, prepare, clock };
+  const apps: ProcessApps = new ProcessApps({
+    stopGraceMs: limits.stopGraceMs,
+    create: (app, version, ring) =>
+      new VersionProcesses({
+        ...ofAll,
+        app,
+        version,
+        ring,
+        onTargets: () => changes.emit('targets', app, version),
+        onError: (error) => log.warn({ err: error, app, version }, 'could not start a process'),
+      }),
+  });
+  const { stopGraceMs } = limits;
+  return new ProcessPlatform({
+    apps,
+    changes,
+    folders,
+    prepare,
+    installed,
+    snapshots,
+    use,
+    runFiles,
+    volumesDir,
+    stopGraceMs,
+    log,
+  });
+}
 
-  async function discardVersion(app: string, version: number, signal: AbortSignal): Promise<void> {
-    await apps.discard(app, version, signal);
-    use.drop(app, version);
+type Changes = EventEmitter<{ targets: [app: string, version: number] }>;
+
+interface Parts {
+  readonly apps: ProcessApps;
+  readonly changes: Changes;
+  readonly folders: SourceFolders;
+  readonly prepare: Prepare;
+  readonly installed: Installed;
+  readonly snapshots: Snapshots;
+  readonly use: SourceUse;
+  readonly runFiles: RunFiles;
+  readonly volumesDir: string;
+  readonly stopGraceMs: number;
+  readonly log: Log;
+}
+
+class ProcessPlatform implements Platform {
+  readonly name = 'process';
+  readonly #parts: Parts;
+  #closed = false;
+
+  constructor(parts: Parts) {
+    this.#parts = parts;
   }
 
-  async function removeApp(app: string, signal: AbortSignal): Promise<string[]> {
+  async pin(spec: AppSpec, signal: AbortSignal): Promise<Pin> {
+    return { ...noPin, sourceDigest: await this.#parts.folders.pin(spec, signal) };
+  }
+
+  /** There is no image: what is installed stays in the agent's data folder, where each start finds it. */
+  async prepare(run: VersionRun, options: PrepareOptions): Promise<Pin> {
+    if (this.#closed) throw new AppError('platform_error', 'the agent is shutting down', { phase: 'build' });
+    await this.#parts.prepare.install(run, options);
+    return run.pin;
+  }
+
+  async start(run: VersionRun, options: StartOptions): Promise<void> {
+    if (this.#closed) throw new AppError('platform_error', 'the agent is shutting down', { phase: 'start' });
+    await this.#parts.apps.version(run.app, run.version).start(run, options);
+  }
+
+  targets(app: string, version: number): readonly Target[] {
+    return this.#parts.apps.of(app).get(version)?.targets() ?? [];
+  }
+
+  mayRun(app: string, version: number): boolean {
+    return (this.#parts.apps.of(app).get(version)?.ids().length ?? 0) > 0;
+  }
+
+  onTargets(listener: (app: string, version: number) => void): () => void {
+    const { changes, log } = this.#parts;
+    const call = (app: string, version: number): void => {
+      try {
+        listener(app, version);
+      } catch (error) {
+        log.error({ err: error, app, version }, 'a listener of targets failed');
+      }
+    };
+    changes.on('targets', call);
+    return () => changes.off('targets', call);
+  }
+
+  /** There is no stable address, only that of each process. */
+  async switchTo(): Promise<void> {}
+
+  async stop(app: string, version: number, signal: AbortSignal): Promise<void> {
+    const { apps, stopGraceMs: graceMs } = this.#parts;
+    await apps.of(app).get(version)?.stop({ graceMs, signal });
+  }
+
+  async discard(app: string, version: number, signal: AbortSignal): Promise<void> {
+    await this.#discard(app, version, signal);
+    await this.#prune();
+  }
+
+  async remove(app: string, options: { readonly volumes: boolean; readonly signal: AbortSignal }): Promise<string[]> {
+    const removed = await this.#removeApp(app, options.signal);
+    removed.push(...(await this.#prune()).map((digest) => `Source/${digest}`));
+    if (options.volumes) {
+      const folder = join(this.#parts.volumesDir, app);
+      for (const name of await readdir(folder).catch(() => [])) removed.push(`Volume/${name}`);
+      await rm(folder, { recursive: true, force: true });
+    }
+    return removed;
+  }
+
+  async adopt(runs: readonly VersionRun[], signal: AbortSignal): Promise<void> {
+    const { apps, use, runFiles, log } = this.#parts;
+    for (const run of runs) {
+      const id = snapshotId(run.spec, run.pin.sourceDigest);
+      if (id !== null) use.adopt(run.app, run.version, id);
+    }
+    const wanted = new Set(runs.map(({ app, version }) => `${app} ${version}`));
+    for (const app of apps.names) {
+      if (!runs.some((run) => run.app === app)) await this.#removeApp(app, signal);
+      for (const version of apps.of(app).keys())
+        if (!wanted.has(`${app} ${version}`)) await this.#discard(app, version, signal);
+    }
+    const own = apps.all.flatMap((processes) => processes.ids());
+    const killed = await runFiles.killLeftovers(new Set(own));
+    if (killed.length > 0) log.warn({ killed }, 'killed processes that an earlier agent left behind');
+    await this.#prune();
+  }
+
+  async *logs(query: Parameters<Platform['logs']>[0], signal: AbortSignal): AsyncGenerator<LogLine> {
+    const { app, version, tail, follow } = query;
+    const ring = this.#parts.apps.ring(app);
+    if (follow && !this.#closed) yield* ring.follow(tail, { version }, signal);
+    else yield* ring.last(tail, { version });
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    const { apps, changes, installed } = this.#parts;
+    await installed.close();
+    await apps.close(closeGraceMs);
+    changes.removeAllListeners();
+  }
+
+  async #discard(app: string, version: number, signal: AbortSignal): Promise<void> {
+    await this.#parts.apps.discard(app, version, signal);
+    this.#parts.use.drop(app, version);
+  }
+
+  async #removeApp(app: string, signal: AbortSignal): Promise<string[]> {
+    const { apps, use } = this.#parts;
     const ids = [...apps.of(app).values()].flatMap((processes) => processes.ids());
     await apps.remove(app, signal);
     use.dropApp(app);
     return ids.map((id) => `Process/${id}`);
   }
 
-  async function prune(): Promise<string[]> {
+  /** Removes the snapshots, and their installed copies, that no version needs. */
+  async #prune(): Promise<string[]> {
+    const { installed, snapshots, use } = this.#parts;
     await installed.prune((digest) => use.needs(digest));
-    return snapshots.prune((digest) => use.needs(digest));
+    return await snapshots.prune((digest) => use.needs(digest));
   }
-
-  return {
-    name: 'process',
-
-    async pin(spec, signal) {
-      return { ...noPin, sourceDigest: await folders.pin(spec, signal) };
-    },
-
-    // There is no image: what is installed stays in the agent's data folder, where each start finds it.
-    async prepare(run, options) {
-      if (closed) throw new AppError('platform_error', 'the agent is shutting down', { phase: 'build' });
-      await prepare.install(run, options);
-      return run.pin;
-    },
-
-    async start(run, options) {
-      if (closed) throw new AppError('platform_error', 'the agent is shutting down', { phase: 'start' });
-      await apps.version(run.app, run.version).start(run, options);
-    },
-
-    targets: (app, version) => apps.of(app).get(version)?.targets() ?? [],
-
-    mayRun: (app, version) => (apps.of(app).get(version)?.ids().length ?? 0) > 0,
-
-    onTargets(listener) {
-      const call = (app: string, version: number): void => {
-        try {
-          listener(app, version);
-        } catch (error) {
-          log.error({ err: error, app, version }, 'a listener of targets failed');
-        }
-      };
-      changes.on('targets', call);
-      return () => changes.off('targets', call);
-    },
-
-    // There is no stable address, only that of each process.
-    async switchTo() {},
-
-    async stop(app, version, signal) {
-      await apps.of(app).get(version)?.stop({ graceMs: limits.stopGraceMs, signal });
-    },
-
-    async discard(app, version, signal) {
-      await discardVersion(app, version, signal);
-      await prune();
-    },
-
-    async remove(app, options) {
-      const removed = await removeApp(app, options.signal);
-      removed.push(...(await prune()).map((digest) => `Source/${digest}`));
-      if (options.volumes) {
-        const folder = join(volumesDir, app);
-        for (const name of await readdir(folder).catch(() => [])) removed.push(`Volume/${name}`);
-        await rm(folder, { recursive: true, force: true });
-      }
-      return removed;
-    },
-
-    async adopt(runs, signal) {
-      for (const run of runs) {
-        const id = snapshotId(run.spec, run.pin.sourceDigest);
-        if (id !== null) use.adopt(run.app, run.version, id);
-      }
-      const wanted = new Set(runs.map(({ app, version }) => `${app} ${version}`));
-      for (const app of apps.names) {
-        if (!runs.some((run) => run.app === app)) await removeApp(app, signal);
-        for (const version of apps.of(app).keys())
-          if (!wanted.has(`${app} ${version}`)) await discardVersion(app, version, signal);
-      }
-      const own = apps.all.flatMap((processes) => processes.ids());
-      const killed = await runFiles.killLeftovers(new Set(own));
-      if (killed.length > 0) log.warn({ killed }, 'killed processes that an earlier agent left behind');
-      await prune();
-    },
-
-    async *logs(query, signal) {
-      const { app, version, tail, follow } = query;
-      if (follow && !closed) yield* apps.ring(app).follow(tail, { version }, signal);
-      else yield* apps.ring(app).last(tail, { version });
-    },
-
-    async close() {
-      closed = true;
-      await installed.close();
-      await apps.close(closeGraceMs);
-      changes.removeAllListeners();
-    },
-  };
 }
