@@ -10,7 +10,8 @@ import { declaredVersion, type AppRecord, type VersionRecord } from '../../store
 import { afterFailure, waitsForSomeone } from '../plan/after-failure.ts';
 import { dueOf, type NextLook } from '../plan/due.ts';
 import type { KeptAwake } from '../plan/keep-awake.ts';
-import { appViewOf, routeOf, stateOf, versionViewOf, type Phase, type Situation } from '../plan/serving.ts';
+import { appViewOf, routeOf, stateOf, versionViewOf, type Situation } from '../plan/serving.ts';
+import { AppPhase } from './app-phase.ts';
 import { AppState, type Declared } from './app-state.ts';
 import type { Switching } from './attempt.ts';
 import { drainIdleApp } from './drain.ts';
@@ -21,8 +22,6 @@ import { Starts, type StartOutcomes } from './starts.ts';
 import { Wakes } from './wakes.ts';
 
 const noTimings: StartTimings = { buildMs: null, rolloutMs: null };
-/** Calls may retry a failed app by themselves after a pause, which doubles with each failure in a row. */
-const retryPause = { minMs: 5_000, maxMs: 60_000 };
 
 export class AppMachine {
   readonly #deps: MachineDeps;
@@ -32,18 +31,15 @@ export class AppMachine {
   readonly #address: StableAddress;
   readonly #wakes: Wakes;
   readonly #starts: Starts;
-  #phase: Phase = { kind: 'asleep' };
+  readonly #phase: AppPhase;
   /** The revision of the last route that was published. */
   #revision = 0;
-  #sleepingSinceMs: number;
   #draining: Promise<void> = Promise.resolve();
-  #retryPauseMs = retryPause.minMs;
-  #stopRetryTimer: (() => void) | undefined;
 
   constructor(deps: MachineDeps, record: AppRecord) {
     const { signal } = this.#closing;
     this.#deps = deps;
-    this.#sleepingSinceMs = deps.clock.nowMs();
+    this.#phase = new AppPhase(deps.clock, () => this.publish());
     const state = (this.#state = new AppState(deps, record));
     const leftovers = (this.#leftovers = new Leftovers({
       ...deps,
@@ -57,7 +53,7 @@ export class AppMachine {
       record: (kind, message, actor) => state.recordEvent(state.event(kind, message, state.record.live, actor)),
     });
     const outcomes: StartOutcomes = {
-      isServing: () => this.#phase.kind === 'serving',
+      isServing: () => this.#phase.current.kind === 'serving',
       promotePending: () => this.#promotePending(),
       answered: (version, timings, switching) => this.#answered(version, timings, switching),
       pendingFailed: (version, error) => this.#pendingFailed(version, error),
@@ -88,8 +84,7 @@ export class AppMachine {
       if (version !== null && this.#deps.platform.mayRun(name, version)) this.#leftovers.add(version);
     const { outcome, failure } = this.#state.version(live);
     if (!this.#resume()) {
-      if (outcome === 'failed' && failure && waitsForSomeone(this.record, this.config))
-        this.#phase = { kind: 'failed', failure };
+      if (outcome === 'failed' && failure && waitsForSomeone(this.record, this.config)) this.#phase.fail(failure);
       else this.#promotePending();
       if (outcome === 'good') this.#wakes.fellAsleep();
     }
@@ -122,8 +117,7 @@ export class AppMachine {
     this.#state.declare(declared);
     this.#starts.cutPendingUnless(this.record.pending);
     // The app fell asleep while the declaration was being committed: nothing answers in place of the pending version.
-    if (this.#phase.kind !== 'serving' && this.#phase.kind !== 'draining' && !this.#starts.hasLive)
-      this.#promotePending();
+    if (!this.#phase.isAnswering && !this.#starts.hasLive) this.#promotePending();
     if (live !== this.record.live) {
       this.#starts.cutLive();
       this.#leftovers.add(live);
@@ -136,12 +130,12 @@ export class AppMachine {
 
   /** Someone acts on a failure: the next call may start the app again. */
   retry(): void {
-    this.#resetRetry();
-    this.#sleep();
+    this.#phase.resetRetry();
+    this.#phase.sleep();
   }
 
   targetsChanged(version: number): void {
-    if (version === this.record.live && this.#phase.kind === 'serving') this.publish();
+    if (version === this.record.live && this.#phase.current.kind === 'serving') this.publish();
   }
 
   /** Makes a version run. @throws AppError of the start, superseded, cancelled, wake_budget_exhausted. */
@@ -149,14 +143,16 @@ export class AppMachine {
     this.#closing.signal.throwIfAborted();
     const { live } = this.record;
     const wanted = this.#state.wanted(request.version);
-    if (this.#phase.kind === 'draining') this.#serve(this.#phase.timings); // a call takes the app back
+    const before = this.#phase.current;
+    if (before.kind === 'draining') this.#serve(before.timings); // a call takes the app back
     if (wanted !== live) return await this.#starts.joinPending(wanted, request);
+    const phase = this.#phase.current;
     const targets = this.#targets().length;
-    if (this.#phase.kind === 'serving' && targets > 0 && request.suspects.length === 0)
-      return { version: live, targets, timings: this.#phase.timings };
+    if (phase.kind === 'serving' && targets > 0 && request.suspects.length === 0)
+      return { version: live, targets, timings: phase.timings };
     if (!this.#starts.hasLive) {
-      if (this.#phase.kind !== 'serving') this.#wakes.begin(request.by, this.config.wake.max_per_hour);
-      if (this.#phase.kind === 'failed') this.retry();
+      if (phase.kind !== 'serving') this.#wakes.begin(request.by, this.config.wake.max_per_hour);
+      if (phase.kind === 'failed') this.retry();
       this.#starts.beginLive(live, request.suspects);
       this.publish();
     }
@@ -165,9 +161,8 @@ export class AppMachine {
 
   /** Does what the time makes due. @returns when to call it again. */
   look(): NextLook {
-    const phase = this.#phase;
+    const phase = this.#phase.current;
     const { container } = this.config;
-    const nowMs = this.#deps.clock.nowMs();
     const keptAwake = this.#keptAwake();
     const { step, clear, next } = dueOf({
       phase,
@@ -177,13 +172,13 @@ export class AppMachine {
       keptAwake,
       hasHours: container.running_hours.length > 0,
       idleMs: container.idle_shutdown_secs * 1_000,
-      sinceMs: phase.kind === 'serving' ? phase.sinceMs : this.#sleepingSinceMs,
-      nowMs,
+      sinceMs: this.#phase.sinceMs,
+      nowMs: this.#deps.clock.nowMs(),
       isIdle: () => this.#deps.isIdle(this.record.name),
     });
     if (clear) this.#leftovers.clearAgain();
     if (step === 'start' && keptAwake) this.#startUncalled(keptAwake);
-    else if (step === 'zero' && phase.kind === 'serving') this.#draining = this.#goToZero(phase.timings, phase.sinceMs);
+    else if (step === 'zero' && phase.kind === 'serving') this.#draining = this.#goToZero(phase.timings);
     return next;
   }
 
@@ -191,7 +186,7 @@ export class AppMachine {
   async close(): Promise<void> {
     const error = new AppError('cancelled', 'the app is deleted or the agent stops');
     this.#closing.abort(error);
-    this.#resetRetry();
+    this.#phase.resetRetry();
     await this.#starts.end(error);
     await Promise.allSettled([this.#leftovers.idle(), this.#address.idle(), this.#draining]);
   }
@@ -246,8 +241,8 @@ export class AppMachine {
   }
 
   #liveFailed(version: number, error: AppError): void {
-    const { log, clock } = this.#deps;
-    if (this.#phase.kind === 'serving' && this.#targets().length > 0) {
+    const { log } = this.#deps;
+    if (this.#phase.current.kind === 'serving' && this.#targets().length > 0) {
       log.warn({ err: error, app: this.record.name, version }, 'suspect targets could not be probed; others answer');
       this.publish();
       return;
@@ -256,21 +251,19 @@ export class AppMachine {
     const next = afterFailure(this.record, this.config);
     switch (next.kind) {
       case 'promote':
-        this.#sleep();
+        this.#phase.sleep();
         this.#promotePending();
         break;
       case 'revert':
         this.#revert(version, next.to, failure);
         break;
       case 'wait':
-        this.#phase = { kind: 'failed', failure };
+        this.#phase.fail(failure);
         break;
       case 'retry':
-        this.#phase = { kind: 'failed', failure };
-        this.#retryLater();
+        this.#phase.failForNow(failure);
         break;
     }
-    this.#sleepingSinceMs = clock.nowMs();
     this.publish();
     this.#leftovers.clearInBackground();
   }
@@ -279,7 +272,7 @@ export class AppMachine {
   #revert(failed: number, good: number, failure: Failure): void {
     const event = this.#state.event('update.reverted', `version ${good} is live again: ${failure.message}`, failed);
     this.#state.savePointers({ live: good }, event);
-    this.#sleep();
+    this.#phase.sleep();
     if (!this.#resume()) this.#address.pointTo(this.#state.run(good));
   }
 
@@ -289,26 +282,12 @@ export class AppMachine {
     return this.#state.failed(version, error);
   }
 
-  #retryLater(): void {
-    this.#stopRetryTimer?.();
-    this.#stopRetryTimer = this.#deps.clock.after(this.#retryPauseMs, () => {
-      this.#sleep();
-      this.publish();
-    });
-    this.#retryPauseMs = Math.min(this.#retryPauseMs * 2, retryPause.maxMs);
-  }
-
-  #resetRetry(): void {
-    this.#stopRetryTimer?.();
-    this.#retryPauseMs = retryPause.minMs;
-  }
-
   /** Goes to zero only when no router has a call of the app. A call that comes meanwhile takes it back. */
-  async #goToZero(timings: StartTimings, sinceMs: number): Promise<void> {
+  async #goToZero(timings: StartTimings): Promise<void> {
     const { signal } = this.#closing;
-    const phase: Phase = (this.#phase = { kind: 'draining', timings, sinceMs });
+    const phase = this.#phase.drain(timings);
     const { name: app, live } = this.record;
-    const isMeant = (): boolean => this.#phase === phase;
+    const isMeant = (): boolean => this.#phase.current === phase;
     const targets = this.#targets().map((target) => target.id);
     const request = { app, targets, revision: this.publish(), isMeant };
     const isFree = await drainIdleApp(this.#deps, request, signal).catch((err: unknown) => {
@@ -320,7 +299,7 @@ export class AppMachine {
       this.#serve(timings);
       return;
     }
-    this.#sleep();
+    this.#phase.sleep();
     this.#wakes.fellAsleep();
     this.#leftovers.add(live);
     const { pending } = this.record;
@@ -331,20 +310,15 @@ export class AppMachine {
   }
 
   #serve(timings: StartTimings): void {
-    this.#phase = { kind: 'serving', timings, sinceMs: this.#deps.clock.nowMs() };
+    this.#phase.serve(timings);
     this.publish();
-  }
-
-  #sleep(): void {
-    this.#phase = { kind: 'asleep' };
-    this.#sleepingSinceMs = this.#deps.clock.nowMs();
   }
 
   /** How versions that may run and are not served are ended. A version that is being started stays. */
   #clearPlan(): ClearPlan {
     const { live } = this.record;
     const { spec, outcome } = this.#state.version(live);
-    const liveStays = this.#phase.kind === 'serving' || (outcome === 'good' && spec.min_replicas > 0);
+    const liveStays = this.#phase.current.kind === 'serving' || (outcome === 'good' && spec.min_replicas > 0);
     return {
       spared: new Set([...this.#starts.versions, ...(liveStays ? [live] : [])]),
       isKept: (version) => [this.record.live, this.record.kept, this.record.good].includes(version),
@@ -352,7 +326,7 @@ export class AppMachine {
       drainMs: this.config.update.drain_secs * 1_000,
       onBusy: (version) => {
         // The app went to zero, and a router that nobody knew of has come back with calls on it.
-        const isAsleep = this.#phase.kind === 'asleep' && !this.#starts.hasLive;
+        const isAsleep = this.#phase.current.kind === 'asleep' && !this.#starts.hasLive;
         if (version === this.record.live && isAsleep) this.#resume();
       },
     };
@@ -367,7 +341,7 @@ export class AppMachine {
   #situation(): Situation {
     return {
       record: this.record,
-      phase: this.#phase,
+      phase: this.#phase.current,
       starting: this.#starts.hasLive,
       targets: this.#targets(),
       keptAwake: this.#keptAwake(),

@@ -5,7 +5,7 @@ import { dueOf, type Watched } from './due.ts';
 import { DueTimer } from '../due-timer.ts';
 
 const timings = { buildMs: null, rolloutMs: null };
-const serving = { kind: 'serving', timings, sinceMs: 0 } as const;
+const serving = { kind: 'serving', timings } as const;
 const asleep: Watched = {
   phase: { kind: 'asleep' },
   starting: false,

@@ -13,8 +13,8 @@ import type { KeptAwake } from './keep-awake.ts';
  */
 export type Phase =
   | { readonly kind: 'asleep' }
-  | { readonly kind: 'serving'; readonly timings: StartTimings; readonly sinceMs: number }
-  | { readonly kind: 'draining'; readonly timings: StartTimings; readonly sinceMs: number }
+  | { readonly kind: 'serving'; readonly timings: StartTimings }
+  | { readonly kind: 'draining'; readonly timings: StartTimings }
   | { readonly kind: 'failed'; readonly failure: Failure };
 
 export interface Situation {
