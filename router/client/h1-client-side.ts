@@ -54,7 +54,7 @@ export class H1ClientSide implements ClientSide, TunnelHost {
 
   /** @param bodyEnd where the body ends behind the head in `head.bytes`; 0 unless it came whole. */
   begin(head: RequestHead, bodyEnd: number): Call {
-    if (head.chunked || head.contentLength > 0) {
+    if (head.hasBody) {
       this.#body ??= new H1Body(this.#unread, this.answer, this.#deps);
       this.#body.begin(head);
       if (bodyEnd > 0) this.#body.keepWhole(head.bytes, head.length, bodyEnd);

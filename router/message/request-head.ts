@@ -157,6 +157,10 @@ export class RequestHead {
     this.#heads = heads;
   }
 
+  get hasBody(): boolean {
+    return this.chunked || this.contentLength > 0;
+  }
+
   get requestId(): string {
     return this.givenId ?? uuidOf(this.ids);
   }
@@ -196,10 +200,6 @@ export class RequestHead {
     if (this.#pinned !== undefined) this.#heads.putBack(this.#pinned);
     this.#pinned = undefined;
   }
-}
-
-export function hasBody({ chunked, contentLength }: RequestHead): boolean {
-  return chunked || contentLength > 0;
 }
 
 /**

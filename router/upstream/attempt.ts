@@ -15,7 +15,6 @@ import { overloaded } from '../call/refusal.ts';
 import type { Trailers } from '../message/field-parser.ts';
 import type { HttpDate } from '../message/http-date.ts';
 import { stripPrefix } from '../message/path.ts';
-import { hasBody } from '../message/request-head.ts';
 import type { ResponseParser } from '../message/response-parser.ts';
 import type { UpstreamConnection } from './connection.ts';
 import type { LateStarter, LateStarts } from './late-starts.ts';
@@ -114,7 +113,7 @@ export class Attempt implements ActiveAttempt, RequestSink, TransportUser, LateS
     if (!transport.sendHead(head, { path, prefix: head.outerPrefix + prefix })) return;
     this.#stage = 'sent';
     this.#app.bytes += head.length;
-    this.#requestDone = !hasBody(head);
+    this.#requestDone = !head.hasBody;
     if (call.expectsContinue) {
       call.expectsContinue = false;
       clientSide.answer.continue();

@@ -22,7 +22,7 @@ function open(t: TestContext, port: number): Client {
   return { socket, text: () => text, ended: () => ended };
 }
 
-/** An app that acts when the first bytes of a call have come. */
+/** An app that acts on the first bytes of a call. */
 async function startApp(t: TestContext, act: (socket: Socket) => void): Promise<Target> {
   const server = createRawServer((socket) => {
     socket.on('error', () => undefined);
@@ -41,7 +41,7 @@ const tooLarge = 'HTTP/1.1 413 Content Too Large\r\nContent-Length: 9\r\nConnect
 const part = Buffer.alloc(20_000, 'x');
 
 test('an answer that comes before a reset reaches the client, although the body is written into that reset', async (t) => {
-  // Broke: the failed write threw the answer away that had not been read yet, and the client got 502.
+  // Regression: the failed write discarded the answer that had not been read yet, and the client got 502.
   let client: Client | undefined;
   const app = await startApp(t, (socket) => {
     // In this order: the router sees the client's bytes first, and writes them before it reads the answer.
@@ -61,7 +61,7 @@ test('an answer that comes before a reset reaches the client, although the body 
   }
 });
 
-test('so does one larger than what is read at once, and the rest of the upload is read away', async (t) => {
+test('an early answer larger than one read reaches the client, too, and the rest of the upload is discarded', async (t) => {
   const body = 'y'.repeat(90_000);
   const app = await startApp(t, (socket) => {
     client.socket.write(part);

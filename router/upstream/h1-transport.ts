@@ -6,7 +6,7 @@ import { AppError } from '../../shared/errors.ts';
 import { resumeReading } from '../io/direct-io.ts';
 import { BodyReader } from '../message/body-reader.ts';
 import type { Trailers } from '../message/field-parser.ts';
-import { hasBody, type RequestHead } from '../message/request-head.ts';
+import type { RequestHead } from '../message/request-head.ts';
 import { writeRequestHead, type Destination } from '../message/request-writer.ts';
 import { keepAliveSeconds, writeLastChunk } from '../message/response-head.ts';
 import { UpstreamConnection, type Address, type ConnectionOwner, type ConnectionUser } from './connection.ts';
@@ -67,7 +67,7 @@ export class H1Transport implements Transport, ConnectionUser {
     this.#composing = true;
     this.#reading = 'head';
     this.#chunked = head.chunked;
-    this.#requestDone = !hasBody(head);
+    this.#requestDone = !head.hasBody;
     if (!this.#requestDone) socket.outlivesWrites = true;
     return true;
   }

@@ -8,7 +8,7 @@ import { heldBytes, ownCopy, tellFrom, tellsWhenTaken } from '../io/direct-io.ts
 import { PausedReads } from '../io/paused-reads.ts';
 import type { Trailers } from '../message/field-parser.ts';
 import { cutFields, isFault, responseBytes, trailerFields, trailersOf, type RawFields } from '../message/h2-heads.ts';
-import { hasBody, type RequestHead } from '../message/request-head.ts';
+import type { RequestHead } from '../message/request-head.ts';
 import { writeRequestHead, type Destination } from '../message/request-writer.ts';
 import type { SessionFailure, SessionUser, UpstreamSession } from './h2-session.ts';
 import { KeptBody } from './kept-body.ts';
@@ -56,7 +56,7 @@ export class H2Transport implements Transport, SessionUser, Timed {
       this.#user?.failed('closed', reset());
       return false;
     }
-    const open = hasBody(head);
+    const open = head.hasBody;
     this.#requestDone = !open;
     const fields = this.#fields(head, destination);
     try {

@@ -16,7 +16,7 @@ import {
 import { exchangeBytes } from '../testing/raw-bytes.ts';
 import { answerOf, callBy, openSession, startHttp2App } from '../testing/h2.ts';
 
-/** Answers with the body it gets, and a trailer that says what it got. */
+/** Answers with the request body, and with a trailer that repeats the one of the request. */
 function echo(stream: ServerHttp2Stream, headers: Readonly<Record<string, string | undefined>>): void {
   let trailers = '';
   stream.on('trailers', (given) => (trailers = String(given['x-mine'])));
@@ -174,7 +174,7 @@ test('a stream that the app refuses is sent again, with its body', async (t) => 
   const { port } = await startTestRouter(t, { routes: [routeOf('a', ready(app.target), h2c)] });
   const answer = await callBy(openSession(t, port), '/a', { ':method': 'POST' }, 'kept');
   assert.deepEqual([answer.status, answer.body, refusals], [200, 'kept', 1]);
-  // What a client of HTTP/1.1 sent cannot be had again.
+  // A body from an HTTP/1.1 client cannot be sent again.
   refusals = 0;
   const plain = await call(port, '/a', { method: 'POST', body: 'gone' });
   assert.deepEqual([plain.status, JSON.parse(plain.body).code], [502, 'upstream_reset']);
@@ -223,7 +223,7 @@ test('what is lost with its connection is an error, and never the end of an answ
   assert.deepEqual(await agent.release('a', [app.target.id], 5_000), { inFlight: 0, upgraded: 0 });
 });
 
-test('an app that speaks HTTP/1.1 only is told of, one that refuses connections is waited for', async (t) => {
+test('an app that speaks only HTTP/1.1 is a 502, and calls wait for one that refuses connections', async (t) => {
   const plain = await startUpstream(t, 'a-1', (_, res) => res.end('ok'));
   const { port, router, agent } = await startTestRouter(t, { routes: [routeOf('a', ready(targetOf(plain)), h2c)] });
   const answer = await call(port, '/a');

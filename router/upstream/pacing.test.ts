@@ -19,7 +19,7 @@ import {
   type Answer,
 } from '../testing/router.ts';
 
-test('max_concurrency_total bounds the calls of an app over all its targets, upgraded connections among them', async (t) => {
+test('max_concurrency_total bounds the calls of an app over all its targets, including upgraded connections', async (t) => {
   const finish: (() => void)[] = [];
   let most = 0;
   let now = 0;
@@ -95,7 +95,7 @@ test('a call that waits for room longer than the app allows gets 503 queue_timeo
   assert.match(await registry.metrics(), /holdfast_router_hold_rejected_total\{reason="queue_timeout"\} 2/);
 });
 
-test('of two targets the one with less in flight is taken, and an open WebSocket counts', async (t) => {
+test('the target with less in flight gets the call, and an open WebSocket counts', async (t) => {
   const served: string[] = [];
   const listener = (id: string) =>
     startUpstream(t, id, (_, res) => {
@@ -121,7 +121,7 @@ test('of two targets the one with less in flight is taken, and an open WebSocket
   socket.destroy();
 });
 
-test('thousands of held calls are let go in their order, and refused in their order, a few in a turn of the loop', async (t) => {
+test('thousands of held calls are released in order and refused in order, a few in each turn of the event loop', async (t) => {
   const count = 2_000;
   const app = await startUpstream(t, 'a-1', (req, res) => res.end(req.url));
   const { agent, router, port } = await startTestRouter(t, {
@@ -202,13 +202,13 @@ test('a fresh target gets a few calls, more with answers, and more with time whe
   await until(() => finish.length === 16, '16 calls at the app');
   for (const end of finish.splice(0, 8)) end();
   await until(() => finish.length > 16, 'more than one for each answer');
-  // It answers nothing, and all connections stand: everybody is there within a few looks.
+  // It answers nothing, and all connections stand: all calls are there within a few looks.
   await until(() => finish.length === 192, 'all at the app');
   for (const end of finish) end();
   for (const answer of await Promise.all(calls)) assert.equal(answer.status, 200);
 });
 
-test('the only target of an app is not set aside for one dial that timed out, and two in a row are told to the agent', async (t) => {
+test('the only target of an app is not set aside for one dial that timed out, and two in a row are reported to the agent', async (t) => {
   const clock = new TestClock();
   // A listener that never accepts, its queue filled: SYNs are dropped.
   const child = spawn(
@@ -266,7 +266,7 @@ test('a target that refuses is set aside, gets no call while others run, and com
   for (const bad of ['limit=0', 'limit=1001', 'state=gone', 'page=2', 'app=A']) {
     assert.throws(() => router.router.viewTargets(new URLSearchParams(bad)), { code: 'request_invalid' }, bad);
   }
-  // No call had to find out again.
+  // No call had to find that out.
   assert.match(text, /connect_failures_total\{reason="refused"\} 1/);
   const late = createServer((socket) => {
     socket.on('error', () => undefined);

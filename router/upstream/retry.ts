@@ -6,7 +6,7 @@
  * - once for GET and HEAD without a body, when a reused connection closed before anything of the answer came.
  */
 import type { RequestSource } from '../call/client-side.ts';
-import { hasBody, type RequestHead } from '../message/request-head.ts';
+import type { RequestHead } from '../message/request-head.ts';
 import type { Failure, Transport } from './transport.ts';
 
 /** Treat a target as one that refuses connections after this many idle ones in a row that closed before they were used. */
@@ -59,5 +59,5 @@ function retryOnce(call: RetriedCall, stale: boolean): boolean {
 
 /** Safe in the sense of RFC 9110 §9.2.1, and without a body to send twice. */
 export function isRepeatable(head: RequestHead): boolean {
-  return (head.method === 'GET' || head.method === 'HEAD') && !hasBody(head);
+  return (head.method === 'GET' || head.method === 'HEAD') && !head.hasBody;
 }

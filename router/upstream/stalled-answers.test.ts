@@ -3,7 +3,7 @@ import { connect, type Socket } from 'node:net';
 import { test } from 'node:test';
 import { call, ready, routeOf, startTestRouter, startUpstream, targetOf, TestClock, until } from '../testing/router.ts';
 
-test('clients who take nothing of their answers do not keep all connections to an app from the calls that wait', async (t) => {
+test('clients that do not read their answers do not keep all connections to an app from the calls that wait', async (t) => {
   const chunk = Buffer.alloc(262_144, 'x');
   let large = 0;
   const app = await startUpstream(t, 'a-1', (req, res) => {
@@ -38,7 +38,7 @@ test('clients who take nothing of their answers do not keep all connections to a
   await until(() => router.held === 1, 'a call that waits for a connection');
   let answered = false;
   void waiting.then(() => (answered = true));
-  // They may take their time, but not all of it.
+  // They have some time, but not any time.
   clock.advance(1_500);
   assert.equal(answered, false);
   assert.equal(gone, 0);

@@ -1,4 +1,4 @@
-/** An app that takes nothing of its requests. By itself: it fills the kernel's buffers, a hundred megabytes of them. */
+/** An app that reads nothing of its requests. A file of its own, because it fills a hundred megabytes of kernel buffers. */
 import assert from 'node:assert/strict';
 import { connect, type Socket } from 'node:net';
 import { test, type TestContext } from 'node:test';
@@ -19,7 +19,7 @@ import {
 const limit = 262_144;
 const bufferedBytes = 'holdfast_router_buffered_bytes';
 const connections = 'holdfast_router_connections';
-/** More than the kernel takes of one. */
+/** More than the kernel buffers for one connection. */
 const chunk = Buffer.alloc(16_000_000);
 
 interface Ground {
@@ -53,7 +53,7 @@ function upload(t: TestContext, { router }: Ground): Socket {
   return socket;
 }
 
-/** They keep coming until some are cut off. @returns those that came. */
+/** Opens uploads until some are cut off. @returns those that were opened. */
 async function fill(t: TestContext, ground: Ground): Promise<Socket[]> {
   const { router } = ground;
   const uploads: Socket[] = [];
@@ -65,7 +65,7 @@ async function fill(t: TestContext, ground: Ground): Promise<Socket[]> {
       most = Math.max(most, bytes);
       if (bytes >= limit) return true;
       const waits = uploads.filter(({ writableLength, destroyed }) => !destroyed && writableLength === 0).length;
-      // The kernel takes its part of one first.
+      // The kernel buffers its part of each one first.
       if (waits === 0 && uploads.length < 150) uploads.push(upload(t, ground));
       return false;
     },
@@ -87,15 +87,15 @@ test('uploads to an app that reads nothing: what waits is bounded, some are cut 
   const ground = await startGround(t);
   await fill(t, ground);
   await untilMetric(ground.router, bufferedBytes, (bytes) => {
-    // Those that were held until now come to it, too.
+    // The calls that were held until now reach it, too.
     for (const socket of ground.appSockets) socket.destroy();
     return bytes === 0;
   });
   await answersOthers(t, ground);
 });
 
-test('clients that reset their uploads are seen while an app that reads nothing holds them up', async (t) => {
-  // Broke: they were not seen to leave before request_timeout_secs, and what waited of them stayed.
+test('clients that reset their uploads are noticed while an app that reads nothing blocks them', async (t) => {
+  // Regression: they were noticed only after request_timeout_secs, and their bytes stayed in memory until then.
   const ground = await startGround(t);
   const uploads = await fill(t, ground);
   for (const socket of uploads) socket.resetAndDestroy();

@@ -67,7 +67,7 @@ test('sides that stay open after that, or take nothing, are cut off', async (t) 
     socket.allowHalfOpen = true;
     socket.on('close', () => (closed += 1));
     socket.write(switching);
-    // As much as it takes, and never an end.
+    // Sends as much as the socket takes, and never ends.
     const chunk = Buffer.alloc(65_536);
     const more = (): void => {
       while (socket.writable && socket.write(chunk));

@@ -24,7 +24,7 @@ const frames = fc.array(
   { minLength: 1, maxLength: 5 },
 );
 
-test('it stands between two frames where one ends and nowhere else, however the bytes are cut', () => {
+test('a gap between frames is found where a frame ends and nowhere else, however the bytes are cut', () => {
   fc.assert(
     fc.property(frames, fc.array(fc.integer({ min: 1, max: 3_000 }), { minLength: 1 }), (made, cuts) => {
       const parts = made.map(({ length, opcode, masked }) => frame(length, opcode, masked));
@@ -45,7 +45,7 @@ test('it stands between two frames where one ends and nowhere else, however the 
   );
 });
 
-test('it knows that a Close has gone by', () => {
+test('a Close frame that has passed is noticed', () => {
   const reader = new WebSocketFrames();
   const bytes = Buffer.concat([frame(3, 1, false), frame(2, 8, false)]);
   reader.read(bytes, 0, bytes.length);

@@ -1,4 +1,4 @@
-/** WebSocket as its test suites ask for it, through a router: what comes out is what went in, however it was cut, on both ways. */
+/** WebSocket through a router, with the cases of its test suites: in both directions the output equals the input, however it was cut. */
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { createServer } from 'node:http';
@@ -39,7 +39,7 @@ async function openSocket(t: TestContext, port: number): Promise<WebSocket> {
 
 const opcode = { continuation: 0, text: 1, binary: 2, close: 8, ping: 9 } as const;
 
-/** RFC 6455 §5.2, as a client sends it. */
+/** A frame as a client sends it, RFC 6455 §5.2. */
 function frame(kind: number, data: Buffer, fin = true): Buffer {
   const length = data.length;
   const size = length < 126 ? Buffer.alloc(0) : Buffer.alloc(length < 65_536 ? 2 : 8);

@@ -7,7 +7,7 @@ import { WebSocket, WebSocketServer } from 'ws';
 import type { Target } from '../../shared/protocol/routes.ts';
 import { asleep, call, ready, routeOf, startTestRouter, TestClock, until } from '../testing/router.ts';
 
-/** Sends back what comes, as it came: text as text, binary as binary. */
+/** Echoes each message: text as text, binary as binary. */
 async function startEcho(t: TestContext): Promise<Target> {
   const server = createServer();
   const sockets = new WebSocketServer({ server, perMessageDeflate: true, maxPayload: 64 * 1024 * 1024 });
@@ -23,7 +23,7 @@ async function startEcho(t: TestContext): Promise<Target> {
   return { id: 'echo', host: '127.0.0.1', port: (server.address() as AddressInfo).port };
 }
 
-/** Around each length at which a frame, a buffer or a limit changes its form. */
+/** Lengths around each one at which the form of a frame, a buffer or a limit changes. */
 const sizes = [
   0, 1, 2, 125, 126, 127, 128, 1_024, 4_095, 4_096, 16_383, 16_384, 65_535, 65_536, 65_537, 81_910, 81_920, 81_930,
   131_072, 1_048_576, 4_194_304,
@@ -132,7 +132,7 @@ test('at the end of a drain a WebSocket is closed with 1001, both to the client 
   assert.deepEqual(appSaw, [1001]);
 });
 
-test('one that is in the middle of a long frame then is closed behind it', async (t) => {
+test('a WebSocket in the middle of a long frame is closed after that frame', async (t) => {
   const clock = new TestClock();
   const server = createServer();
   let finish: () => void = () => undefined;
