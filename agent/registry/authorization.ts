@@ -30,7 +30,7 @@ export function parseChallenge(header: string): Challenge | undefined {
   return /(?:^|,)\s*basic(?:\s|,|$)/i.test(header) ? { scheme: 'basic' } : undefined;
 }
 
-/** What to ask a token service for. */
+/** What to ask a token service for, and the login to use. */
 interface TokenWish {
   readonly service: string | undefined;
   readonly scope: string;
@@ -60,7 +60,7 @@ export function tokenRequest(realm: URL, { service, scope, login }: TokenWish): 
   }
   const url = new URL(realm);
   if (service !== undefined) url.searchParams.set('service', service);
-  // Several scopes in one challenge are several parameters.
+  // Several scopes of one challenge become several parameters.
   for (const one of scope.split(' ')) url.searchParams.append('scope', one);
   return { url, method: 'GET', headers: { accept, ...(login === undefined ? {} : { authorization: basicOf(login) }) } };
 }

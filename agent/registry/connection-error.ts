@@ -1,11 +1,11 @@
-/** Says why a registry could not be talked to, in words that name what to change. */
+/** Why a connection to a registry failed, in words that name the setting to change. */
 
-/** @returns what is wrong with certificates, which does not pass; undefined for every other error. */
+/** @returns what is wrong with certificates or TLS, which trying again does not help; undefined for every other error. */
 export function tlsProblem(error: unknown): string | undefined {
   const code = codeOf(error);
   if (code === undefined) return undefined;
   if (untrusted.has(code))
-    return 'its certificate is signed by nobody known here: name the authority in [registry] ca_file';
+    return 'its certificate is signed by an authority that is unknown here: name its file in [registry] ca_file';
   if (code === 'CERT_HAS_EXPIRED' || code === 'CERT_NOT_YET_VALID') return 'its certificate is not valid at this time';
   if (code === 'ERR_TLS_CERT_ALTNAME_INVALID') return 'its certificate is for another host name';
   if (/ALERT_(CERTIFICATE_REQUIRED|BAD_CERTIFICATE|UNKNOWN_CA)$|HANDSHAKE_FAILURE$/.test(code)) {
@@ -23,15 +23,15 @@ const untrusted = new Set([
   'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
 ]);
 
-/** In words, whatever was thrown. */
+/** @returns the reason in words, whatever was thrown. */
 export function reasonOf(error: unknown, budgetMs: number): string {
   const tls = tlsProblem(error);
   if (tls !== undefined) return tls;
   if (!(error instanceof Error)) return String(error);
   if (error.name === 'TimeoutError') return `no answer within ${String(budgetMs / 1_000)} s`;
-  // TLS 1.3: a server that misses the certificate of its client closes after the handshake, and often no more is heard of why.
+  // With TLS 1.3 a server that misses the client's certificate closes after the handshake, often without saying why.
   if (codeOf(error) === 'UND_ERR_SOCKET') return `${error.message} (does it want a client certificate?)`;
-  // Errors of several addresses in one have no message of their own.
+  // An error that joins those of several addresses has no message of its own.
   return error.message === '' ? (codeOf(error) ?? error.name) : error.message;
 }
 

@@ -1,4 +1,4 @@
-/** HTTP with a registry: where it is, by which TLS, what authorizes, and that what fails in passing is tried again. */
+/** HTTP requests to registries: address, TLS, authorization, and trying again while a failure may pass. */
 import { createSecureContext, getCACertificates, type SecureContext } from 'node:tls';
 import { Agent, request } from 'undici';
 import type { Clock } from '../../shared/wait/clock.ts';
@@ -10,13 +10,13 @@ import type { RegistryCredentials } from './credentials.ts';
 import { tlsProblem } from './connection-error.ts';
 import { isPassingStatus, retryAfterMs, retryPolicy } from './retry.ts';
 
-/** `[registry]`: the one registry that may be insecure and has an authority and a client certificate of its own. */
+/** The registry of `[registry]`: only this one may be insecure, and has its own authority and client certificate. */
 export interface OwnRegistry {
-  /** With port where it has one. */
+  /** `host[:port]`. */
   readonly host: string;
   /** It speaks plain HTTP. */
   readonly insecure: boolean;
-  /** Where no `credentials` are given. */
+  /** Used if there are no `credentials`. */
   readonly username?: string | undefined;
   readonly password?: string | undefined;
   /** Content of ca_file, PEM. */
@@ -32,7 +32,7 @@ export interface RegistryAnswer {
   readonly body: Buffer;
 }
 
-/** An answer of a status that may be another one in a moment. */
+/** An answer with a status that may change within moments: 429 or 5xx. */
 class PassingAnswer extends Error {
   readonly answer: RegistryAnswer;
 
@@ -49,24 +49,24 @@ export interface RegistryRequest {
   readonly accept: string;
 }
 
-/** Requests that belong together: about one repository, within one time. */
+/** Requests about one repository, within one time budget. */
 export interface Conversation {
   readonly host: string;
-  /** It is the one of `[registry]`. */
+  /** Whether it is the registry of `[registry]`. */
   readonly own: boolean;
-  /** Whether credentials were given. */
+  /** Whether credentials were sent. */
   readonly authorized: boolean;
-  /** @returns any answer; of a passing failure the last one. Rejects when there was none. */
+  /** @returns the answer, whatever its status; the last one if all attempts got 429 or 5xx. Rejects if there was none. */
   send(request: RegistryRequest): Promise<RegistryAnswer>;
 }
 
 export interface ConversationOptions {
   readonly host: string;
   readonly repository: string;
-  /** What the token is asked for, where the challenge does not say. */
+  /** Which rights to ask the token service for, if the challenge does not say. */
   readonly action: 'pull' | 'delete';
   readonly budgetMs: number;
-  /** Of the caller and of the budget. */
+  /** Aborts when the caller leaves or the budget is used up. */
   readonly signal: AbortSignal;
 }
 
@@ -96,7 +96,7 @@ export function createConversations({ own, credentials, clock }: ConversationsDe
     open({ host, repository, action, budgetMs, signal }) {
       const isOwn = own !== undefined && host === own.host.toLowerCase();
       const dispatcher = isOwn ? ownAgent : publicAgent;
-      // The name of Docker Hub is not the host that serves its API.
+      // Docker Hub's API is served by a host of another name.
       const served = host === 'docker.io' ? 'registry-1.docker.io' : host;
       const origin = `${isOwn && own.insecure ? 'http' : 'https'}://${served}`;
       let authorization: string | undefined;
@@ -114,7 +114,7 @@ export function createConversations({ own, credentials, clock }: ConversationsDe
         return { status: response.statusCode, header, body };
       }
 
-      /** @returns the header that answers the challenge, or undefined where none can be made. */
+      /** @returns the header that answers the challenge, or undefined if it cannot be answered. */
       async function authorize(header: string): Promise<string | undefined> {
         const challenge = parseChallenge(header);
         if (challenge === undefined) return undefined;
@@ -122,7 +122,7 @@ export function createConversations({ own, credentials, clock }: ConversationsDe
         authorized = login !== undefined;
         if (challenge.scheme === 'basic') return login === undefined ? undefined : basicOf(login);
         const realm = URL.parse(challenge.realm);
-        // A token service elsewhere gets our password only over TLS, or where the registry is insecure by choice.
+        // The token service gets the password only over TLS, unless the registry itself is insecure by configuration.
         const isPlain = realm?.protocol === 'http:' && origin.startsWith('http:');
         if (realm === null || !(realm.protocol === 'https:' || isPlain)) return undefined;
         const scope = challenge.scope ?? `repository:${repository}:${action}`;
@@ -138,7 +138,7 @@ export function createConversations({ own, credentials, clock }: ConversationsDe
       async function attempt(asked: RegistryRequest): Promise<RegistryAnswer> {
         let answer = await ask(asked);
         if (answer.status === 401) {
-          // Also where a token was given: it may have run out between two pages.
+          // Also if a token was sent: it may have expired between two pages.
           authorization = await authorize(answer.header('www-authenticate'));
           if (authorization !== undefined) answer = await ask(asked);
         }
@@ -178,7 +178,7 @@ export function createConversations({ own, credentials, clock }: ConversationsDe
   };
 }
 
-/** Made once: to parse the authorities takes milliseconds. The registry's authority is added to those that everybody trusts. */
+/** Made once, since parsing the authorities takes milliseconds. The registry's authority is added to the default ones. */
 function contextOf({ ca, clientCert, clientKey }: OwnRegistry): SecureContext | undefined {
   if (ca === undefined && clientCert === undefined) return undefined;
   return createSecureContext({

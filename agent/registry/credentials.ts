@@ -1,9 +1,9 @@
-/** Who the agent is to registries: fixed user and password, a docker config.json, or tokens of Amazon ECR. */
+/** The agent's credentials for registries: a user with a password, a docker config.json, or tokens of Amazon ECR. */
 
 export interface RegistryLogin {
   readonly username: string;
   readonly password: string;
-  /** Instead of the password: a refresh token for the registry's token service. */
+  /** A refresh token for the registry's token service, which replaces the password. */
   readonly identityToken?: string | undefined;
 }
 
@@ -19,7 +19,7 @@ export interface DockerConfig {
   readonly auths: Readonly<Record<string, DockerAuth>>;
 }
 
-/** What of it must not be shown: passwords, and the form in which the file has them. */
+/** @returns the values that must not be shown: passwords, tokens, and their encoded form. */
 export function secretsOf({ auths }: DockerConfig): string[] {
   return Object.values(auths).flatMap(({ auth, identitytoken }) => {
     const password = Buffer.from(auth, 'base64')
@@ -31,19 +31,19 @@ export function secretsOf({ auths }: DockerConfig): string[] {
 
 export interface RegistryCredentials {
   /**
-   * @param place `host[:port]`, or with a repository: `host[:port]/path`.
-   * @returns undefined: nothing is known, ask without.
-   * @throws AppError image_denied, registry_unavailable (where short-lived tokens cannot be had).
+   * @param place is `host[:port]`, or with a repository `host[:port]/path`.
+   * @returns undefined if there are no credentials: ask without.
+   * @throws AppError image_denied, registry_unavailable, if a short-lived token could not be fetched.
    */
   authorizationFor(place: string, signal: AbortSignal): Promise<RegistryLogin | undefined>;
   /**
-   * What is known of these hosts, for programs that read a config.json; undefined: of all.
+   * The credentials for these hosts (undefined: for all) in the form of a config.json, for programs that read one.
    * @throws AppError as `authorizationFor`.
    */
   dockerConfig(hosts: readonly string[] | undefined, signal: AbortSignal): Promise<DockerConfig>;
 }
 
-/** Short-lived logins of one kind of registry. */
+/** Fetches short-lived logins for one kind of registry. */
 export interface LoginSource {
   serves(host: string): boolean;
   login(host: string, signal: AbortSignal): Promise<RegistryLogin>;
@@ -51,18 +51,18 @@ export interface LoginSource {
 
 /** A config.json; see docker-config.ts. */
 export interface DockerConfigFile {
-  /** By place: `host[:port]`, or with a path that it is limited to. After a first success the last good content is kept. */
+  /** Logins by place: `host[:port]`, or with a path that they are limited to. If the file becomes unreadable, the last content is used. */
   entries(): Promise<ReadonlyMap<string, RegistryLogin>>;
 }
 
 export interface CredentialsDeps {
-  /** `[registry]`, and its user where it has one. */
+  /** The registry of `[registry]`, with its user if it has one. */
   readonly own: { readonly host: string; readonly login: RegistryLogin | undefined } | undefined;
   readonly file: DockerConfigFile | undefined;
   readonly tokens: LoginSource | undefined;
 }
 
-/** What is said in `[registry]` wins over the file, and tokens over both. */
+/** The user of `[registry]` wins over the file, and tokens win over both. */
 export function createCredentials({ own, file, tokens }: CredentialsDeps): RegistryCredentials {
   const ownHost = own === undefined ? undefined : canonicalHost(own.host);
   return {
@@ -98,7 +98,7 @@ export function createCredentials({ own, file, tokens }: CredentialsDeps): Regis
 
 const dockerHubNames = new Set(['docker.io', 'index.docker.io', 'registry-1.docker.io', 'registry.hub.docker.com']);
 
-/** `host[:port]` or `host[:port]/path` as it is compared: no scheme, no `/v1/`, one name for Docker Hub. */
+/** @returns `host[:port]` or `host[:port]/path` in the form that is compared: without scheme and `/v1/`, one name for Docker Hub. */
 export function canonicalPlace(written: string): string {
   const bare = written.replace(/^https?:\/\//i, '').replace(/\/+(v[12]\/*)?$/, '');
   const slash = bare.indexOf('/');
@@ -115,7 +115,7 @@ function hostOf(place: string): string {
   return place.split('/', 1)[0] ?? place;
 }
 
-/** Programs look for Docker Hub under the address that `docker login` has always written. */
+/** The key in a config.json. For Docker Hub, programs look for the address that `docker login` writes. */
 function keyOf(place: string): string {
   return place === 'docker.io' ? 'https://index.docker.io/v1/' : place;
 }

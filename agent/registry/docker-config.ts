@@ -1,4 +1,4 @@
-/** Reads a docker config.json, and reads it anew when it has changed: Secrets are rotated under a running agent. */
+/** Reads a docker config.json, and reads it again when it has changed, since Secrets are rotated while the agent runs. */
 import { readFile, stat } from 'node:fs/promises';
 import { z } from 'zod';
 import { AppError } from '../../shared/errors.ts';
@@ -7,7 +7,7 @@ import { canonicalPlace, type DockerConfigFile, type RegistryLogin } from './cre
 
 const maxFileBytes = 1_048_576;
 
-/** Keys that say nothing of credentials (and credential helpers, which are programs) are left alone. */
+/** Other keys are ignored, also those of credential helpers: these are programs, which the agent's image does not have. */
 const configFile = z.object({
   auths: z
     .record(
@@ -24,7 +24,7 @@ const configFile = z.object({
 
 type FileEntry = z.output<typeof configFile>['auths'][string];
 
-/** @throws AppError config_invalid when the file cannot be read now. */
+/** @throws AppError config_invalid if the file cannot be read now. */
 export async function openDockerConfig(path: string, log: Log): Promise<DockerConfigFile> {
   let mark = await markOf(path);
   let entries = await read(path);
@@ -36,7 +36,7 @@ export async function openDockerConfig(path: string, log: Log): Promise<DockerCo
         entries = await read(path);
         mark = now;
       } catch (error) {
-        log.warn({ err: error, file: path }, 'the docker config cannot be read; what it said before is used');
+        log.warn({ err: error, file: path }, 'cannot read the docker config; using its previous content');
       }
       return entries;
     },
@@ -62,7 +62,7 @@ async function read(path: string): Promise<ReadonlyMap<string, RegistryLogin>> {
 }
 
 function unreadable(path: string, error: unknown): AppError {
-  // A parser quotes what it has read, which may be a password.
+  // The parser's message quotes the file, which has passwords.
   const why = error instanceof SyntaxError || error instanceof z.ZodError ? 'it is no docker config.json' : error;
   const message = why instanceof Error ? why.message : String(why);
   return new AppError('config_invalid', `registry.docker_config_file ${path} cannot be read: ${message}`);

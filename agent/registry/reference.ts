@@ -1,11 +1,11 @@
-/** Image references as people write them, resolved to what a registry is asked for. */
+/** Parses image references as users write them. */
 import { AppError } from '../../shared/errors.ts';
 
 export interface ImageReference {
-  /** Host with port of the registry, as written: `docker.io` where none is. */
+  /** `host[:port]` of the registry; `docker.io` if the reference names none. */
   readonly host: string;
   readonly repository: string;
-  /** `latest` where neither tag nor digest is given. */
+  /** `latest` if the reference has none. */
   readonly tag: string;
   readonly digest: string | undefined;
 }
@@ -31,7 +31,7 @@ export function parseImage(image: string): ImageReference {
 
   const slash = named.indexOf('/');
   const first = slash < 0 ? '' : named.slice(0, slash);
-  // As everywhere: the first part is a host if it could be none of Docker Hub's names.
+  // As Docker does: the first part is a host if it cannot be a name on Docker Hub.
   const hasHost = first.includes('.') || first.includes(':') || first === 'localhost' || first !== first.toLowerCase();
   const written = hasHost ? first.toLowerCase() : 'docker.io';
   const host = written === 'index.docker.io' ? 'docker.io' : written;

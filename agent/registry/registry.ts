@@ -1,4 +1,4 @@
-/** Asks image registries what they have, and deletes from them. https://distribution.github.io/distribution/spec/api/ */
+/** A client of image registries: looks up digests, lists tags and deletes manifests. https://distribution.github.io/distribution/spec/api/ */
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import { systemClock, type Clock } from '../../shared/wait/clock.ts';
@@ -10,23 +10,23 @@ import { parseImage } from './reference.ts';
 
 export interface Registry {
   /**
-   * @returns `sha256:…`; of a reference with a digest that one, unasked.
+   * @returns `sha256:…`; a digest in the reference is returned without asking the registry.
    * @throws AppError image_not_found, image_denied, image_invalid, registry_unavailable; cancelled by the signal.
    */
   digest(image: string, signal: AbortSignal): Promise<string>;
   /**
-   * The digest of the image's tag now, undefined when the registry has no such image.
+   * @returns the digest that the image's tag has now, undefined if the registry has no such image.
    * @throws AppError as `digest`, without image_not_found.
    */
   exists(image: string, signal: AbortSignal): Promise<string | undefined>;
   /**
-   * The tags of `host[:port]/path`, sorted; none where there is no such repository.
+   * @returns the tags of `host[:port]/path`, sorted; none if there is no such repository.
    * @throws AppError as `exists`.
    */
   tags(repository: string, signal: AbortSignal): Promise<string[]>;
   /**
-   * Deletes a manifest of `host[:port]/path` by its digest, with every tag of it. Gone already is no error.
-   * @throws AppError as `exists`; image_denied also where the registry does not delete.
+   * Deletes a manifest of `host[:port]/path` by its digest, and with it every tag that leads to it. It is no error if it is gone.
+   * @throws AppError as `exists`; image_denied also if the registry does not support deletion.
    */
   deleteManifest(repository: string, digest: string, signal: AbortSignal): Promise<void>;
   close(): Promise<void>;
@@ -34,7 +34,7 @@ export interface Registry {
 
 export interface RegistryDeps {
   readonly own: OwnRegistry | undefined;
-  /** Default: the user of `own`. */
+  /** Without it, the user of `own`. */
   readonly credentials?: RegistryCredentials | undefined;
   readonly clock?: Clock;
 }
@@ -43,7 +43,7 @@ const questionBudgetMs = 5_000;
 const listBudgetMs = 30_000;
 const maxTags = 100_000;
 
-/** Indexes first: the digest of a multi-platform image is the one of its index. */
+/** Indexes come first: the digest of a multi-platform image is that of its index. */
 const manifestTypes = [
   'application/vnd.oci.image.index.v1+json',
   'application/vnd.docker.distribution.manifest.list.v2+json',
@@ -54,7 +54,7 @@ const manifestTypes = [
 /** https://distribution.github.io/distribution/spec/api/#listing-image-tags */
 const tagPage = z.object({ tags: z.array(z.string().max(128)).nullable().default([]) });
 
-/** What is asked about, for messages. */
+/** What a request is about. */
 interface Subject {
   readonly image: string;
   readonly host: string;
@@ -67,7 +67,7 @@ interface Subject {
 export function createRegistry({ own, credentials, clock = systemClock }: RegistryDeps): Registry {
   const conversations = createConversations({ own, credentials: credentials ?? fixedCredentials(own), clock });
 
-  /** Gives the task its conversation and time, and its errors their code. */
+  /** Runs a task within its time budget, and turns its errors into AppErrors. */
   async function converse<T>(
     subject: Subject,
     signal: AbortSignal,
@@ -131,8 +131,8 @@ function aboutRepository(name: string, action: Subject['action'], budgetMs: numb
 
 async function digestOf(conversation: Conversation, path: string, subject: Subject): Promise<string | undefined> {
   const head = await conversation.send({ method: 'HEAD', path, accept: manifestTypes });
-  const told = head.header('docker-content-digest');
-  if (head.status === 200 && told !== '') return checked(told, subject);
+  const announced = head.header('docker-content-digest');
+  if (head.status === 200 && announced !== '') return checked(announced, subject);
   if (head.status === 404) return undefined;
   // Some registries refuse HEAD, or leave the digest out of its answer.
   if (head.status !== 200 && head.status !== 405) throw refusal(subject, conversation, head.status);
@@ -159,10 +159,10 @@ async function allTags(conversation: Conversation, subject: Subject): Promise<st
   return [...tags].sort();
 }
 
-/** Throws where it is no such list. */
+/** @throws if the body is no list of tags. */
 function tagsIn(body: Buffer): readonly string[] {
   const parsed = tagPage.safeParse(JSON.parse(body.toString('utf8')));
-  if (!parsed.success) throw new Error('its list of tags is not one');
+  if (!parsed.success) throw new Error('its answer is no list of tags');
   return parsed.data.tags ?? [];
 }
 
@@ -174,7 +174,7 @@ function nextPage(link: string, path: string): string | undefined {
   return url === null ? undefined : url.pathname + url.search;
 }
 
-/** Registries say in one of two ways that they do not delete: by the status, or by a code of the specification. */
+/** Whether the registry does not support deletion, which it says by its status or by a code of the specification. */
 function isUnsupported({ status, body }: RegistryAnswer): boolean {
   return status === 405 || (status === 400 && body.includes('"UNSUPPORTED"'));
 }
@@ -187,17 +187,17 @@ function undeletable({ host, phase }: Subject): AppError {
 function refusal(subject: Subject, { own, authorized }: Conversation, status: number): AppError {
   const { host, image, phase } = subject;
   if (status === 401 || status === 403) {
-    // Of another registry the agent may have no credentials, while the nodes have some: they shall try.
+    // The nodes may have credentials for another registry that the agent does not have: they will try.
     if (!own && !authorized) return unavailable(subject, 'it asks for credentials that the agent does not have');
     const whose = authorized ? "the agent's credentials" : 'the agent, which has no credentials for it,';
     return new AppError('image_denied', `${host} refuses ${whose} for ${image}`, { phase });
   }
-  if (status === 400) return new AppError('image_invalid', `${host} does not take the name ${image}`, { phase });
+  if (status === 400) return new AppError('image_invalid', `${host} does not accept the name ${image}`, { phase });
   return unavailable(subject, `it answered ${String(status)}`);
 }
 
 function unavailable({ host, image, phase }: Subject, why: string, cause?: unknown): AppError {
-  return new AppError('registry_unavailable', `${host} could not be asked for ${image}: ${why}`, { phase, cause });
+  return new AppError('registry_unavailable', `could not ask ${host} for ${image}: ${why}`, { phase, cause });
 }
 
 function checked(digest: string, subject: Subject): string {

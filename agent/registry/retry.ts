@@ -1,4 +1,4 @@
-/** Which requests to registries, and to what gives credentials for them, are tried again: connections, 5xx and 429. */
+/** How requests to registries and credential services are tried again: after connection errors, 5xx and 429. */
 
 export const retryPolicy = { backoff: { minMs: 100, maxMs: 1_000 }, attempts: 4 } as const;
 
@@ -6,7 +6,7 @@ export function isPassingStatus(status: number): boolean {
   return status === 429 || status >= 500;
 }
 
-/** RFC 9110 §10.2.3, in seconds; dates are not read. */
+/** Reads Retry-After (RFC 9110 §10.2.3) in seconds; a date is ignored. */
 export function retryAfterMs(header: string): number | undefined {
   return /^\d{1,6}$/.test(header) ? Number(header) * 1_000 : undefined;
 }

@@ -1,6 +1,6 @@
 /**
- * Credentials of AWS from where its own programs look for them in a pod: the environment, a web identity (IAM roles for service
- * accounts) or the container endpoint (EKS Pod Identity). Instance roles are left out: pods rarely reach them.
+ * AWS credentials from the places where AWS's own programs look for them in a pod: the environment, a web identity (IAM roles for
+ * service accounts) or the container endpoint (EKS Pod Identity). Instance roles are left out, since pods rarely reach them.
  */
 import { readFile } from 'node:fs/promises';
 import { z } from 'zod';
@@ -18,10 +18,10 @@ export interface AwsCredentialsDeps extends AwsHttpDeps {
   readonly env: Environment;
 }
 
-/** Asked for each time they are needed: they are cached by nobody, and needed twice a day. */
+/** Fetches credentials. They are not cached: they are needed twice a day. */
 export type AwsCredentialsSource = (region: string, signal: AbortSignal) => Promise<AwsCredentials>;
 
-/** @throws AppError config_invalid where the environment names no way. */
+/** @throws AppError config_invalid if the environment names none of the places. */
 export function awsCredentialsOf(deps: AwsCredentialsDeps): AwsCredentialsSource {
   const { env } = deps;
   const { AWS_ACCESS_KEY_ID: accessKeyId, AWS_SECRET_ACCESS_KEY: secretAccessKey } = env;
@@ -101,7 +101,7 @@ async function fromContainer(deps: AwsCredentialsDeps, url: URL, signal: AbortSi
   return { accessKeyId: AccessKeyId, secretAccessKey: SecretAccessKey, sessionToken: Token };
 }
 
-/** Plain HTTP only to this machine and to the addresses that AWS has set aside for it: the answer is a secret. */
+/** Plain HTTP is allowed only to this machine and to the addresses that AWS reserves for it, because the answer is a secret. */
 const plainHosts = new Set(['127.0.0.1', '[::1]', 'localhost', '169.254.170.2', '169.254.170.23', '[fd00:ec2::23]']);
 
 function containerUrl(env: Environment): URL | undefined {
@@ -110,7 +110,7 @@ function containerUrl(env: Environment): URL | undefined {
   if (!isSet(full)) return undefined;
   const url = URL.parse(full);
   if (url?.protocol === 'https:' || (url?.protocol === 'http:' && plainHosts.has(url.hostname))) return url;
-  throw new AppError('config_invalid', 'AWS_CONTAINER_CREDENTIALS_FULL_URI must be https, or a host of this machine');
+  throw new AppError('config_invalid', 'AWS_CONTAINER_CREDENTIALS_FULL_URI must be https, or name this machine');
 }
 
 /** https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html */

@@ -1,4 +1,4 @@
-/** One POST or GET to an AWS service, tried again where it fails in passing, its refusals told by their code. */
+/** One request to an AWS service: tried again while a failure may pass; refusals become errors with AWS's code. */
 import { request, type Dispatcher } from 'undici';
 import type { Clock } from '../../../shared/wait/clock.ts';
 import { AppError } from '../../../shared/errors.ts';
@@ -8,7 +8,7 @@ import { reasonOf } from '../connection-error.ts';
 import { isPassingStatus, retryPolicy } from '../retry.ts';
 
 export interface AwsCall {
-  /** For messages: `Amazon ECR`. */
+  /** The name in messages, as in `Amazon ECR`. */
   readonly service: string;
   readonly url: URL;
   readonly method: 'GET' | 'POST';
@@ -25,8 +25,8 @@ const budgetMs = 10_000;
 const bodyBound = { maxBytes: 1_048_576, what: 'its answer', tooLarge: (message: string) => new Error(message) };
 
 /**
- * @returns the body of the answer, 200.
- * @throws AppError image_denied (refused), registry_unavailable (away); cancelled by the signal.
+ * @returns the body of an answer 200.
+ * @throws AppError image_denied if AWS refuses, registry_unavailable if it cannot be reached; cancelled by the signal.
  */
 export async function callAws(deps: AwsHttpDeps, call: AwsCall, signal: AbortSignal): Promise<string> {
   const { clock, dispatcher } = deps;
@@ -66,11 +66,11 @@ export async function callAws(deps: AwsHttpDeps, call: AwsCall, signal: AbortSig
 }
 
 function away(service: string, why: string, cause?: unknown): AppError {
-  const message = `${service} could not be asked for credentials: ${why}`;
+  const message = `could not ask ${service} for credentials: ${why}`;
   return new AppError('registry_unavailable', message, { phase: 'pull', cause });
 }
 
-/** `{"__type":"com.amazon…#ExpiredTokenException"}` or `<Code>ExpiredToken</Code>`; never the message, which may quote tokens. */
+/** `{"__type":"com.amazon…#ExpiredTokenException"}` or `<Code>ExpiredToken</Code>`; not the message, which may quote tokens. */
 function codeIn(text: string): string | undefined {
   return /"__type"\s*:\s*"(?:[^"#]*#)?(\w{1,80})"|<Code>(\w{1,80})<\/Code>/.exec(text)?.slice(1).find(Boolean);
 }

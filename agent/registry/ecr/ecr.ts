@@ -1,4 +1,4 @@
-/** Logins of Amazon ECR: tokens for half a day, by its API. https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_GetAuthorizationToken.html */
+/** Logins for Amazon ECR: its API gives tokens that live half a day. https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_GetAuthorizationToken.html */
 import { AwsV4Signer } from 'aws4fetch';
 import { Agent } from 'undici';
 import { z } from 'zod';
@@ -10,11 +10,11 @@ import { callAws } from './aws-http.ts';
 import { awsCredentialsOf, awsEndpoint, jsonOf, type AwsCredentials } from './aws-credentials.ts';
 
 export interface EcrDeps {
-  /** Of `[registry]`; may be an alias of an ECR registry, which then needs AWS_REGION. */
+  /** The host of `[registry]`. An alias of an ECR registry needs AWS_REGION. */
   readonly ownHost: string;
   readonly env: Environment;
   readonly clock: Clock;
-  /** Time of day; signatures need it. */
+  /** The time of day, which signatures contain. */
   readonly now?: () => Date;
 }
 
@@ -28,14 +28,14 @@ interface Kept {
 }
 
 const hostPattern = /^\d{12}\.dkr[.-]ecr(?:-fips)?\.([a-z0-9-]+)\.(?:amazonaws\.com(?:\.cn)?|on\.aws)$/;
-/** A build may hold a token this long before it pushes with it. */
+/** A token is replaced while it still lives this long, because a build may take that time before it pushes with it. */
 const wantedLifeMs = 2 * 3_600_000;
 
 const answerSchema = z.object({
   authorizationData: z.array(z.object({ authorizationToken: z.string(), expiresAt: z.number() })).min(1),
 });
 
-/** @throws AppError config_invalid where the environment has no credentials, or no region is known for `ownHost`. */
+/** @throws AppError config_invalid if the environment has no credentials, or no region is known for `ownHost`. */
 export function createEcrLogins({ ownHost, env, clock, now = () => new Date() }: EcrDeps): EcrLogins {
   const dispatcher = new Agent({ connect: { timeout: 3_000 }, allowH2: false });
   const http = { clock, dispatcher };
@@ -87,7 +87,7 @@ export function createEcrLogins({ ownHost, env, clock, now = () => new Date() }:
   };
 }
 
-/** @returns the headers of a POST that asks for a token, with its signature. */
+/** Signs a request for a token (Signature Version 4). @returns its headers. */
 export async function signedHeaders(call: {
   readonly url: URL;
   readonly body: string;
@@ -108,7 +108,7 @@ export async function signedHeaders(call: {
     region,
     service: 'ecr',
     datetime: now.toISOString().replaceAll(/[-:]|\.\d{3}/g, ''),
-    // The content type too.
+    // Without it the content type is not signed.
     allHeaders: true,
   });
   return Object.fromEntries((await signer.sign()).headers);
