@@ -1,4 +1,4 @@
-/** POST /builds: takes a build in, waits for its turn and answers as it goes. A client that leaves ends its build. */
+/** POST /builds: receives a build, waits for its turn, and streams its progress. A client that leaves ends its build. */
 import { mkdtemp, rm } from 'node:fs/promises';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { join } from 'node:path';
@@ -9,30 +9,30 @@ import { AppError } from '../shared/errors.ts';
 import type { Log } from '../shared/log.ts';
 import { runBuild, type BuildRunDeps } from './build-run.ts';
 import { openEventStream, type EventStream } from './event-stream.ts';
-import { takeIn } from './intake.ts';
+import { receiveBuild } from './intake.ts';
 
 export interface BuildEndpointDeps {
-  /** Folder of what is being built. */
+  /** Folder for builds under way. */
   readonly work: string;
-  /** Builds that are here: those that run, wait, or are being received. */
+  /** Bounds the builds that are here: those that run, wait, or are being received. */
   readonly admitted: Semaphore;
-  /** Builds that run, each in a slot with layers of its own. */
+  /** Bounds the builds that run. Each slot has layers of its own. */
   readonly slots: Semaphore;
   readonly maxContextBytes: number;
   readonly destinations: readonly string[];
   readonly run: BuildRunDeps;
-  /** Nothing new is begun. */
+  /** Aborted when no new build may begin. */
   readonly drained: AbortSignal;
-  /** Everything ends. */
+  /** Aborted when all builds have to end. */
   readonly stopped: AbortSignal;
   readonly clock: Clock;
   readonly log: Log;
 }
 
-/** A guess at when one of them has ended. */
+/** A guess at when one of the builds has ended. */
 const fullRetryMs = 15_000;
 
-/** @throws AppError build_queue_full, builder_unavailable (draining) and those of `takeIn`, before the answer has begun. */
+/** @throws AppError build_queue_full, builder_unavailable (draining) and those of `receiveBuild`, before the answer has begun. */
 export type BuildEndpoint = (request: IncomingMessage, response: ServerResponse) => Promise<void>;
 
 export function createBuildEndpoint(deps: BuildEndpointDeps): BuildEndpoint {
@@ -42,15 +42,15 @@ export function createBuildEndpoint(deps: BuildEndpointDeps): BuildEndpoint {
     const left = new AbortController();
     const onLeave = (): void => left.abort(new AppError('cancelled', 'the client has left'));
     response.once('close', onLeave);
-    // Between the chunks of a body, and the heartbeats of the answer, there is no such pause.
+    // A client that is alive never pauses for this long between the chunks of its body; nor does the answer, which has heartbeats.
     request.setTimeout(silenceMs, () => request.destroy());
     const signal = AbortSignal.any([left.signal, stopped]);
     const archive = join(folder, 'context.tar.gz');
-    const meta = await takeIn(request, { archive, maxContextBytes, destinations, signal });
+    const meta = await receiveBuild(request, { archive, maxContextBytes, destinations, signal });
     const events = openEventStream({ response, clock, heartbeatMs });
     try {
       const outcome = await build({ meta, folder, archive, signal, events });
-      log.info({ tag: meta.tag, outcome: 'error' in outcome ? outcome.error.code : outcome }, 'a build has ended');
+      log.info({ tag: meta.tag, outcome: 'error' in outcome ? outcome.error.code : outcome }, 'build ended');
       await events.end(outcome);
     } finally {
       events.close();
@@ -68,14 +68,14 @@ export function createBuildEndpoint(deps: BuildEndpointDeps): BuildEndpoint {
     try {
       using place = await slots.acquire({
         signal: AbortSignal.any([signal, drained]),
-        onPosition: (queued) => void events.tell({ queued }),
+        onPosition: (queued) => void events.send({ queued }),
       });
       const { slot } = place;
-      log.info({ tag: meta.tag, image: meta.image, slot }, 'a build begins');
-      return await runBuild(deps.run, { meta, folder, archive, slot, signal, tell: events.tell });
+      log.info({ tag: meta.tag, image: meta.image, slot }, 'build started');
+      return await runBuild(deps.run, { meta, folder, archive, slot, signal, send: events.send });
     } catch (error) {
       if (!signal.aborted && !drained.aborted) throw error;
-      const message = stopped.aborted || drained.aborted ? 'this builder stops' : 'its client has left';
+      const message = stopped.aborted || drained.aborted ? 'this builder stops' : 'the client has left';
       return { error: { code: 'builder_unavailable', message } };
     }
   }
@@ -84,7 +84,7 @@ export function createBuildEndpoint(deps: BuildEndpointDeps): BuildEndpoint {
     if (drained.aborted) {
       throw new AppError('builder_unavailable', 'this builder stops', { retryAfterMs: heartbeatMs });
     }
-    // Given back last, so that whoever waits until no build is here finds nothing of them on the disk.
+    // Given back last: when all places are free, nothing of any build is left on the disk.
     using _place = admitted.tryAcquire() ?? refuseFull(admitted.held);
     const folder = await mkdtemp(join(work, 'b-'));
     try {

@@ -1,4 +1,4 @@
-/** One build from its archive to a digest: unpack, build, push; then everything of it is taken away again. */
+/** Runs one build: unpacks its archive, builds, pushes, and cleans up. */
 import { mkdir, realpath, rm, statfs } from 'node:fs/promises';
 import { createReadStream } from 'node:fs';
 import { join, sep } from 'node:path';
@@ -16,40 +16,40 @@ import { verdictOf } from './verdict.ts';
 
 export interface BuildRunDeps {
   readonly tool: Tool;
-  /** See sandbox.ts. */
+  /** What programs are started with; see sandbox.ts. */
   readonly prefix: readonly string[];
-  /** Folder of the storage of slots. */
+  /** Folder with the storage of each slot. */
   readonly storage: string;
-  /** Folder of what their programs keep while they run; a short path. */
+  /** Folder for what programs keep while they run; a short path. */
   readonly runroots: string;
   readonly limits: SourceLimits;
   readonly timeoutMs: number;
-  /** With less than this free, the storage of the slot is emptied after the build. */
+  /** If less than this is free on the disk after a build, the storage of its slot is emptied. */
   readonly minFreeBytes: number;
   readonly clock: Clock;
-  /** Aborted when everything has to end at once. */
+  /** Aborted when the process is about to exit and all programs have to end at once. */
   readonly killed: AbortSignal;
   readonly log: Log;
 }
 
 export interface BuildJob {
   readonly meta: BuildMeta;
-  /** Of this build alone, with `archive` in it; removed at the end by whoever made it. */
+  /** A folder for this build alone, with `archive` in it. The caller removes it. */
   readonly folder: string;
   readonly archive: string;
   readonly slot: number;
   readonly signal: AbortSignal;
-  /** Awaited: a slow client slows its build. */
-  readonly tell: (event: BuildEvent) => Promise<void>;
+  /** Sends an event to the client. It is awaited, so that a slow client slows down its build. */
+  readonly send: (event: BuildEvent) => Promise<void>;
 }
 
 type Outcome = Extract<BuildEvent, { readonly digest: string } | { readonly error: BuildFailure }>;
 
 const keptLines = 200;
-const maxToldBytes = 32 * 1024 * 1024;
-const tidyTimeoutMs = 60_000;
+const maxSentBytes = 32 * 1024 * 1024;
+const cleanUpTimeoutMs = 60_000;
 
-/** @returns what ends the answer to the client. @throws the signal's reason, once nothing runs any more. */
+/** @returns the last event for the client. @throws the signal's reason, once all programs have ended. */
 export async function runBuild(deps: BuildRunDeps, job: BuildJob): Promise<Outcome> {
   const { tool, limits, timeoutMs, clock, log } = deps;
   const { meta, signal } = job;
@@ -61,11 +61,11 @@ export async function runBuild(deps: BuildRunDeps, job: BuildJob): Promise<Outco
     storage: join(deps.storage, `slot-${String(job.slot)}`),
   };
   const late = new AbortController();
-  const takeBack = clock.after(timeoutMs, () => {
+  const stopTimer = clock.after(timeoutMs, () => {
     late.abort(new AppError('build_timeout', `the build did not end within ${String(timeoutMs / 1_000)} s`));
   });
   const either = AbortSignal.any([signal, late.signal]);
-  const output = createOutput(job.tell, mask);
+  const output = createOutput(job.send, mask);
   let isDone = false;
   try {
     await mkdir(folders.scratch);
@@ -75,9 +75,9 @@ export async function runBuild(deps: BuildRunDeps, job: BuildJob): Promise<Outco
     await unpackTree({ input, gzip: true, target: folders.context, limits, signal: either });
     await rm(job.archive);
     await checkDockerfile(folders.context, meta.dockerfile);
-    await job.tell({ phase: 'building' });
+    await job.send({ phase: 'building' });
     for (const stage of ['build', 'push'] as const) {
-      if (stage === 'push') await job.tell({ phase: 'pushing' });
+      if (stage === 'push') await job.send({ phase: 'pushing' });
       const { exitCode } = await runTool(deps, tool[stage](meta, folders), { signal: either, onLine: output.take });
       if (exitCode === 0) continue;
       const verdict = verdictOf({ stage, image: meta.image, exitCode, lines: output.lastLines() });
@@ -85,7 +85,9 @@ export async function runBuild(deps: BuildRunDeps, job: BuildJob): Promise<Outco
     }
     const digest = await tool.digest(folders, output.lastLines());
     if (digest === undefined || !/^sha256:[0-9a-f]{64}$/.test(digest)) {
-      return { error: { code: 'builder_unavailable', message: `${tool.name} did not tell what it has pushed` } };
+      return {
+        error: { code: 'builder_unavailable', message: `${tool.name} did not report the digest that it has pushed` },
+      };
     }
     isDone = true;
     return { digest };
@@ -95,14 +97,14 @@ export async function runBuild(deps: BuildRunDeps, job: BuildJob): Promise<Outco
       error: { ...failureOf(late.signal.aborted ? late.signal.reason : error), logs: output.lastLines().slice(-50) },
     };
   } finally {
-    takeBack();
-    await tidy(deps, job, folders, isDone).catch((error: unknown) => {
-      log.warn({ err: error, tag: meta.tag }, 'what a build has left could not be taken away');
+    stopTimer();
+    await cleanUp(deps, job, folders, isDone).catch((error: unknown) => {
+      log.warn({ err: error, tag: meta.tag }, 'could not clean up after a build');
     });
   }
 }
 
-/** Symlinks in the context stay inside it; this one has to be a file there. */
+/** @throws AppError dockerfile_invalid unless the path, with symbolic links followed, is inside the context. */
 async function checkDockerfile(context: string, dockerfile: string): Promise<void> {
   const found = await realpath(join(context, dockerfile)).catch(() => undefined);
   if (found === undefined || !found.startsWith((await realpath(context)) + sep)) {
@@ -110,7 +112,7 @@ async function checkDockerfile(context: string, dockerfile: string): Promise<voi
   }
 }
 
-/** What of our own errors is the client's matter; the rest is ours. */
+/** Errors of the builder that concern the client; all others are internal. */
 const ownCodes = ['build_timeout', 'source_invalid', 'dockerfile_invalid', 'builder_unavailable'] as const;
 
 function failureOf(thrown: unknown): BuildFailure {
@@ -125,8 +127,8 @@ interface Output {
   lastLines(): readonly string[];
 }
 
-/** Tells each line, up to a bound in all; keeps the last ones for the verdict. */
-function createOutput(tell: BuildJob['tell'], mask: (text: string) => string): Output {
+/** Sends each line of the output, up to a bound in all, and keeps the last lines for the verdict. */
+function createOutput(send: BuildJob['send'], mask: (text: string) => string): Output {
   const kept: string[] = [];
   let bytes = 0;
   return {
@@ -134,26 +136,26 @@ function createOutput(tell: BuildJob['tell'], mask: (text: string) => string): O
       const line = mask(stripVTControlCharacters(raw));
       kept.push(line);
       if (kept.length > keptLines) kept.shift();
-      if (bytes > maxToldBytes) return;
+      if (bytes > maxSentBytes) return;
       bytes += line.length;
-      await tell({ line: bytes > maxToldBytes ? '… the output is too long: the rest of it is left out' : line });
+      await send({ line: bytes > maxSentBytes ? '… the output is too long: the rest of it is left out' : line });
     },
     lastLines: () => kept,
   };
 }
 
-async function tidy(deps: BuildRunDeps, job: BuildJob, folders: RunFolders, isDone: boolean): Promise<void> {
+async function cleanUp(deps: BuildRunDeps, job: BuildJob, folders: RunFolders, isDone: boolean): Promise<void> {
   const { tool, log } = deps;
   const run = async (call: ProcessCall): Promise<void> => {
     const lines: string[] = [];
     const { exitCode } = await runTool(deps, call, {
-      signal: AbortSignal.any([AbortSignal.timeout(tidyTimeoutMs), deps.killed]),
+      signal: AbortSignal.any([AbortSignal.timeout(cleanUpTimeoutMs), deps.killed]),
       onLine: async (line) => void lines.splice(0, Math.max(0, lines.push(line) - 5)),
     });
-    if (exitCode !== 0) log.warn({ tag: job.meta.tag, args: call.args, lines }, `${tool.name} could not tidy up`);
+    if (exitCode !== 0) log.warn({ tag: job.meta.tag, args: call.args, lines }, `${tool.name} could not clean up`);
   };
-  if (tool.prune === undefined) return await run(tool.tidy(job.meta, folders));
-  if (!isDone) await run(tool.tidy(job.meta, folders));
+  if (tool.prune === undefined) return await run(tool.cleanUp(job.meta, folders));
+  if (!isDone) await run(tool.cleanUp(job.meta, folders));
   const { bavail, bsize } = await statfs(folders.storage);
   if (bavail * bsize < deps.minFreeBytes) await run(tool.prune(folders));
 }

@@ -1,4 +1,4 @@
-/** The HTTP server of `holdfast builder serve`: who may build, whether it is well, and an orderly end. */
+/** The HTTP server of the builder: authentication, health endpoints, and draining. */
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { createServer as createHttpServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
@@ -11,28 +11,28 @@ import { createBuildEndpoint, type BuildEndpointDeps } from './build-endpoint.ts
 
 export interface BuilderServerDeps extends Omit<BuildEndpointDeps, 'drained' | 'stopped'> {
   readonly host: string;
-  /** 0 takes a free one. */
+  /** 0 takes a free port. */
   readonly port: number;
-  /** undefined: anybody who can reach it may build. */
+  /** If undefined, everyone who can reach the builder may build. */
   readonly token: string | undefined;
-  /** PEM. */
+  /** PEM texts. */
   readonly tls: { readonly cert: string; readonly key: string } | undefined;
 }
 
 export interface BuilderServer {
   readonly port: number;
-  /** Takes nothing new and ends what waits; resolves when what runs has ended, or the signal aborts. */
+  /** Refuses new builds and ends those that wait. Resolves when those that run have ended, or the signal aborts. */
   drain(signal: AbortSignal): Promise<void>;
-  /** Ends everything; resolves when nothing is left. */
+  /** Ends all builds and connections; resolves when nothing is left of them. */
   close(): Promise<void>;
 }
 
 const maxConnections = 512;
 const headersTimeoutMs = 10_000;
-/** How long a body that nobody wants is read, so that its sender gets to read the refusal. */
+/** How long the rest of a refused request is read, so that its sender gets to read the refusal. */
 const lingerMs = 10_000;
 
-/** Rejects when the port is taken. */
+/** Rejects if the port is taken. */
 export async function startBuilderServer(deps: BuilderServerDeps): Promise<BuilderServer> {
   const { host, port, token, tls, admitted, clock, log } = deps;
   const drained = new AbortController();
@@ -55,23 +55,23 @@ export async function startBuilderServer(deps: BuilderServerDeps): Promise<Build
   async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const path = request.url?.split('?', 1)[0] ?? '';
     const isRead = request.method === 'GET' || request.method === 'HEAD';
-    if (isRead && path === '/livez') tellHealth(response, undefined);
-    else if (isRead && path === '/readyz') tellHealth(response, drained.signal.aborted ? 'draining' : undefined);
+    if (isRead && path === '/livez') sendHealth(response, undefined);
+    else if (isRead && path === '/readyz') sendHealth(response, drained.signal.aborted ? 'draining' : undefined);
     else if (request.method === 'POST' && path === buildsPath) {
       if (isAdmitted(request.headers.authorization)) await build(request, response);
-      else throw new AppError('unauthenticated', 'the token of this builder is missing or wrong');
+      else throw new AppError('unauthenticated', 'the token for this builder is missing or wrong');
     } else throw new AppError('method_not_found', `there is no ${request.method ?? ''} ${path} here`);
   }
 
   function refuse(request: IncomingMessage, response: ServerResponse, error: AppError): void {
     sendProblem(response, error, error.code === 'source_invalid' ? { status: 413 } : {});
-    // The connection stays open for the answer's sake (RFC 9112 §9.6), and for as long as it takes to read it.
+    // Closing now could destroy the answer before the client reads it (RFC 9112 §9.6), so the rest of the request is read for a while.
     if (request.complete || request.closed) return;
     const { socket } = request;
-    const takeBack = clock.after(lingerMs, () => socket.destroy());
-    // A request that is answered hears nothing of its socket any more.
+    const stopTimer = clock.after(lingerMs, () => socket.destroy());
+    // A request that is answered gets no more events of its socket, hence both listeners.
     const onClose = (): void => {
-      takeBack();
+      stopTimer();
       socket.off('close', onClose);
     };
     socket.once('close', onClose);
@@ -84,7 +84,7 @@ export async function startBuilderServer(deps: BuilderServerDeps): Promise<Build
     port: address.port,
     async drain(signal) {
       drained.abort();
-      // Late builds are the caller's to close.
+      // The caller closes builds that are late.
       await untilAborted(admitted.idle(), signal).catch(() => undefined);
     },
     async close() {
@@ -98,7 +98,7 @@ export async function startBuilderServer(deps: BuilderServerDeps): Promise<Build
   };
 }
 
-/** Compares digests, so that the time taken says nothing about which token was nearly right. */
+/** Compares digests in constant time, so that timing reveals nothing about the token. */
 function createAdmission(token: string | undefined): (authorization: string | undefined) => boolean {
   if (token === undefined) return () => true;
   const digestOf = (text: string): Buffer => createHash('sha256').update(text).digest();
@@ -109,7 +109,7 @@ function createAdmission(token: string | undefined): (authorization: string | un
   };
 }
 
-function tellHealth(response: ServerResponse, problem: string | undefined): void {
+function sendHealth(response: ServerResponse, problem: string | undefined): void {
   const headers = { 'Content-Type': 'text/plain; charset=utf-8', 'Cache-Control': 'no-store' };
   response.writeHead(problem === undefined ? 200 : 503, headers);
   response.end(response.req.method === 'HEAD' ? undefined : `${problem ?? 'ok'}\n`);

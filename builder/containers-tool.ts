@@ -1,4 +1,4 @@
-/** buildah and podman: the same options, for the same libraries are behind them. */
+/** Calls of buildah and podman, which share libraries and options. */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { BuildMeta } from '../shared/protocol/builder-wire.ts';
@@ -14,7 +14,7 @@ export function createContainersTool(name: 'buildah' | 'podman', settings: ToolS
 
   function call(folders: RunFolders, args: readonly string[], env: Readonly<Record<string, string>> = {}): ProcessCall {
     const roots = ['--root', folders.storage, '--runroot', folders.runroot];
-    // Or podman would share state between slots.
+    // Keeps podman from sharing state between slots.
     if (name === 'podman') roots.push('--tmpdir', join(folders.runroot, 't'));
     return { file: name, args: [...roots, ...args], env: { ...toolEnvironment(settings, folders), ...env } };
   }
@@ -25,10 +25,10 @@ export function createContainersTool(name: 'buildah' | 'podman', settings: ToolS
       const hasSecrets = Object.keys(meta.secretArgs).length > 0;
       const options = [
         `--isolation=${isolation}`,
-        // Docker's format knows all of a Dockerfile: SHELL and HEALTHCHECK are not in OCI's.
+        // The OCI format cannot express SHELL and HEALTHCHECK.
         '--format=docker',
         '--force-rm',
-        // Layers would keep the values of arguments in their history, which goes to the registry.
+        // The history of layers, which is pushed, has the values of arguments.
         ...(hasSecrets ? ['--layers=false', '--omit-history'] : ['--layers=true']),
         ...registryOptions,
         ...buildArguments(meta),
@@ -44,7 +44,7 @@ export function createContainersTool(name: 'buildah' | 'podman', settings: ToolS
     async digest(folders) {
       return (await readFile(digestFile(folders), 'utf8')).trim();
     },
-    tidy(_meta: BuildMeta, folders) {
+    cleanUp(_meta: BuildMeta, folders) {
       return call(folders, name === 'buildah' ? ['rm', '--all'] : ['system', 'prune', '--external', '--force']);
     },
     prune: (folders) => call(folders, ['rmi', '--all', '--force']),

@@ -1,9 +1,9 @@
-/** The docker command, and the daemon behind it. */
+/** Calls of the docker command. */
 import { join } from 'node:path';
 import { buildArguments, toolEnvironment, type RunFolders, type Tool, type ToolSettings } from './tool.ts';
 import type { ProcessCall } from './tool-process.ts';
 
-/** @param settings its authFile must be called config.json: docker is given its folder. */
+/** @param settings.configFolder has the config.json: docker takes its folder, not the file. */
 export function createDockerTool(settings: ToolSettings & { readonly configFolder: string | undefined }): Tool {
   const { configFolder } = settings;
 
@@ -30,7 +30,7 @@ export function createDockerTool(settings: ToolSettings & { readonly configFolde
       const found = lines.findLast((line) => /\bdigest: sha256:[0-9a-f]{64}\b/.test(line));
       return Promise.resolve(/sha256:[0-9a-f]{64}/.exec(found ?? '')?.[0]);
     },
-    // The name only; layers stay, for the next build, in a store that is not ours to clear.
-    tidy: (meta, folders) => call(folders, ['image', 'rm', '--no-prune', meta.image]),
+    // Removes the name only: the layers serve the next build, and the daemon's storage is not ours to clear.
+    cleanUp: (meta, folders) => call(folders, ['image', 'rm', '--no-prune', meta.image]),
   };
 }

@@ -1,13 +1,13 @@
-/** The answer to a build: one JSON value a line, at the pace of its reader, never silent for long. */
+/** The answer to a build request: one JSON value per line, at the pace of the client, with heartbeats. */
 import { once } from 'node:events';
 import type { ServerResponse } from 'node:http';
 import type { BuildEvent } from '../shared/protocol/builder-wire.ts';
 import type { Clock } from '../shared/wait/clock.ts';
 
 export interface EventStream {
-  /** Resolves when there is room for more; at once when nobody reads any more. */
-  readonly tell: (event: BuildEvent) => Promise<void>;
-  /** Tells the last event. */
+  /** Sends an event. Resolves when there is room for more, or at once if the client has left. */
+  readonly send: (event: BuildEvent) => Promise<void>;
+  /** Sends the last event, and resolves when the client has it. */
   end(event: BuildEvent): Promise<void>;
   close(): void;
 }
@@ -25,39 +25,39 @@ export function openEventStream({ response, clock, heartbeatMs }: EventStreamDep
   response.writeHead(200, {
     'Content-Type': 'application/x-ndjson',
     'Cache-Control': 'no-store',
-    // Or some proxies keep lines back until they have many.
+    // Keeps some proxies from buffering lines.
     'X-Accel-Buffering': 'no',
   });
   response.flushHeaders();
-  let takeBack = clock.after(heartbeatMs, beat);
+  let stopTimer = clock.after(heartbeatMs, beat);
 
   function beat(): void {
-    // Who does not read what was told has no use for more of it.
+    // A client that does not read needs no heartbeat.
     if (!response.writableNeedDrain) write({ alive: true });
-    else takeBack = clock.after(heartbeatMs, beat);
+    else stopTimer = clock.after(heartbeatMs, beat);
   }
 
   function write(event: BuildEvent): boolean {
-    takeBack();
+    stopTimer();
     if (gone.signal.aborted) return true;
-    takeBack = clock.after(heartbeatMs, beat);
+    stopTimer = clock.after(heartbeatMs, beat);
     return response.write(`${JSON.stringify(event)}\n`);
   }
 
   return {
-    async tell(event) {
+    async send(event) {
       if (write(event)) return;
       await once(response, 'drain', { signal: gone.signal }).catch(() => undefined);
     },
     async end(event) {
-      takeBack();
+      stopTimer();
       if (gone.signal.aborted) return;
       const finished = once(response, 'close').catch(() => undefined);
       response.end(`${JSON.stringify(event)}\n`);
       await finished;
     },
     close() {
-      takeBack();
+      stopTimer();
       if (!response.writableEnded) response.destroy();
     },
   };

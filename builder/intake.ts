@@ -1,4 +1,4 @@
-/** Takes a build in: what it is to make, and its context in a file. */
+/** Receives a build: its description, and its context, which goes to a file. */
 import { createWriteStream } from 'node:fs';
 import type { IncomingMessage } from 'node:http';
 import { pipeline } from 'node:stream/promises';
@@ -9,22 +9,22 @@ import { boundaryOf, readParts } from './multipart.ts';
 import { reservedSecret } from './tool.ts';
 
 export interface IntakeOptions {
-  /** Where the context goes. */
+  /** The file for the context. */
   readonly archive: string;
-  /** Of the archive. */
+  /** Bound of the packed context. */
   readonly maxContextBytes: number;
-  /** Prefixes of images, on whole path segments; none: any. */
+  /** Prefixes that images must have, in whole path segments. If there are none, all images are allowed. */
   readonly destinations: readonly string[];
   readonly signal: AbortSignal;
 }
 
 /** @throws AppError invalid_request, forbidden (destination), source_invalid (too large); the signal's reason. */
-export async function takeIn(request: IncomingMessage, options: IntakeOptions): Promise<BuildMeta> {
+export async function receiveBuild(request: IncomingMessage, options: IntakeOptions): Promise<BuildMeta> {
   const { archive, maxContextBytes, destinations, signal } = options;
   const boundary = boundaryOf(request.headers['content-type']);
   let meta: BuildMeta | undefined;
   let hasFile = false;
-  // The request is answered also where its body is not wanted: it may not be destroyed by not reading on.
+  // A request whose body is refused must stay open for the answer.
   const body = request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>;
   for await (const { name, content } of readParts(body, boundary)) {
     if (name === metaPart && meta === undefined) {
@@ -51,7 +51,7 @@ function parseMeta(text: string): BuildMeta {
   try {
     json = JSON.parse(text);
   } catch {
-    // Not the parser's words: it quotes what it read, and that has secrets.
+    // The parser's message is left out: it quotes the input, which has secrets.
     throw new AppError('invalid_request', `the part ${metaPart} is not JSON`);
   }
   const { data, error } = buildMeta.safeParse(json);
@@ -62,7 +62,7 @@ function parseMeta(text: string): BuildMeta {
   }
   const reserved = reservedSecret(data);
   if (reserved !== undefined) {
-    const message = `a secret build argument cannot be called ${reserved}: the programs of the build read that variable`;
+    const message = `a secret build argument cannot be named ${reserved}: the programs of the build read that variable`;
     throw new AppError('invalid_request', message);
   }
   return data;

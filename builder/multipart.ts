@@ -1,17 +1,17 @@
-/** Reads multipart/form-data as a stream, a part after the other. RFC 7578, RFC 2046 §5.1.1 */
+/** Reads multipart/form-data as a stream, one part after the other. RFC 7578, RFC 2046 §5.1.1 */
 import { AppError } from '../shared/errors.ts';
 import { readBoundedText } from '../shared/net/read-bounded.ts';
 
 export interface Part {
   readonly name: string;
-  /** To be read to its end before the next part is asked for. */
+  /** To be read before the next part is asked for; the rest of it is skipped. */
   readonly content: AsyncGenerator<Buffer>;
 }
 
 const headBound = { maxBytes: 8_192, what: 'the head of a part', tooLarge: invalid };
 const maxParts = 16;
 
-/** @throws AppError invalid_request where the header names no multipart/form-data with a boundary. */
+/** @throws AppError invalid_request if the header is not multipart/form-data with a boundary. */
 export function boundaryOf(contentType: string | undefined): string {
   const match = /^multipart\/form-data\s*;(?:.*;)?\s*boundary=(?:"([^"]{1,70})"|([^\s;"]{1,70}))/i.exec(
     contentType ?? '',
@@ -21,7 +21,7 @@ export function boundaryOf(contentType: string | undefined): string {
   return boundary;
 }
 
-/** @throws AppError invalid_request where the body is no such thing, or ends too early. */
+/** @throws AppError invalid_request if the body is malformed or ends before its last boundary. */
 export async function* readParts(body: AsyncIterable<Buffer>, boundary: string): AsyncGenerator<Part> {
   const reader = createReader(body);
   try {
@@ -32,12 +32,12 @@ export async function* readParts(body: AsyncIterable<Buffer>, boundary: string):
 }
 
 async function* partsOf(reader: Reader, boundary: string): AsyncGenerator<Part> {
-  // What comes before the first boundary means nothing; with this, the first one looks like the others.
+  // Text before the first boundary is ignored. The line end makes the first boundary look like the others.
   reader.prepend(Buffer.from('\r\n'));
   const delimiter = Buffer.from(`\r\n--${boundary}`);
   await skip(reader.until(delimiter));
   for (let count = 0; ; count += 1) {
-    // After a boundary: `--` at the end of all, or the end of the line and a part.
+    // A boundary is followed by `--` at the end of the body, or by a line end and a part.
     const mark = await reader.take(2);
     if (mark === '--') return;
     if (mark !== '\r\n') throw invalid('a boundary of the body has no end of line');
@@ -47,17 +47,17 @@ async function* partsOf(reader: Reader, boundary: string): AsyncGenerator<Part> 
     const name = /^content-disposition:\s*form-data\s*;(?:.*;)?\s*name=(?:"([^"]*)"|([^\s;"]+))/im.exec(head);
     const content = reader.until(delimiter);
     yield { name: name?.[1] ?? name?.[2] ?? '', content };
-    // What was not read is in the way of the next part.
+    // The next part begins behind what was not read.
     await skip(content);
   }
 }
 
 interface Reader {
-  /** The bytes up to the delimiter, which is taken away. */
+  /** The bytes up to the delimiter, which is removed. */
   until(delimiter: Buffer): AsyncGenerator<Buffer>;
   take(count: number): Promise<string>;
   prepend(bytes: Buffer): void;
-  /** Nothing more is read. */
+  /** Ends reading. */
   close(): Promise<void>;
 }
 
@@ -79,7 +79,7 @@ function createReader(body: AsyncIterable<Buffer>): Reader {
           if (last.length > 0) yield last;
           return;
         }
-        // The end of what is held may be the beginning of the delimiter.
+        // The last bytes may be the beginning of the delimiter.
         const safe = held.length - delimiter.length + 1;
         if (safe > 0) {
           const sure = held.subarray(0, safe);

@@ -1,4 +1,4 @@
-/** From the options of `holdfast builder serve` to a server that runs. */
+/** Builds the parts of a builder from its options, and starts its server. */
 import { execFile } from 'node:child_process';
 import { mkdir, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
@@ -20,18 +20,18 @@ export interface BuilderOptions extends Pick<
   BuilderServerDeps,
   'host' | 'port' | 'token' | 'tls' | 'maxContextBytes' | 'destinations'
 > {
-  /** undefined: the first that is there. */
+  /** If undefined, the first program that is installed. */
   readonly tool: ToolName | undefined;
-  /** Absolute; kept between runs. One builder uses it at a time. */
+  /** Absolute path. It is kept between runs, and only one builder may use it at a time. */
   readonly dataFolder: string;
-  /** config.json with credentials. */
+  /** A config.json with credentials for registries. */
   readonly authFile: string | undefined;
   readonly certificates: string | undefined;
   readonly insecure: readonly string[];
   readonly isolation: ToolSettings['isolation'];
   readonly maxConcurrent: number;
   readonly maxQueue: number;
-  /** Of the unpacked context. */
+  /** Bound of the unpacked context. */
   readonly maxTreeBytes: number;
   readonly maxFiles: number;
   readonly timeoutMs: number;
@@ -50,7 +50,7 @@ export interface OpenBuilder extends BuilderServer {
   readonly toolVersion: string;
 }
 
-/** @throws AppError config_invalid where no program is there or the options do not fit it. Rejects when the port is taken. */
+/** @throws AppError config_invalid if no program is installed or the options do not fit it. Rejects if the port is taken. */
 export async function openBuilder(options: BuilderOptions, deps: OpenBuilderDeps): Promise<OpenBuilder> {
   const { env, isRoot, killed, clock, log } = deps;
   const { dataFolder, maxConcurrent, maxQueue, timeoutMs, minFreeBytes } = options;
@@ -64,7 +64,7 @@ export async function openBuilder(options: BuilderOptions, deps: OpenBuilderDeps
   }
   const storage = join(dataFolder, 'storage');
   await mkdir(storage, { recursive: true, mode: 0o700 });
-  // What a builder before this one has left when it was killed.
+  // Left by an earlier builder that was killed.
   const work = join(dataFolder, 'w');
   await rm(work, { recursive: true, force: true });
   await mkdir(work, { mode: 0o700 });
@@ -72,7 +72,7 @@ export async function openBuilder(options: BuilderOptions, deps: OpenBuilderDeps
   await writeRegistriesConf({ env, insecure: options.insecure, file: registriesConf });
   const { authFile, certificates, isolation } = options;
   const tool = createTool(name, { authFile, certificates, isolation, registriesConf, env });
-  // The docker daemon does the work elsewhere.
+  // With docker, the daemon does the work, outside any sandbox of ours.
   const prefix = tool.prune === undefined ? [] : await findSandbox(isRoot);
   const limits = { maxBytes: options.maxTreeBytes, maxFiles: options.maxFiles, maxDepth: 128, maxPathBytes: 4_096 };
   const server = await startBuilderServer({
@@ -95,7 +95,7 @@ export async function openBuilder(options: BuilderOptions, deps: OpenBuilderDeps
   };
 }
 
-/** Podman's own bound, for the sake of the paths of its sockets. */
+/** Podman's own bound, which keeps the paths of its sockets short enough. */
 const maxPodmanRunroot = 50;
 
 function longestRunroot(dataFolder: string): number {
@@ -106,7 +106,10 @@ function createTool(name: ToolName, settings: ToolSettings): Tool {
   if (name !== 'docker') return createContainersTool(name, settings);
   const { authFile } = settings;
   if (authFile !== undefined && basename(authFile) !== 'config.json') {
-    throw new AppError('config_invalid', `docker takes ${authFile} only where it is called config.json`);
+    throw new AppError(
+      'config_invalid',
+      `docker reads credentials only from a file named config.json, not from ${authFile}`,
+    );
   }
   return createDockerTool({ ...settings, configFolder: authFile === undefined ? undefined : dirname(authFile) });
 }

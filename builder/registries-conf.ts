@@ -1,12 +1,12 @@
-/** The registries.conf that buildah and podman get: the machine's own, with what the builder was told added. */
+/** The registries.conf for buildah and podman: the machine's own, extended by the builder's options. */
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
 export interface RegistriesConfDeps {
   readonly env: Readonly<Record<string, string | undefined>>;
-  /** `host[:port]` that speak plain HTTP. */
+  /** Registries, as `host[:port]`, that speak plain HTTP. */
   readonly insecure: readonly string[];
-  /** Where to write it. */
+  /** The file to write. */
   readonly file: string;
 }
 
@@ -21,7 +21,7 @@ export async function writeRegistriesConf({ env, insecure, file }: RegistriesCon
 }
 
 export function registriesConf(own: string, insecure: readonly string[]): string {
-  // A Dockerfile says `FROM node`, and means Docker Hub; without this it means nothing. Keys come before the first table.
+  // Makes `FROM node` mean Docker Hub; without it short names are errors. TOML keys must come before the first table.
   const search = /^\s*unqualified-search-registries\s*=/m.test(own)
     ? ''
     : 'unqualified-search-registries = ["docker.io"]\n';
@@ -29,7 +29,7 @@ export function registriesConf(own: string, insecure: readonly string[]): string
   return `${search}${own}\n${tables.join('')}`;
 }
 
-/** As these programs look: the first that is there. */
+/** Reads the first file that exists, as these programs do. */
 async function firstOf(places: readonly string[]): Promise<string> {
   for (const place of places) {
     try {

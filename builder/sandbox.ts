@@ -1,19 +1,19 @@
 /**
- * What programs of a build are started by, so that nothing of them outlives its time. With namespaces of their own, the kernel ends
- * every process they have left and takes every mount away when they end, in whatever way; and they end when the builder does.
+ * Keeps the programs of a build from leaving anything behind. In namespaces of their own, the kernel ends all their processes and
+ * removes all their mounts when they end, however they end; and it ends them when the builder dies.
  */
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 
 const run = promisify(execFile);
 
-/** The kernel ends the program when the builder dies, even by SIGKILL. */
+/** Makes the kernel end the program when the builder dies, even by SIGKILL. */
 const withBuilder = ['setpriv', '--pdeathsig', 'KILL'] as const;
 const ownNamespaces = ['unshare', '--mount', '--pid', '--fork', '--kill-child', '--mount-proc'] as const;
 
-/** @returns what to put before a command, the best that can be had here; nothing at worst: then the process group has to do. */
+/** @returns the strongest command prefix that works on this machine. It may be empty: then only the process group is ended. */
 export async function findSandbox(isRoot: boolean): Promise<readonly string[]> {
-  // Without root, buildah and podman make user namespaces themselves, which they could not inside of ours.
+  // Without root, buildah and podman make user namespaces themselves, which fails inside of ours.
   const prefixes = isRoot ? [[...withBuilder, ...ownNamespaces], ownNamespaces, withBuilder] : [withBuilder];
   for (const prefix of prefixes) {
     const [file = '', ...args] = prefix;
@@ -21,7 +21,7 @@ export async function findSandbox(isRoot: boolean): Promise<readonly string[]> {
       await run(file, [...args, 'true'], { timeout: 5_000 });
       return prefix;
     } catch {
-      // The next one asks for less.
+      // The next prefix needs less.
     }
   }
   return [];

@@ -1,4 +1,4 @@
-/** Runs a program of a build: its lines as they come, and nothing of it left behind when it ends or is stopped. */
+/** Runs a program of a build, reads its output line by line, and leaves no process behind. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { maxLineBytes } from '../shared/protocol/builder-wire.ts';
@@ -14,26 +14,26 @@ export interface ProcessCall {
 }
 
 export interface ProcessEnd {
-  /** undefined where a signal ended it. */
+  /** undefined if a signal ended the program. */
   readonly exitCode: number | undefined;
 }
 
 export interface ToolProcessDeps {
   readonly clock: Clock;
-  /** What the program is started by, such as unshare; see sandbox.ts. */
+  /** What the program is started with, such as unshare; see sandbox.ts. */
   readonly prefix: readonly string[];
-  /** Aborted when this process is about to exit: what it has started has to be ended in that moment. */
+  /** Aborted when this process is about to exit, and programs have to be killed at once. */
   readonly killed: AbortSignal;
 }
 
-/** Between asking and forcing. */
+/** Time from SIGTERM to SIGKILL. */
 const termGraceMs = 3_000;
-/** For output that a process holds open which has left the group. */
+/** Time to read on after the program has ended: a process that has left its group may hold the output open. */
 const outputGraceMs = 1_000;
 
 /**
- * @param onLine awaited: a slow listener slows the program.
- * @throws AppError builder_unavailable where it cannot be started; the signal's reason once nothing runs any more.
+ * @param options.onLine is awaited, so that a slow listener slows down the program.
+ * @throws AppError builder_unavailable if it cannot be started; the signal's reason, once the program has ended.
  */
 export async function runTool(
   { clock, prefix, killed }: ToolProcessDeps,
@@ -43,12 +43,12 @@ export async function runTool(
   const { signal, onLine } = options;
   signal.throwIfAborted();
   const [program = file, ...rest] = [...prefix, file, ...args];
-  // A group of its own: what RUN starts ends with it.
+  // It leads a process group, so that what RUN starts ends with it.
   const child = spawn(program, rest, { env, stdio: ['ignore', 'pipe', 'pipe'], detached: true });
-  let takeBack: (() => void) | undefined;
+  let stopTimer: (() => void) | undefined;
   using _abort = onAbort(signal, () => {
     signalGroup(child, 'SIGTERM');
-    takeBack = clock.after(termGraceMs, () => signalGroup(child, 'SIGKILL'));
+    stopTimer = clock.after(termGraceMs, () => signalGroup(child, 'SIGKILL'));
   });
   using _kill = onAbort(killed, () => signalGroup(child, 'SIGKILL'));
   const reading = Promise.all([child.stdout, child.stderr].map((stream) => readLines(stream, onLine)));
@@ -56,8 +56,8 @@ export async function runTool(
   try {
     const exitCode = await exited(child, program);
     signalGroup(child, 'SIGKILL');
-    takeBack?.();
-    takeBack = clock.after(outputGraceMs, () => {
+    stopTimer?.();
+    stopTimer = clock.after(outputGraceMs, () => {
       child.stdout.destroy();
       child.stderr.destroy();
     });
@@ -65,7 +65,7 @@ export async function runTool(
     signal.throwIfAborted();
     return { exitCode };
   } finally {
-    takeBack?.();
+    stopTimer?.();
     child.stdout.destroy();
     child.stderr.destroy();
   }
@@ -75,7 +75,7 @@ async function readLines(stream: AsyncIterable<Buffer>, onLine: (line: string) =
   try {
     for await (const line of textLines(stream, maxLineBytes)) await onLine(line);
   } catch (error) {
-    // Taken away above, because nobody closed it.
+    // The stream was destroyed above because a process held it open.
     if (!(error instanceof Error && 'code' in error && error.code === 'ERR_STREAM_PREMATURE_CLOSE')) throw error;
   }
 }
@@ -95,6 +95,6 @@ function signalGroup(child: ChildProcess, name: 'SIGTERM' | 'SIGKILL'): void {
   try {
     process.kill(-child.pid, name);
   } catch {
-    // Nobody is left in it.
+    // The group has no process any more.
   }
 }

@@ -103,7 +103,7 @@ test('docker builds, pushes, tells the digest, and forgets the name of the image
   await mkdir(work);
   const archive = join(work, 'context.tar.gz');
   await writeFile(archive, tarGzOf({ name: 'sub/Dockerfile', data: 'FROM x' }));
-  const told: BuildEvent[] = [];
+  const sent: BuildEvent[] = [];
   const outcome = await runBuild(
     {
       tool: createDockerTool({ ...settings, env: { PATH }, authFile: undefined, configFolder: undefined }),
@@ -123,11 +123,11 @@ test('docker builds, pushes, tells the digest, and forgets the name of the image
       archive,
       slot: 0,
       signal: AbortSignal.timeout(20_000),
-      tell: (event) => Promise.resolve(void told.push(event)),
+      send: (event) => Promise.resolve(void sent.push(event)),
     },
   );
   assert.deepEqual(outcome, { digest });
-  assert.ok(told.some((event) => 'line' in event && event.line === 'built with ***'));
+  assert.ok(sent.some((event) => 'line' in event && event.line === 'built with ***'));
   const calls = (await readFile(join(folder, 'calls'), 'utf8')).trim().split('\n');
   assert.match(calls[0] ?? '', /^build --force-rm .*--file .*\/context\/sub\/Dockerfile .*\/context$/);
   assert.deepEqual(calls.slice(1), [`push ${meta.image}`, `image rm --no-prune ${meta.image}`]);
@@ -165,6 +165,6 @@ test('a builder without a program, or with options that do not fit it, is not op
   await assert.rejects(open({ tool: 'podman' }, folder), { code: 'config_invalid', message: /podman cannot be run/ });
   const docker = { tool: 'docker' } as const;
   await assert.rejects(open({ ...docker, insecure: ['h'] }, PATH), { message: /docker daemon/ });
-  await assert.rejects(open({ ...docker, authFile: '/x/auth.json' }, PATH), { message: /called config\.json/ });
+  await assert.rejects(open({ ...docker, authFile: '/x/auth.json' }, PATH), { message: /a file named config\.json/ });
   await open(docker, PATH);
 });

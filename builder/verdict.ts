@@ -1,12 +1,12 @@
-/** What the output of buildah, podman and docker says about why a build failed. */
+/** Finds out from the output of buildah, podman or docker why a build failed. */
 import type { BuildFailure } from '../shared/protocol/builder-wire.ts';
 
 export interface FailedRun {
   readonly stage: 'build' | 'push';
   readonly image: string;
-  /** undefined: ended by a signal. */
+  /** undefined if a signal ended the program. */
   readonly exitCode: number | undefined;
-  /** The last lines of the output, in order. */
+  /** The last lines of the output, newest last. */
   readonly lines: readonly string[];
 }
 
@@ -52,11 +52,11 @@ function buildVerdict({ exitCode, lines }: FailedRun): BuildFailure {
     const failure = { code: 'build_failed', message: `step ${step} failed: ${how}`, step } as const;
     return code === undefined ? failure : { ...failure, exitCode: code };
   }
-  // Before the first step there is nothing but the Dockerfile and the bases; a program that cannot run at all says so in other words.
+  // Before the first step only the Dockerfile and base images can be wrong, so the program itself could not run.
   return unclear('the build', exitCode, why);
 }
 
-/** buildah: `building at STEP "RUN x": …`, or the last `STEP 3/5: RUN x`; BuildKit: `process "/bin/sh -c x" did not …`; docker: `The command 'x' returned`. */
+/** @returns the instruction that failed. buildah: `building at STEP "RUN x": …`, or the last `STEP 3/5: RUN x`; BuildKit: `process "/bin/sh -c x" did not …`; docker: `The command 'x' returned`. */
 function stepOf(lines: readonly string[]): string | undefined {
   for (const line of lines.toReversed()) {
     const named =
@@ -86,7 +86,7 @@ function isKilled(lines: readonly string[], exitCode: number | undefined, step: 
   return step !== undefined && (exitCode === 137 || exitOf(last) === 137);
 }
 
-/** A base image: `initializing source docker://IMAGE: …` (buildah), `failed to resolve source metadata for IMAGE: …` (BuildKit). */
+/** The verdict about a base image. buildah: `initializing source docker://IMAGE: …` ; BuildKit: `failed to resolve source metadata for IMAGE: …`. */
 function baseVerdict(why: string, lines: readonly string[]): BuildFailure | undefined {
   const image =
     /initializing source docker:\/\/(\S+?): /.exec(why)?.[1] ??
@@ -98,7 +98,7 @@ function baseVerdict(why: string, lines: readonly string[]): BuildFailure | unde
     image !== undefined || /creating build container|load metadata for/.test(why) || isAboutFrom(why, lines);
   if (!isBase) return undefined;
   const named = image ?? 'of the Dockerfile';
-  // Denied before away: a registry that says who it is has been reached.
+  // Denied comes first: a registry that refuses has been reached.
   if (denied.test(why)) {
     return { code: 'base_image_not_found', message: `the base image ${named} may not be pulled: ${why}` };
   }
@@ -121,7 +121,7 @@ function isInvalid(why: string): boolean {
   );
 }
 
-/** The error itself: the last line that says so, else the last one. */
+/** @returns the last line that begins with `error`, or the last line. */
 function errorLine(lines: readonly string[]): string {
   const said = lines.findLast((line) => /^(error|ERROR)\b/i.test(line)) ?? lines.at(-1) ?? '';
   return said.replace(/^error:?\s*/i, '');

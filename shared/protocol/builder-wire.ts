@@ -1,6 +1,7 @@
 /**
- * What an agent and a `holdfast builder serve` say to each other: POST /builds with a bearer token, multipart/form-data of `meta`
- * (JSON) and `file` (tar.gz of the context). The answer is one JSON value a line; it ends with a digest or an error.
+ * The protocol between an agent and a builder (`holdfast builder serve`). A request is POST /builds with a bearer token and
+ * multipart/form-data: `meta` (JSON), then `file` (the context as tar.gz). The answer has one JSON value per line, the last of which
+ * is a digest or an error.
  */
 import { z } from 'zod';
 import type { ErrorCode } from '../errors.ts';
@@ -10,13 +11,13 @@ export const metaPart = 'meta';
 export const filePart = 'file';
 
 export const maxMetaBytes = 1_048_576;
-/** Of one line of the answer: an error with its last lines of log. */
+/** Bound of one line of the answer. The longest is an error with its log lines. */
 export const maxEventBytes = 1_048_576;
-/** Of one line of a build's output, in bytes of UTF-8. */
+/** Bound of one line of a build's output, in bytes of UTF-8. */
 export const maxLineBytes = 4_096;
-/** A builder with nothing to tell says that it is there. */
+/** A builder that has had nothing to send for this long sends `alive`. */
 export const heartbeatMs = 10_000;
-/** After this long without a word the other side is taken for dead. */
+/** After this long without a byte the other side is considered dead. */
 export const silenceMs = 45_000;
 
 const argument = z.record(
@@ -28,14 +29,14 @@ const argument = z.record(
 );
 
 export const buildMeta = z.strictObject({
-  /** Identity of the image, for logs. */
+  /** The identity of the image, for logs. */
   tag: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/),
-  /** Where to push: `host[:port]/path:tag`. Begins with no hyphen, so that no program takes it for an option. */
+  /** Where to push: `host[:port]/path:tag`. It must not begin with a hyphen, so that no program takes it for an option. */
   image: z
     .string()
     .max(512)
     .regex(/^[A-Za-z0-9][A-Za-z0-9.-]*(:\d{1,5})?(\/[a-z0-9]+([._-]+[a-z0-9]+)*)+:[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$/),
-  /** Path in the context. */
+  /** Path of the Dockerfile in the context. */
   dockerfile: z
     .string()
     .min(1)
@@ -52,7 +53,7 @@ export const buildMeta = z.strictObject({
 
 export type BuildMeta = z.output<typeof buildMeta>;
 
-/** How a build may fail, in the words of the error table. */
+/** The error codes of a failed build. */
 export const buildErrorCodes = [
   'dockerfile_invalid',
   'base_image_not_found',
@@ -68,7 +69,7 @@ export const buildErrorCodes = [
 const buildFailure = z.object({
   code: z.enum(buildErrorCodes),
   message: z.string(),
-  /** The instruction of the Dockerfile. */
+  /** The instruction of the Dockerfile that failed. */
   step: z.string().optional(),
   exitCode: z.int().optional(),
   /** The last lines of the output. */
@@ -78,7 +79,7 @@ const buildFailure = z.object({
 export type BuildFailure = z.output<typeof buildFailure>;
 
 export const buildEvent = z.union([
-  /** Its place in the queue: 1 is next. */
+  /** The place of the build in the queue: 1 is next. */
   z.object({ queued: z.int().min(1) }),
   z.object({ phase: z.enum(['building', 'pushing']) }),
   z.object({ line: z.string() }),

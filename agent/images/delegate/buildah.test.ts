@@ -110,7 +110,7 @@ test('a context is built and pushed; the digest is the one of the registry', asy
     },
   );
   for (const line of ['hello world', 'from a', 'from b']) assert.ok(built.lines.includes(line), line);
-  assert.match(built.phases.join('; '), /sends the context to the builder .*; builds on .*; pushes /);
+  assert.match(built.phases.join('; '), /sending the context to the builder .*; building on .*; pushing /);
   const registry = createRegistry({ own: { host: ground.registry.host, insecure: true } });
   t.after(() => registry.close());
   const image = `${ground.registry.host}/team/app`;

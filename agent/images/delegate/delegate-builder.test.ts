@@ -91,7 +91,7 @@ test('the request is multipart with a token; the answer is followed, and secrets
   assert.match(body, /name="file"; filename="context\.tar\.gz"\r\nContent-Type: application\/gzip\r\n\r\n/);
   assert.ok(body.includes('\u001f\u008b'), 'the context is gzip');
   assert.deepEqual(ground.heard.lines, ['says ***']);
-  assert.match(ground.heard.phases.join('; '), /number 2 in its queue; builds on 127.*; pushes registry\.example/);
+  assert.match(ground.heard.phases.join('; '), /number 2 in its queue; building on 127.*; pushing registry\.example/);
 });
 
 test('a failure told by the builder has its code, message, step and last lines', async (t) => {
@@ -111,10 +111,10 @@ test('a failure told by the builder has its code, message, step and last lines',
 
 test('a builder that ends without a verdict, breaks off or talks nonsense is not available', async (t) => {
   const answers: [answer: (response: ServerResponse) => void, message: RegExp][] = [
-    [(response) => response.end(), /ended without a verdict/],
-    [(response) => response.end('{"line":"x"}\n'), /ended without a verdict/],
-    [(response) => response.end('<html>\n'), /not one of a builder/],
-    [(response) => response.end('{"digest":"sha256:short"}\n'), /not one of a builder/],
+    [(response) => response.end(), /ended its answer without a result/],
+    [(response) => response.end('{"line":"x"}\n'), /ended its answer without a result/],
+    [(response) => response.end('<html>\n'), /not that of a builder/],
+    [(response) => response.end('{"digest":"sha256:short"}\n'), /not that of a builder/],
     [(response) => response.writeHead(302, { location: 'http://elsewhere.example' }).end(), /answered 302/],
     [(response) => response.writeHead(500).end('oops'), /answered 500/],
     [(response) => response.destroy(), /could not be used/],
@@ -169,7 +169,10 @@ test('a context that cannot be packed is no fault of the builder', async (t) => 
         })(),
       ),
   });
-  await assert.rejects(ground.build(), { code: 'internal', message: /could not be packed: the file is gone/ });
+  await assert.rejects(ground.build(), {
+    code: 'internal',
+    message: /could not pack the build context: the file is gone/,
+  });
 });
 
 test('silence is taken for death, heartbeats are not, and the time in the queue is not the time of the build', async (t) => {

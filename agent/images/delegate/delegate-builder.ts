@@ -1,4 +1,4 @@
-/** Builds on a `holdfast builder serve` elsewhere: sends the context, follows the answer. */
+/** Builds on a builder elsewhere (`holdfast builder serve`): sends the context and follows the answer. */
 import type { Readable } from 'node:stream';
 import type { Clock } from '../../../shared/wait/clock.ts';
 import { AppError } from '../../../shared/errors.ts';
@@ -10,25 +10,25 @@ import { RunningBuilds } from '../running-builds.ts';
 import { openExchange } from './exchange.ts';
 
 export interface DelegateBuilderDeps {
-  /** Of the builder; `/builds` is appended. */
+  /** The URL of the builder, to which `/builds` is appended. */
   readonly url: string;
   readonly token: string | undefined;
-  /** PEM text of the authority of the builder, besides those that everybody trusts. */
+  /** PEM text of the builder's certificate authority, which is trusted besides the default ones. */
   readonly ca: string | undefined;
-  /** The context as tar.gz. */
+  /** Packs the context as tar.gz. */
   readonly pack: (context: {
     readonly folder: string;
     readonly extraFiles: Readonly<Record<string, string>>;
   }) => Readable;
-  /** Of every build; those of the app win. */
+  /** Build arguments of every build. Those of the app win. */
   readonly args?: Readonly<Record<string, string>>;
-  /** Of one build, from its beginning on; and of its wait in the builder's queue. */
+  /** Bound of one build from its start, and of its wait in the builder's queue. */
   readonly timeoutMs: number;
   readonly log: Log;
   readonly clock: Clock;
 }
 
-/** A builder ends what its client no longer listens to: there is nothing to join after a restart. */
+/** The builder ends a build when its client leaves, so that after a restart there is nothing to join. */
 export function createDelegateBuilder(deps: DelegateBuilderDeps): Builder {
   const { url, token, ca, pack, args = {}, timeoutMs, log, clock } = deps;
   const running = new RunningBuilds();
@@ -46,7 +46,7 @@ export function createDelegateBuilder(deps: DelegateBuilderDeps): Builder {
       const message = `the build on ${host} did not end within ${time}`;
       return new AppError('build_timeout', message, { phase: 'build' });
     };
-    options.onPhase(`sends the context to the builder ${host}`);
+    options.onPhase(`sending the context to the builder ${host}`);
     await using exchange = openExchange({
       url,
       token,
@@ -61,17 +61,20 @@ export function createDelegateBuilder(deps: DelegateBuilderDeps): Builder {
     for await (const event of exchange.events()) {
       const verdict = take(event);
       if (verdict !== undefined) return verdict;
-      // The time in the queue is not the build's.
-      if (isWaiting && !('queued' in event) && !('alive' in event)) exchange.beginAnew();
+      // The time in the queue does not count for the build.
+      if (isWaiting && !('queued' in event) && !('alive' in event)) exchange.restartLimit();
       isWaiting = 'queued' in event || (isWaiting && 'alive' in event);
     }
-    throw new AppError('builder_unavailable', `the builder ${host} ended without a verdict`, { phase: 'build' });
+    throw new AppError('builder_unavailable', `the builder ${host} ended its answer without a result`, {
+      phase: 'build',
+    });
 
     function take(event: BuildEvent): string | undefined {
       if ('line' in event) options.onLine(mask(event.line));
-      else if ('queued' in event) options.onPhase(`waits for the builder ${host}: number ${event.queued} in its queue`);
+      else if ('queued' in event)
+        options.onPhase(`waiting for the builder ${host}: number ${event.queued} in its queue`);
       else if ('phase' in event) {
-        options.onPhase(event.phase === 'pushing' ? `pushes ${request.image}` : `builds on ${host}`);
+        options.onPhase(event.phase === 'pushing' ? `pushing ${request.image}` : `building on ${host}`);
       } else if ('digest' in event) return event.digest;
       else if ('error' in event) {
         const { code, message, ...data } = event.error;

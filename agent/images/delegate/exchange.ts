@@ -1,6 +1,6 @@
 /**
- * One POST to a builder: the context on its way out, the events on their way in. node:http rather than undici: a refusal that comes
- * while the context is still being sent has to be read.
+ * One request to a builder: sends the context, and reads the events of the answer. It uses node:http, because with undici a refusal
+ * that comes while the context is still being sent cannot be read.
  */
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
@@ -31,17 +31,20 @@ export interface ExchangeDeps {
   readonly meta: BuildMeta;
   readonly file: Readable;
   readonly limitMs: number;
-  /** What is thrown when the limit is over. */
+  /** Makes the error for when the limit is over. */
   readonly late: () => AppError;
   readonly clock: Clock;
   readonly signal: AbortSignal;
 }
 
 export interface Exchange extends AsyncDisposable {
-  /** To be read once. Ends with the answer; @throws AppError builder_unavailable and what `refusal` makes; the signal's reason. */
+  /**
+   * The events of the answer, to be read once.
+   * @throws AppError builder_unavailable, or the one that `refusal` makes; the signal's reason.
+   */
   events(): AsyncGenerator<BuildEvent>;
-  /** The limit counts from now on. */
-  beginAnew(): void;
+  /** Counts `limitMs` from now on. */
+  restartLimit(): void;
 }
 
 export function openExchange(deps: ExchangeDeps): Exchange {
@@ -51,12 +54,12 @@ export function openExchange(deps: ExchangeDeps): Exchange {
   const ended = new AbortController();
   const both = AbortSignal.any([signal, ended.signal]);
   const silence = createTimer(clock, silenceMs, () => {
-    ended.abort(away(url, `it said and took nothing for ${String(silenceMs / 1_000)} s`));
+    ended.abort(away(url, `it sent and read nothing for ${String(silenceMs / 1_000)} s`));
   });
   const limit = createTimer(clock, limitMs, () => ended.abort(late()));
 
   const isSecure = url.protocol === 'https:';
-  // One connection, and yet kept alive: a server that may close it after a refusal would cut off what reads the refusal.
+  // Keep-alive, though for one request: a server that may close the connection after a refusal can cut the refusal off.
   const agent = new (isSecure ? HttpsAgent : HttpAgent)({ keepAlive: true, maxSockets: 1 });
   const call = (isSecure ? requestHttps : requestHttp)(url, {
     method: 'POST',
@@ -68,7 +71,7 @@ export function openExchange(deps: ExchangeDeps): Exchange {
     },
     ...(deps.ca === undefined ? {} : { ca: [...getCACertificates('default'), deps.ca] }),
   });
-  // Errors are told by the promise of the answer; one that comes later finds nobody else.
+  // The promise of the answer reports errors. A later one must not be an unhandled 'error' event.
   call.on('error', () => undefined);
   const listener = onAbort(both, () => void call.destroy());
   file.on('error', () => undefined);
@@ -82,23 +85,23 @@ export function openExchange(deps: ExchangeDeps): Exchange {
     } catch (error) {
       if (error instanceof AppError) throw error;
       const why = error instanceof Error ? error.message : String(error);
-      throw new AppError('internal', `the context could not be packed: ${why}`, { phase: 'build', cause: error });
+      throw new AppError('internal', `could not pack the build context: ${why}`, { phase: 'build', cause: error });
     }
     yield `\r\n--${boundary}--\r\n`;
   }
 
-  /** @returns the answer, which may come while the body is still being sent: then no more of it is. */
+  /** Sends the body, or as much of it as it takes until the answer comes. @returns the answer. */
   async function send(): Promise<IncomingMessage> {
     const answered = new AbortController();
     const answer = once(call, 'response').then(([response]) => {
       answered.abort();
       return response as IncomingMessage;
     });
-    // Rejects also where nobody waits for it yet.
+    // It may reject before anyone waits for it.
     answer.catch(() => answered.abort());
     for await (const chunk of body()) {
       if (answered.signal.aborted) return await answer;
-      silence.beginAnew();
+      silence.restart();
       if (!call.write(chunk)) await drained(call, answered.signal);
     }
     if (!answered.signal.aborted) call.end();
@@ -109,12 +112,12 @@ export function openExchange(deps: ExchangeDeps): Exchange {
     async *events() {
       try {
         const response = await send();
-        silence.beginAnew();
+        silence.restart();
         if (response.statusCode !== 200) throw await refusal(url, response);
         for await (const line of textLines(response as AsyncIterable<Buffer>, maxEventBytes)) {
-          silence.beginAnew();
+          silence.restart();
           const event = eventIn(line);
-          if (event === undefined) throw away(url, 'its answer is not one of a builder');
+          if (event === undefined) throw away(url, 'its answer is not that of a builder');
           yield event;
         }
       } catch (error) {
@@ -123,7 +126,7 @@ export function openExchange(deps: ExchangeDeps): Exchange {
         throw away(url, error instanceof Error ? messageOf(error) : String(error), error);
       }
     },
-    beginAnew: () => limit.beginAnew(),
+    restartLimit: () => limit.restart(),
     [Symbol.asyncDispose]() {
       silence.close();
       limit.close();
@@ -158,27 +161,27 @@ function eventIn(line: string): BuildEvent | undefined {
 }
 
 function away(url: URL, why: string, cause?: unknown): AppError {
-  const message = `the builder ${url.host} could not be used: ${why}`;
+  const message = `could not use the builder ${url.host}: ${why}`;
   return new AppError('builder_unavailable', message, { phase: 'build', cause });
 }
 
-/** Errors of several addresses in one have no message of their own. */
+/** An error that joins those of several addresses has no message of its own. */
 function messageOf(error: Error): string {
   return error.message === '' && 'code' in error ? String(error.code) : error.message;
 }
 
 interface Timer {
-  beginAnew(): void;
+  restart(): void;
   close(): void;
 }
 
 function createTimer(clock: Clock, ms: number, task: () => void): Timer {
-  let takeBack = clock.after(ms, task);
+  let stop = clock.after(ms, task);
   return {
-    beginAnew() {
-      takeBack();
-      takeBack = clock.after(ms, task);
+    restart() {
+      stop();
+      stop = clock.after(ms, task);
     },
-    close: () => takeBack(),
+    close: () => stop(),
   };
 }

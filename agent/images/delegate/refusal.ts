@@ -1,4 +1,4 @@
-/** Answers of a builder that are no build, in the codes that `Builder.build` may throw. */
+/** Turns an answer of a builder that is not 200 into an error that `Builder.build` may throw. */
 import type { IncomingMessage } from 'node:http';
 import { z } from 'zod';
 import { AppError, type ErrorCode } from '../../../shared/errors.ts';
@@ -8,7 +8,7 @@ const maxBytes = 65_536;
 
 const problem = z.object({ code: z.string().optional(), detail: z.string().max(4_096).optional() });
 
-/** Reads what is left of the answer, within its bound. */
+/** Reads the body of the answer, as far as it is needed. */
 export async function refusal(url: URL, response: IncomingMessage): Promise<AppError> {
   const status = response.statusCode ?? 0;
   const detail = problemIn(await readBoundedText(response, { maxBytes, what: 'the answer' }).catch(() => ''))?.detail;
@@ -20,7 +20,7 @@ export async function refusal(url: URL, response: IncomingMessage): Promise<AppE
   };
   switch (status) {
     case 401:
-      // Not builder_unavailable, which is tried again: no time makes a token right.
+      // Not builder_unavailable, which is tried again: a wrong token stays wrong.
       return fail('config_invalid', `${said}; check builder_auth_token of [builder]`);
     case 403:
       return fail('push_denied', said);
@@ -30,7 +30,7 @@ export async function refusal(url: URL, response: IncomingMessage): Promise<AppE
     case 422:
       return fail('config_invalid', said);
     default:
-      // 503: its queue is full or it drains; 404, 3xx: no builder is there. All may be otherwise in a moment.
+      // 503: its queue is full, or it drains; 404, 3xx: no builder is there. All of these may pass.
       return fail('builder_unavailable', said);
   }
 }
