@@ -15,7 +15,7 @@ function call(activity: Activity, app: App): void {
 }
 
 test('only apps that did something are looked at for a report, and none twice that has ended', () => {
-  const activity = new Activity({ appOf: () => undefined, heldOf: () => 0, clock: systemClock });
+  const activity = new Activity({ apps: new Map(), hold: { heldOf: () => 0 }, clock: systemClock });
   const [a, b] = appsOf(1_000);
   assert.ok(a !== undefined && b !== undefined);
   call(activity, a);
@@ -39,7 +39,7 @@ test('only apps that did something are looked at for a report, and none twice th
 });
 
 test('a report that is not taken is told again', () => {
-  const activity = new Activity({ appOf: () => undefined, heldOf: () => 0, clock: systemClock });
+  const activity = new Activity({ apps: new Map(), hold: { heldOf: () => 0 }, clock: systemClock });
   const [a] = appsOf(1);
   assert.ok(a !== undefined);
   call(activity, a);
@@ -49,7 +49,7 @@ test('a report that is not taken is told again', () => {
 });
 
 test('a report that is too large for a frame is told in parts, each app once', () => {
-  const activity = new Activity({ appOf: () => undefined, heldOf: () => 0, clock: systemClock });
+  const activity = new Activity({ apps: new Map(), hold: { heldOf: () => 0 }, clock: systemClock });
   const apps = appsOf(25_000);
   for (const app of apps) {
     call(activity, app);

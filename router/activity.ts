@@ -4,8 +4,8 @@ import type { Clock } from '../shared/wait/clock.ts';
 import type { App } from './table/apps.ts';
 
 export interface ActivityDeps {
-  readonly appOf: (name: string) => App | undefined;
-  readonly heldOf: (app: App) => number;
+  readonly apps: { get(name: string): App | undefined };
+  readonly hold: { heldOf(app: App): number };
   readonly clock: Clock;
 }
 
@@ -51,7 +51,7 @@ export class Activity {
 
   /** What an app does, and did that the agent does not know of yet; without what is nothing. */
   unreported(name: string): { readonly busy?: boolean; readonly bytes?: number; readonly idleMs?: number } {
-    const app = this.#deps.appOf(name);
+    const app = this.#deps.apps.get(name);
     if (app === undefined) return {};
     const busy = app.inFlight + app.upgraded > 0;
     if (app.calls === 0 && app.bytes === 0) return { busy };
@@ -70,7 +70,7 @@ export class Activity {
         this.#active.delete(app);
         continue;
       }
-      const held = this.#deps.heldOf(app);
+      const held = this.#deps.hold.heldOf(app);
       const { upgraded, calls, bytes } = app;
       const inFlight = app.inFlight - app.passive;
       const idleMs = held + inFlight + upgraded > 0 ? 0 : Math.max(0, nowMs - app.lastActiveMs);

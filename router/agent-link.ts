@@ -9,13 +9,15 @@ import { toAppError } from '../shared/errors.ts';
 import type { Log } from '../shared/log.ts';
 import { agentMethods, routerMethods, type AgentMethods, type RouterMethods } from '../shared/protocol/methods.ts';
 import type { RoutesItem } from '../shared/protocol/routes.ts';
+import { deadlineSignal } from '../shared/wait/abort.ts';
 import type { Clock } from '../shared/wait/clock.ts';
 import type { Link, LinkOptions } from '../shared/rpc/link.ts';
 import type { Handlers, Peer } from '../shared/rpc/types.ts';
 import type { Activity } from './activity.ts';
+import type { AgentState } from './agent-state.ts';
+import type { Table } from './table/table.ts';
 import type { UpstreamTargets } from './upstream/targets.ts';
 
-type AgentPeer = Peer<AgentMethods>;
 export type AgentDial = (
   options: Pick<
     LinkOptions<RouterMethods, AgentMethods>,
@@ -23,52 +25,46 @@ export type AgentDial = (
   >,
 ) => Pick<Link<AgentMethods>, 'peer' | 'close'>;
 
+export interface AgentLinkEvents {
+  /** The agent can be asked, and its route table is known. */
+  agentReady(): void;
+  leaseRenewed(): void;
+}
+
 export interface AgentLinkDeps {
   /** Name of this router. */
   readonly name: string;
   readonly dial: AgentDial;
-  /** A new watch begins with a snapshot. */
-  readonly onWatch: () => void;
-  /** Calls `applied` once the item has taken full effect. @returns false to ask for a new watch. */
-  readonly onItem: (item: RoutesItem, applied: () => void) => boolean;
-  /** The agent can be asked, or what is known may be trusted again. */
-  readonly onBetter: (what: 'link' | 'lease') => void;
+  readonly state: AgentState;
+  readonly table: Pick<Table, 'restart' | 'apply'>;
   readonly targets: Pick<UpstreamTargets, 'count' | 'whenFree'>;
   readonly activity: Activity;
+  readonly events: AgentLinkEvents;
   readonly clock: Clock;
   readonly log: Log;
   readonly leaseMs: number;
-  readonly onAgentLoss: 'serve' | 'hold';
 }
 
 export interface AgentLink {
-  readonly peer: AgentPeer | undefined;
-  /** Whether a route table has come, ever. */
-  readonly synced: boolean;
-  /** False while the lease has run out and `on_agent_loss` is "hold". Reads the clock: right after a stopped process goes on. */
-  trusted(): boolean;
   close(): Promise<void>;
 }
 
 const reportEveryMs = 2_000;
 
 export function createAgentLink(deps: AgentLinkDeps): AgentLink {
-  const { clock, log } = deps;
-  let session: Session | undefined;
-  let synced = false;
-  let leaseFromMs = -Infinity;
-  const trusted = (): boolean => deps.onAgentLoss === 'serve' || clock.nowMs() < leaseFromMs + deps.leaseMs;
+  const { clock, log, state } = deps;
+  let session: AgentSession | undefined;
+
+  const endSession = (): void => {
+    session?.end();
+    session = undefined;
+    state.peer = undefined;
+  };
 
   const handlers: Handlers<RouterMethods, AgentMethods> = {
     'targets.release': async ({ app, targets, waitMs }, { signal }) => {
-      const end = new AbortController();
-      const stop = (): void => end.abort();
-      const cancel = clock.after(waitMs, stop);
-      signal.addEventListener('abort', stop, { once: true });
-      if (signal.aborted) stop();
+      using end = deadlineSignal({ clock, ms: waitMs, signal });
       await deps.targets.whenFree(targets, end.signal);
-      cancel();
-      signal.removeEventListener('abort', stop);
       return { ...deps.targets.count(targets), ...deps.activity.unreported(app) };
     },
   };
@@ -80,60 +76,39 @@ export function createAgentLink(deps: AgentLinkDeps): AgentLink {
     log,
     clock,
     onUp(peer) {
-      session?.end();
-      session = new Session({
-        ...deps,
-        peer,
-        onSynced() {
-          synced = true;
-        },
-        onHeard(sentMs) {
-          leaseFromMs = Math.max(leaseFromMs, sentMs);
-          deps.onBetter('lease');
-        },
-      });
+      endSession();
+      state.peer = peer;
+      session = new AgentSession({ ...deps, peer });
       log.info('agent link up');
     },
     onDown(reason) {
-      session?.end();
-      session = undefined;
+      endSession();
       log.warn({ code: reason.code }, 'agent link down');
     },
   });
 
   return {
-    get peer() {
-      return session?.peer;
-    },
-    get synced() {
-      return synced;
-    },
-    trusted,
     async close() {
-      session?.end();
-      session = undefined;
+      endSession();
       await link.close();
     },
   };
 }
 
-interface SessionDeps extends AgentLinkDeps {
-  readonly peer: AgentPeer;
-  readonly onSynced: () => void;
-  /** The agent has answered what was sent then. */
-  readonly onHeard: (sentMs: number) => void;
+interface AgentSessionDeps extends AgentLinkDeps {
+  readonly peer: Peer<AgentMethods>;
 }
 
 /** One link while it lasts: the watch and the reports. */
-class Session {
-  readonly peer: AgentPeer;
-  readonly #deps: SessionDeps;
+class AgentSession {
+  readonly peer: Peer<AgentMethods>;
+  readonly #deps: AgentSessionDeps;
   #watch = new AbortController();
   #synced = false;
   #ended = false;
   #stopReports: () => void = () => undefined;
 
-  constructor(deps: SessionDeps) {
+  constructor(deps: AgentSessionDeps) {
     this.#deps = deps;
     this.peer = deps.peer;
     this.#watchRoutes();
@@ -146,14 +121,14 @@ class Session {
   }
 
   #watchRoutes(): void {
-    const { peer, name, onWatch, log, clock } = this.#deps;
+    const { peer, name, table, log, clock } = this.#deps;
     this.#watch.abort();
     const watch = new AbortController();
     this.#watch = watch;
     // Until the snapshot the table is not to be relied on: no report, and so no renewal of the lease.
     this.#synced = false;
     this.#stopReports();
-    onWatch();
+    table.restart();
     const sentMs = clock.nowMs();
     const onItem = (item: RoutesItem): void => {
       // Items of a watch that was given up may still be on their way.
@@ -175,20 +150,20 @@ class Session {
     const applied = (): void => {
       if (!this.#ended && this.#watch === watch) this.#applied(item, watchSentMs);
     };
-    if (this.#deps.onItem(item, applied)) return;
+    if (this.#deps.table.apply(item, applied)) return;
     this.#deps.log.warn({ seq: item.seq }, 'a push of the routes is missing');
     this.#watchRoutes();
   }
 
   /** A part of a snapshot is acknowledged too: so the agent knows that a large one makes progress. */
   #applied(item: RoutesItem, watchSentMs: number): void {
-    const { peer, onSynced, onHeard, onBetter } = this.#deps;
+    const { peer, state, events } = this.#deps;
     peer.notify('routes.ack', { seq: item.seq });
     if (this.#synced || (item.kind === 'snapshot' && item.more)) return;
     this.#synced = true;
-    onSynced();
-    onHeard(watchSentMs);
-    onBetter('link');
+    state.tableArrived();
+    this.#heard(watchSentMs);
+    events.agentReady();
     this.#deps.activity.restart();
     this.#report();
   }
@@ -202,7 +177,7 @@ class Session {
 
   /** Every two seconds, also with nothing to say: the answer renews the lease. */
   #report(): void {
-    const { peer, name, activity, clock, onHeard, leaseMs, log } = this.#deps;
+    const { peer, name, activity, clock, leaseMs, log } = this.#deps;
     const periodMs = Math.min(reportEveryMs, leaseMs / 4);
     const report = activity.collect();
     const sentMs = clock.nowMs();
@@ -218,7 +193,7 @@ class Session {
       .then(
         () => {
           report.taken();
-          if (current()) onHeard(sentMs);
+          if (current()) this.#heard(sentMs);
           repeat();
         },
         (reason: unknown) => {
@@ -226,5 +201,10 @@ class Session {
           repeat();
         },
       );
+  }
+
+  #heard(sentMs: number): void {
+    this.#deps.state.heard(sentMs);
+    this.#deps.events.leaseRenewed();
   }
 }

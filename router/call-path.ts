@@ -9,7 +9,10 @@ import type { Call, CallApp, CallRouting } from './call/call.ts';
 import type { ReadAhead } from './io/read-ahead.ts';
 import { overloaded } from './call/refusal.ts';
 import { stripsToHost } from './message/path.ts';
+import type { Ensures } from './hold/ensure.ts';
 import { refuseFailed } from './hold/hold.ts';
+import type { AgentState } from './agent-state.ts';
+import type { InFlight } from './table/in-flight.ts';
 import type { App } from './table/apps.ts';
 import type { Table } from './table/table.ts';
 import { Attempt, type AttemptDeps } from './upstream/attempt.ts';
@@ -25,33 +28,28 @@ export interface CallPathDeps {
     waiting(app: App): boolean;
     wait(app: App, call: Call): void;
     leave(app: CallApp, call: Call): void;
-    changed(app: CallApp): void;
   };
+  readonly ensures: Pick<Ensures, 'want'>;
+  readonly agent: Pick<AgentState, 'synced' | 'trusted'>;
   readonly readAhead: Pick<ReadAhead, 'full'>;
-  readonly sending: AttemptDeps;
-  /** Asks for a version that the call starts. */
-  readonly want: (app: App, version: number, call: Call) => void;
-  /** Whether a route table has come, ever. */
-  readonly synced: () => boolean;
-  /** Whether what the table says may be acted on. */
-  readonly trusted: () => boolean;
-  /** @param status 499 where the client left before its answer began. */
-  readonly onEnded: (call: Call, status: number, durationMs: number) => void;
+  readonly inFlight: InFlight;
+  readonly attempts: AttemptDeps;
+  readonly events: {
+    /** @param status 499 where the client left before its answer began. */
+    callEnded(call: Call, status: number, durationMs: number): void;
+  };
 }
 
-export interface CallPath extends Pick<CallRouting, 'route' | 'send' | 'ended'> {
-  /** It is in flight no more, or as something else. */
-  uncount(call: Call): void;
-}
+export type CallPath = Pick<CallRouting, 'route' | 'send' | 'ended'>;
 
 export function createCallPath(deps: CallPathDeps): CallPath {
-  const { clock, table, activity, gate, hold, readAhead, sending, want, synced, trusted, onEnded } = deps;
+  const { clock, table, activity, gate, hold, ensures, agent, readAhead, inFlight, attempts, events } = deps;
 
   function route(call: Call): void {
-    uncount(call);
+    inFlight.leave(call);
     const app = table.lookup(call.host, call.head.path);
     if (app === undefined) {
-      call.refuse(synced() ? noRoute() : noTableYet());
+      call.refuse(agent.synced ? noRoute() : noTableYet());
       return;
     }
     if (call.app !== app) {
@@ -70,17 +68,17 @@ export function createCallPath(deps: CallPathDeps): CallPath {
     if (serving.state === 'ready') {
       if (serving.pending !== null && app.askedPending !== serving.pending && gate.mayStart(call, app)) {
         app.askedPending = serving.pending;
-        want(app, serving.pending, call);
+        ensures.want(app.name, serving.pending, [], call.head);
       }
       if (call.arrivedMs - app.provenAtMs > provenMs) gate.prove(call, app);
-      if (!hold.waiting(app) && trusted()) {
+      if (!hold.waiting(app) && agent.trusted) {
         const target = app.pick();
         if (target !== undefined) {
           send(call, target);
           return;
         }
       }
-    } else if (serving.state === 'failed' && trusted()) {
+    } else if (serving.state === 'failed' && agent.trusted) {
       if (!gate.answersFailed(call, app, serving.failure)) refuseFailed(call, serving.failure);
       return;
     }
@@ -92,32 +90,20 @@ export function createCallPath(deps: CallPathDeps): CallPath {
   function send(call: Call, target: UpstreamTarget): void {
     const { app } = call;
     if (app === undefined) return;
-    app.inFlight += 1;
-    if (call.passive) app.passive += 1;
-    call.countedIn = app;
+    inFlight.enter(call, app);
     call.noteTimings(app.route);
-    Attempt.send(call, app, target, sending);
-  }
-
-  function uncount(call: Call): void {
-    const app = call.countedIn;
-    if (app === undefined) return;
-    call.countedIn = undefined;
-    app.inFlight -= 1;
-    if (call.passive) app.passive -= 1;
-    else app.lastActiveMs = clock.nowMs();
-    if (app.maxTotal !== Infinity) hold.changed(app);
+    Attempt.send(call, app, target, attempts);
   }
 
   function ended(call: Call): void {
-    uncount(call);
+    inFlight.leave(call);
     if (call.app !== undefined) hold.leave(call.app, call);
     const durationMs = clock.nowMs() - call.arrivedMs;
     const status = call.status === 0 ? 499 : call.status;
-    onEnded(call, status, durationMs);
+    events.callEnded(call, status, durationMs);
   }
 
-  return { route, send, ended, uncount };
+  return { route, send, ended };
 }
 
 function noRoute(): AppError {

@@ -6,23 +6,27 @@ import { backoff, type Backoff } from '../../shared/wait/backoff.ts';
 import { toAppError, type AppError, type ErrorCode } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
 import type { AgentMethods, EnsureProgress } from '../../shared/protocol/methods.ts';
-import type { WakeCause } from '../../shared/protocol/wake-cause.ts';
 import type { Clock } from '../../shared/wait/clock.ts';
 import type { Peer } from '../../shared/rpc/types.ts';
+import type { RequestHead } from '../message/request-head.ts';
+import { wakeCauseOf } from './wake-cause.ts';
 
 export interface EnsureDeps {
-  /** The agent, while the link is up. */
-  readonly agent: () => Peer<AgentMethods> | undefined;
+  /** Name of this router, for the agent's events. */
+  readonly router: string;
+  readonly agent: { readonly peer: Peer<AgentMethods> | undefined };
   readonly clock: Clock;
   readonly log: Log;
+}
+
+export interface EnsureEvents {
   /** The agent says that the version runs; where, it pushes. */
-  readonly onEnsured: (app: string, suspects: readonly string[]) => void;
-  /** How far it is with the start. */
-  readonly onProgress: (progress: EnsureProgress) => void;
-  /** The version cannot run. Normally the agent pushes what calls get instead. */
-  readonly onFailed: (app: string, version: number, error: AppError) => void;
-  /** The pause after an answer is over: ask again if calls still wait. */
-  readonly onRested: (app: string) => void;
+  ensured(app: string, suspects: readonly string[]): void;
+  ensureProgressed(progress: EnsureProgress): void;
+  /** The version cannot run. Normally the agent pushes the route with its failure in a moment. */
+  ensureFailed(app: string, version: number, error: AppError): void;
+  /** The agent may be asked about the app again, if calls still wait. */
+  ensureRested(app: string): void;
 }
 
 /** The agent ends its part by its own deadlines; this one is against an answer that never comes. */
@@ -58,6 +62,7 @@ interface Entry {
 
 export class Ensures {
   readonly #deps: EnsureDeps;
+  #events: EnsureEvents | undefined;
   readonly #entries = new Map<string, Entry>();
   /** Apps that wait for their turn to ask. */
   readonly #queue = new Set<string>();
@@ -67,6 +72,11 @@ export class Ensures {
     this.#deps = deps;
   }
 
+  /** Reports to `events` from now on. They know the calls that wait, which ask here. */
+  reportTo(events: EnsureEvents): void {
+    this.#events = events;
+  }
+
   /** How many are in flight or resting. */
   get size(): number {
     return this.#entries.size;
@@ -74,10 +84,14 @@ export class Ensures {
 
   /**
    * Does nothing while the link is down, the same is being asked, or an answer has just come.
-   * @param cause asked for when it is told.
+   * @param suspects ids of targets to look at.
+   * @param head of the call for which it asks.
    */
-  want(app: string, version: number, suspects: readonly string[], cause?: () => WakeCause | undefined): void {
-    const agent = this.#deps.agent();
+  want(app: string, version: number, suspects: readonly string[], head?: RequestHead): void {
+    const {
+      router,
+      agent: { peer: agent },
+    } = this.#deps;
     if (agent === undefined) return;
     let entry = this.#entries.get(app);
     if (entry === undefined) {
@@ -104,32 +118,36 @@ export class Ensures {
     const asking: Entry['state'] = { kind: 'asking', version, abort };
     entry.state = asking;
     const asked = entry;
-    const because = cause?.();
+    const cause = head && wakeCauseOf(head, router);
     agent
       .call(
         'versions.ensure',
-        { app, version, suspects: suspects.slice(0, 1_000), ...(because && { cause: because }) },
-        { signal: abort.signal, deadlineMs: ensureDeadlineMs, onItem: this.#deps.onProgress },
+        { app, version, suspects: suspects.slice(0, 1_000), cause },
+        {
+          signal: abort.signal,
+          deadlineMs: ensureDeadlineMs,
+          onItem: (progress) => this.#events?.ensureProgressed(progress),
+        },
       )
       .then(
         () => {
           if (asked.state !== asking) return;
           this.#rest(app, asked);
-          this.#deps.onEnsured(app, suspects);
+          this.#events?.ensured(app, suspects);
         },
         (reason: unknown) => {
           if (asked.state !== asking) return;
           this.#rest(app, asked);
           const error = toAppError(reason);
           this.#deps.log.warn({ app, version, err: error, code: error.code }, 'ensure failed');
-          if (!passing.has(error.code)) this.#deps.onFailed(app, version, error);
+          if (!passing.has(error.code)) this.#events?.ensureFailed(app, version, error);
         },
       )
       .finally(() => {
         this.#asking -= 1;
         for (const next of this.#queue) {
           this.#queue.delete(next);
-          this.#deps.onRested(next);
+          this.#events?.ensureRested(next);
           return;
         }
       });
@@ -158,8 +176,8 @@ export class Ensures {
   #rest(app: string, entry: Entry): void {
     const cancel = this.#deps.clock.after(entry.backoff.next(), () => {
       entry.state = { kind: 'idle' };
-      this.#deps.onRested(app);
-      // Read anew: onRested may have asked again.
+      this.#events?.ensureRested(app);
+      // ensureRested may have asked again.
       if ((entry.state as Entry['state']).kind === 'idle' && this.#entries.get(app) === entry)
         this.#entries.delete(app);
     });

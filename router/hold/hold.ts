@@ -12,7 +12,8 @@ import { AppError, errorTable, isErrorCode, type FailurePhase } from '../../shar
 import type { PublicFailure } from '../../shared/protocol/routes.ts';
 import type { Clock } from '../../shared/wait/clock.ts';
 import type { App } from '../table/apps.ts';
-import { Room, type Waiter } from './room.ts';
+import type { Ensures } from './ensure.ts';
+import { Room, type HeldCall } from './room.ts';
 import { lookEveryMs } from '../upstream/slow-start.ts';
 import type { UpstreamTarget } from '../upstream/target.ts';
 
@@ -24,12 +25,13 @@ export interface HoldDeps {
   readonly maxCalls: number;
   /** Answers of one target that may wait for their clients, while calls wait for it. */
   readonly maxStalled?: number;
-  /** Asks for a version to be started, for the call that waits longest; coalesced by the other side. */
-  readonly want: (app: string, version: number, suspects: readonly string[], first: Waiter | undefined) => void;
-  /** Whether what the table says may be acted on: false while the lease has run out and `on_agent_loss` is "hold". */
-  readonly trusted: () => boolean;
-  readonly agentUp: () => boolean;
-  readonly onRejected?: (reason: HoldRejection) => void;
+  readonly ensures: Pick<Ensures, 'want'>;
+  readonly agent: {
+    readonly up: boolean;
+    /** Whether to act on the route table: false once the lease has run out and `on_agent_loss` is "hold". */
+    readonly trusted: boolean;
+  };
+  readonly metrics: { holdRejected(reason: HoldRejection): void };
 }
 
 /**
@@ -39,8 +41,6 @@ export interface HoldDeps {
 const maxConnecting = 64;
 /** Let go, or refused, in one turn of the loop: some milliseconds. */
 const callsATurn = 100;
-/** Time the agent's push has after its ensure failed, before the calls get the failure of that. */
-const pushGraceMs = 1_000;
 /** Deadlines this close together are one alarm. */
 const alarmStepMs = 20;
 const retryAfterMs = 2_000;
@@ -50,7 +50,6 @@ export class Hold {
   readonly #rooms = new Map<string, Room>();
   /** Rooms that are closed: everyone in them has to go, a turn's worth at a time. */
   readonly #closing = new Set<Room>();
-  readonly #graces = new Set<() => void>();
   #held = 0;
 
   constructor(deps: HoldDeps) {
@@ -72,31 +71,32 @@ export class Hold {
   }
 
   /** Takes the call in, or refuses it. */
-  wait(app: App, waiter: Waiter): void {
+  wait(app: App, call: HeldCall): void {
     let room = this.#rooms.get(app.name);
-    if (room !== undefined && room.size >= app.route.holdMaxCalls) return this.#refuseFull(waiter, 'app_full');
-    if (this.#held >= this.#deps.maxCalls) return this.#refuseFull(waiter, 'full');
-    if (room === undefined) this.#rooms.set(app.name, (room = new Room(app)));
-    const first = waiter.heldSinceMs === undefined;
-    waiter.heldSinceMs ??= this.#deps.clock.nowMs();
-    (first ? room.arrived : room.returned).add(waiter);
+    if (room !== undefined && room.size >= app.route.holdMaxCalls) return this.#refuseFull(call, 'app_full');
+    if (this.#held >= this.#deps.maxCalls) return this.#refuseFull(call, 'full');
+    const nowMs = this.#deps.clock.nowMs();
+    if (room === undefined) this.#rooms.set(app.name, (room = new Room(app, nowMs)));
+    const first = call.heldSinceMs === undefined;
+    call.heldSinceMs ??= nowMs;
+    (first ? room.arrived : room.returned).add(call);
     this.#held += 1;
-    this.#alarmAt(room, this.#deadlineOf(room, waiter.heldSinceMs));
+    this.#alarmAt(room, this.#deadlineOf(room, call.heldSinceMs));
     this.#look(room);
   }
 
   /** The client has gone. */
-  leave(app: App, waiter: Waiter): void {
+  leave(app: App, call: HeldCall): void {
     const room = this.#rooms.get(app.name);
-    if (room !== undefined && this.#take(room, waiter)) this.#closeIfEmpty(room);
-    else if (this.#closing.size > 0) for (const closing of this.#closing) this.#take(closing, waiter);
+    if (room !== undefined && this.#take(room, call)) this.#closeIfEmpty(room);
+    else if (this.#closing.size > 0) for (const closing of this.#closing) this.#take(closing, call);
   }
 
   /** The app's route was pushed, or it is gone, or one of its targets has room again. */
   changed(app: App, moved = false): void {
     const room = this.#rooms.get(app.name);
     if (room === undefined) return;
-    if (moved || !app.routed) this.#empty(room, (waiter) => waiter.reroute());
+    if (moved || !app.routed) this.#empty(room, (call) => call.reroute());
     else this.#look(room);
   }
 
@@ -110,37 +110,29 @@ export class Hold {
     if (room !== undefined) this.#look(room);
   }
 
-  /** The version cannot run. The push that says so comes in a moment; if none does, the calls get this error. */
-  failed(app: App, version: number, error: AppError): void {
+  /** The version cannot run, and no push has said so: calls that have waited since before that get this error. */
+  failed(app: App, error: AppError, sinceMs: number): void {
     const room = this.#rooms.get(app.name);
-    const { route } = app;
-    if (room === undefined || route.version !== version) return;
-    const cancel = this.#deps.clock.after(pushGraceMs, () => {
-      this.#graces.delete(cancel);
-      if (app.route !== route || this.#rooms.get(app.name) !== room) return;
-      // The message of the agent may name anything; the text of the code is for everybody.
-      const shown = new AppError(error.code, errorTable[error.code].help, phaseOf(error));
-      this.#empty(room, (waiter) => waiter.refuse(shown, { status: failedStatus, owner: shown.owner }));
-    });
-    this.#graces.add(cancel);
+    if (room === undefined || room.openedMs > sinceMs) return;
+    // The message of the agent may name anything; the text of the code is for everybody.
+    const shown = new AppError(error.code, errorTable[error.code].help, error.phase && { phase: error.phase });
+    this.#empty(room, (call) => call.refuse(shown, { status: failedStatus, owner: shown.owner }));
   }
 
   /** Its calls need not wait any longer. */
   refuse(app: App, error: AppError): void {
     const room = this.#rooms.get(app.name);
-    if (room !== undefined) this.#empty(room, (waiter) => waiter.refuse(error));
+    if (room !== undefined) this.#empty(room, (call) => call.refuse(error));
   }
 
   /** Everyone is refused; for the end of the process. */
   close(error: AppError): void {
-    for (const cancel of this.#graces) cancel();
-    this.#graces.clear();
     for (const room of [...this.#rooms.values(), ...this.#closing]) {
       this.#rooms.delete(room.app.name);
       room.close();
-      for (let waiter = room.first; waiter !== undefined; waiter = room.first) {
-        this.#take(room, waiter);
-        waiter.refuse(error);
+      for (let call = room.first; call !== undefined; call = room.first) {
+        this.#take(room, call);
+        call.refuse(error);
       }
     }
     this.#closing.clear();
@@ -153,14 +145,14 @@ export class Hold {
     const { app } = room;
     room.looking = true;
     let full = false;
-    if (this.#deps.trusted()) {
+    if (this.#deps.agent.trusted) {
       const { serving, version } = app.route;
       switch (serving.state) {
         case 'failed':
-          this.#empty(room, (waiter) => refuseFailed(waiter, serving.failure));
+          this.#empty(room, (call) => refuseFailed(call, serving.failure));
           break;
         case 'hold':
-          this.#deps.want(app.name, version, [], room.first);
+          this.#deps.ensures.want(app.name, version, [], room.first?.head);
           break;
         case 'ready':
           full = this.#release(room);
@@ -178,16 +170,16 @@ export class Hold {
     const canConnect = (target: UpstreamTarget): boolean => target.connecting < (target.doubted ? 1 : maxConnecting);
     this.#lookAtTargets(room);
     for (let count = 0; ; count += 1) {
-      const waiter = room.first;
-      if (waiter === undefined) return false;
+      const call = room.first;
+      if (call === undefined) return false;
       if (count === callsATurn) {
         room.goOn(() => this.#look(room));
         return room.fullSinceMs !== undefined;
       }
       const target = app.pick(canConnect);
       if (target === undefined) break;
-      this.#take(room, waiter);
-      waiter.go(target);
+      this.#take(room, call);
+      call.go(target);
     }
     const aside = app.targets.filter((target) => target.setAside);
     // At their limit: the next call that leaves one lets go the next here.
@@ -195,11 +187,11 @@ export class Hold {
       this.#shed(room);
       return true;
     }
-    this.#deps.want(
+    this.#deps.ensures.want(
       app.name,
       app.route.version,
       aside.map((target) => target.id),
-      room.first,
+      room.first?.head,
     );
     return false;
   }
@@ -237,8 +229,8 @@ export class Hold {
 
   #fullFrom(room: Room, nowMs: number): void {
     room.fullSinceMs = nowMs;
-    const waiter = room.first;
-    if (waiter !== undefined) this.#alarmAt(room, this.#deadlineOf(room, waiter.heldSinceMs ?? nowMs));
+    const call = room.first;
+    if (call !== undefined) this.#alarmAt(room, this.#deadlineOf(room, call.heldSinceMs ?? nowMs));
   }
 
   /** Of a call that waits since then: for its whole wait, or for that for room. */
@@ -253,21 +245,21 @@ export class Hold {
     const nowMs = this.#deps.clock.nowMs();
     let count = 0;
     let nextMs = Infinity;
-    for (const waiters of [room.returned, room.arrived]) {
-      for (const waiter of waiters) {
-        const heldSinceMs = waiter.heldSinceMs ?? nowMs;
+    for (const calls of [room.returned, room.arrived]) {
+      for (const call of calls) {
+        const heldSinceMs = call.heldSinceMs ?? nowMs;
         const deadlineMs = this.#deadlineOf(room, heldSinceMs);
         if (deadlineMs > nowMs) {
           nextMs = Math.min(nextMs, deadlineMs);
           // Those behind came later.
-          if (waiters === room.arrived) break;
+          if (calls === room.arrived) break;
         } else if (count === callsATurn) {
           nextMs = nowMs;
           break;
-        } else if (this.#take(room, waiter)) {
+        } else if (this.#take(room, call)) {
           count += 1;
-          if (heldSinceMs + room.app.route.holdTimeoutMs > nowMs) this.#refuseQueued(waiter);
-          else this.#refuseLate(room.app, waiter);
+          if (heldSinceMs + room.app.route.holdTimeoutMs > nowMs) this.#refuseQueued(call);
+          else this.#refuseLate(room.app, call);
         }
       }
     }
@@ -275,20 +267,20 @@ export class Hold {
     else if (nextMs !== Infinity) this.#alarmAt(room, Math.max(nextMs, nowMs + alarmStepMs));
   }
 
-  #refuseQueued(waiter: Waiter): void {
-    this.#deps.onRejected?.('queue_timeout');
+  #refuseQueued(call: HeldCall): void {
+    this.#deps.metrics.holdRejected('queue_timeout');
     const message = 'The app runs and is busy: the call waited for room as long as the app allows.';
-    waiter.refuse(new AppError('queue_timeout', message, { retryAfterMs }));
+    call.refuse(new AppError('queue_timeout', message, { retryAfterMs }));
   }
 
-  #refuseLate(app: App, waiter: Waiter): void {
-    const reachable = this.#deps.trusted() && app.targets.some((target) => !target.setAside);
-    if (this.#deps.agentUp() || reachable) {
-      this.#deps.onRejected?.('timeout');
-      waiter.refuse(new AppError('hold_timeout', 'The call waited as long as the app allows and no version answered.'));
+  #refuseLate(app: App, call: HeldCall): void {
+    const reachable = this.#deps.agent.trusted && app.targets.some((target) => !target.setAside);
+    if (this.#deps.agent.up || reachable) {
+      this.#deps.metrics.holdRejected('timeout');
+      call.refuse(new AppError('hold_timeout', 'The call waited as long as the app allows and no version answered.'));
     } else {
-      this.#deps.onRejected?.('agent_unavailable');
-      waiter.refuse(
+      this.#deps.metrics.holdRejected('agent_unavailable');
+      call.refuse(
         new AppError('agent_unavailable', 'The app is not running and the agent could not be reached to start it.', {
           retryAfterMs,
         }),
@@ -296,33 +288,33 @@ export class Hold {
     }
   }
 
-  #refuseFull(waiter: Waiter, reason: 'app_full' | 'full'): void {
-    this.#deps.onRejected?.(reason);
+  #refuseFull(call: HeldCall, reason: 'app_full' | 'full'): void {
+    this.#deps.metrics.holdRejected(reason);
     const message = reason === 'full' ? 'Too many calls wait in this router.' : 'Too many calls wait for this app.';
-    waiter.refuse(new AppError('hold_full', message, { retryAfterMs }));
+    call.refuse(new AppError('hold_full', message, { retryAfterMs }));
   }
 
   /** The room is closed, and everyone in it is done with, in turns. */
-  #empty(room: Room, done: (waiter: Waiter) => void): void {
+  #empty(room: Room, done: (call: HeldCall) => void): void {
     if (this.#rooms.get(room.app.name) === room) this.#rooms.delete(room.app.name);
     room.close();
     this.#closing.add(room);
     this.#emptyMore(room, done);
   }
 
-  #emptyMore(room: Room, done: (waiter: Waiter) => void): void {
+  #emptyMore(room: Room, done: (call: HeldCall) => void): void {
     for (let count = 0; count < callsATurn; count += 1) {
-      const waiter = room.first;
-      if (waiter === undefined) break;
-      this.#take(room, waiter);
-      done(waiter);
+      const call = room.first;
+      if (call === undefined) break;
+      this.#take(room, call);
+      done(call);
     }
     if (room.size > 0) room.goOn(() => this.#emptyMore(room, done));
     else this.#closing.delete(room);
   }
 
-  #take(room: Room, waiter: Waiter): boolean {
-    const had = room.take(waiter);
+  #take(room: Room, call: HeldCall): boolean {
+    const had = room.take(call);
     if (had) this.#held -= 1;
     return had;
   }
@@ -337,12 +329,8 @@ export class Hold {
 /** A caller of the app sees 502 whatever failed in making its version run. */
 const failedStatus = 502;
 
-export function refuseFailed(waiter: Pick<Waiter, 'refuse'>, failure: PublicFailure): void {
+export function refuseFailed(call: Pick<HeldCall, 'refuse'>, failure: PublicFailure): void {
   const code = isErrorCode(failure.code) ? failure.code : 'version_failed';
   const error = new AppError(code, errorTable[code].help, { phase: failure.phase as FailurePhase });
-  waiter.refuse(error, { status: failedStatus, owner: failure.owner });
-}
-
-function phaseOf(error: AppError): { phase?: NonNullable<AppError['phase']> } {
-  return error.phase === undefined ? {} : { phase: error.phase };
+  call.refuse(error, { status: failedStatus, owner: failure.owner });
 }

@@ -1,10 +1,12 @@
 /** The calls of one app that wait, in their order, and when to look at them next. */
 import type { AppError, ErrorOwner } from '../../shared/errors.ts';
+import type { RequestHead } from '../message/request-head.ts';
 import type { App } from '../table/apps.ts';
 import type { UpstreamTarget } from '../upstream/target.ts';
 
-/** A call, as the room sees it. */
-export interface Waiter {
+/** A call, as the hold sees it. */
+export interface HeldCall {
+  readonly head: RequestHead;
   /** When it first began to wait; set by the room and kept when it comes back, so that its deadline stays. */
   heldSinceMs: number | undefined;
   /** It may be sent to this target now. */
@@ -16,10 +18,11 @@ export interface Waiter {
 
 export class Room {
   readonly app: App;
+  readonly openedMs: number;
   /** Calls that had been let go and whose target refused the connection: before all others. */
-  readonly returned = new Set<Waiter>();
+  readonly returned = new Set<HeldCall>();
   /** By the time at which they came. */
-  readonly arrived = new Set<Waiter>();
+  readonly arrived = new Set<HeldCall>();
   /** Since when targets run and none has room. */
   fullSinceMs: number | undefined;
   /** When targets are looked at by slow-start.ts next. */
@@ -30,22 +33,24 @@ export class Room {
   /** It goes on in the next turn of the loop. */
   #turn: NodeJS.Immediate | undefined;
 
-  constructor(app: App) {
+  /** @param openedMs when its first call began to wait. */
+  constructor(app: App, openedMs: number) {
     this.app = app;
+    this.openedMs = openedMs;
   }
 
   get size(): number {
     return this.returned.size + this.arrived.size;
   }
 
-  get first(): Waiter | undefined {
-    for (const waiter of this.returned) return waiter;
-    for (const waiter of this.arrived) return waiter;
+  get first(): HeldCall | undefined {
+    for (const call of this.returned) return call;
+    for (const call of this.arrived) return call;
     return undefined;
   }
 
-  take(waiter: Waiter): boolean {
-    return this.returned.delete(waiter) || this.arrived.delete(waiter);
+  take(call: HeldCall): boolean {
+    return this.returned.delete(call) || this.arrived.delete(call);
   }
 
   /** More than one turn of the loop should do is left. */

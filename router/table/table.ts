@@ -8,10 +8,16 @@ import type { Route, RoutesItem } from '../../shared/protocol/routes.ts';
 import type { App, Apps } from './apps.ts';
 import { Routes, type RouteEntry } from './routes.ts';
 
+export interface TableEvents {
+  /** @param moved whether calls that wait for the app may belong to another one now. */
+  routeChanged(app: App, moved: boolean): void;
+}
+
 export interface TableDeps {
   readonly apps: Apps;
-  /** The room of the app is to be looked at; `moved`: its calls may belong elsewhere. */
-  readonly hold: { changed(app: App, moved: boolean): void };
+  readonly events: TableEvents;
+  /** Turns a route of the agent into one that holds in this process. */
+  readonly adaptRoute?: ((route: Route) => Route) | undefined;
   readonly clock: Clock;
 }
 
@@ -51,7 +57,7 @@ export class Table {
    * @returns false where an item is missing: a new watch is needed.
    */
   apply(item: RoutesItem, applied: () => void): boolean {
-    const done = this.#routes.apply(item);
+    const done = this.#routes.apply(this.#adapted(item));
     switch (done.kind) {
       case 'gap':
         return false;
@@ -69,6 +75,14 @@ export class Table {
     return true;
   }
 
+  #adapted(item: RoutesItem): RoutesItem {
+    const { adaptRoute } = this.#deps;
+    if (adaptRoute === undefined) return item;
+    return item.kind === 'delta'
+      ? { ...item, upsert: item.upsert.map(adaptRoute) }
+      : { ...item, routes: item.routes.map(adaptRoute) };
+  }
+
   close(): void {
     clearImmediate(this.#turn);
     this.#stale = undefined;
@@ -76,7 +90,7 @@ export class Table {
   }
 
   #change(upserted: readonly Route[], removed: readonly string[]): void {
-    const { apps, hold, clock } = this.#deps;
+    const { apps, events, clock } = this.#deps;
     const nowMs = clock.nowMs();
     const changed: { readonly app: App; readonly moved: boolean }[] = [];
     for (const name of removed) {
@@ -89,7 +103,7 @@ export class Table {
       if (before !== undefined) changed.push({ app: apps.upsert(route, nowMs), moved: isElsewhere(before, route) });
     }
     // Only now, when the whole push is in, the rooms are looked at: a call may go from one app to another.
-    for (const { app, moved } of changed) hold.changed(app, moved);
+    for (const { app, moved } of changed) events.routeChanged(app, moved);
   }
 
   /** The first call of the app since its route came. */
@@ -101,15 +115,15 @@ export class Table {
 
   /** The route is in the table; its app is not known, or by an older route. */
   #adopt(route: Route): App {
-    const { apps, hold, clock } = this.#deps;
+    const { apps, events, clock } = this.#deps;
     const before = apps.get(route.app)?.route;
     const app = apps.upsert(route, clock.nowMs());
-    if (before !== undefined) hold.changed(app, isElsewhere(before, route));
+    if (before !== undefined) events.routeChanged(app, isElsewhere(before, route));
     return app;
   }
 
   readonly #settle = (): void => {
-    const { apps, hold } = this.#deps;
+    const { apps, events } = this.#deps;
     const stale = this.#stale;
     clearImmediate(this.#turn);
     this.#turn = undefined;
@@ -125,7 +139,7 @@ export class Table {
       const route = this.#routes.of(app.name);
       if (route === undefined) {
         apps.remove(app.name);
-        hold.changed(app, true);
+        events.routeChanged(app, true);
       } else if (route !== app.route) this.#adopt(route);
     }
     this.#turn = setImmediate(this.#settle);

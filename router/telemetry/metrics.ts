@@ -1,5 +1,5 @@
-/** The router's metrics. Labels are bounded: status codes, reasons, and apps up to a number. */
-import { type Aggregator, Counter, Gauge, Histogram, type Registry } from '@prometheus-io/client';
+/** What the router counts. Labels are bounded: status codes, reasons, and apps up to a number. */
+import { Counter, Histogram, type Registry } from '@prometheus-io/client';
 import { createCallMetrics } from './call-metrics.ts';
 
 export interface RouterMetrics {
@@ -20,31 +20,13 @@ export interface RouterMetrics {
   connectionEvicted(): void;
 }
 
-export interface MetricsDeps {
-  readonly registry: Registry;
-  readonly held: () => number;
-  readonly routes: () => number;
-  readonly agentUp: () => boolean;
-  readonly connections: () => number;
-  readonly connectionPlaces: () => number;
-  readonly http2: () => { readonly connections: number; readonly streams: number };
-  readonly readAheadBytes: () => number;
-  readonly waitingStreams: () => number;
-  /** Bytes that wait for slow readers, and those for the one client with most. */
-  readonly bufferedBytes: () => number;
-  readonly bufferedMax: () => number;
-  /** How many targets there are, by state; each state is there. */
-  readonly targets: () => Readonly<Record<string, number>>;
-  readonly upstreamSockets: () => { readonly open: number; readonly idle: number; readonly maxOfTarget: number };
-}
-
 /** With labels of their own. */
 const maxLabelledApps = 100;
 const secondsBuckets = [0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300];
 
-export function createMetrics(deps: MetricsDeps): RouterMetrics {
-  const registers = [deps.registry];
-  const calls = createCallMetrics(deps.registry, secondsBuckets);
+export function createMetrics(registry: Registry): RouterMetrics {
+  const registers = [registry];
+  const calls = createCallMetrics(registry, secondsBuckets);
   const holdDuration = new Histogram({
     name: 'holdfast_router_hold_duration_seconds',
     help: 'Time that held calls waited.',
@@ -78,16 +60,6 @@ export function createMetrics(deps: MetricsDeps): RouterMetrics {
     help: 'Times that a target was set aside, for a connection that was not accepted.',
     registers,
   });
-  const targets: Gauge<'state'> = new Gauge({
-    name: 'holdfast_router_targets',
-    help: 'Targets of apps that were called, by state (docs/limits.md).',
-    labelNames: ['state'],
-    registers,
-    aggregator: 'max',
-    collect() {
-      for (const [state, count] of Object.entries(deps.targets())) targets.set({ state }, count);
-    },
-  });
   const wakeAnswers = new Counter({
     name: 'holdfast_router_wake_rule_answers_total',
     help: 'Static answers to calls that may not wake their app, by app and number of the rule; app "other" past the first hundred.',
@@ -104,11 +76,6 @@ export function createMetrics(deps: MetricsDeps): RouterMetrics {
     help: 'Waiting pages given to browsers.',
     registers,
   });
-  gauge(
-    'holdfast_router_waiting_streams',
-    'Waiting pages that are told live how far their app is.',
-    deps.waitingStreams,
-  );
   const connectionsRefused = new Counter({
     name: 'holdfast_router_connections_refused_total',
     help: 'Connections of clients closed as they came, by reason: all for max_connections, client for max_connections_per_client, http2 for http2_max_connections, or where one has no room to go on with HTTP/2.',
@@ -120,49 +87,6 @@ export function createMetrics(deps: MetricsDeps): RouterMetrics {
     help: 'Connections of clients without a call that were closed to make room for new ones, at max_connections.',
     registers,
   });
-  gauge('holdfast_router_held_calls', 'Calls that wait now.', deps.held);
-  gauge('holdfast_router_routes', 'Routes known.', deps.routes, 'max');
-  gauge('holdfast_router_agent_link_up', '1 while the agent can be reached.', () => (deps.agentUp() ? 1 : 0), 'min');
-  gauge('holdfast_router_connections', 'Connections of clients.', deps.connections);
-  gauge(
-    'holdfast_router_connection_places',
-    'What they take of max_connections: one by TLS takes 14, one of HTTP/2 eight more.',
-    deps.connectionPlaces,
-  );
-  gauge('holdfast_router_http2_connections', 'Those of them that speak HTTP/2.', () => deps.http2().connections);
-  gauge('holdfast_router_http2_streams', 'Calls on them now.', () => deps.http2().streams);
-  gauge(
-    'holdfast_router_read_ahead_bytes',
-    'Bytes of clients read before they are wanted: heads that are not whole, what is behind the head of a call that waits.',
-    deps.readAheadBytes,
-  );
-  gauge(
-    'holdfast_router_buffered_bytes',
-    'Memory of what waits for slow clients and slow apps, bytes.',
-    deps.bufferedBytes,
-  );
-  gauge('holdfast_router_buffered_bytes_max', 'Those for the one client for whom most wait.', deps.bufferedMax, 'max');
-  gauge('holdfast_router_upstream_sockets', 'Sockets to targets.', () => deps.upstreamSockets().open);
-  gauge('holdfast_router_upstream_sockets_idle', 'The idle ones of them.', () => deps.upstreamSockets().idle);
-  gauge(
-    'holdfast_router_upstream_sockets_max',
-    'Sockets to the one target with most.',
-    () => deps.upstreamSockets().maxOfTarget,
-    'max',
-  );
-
-  /** @param aggregator what it is of several workers. */
-  function gauge(name: string, help: string, read: () => number, aggregator: Aggregator = 'sum'): void {
-    const metric: Gauge = new Gauge({
-      name,
-      help,
-      registers,
-      aggregator,
-      collect() {
-        metric.set(read());
-      },
-    });
-  }
 
   const labelled = new Set<string>();
   return {

@@ -16,8 +16,8 @@ export interface BareTable {
   readonly targets: UpstreamTargets;
 }
 
-/** @param changed hears of each app whose route is another one. */
-export function bareTable(changed: (app: App, moved: boolean) => void = () => undefined): BareTable {
+/** @param routeChanged hears of each app whose route is another one. */
+export function bareTable(routeChanged: (app: App, moved: boolean) => void = () => undefined): BareTable {
   const clock = systemClock;
   const deadlines = new Deadlines(clock);
   const targets = new UpstreamTargets({
@@ -37,5 +37,5 @@ export function bareTable(changed: (app: App, moved: boolean) => void = () => un
     responseParser: new ResponseParser({ maxFields: 256 }),
   });
   const apps = new Apps(targets, 1_000);
-  return { table: new Table({ apps, clock, hold: { changed } }), apps, targets };
+  return { table: new Table({ apps, clock, events: { routeChanged } }), apps, targets };
 }

@@ -9,6 +9,7 @@ import { reservedSegment } from '../../shared/protocol/app-spec.ts';
 import type { Route } from '../../shared/protocol/routes.ts';
 import type { App } from '../table/apps.ts';
 import type { Call } from '../call/call.ts';
+import type { Ensures } from '../hold/ensure.ts';
 import type { LocalAnswers } from '../call/local-answer.ts';
 import { isNavigation } from './navigation.ts';
 import { failedState, waitingState, type PageState, type ShownFailure } from './page-state.ts';
@@ -19,16 +20,13 @@ export interface WaitingDeps {
   readonly local: LocalAnswers;
   readonly clock: Clock;
   readonly maxStreams: number;
-  readonly agentUp: () => boolean;
-  /** Asks for the live version to be started, as a held call does. */
-  readonly want: (app: App, call: Call) => void;
-  readonly onPage: () => void;
+  readonly agent: { readonly up: boolean };
+  readonly ensures: Pick<Ensures, 'want'>;
+  readonly metrics: { waitingPage(): void };
 }
 
 const reserved = `/${reservedSegment}/`;
 const streamPath = `${reserved}waiting`;
-/** Time the agent's push has after its ensure failed, before pages show the failure of that. */
-const pushGraceMs = 1_000;
 
 export class Waiting {
   readonly #deps: WaitingDeps;
@@ -36,7 +34,6 @@ export class Waiting {
   readonly #progress = new WeakMap<App, EnsureProgress>();
   /** Failures that no push tells, each of the route as it was. */
   readonly #failures = new WeakMap<App, { readonly route: Route; readonly failure: ShownFailure }>();
-  readonly #graces = new Map<App, () => void>();
 
   constructor(deps: WaitingDeps) {
     this.#deps = deps;
@@ -49,7 +46,7 @@ export class Waiting {
 
   /** A call of an app that is not ready. @returns whether it has got the page. */
   answers(call: Call, app: App, failure?: ShownFailure): boolean {
-    const { local, want, onPage } = this.#deps;
+    const { local, metrics } = this.#deps;
     const { serving } = app.route;
     if (app.route.waitingPage !== true) return false;
     // On its way to zero: the call takes it back, which is a matter of a moment.
@@ -57,11 +54,11 @@ export class Waiting {
     if (!isNavigation(call.head)) return false;
     if (failure === undefined && serving.state === 'hold') {
       this.#failures.delete(app); // someone tries again
-      want(app, call);
+      this.#want(app, call);
     }
     const state = failure === undefined ? this.#stateOf(app) : failedState(failure);
     if (state.state === 'go') return false;
-    onPage();
+    metrics.waitingPage();
     local.send(call, waitingPage(state, reservedUrl(app.route.path, call.head.path, streamPath)));
     return true;
   }
@@ -98,7 +95,7 @@ export class Waiting {
   /** The agent may be asked again. */
   lookAgain(app: App): void {
     const call = this.#streams.firstCall(app);
-    if (call !== undefined && this.#stateOf(app).state === 'waits') this.#deps.want(app, call);
+    if (call !== undefined && this.#stateOf(app).state === 'waits') this.#want(app, call);
   }
 
   /** The link is up. */
@@ -109,16 +106,9 @@ export class Waiting {
     }
   }
 
-  /** The version cannot run; what calls get instead is pushed in a moment, or else this is the end of it. */
-  failed(app: App, version: number, error: AppError): void {
-    const { route } = app;
-    if (route.waitingPage !== true || route.version !== version) return;
-    this.#graces.get(app)?.();
-    const cancel = this.#deps.clock.after(pushGraceMs, () => {
-      this.#graces.delete(app);
-      if (app.route === route) this.#fails(app, { code: error.code, owner: error.owner, status: 502 });
-    });
-    this.#graces.set(app, cancel);
+  /** The version cannot run, and no push has said so. */
+  failed(app: App, error: AppError): void {
+    if (app.route.waitingPage === true) this.#fails(app, { code: error.code, owner: error.owner, status: 502 });
   }
 
   /** It may not be woken for now. */
@@ -128,9 +118,12 @@ export class Waiting {
 
   /** Pages look for another router. */
   close(): void {
-    for (const cancel of this.#graces.values()) cancel();
-    this.#graces.clear();
     this.#streams.close();
+  }
+
+  /** Asks for the live version, as a held call does. */
+  #want(app: App, { head }: Call): void {
+    this.#deps.ensures.want(app.name, app.route.version, [], head);
   }
 
   #fails(app: App, failure: ShownFailure): void {
@@ -139,19 +132,23 @@ export class Waiting {
   }
 
   #tell(call: Call, app: App): void {
-    const { local, want } = this.#deps;
+    const { local } = this.#deps;
     if (call.draining) {
       call.refuse(new AppError('router_draining', 'This router is shutting down.', { retryAfterMs: 1_000 }));
       return;
     }
     const state = this.#stateOf(app);
-    if (state.state === 'waits') want(app, call);
+    if (state.state === 'waits') this.#want(app, call);
     const streams = call.head.field('accept')?.includes('text/event-stream') === true;
     if (!streams || call.head.method === 'HEAD') {
       const fields = { 'Content-Type': 'application/json', 'Cache-Control': 'no-store' };
       local.send(call, { status: 200, fields, body: Buffer.from(JSON.stringify(state)) });
     } else if (this.#streams.full) {
-      call.refuse(new AppError('hold_full', 'Too many waiting pages are open.', { retryAfterMs: 5_000 }));
+      call.refuse(
+        new AppError('router_overloaded', 'Too many waiting pages are open in this router; try again.', {
+          retryAfterMs: 5_000,
+        }),
+      );
     } else this.#streams.open(call, app);
   }
 
@@ -160,10 +157,6 @@ export class Waiting {
     const failed = this.#failures.get(app);
     if (failed?.route === app.route) return failedState(failed.failure);
     const progress = this.#progress.get(app);
-    return waitingState(
-      app.route,
-      progress?.version === app.route.version ? progress : undefined,
-      this.#deps.agentUp(),
-    );
+    return waitingState(app.route, progress?.version === app.route.version ? progress : undefined, this.#deps.agent.up);
   }
 }

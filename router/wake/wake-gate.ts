@@ -15,8 +15,7 @@ export interface WakeGateDeps {
   readonly local: LocalAnswers;
   readonly waiting: Waiting;
   readonly clock: Clock;
-  readonly onRuleAnswer: (app: string, rule: string) => void;
-  readonly onBudgetAnswer: () => void;
+  readonly metrics: { wakeAnswered(app: string, rule: string): void; wakeRefused(): void };
 }
 
 /** Within so long after a call that counted, others are not looked at and count too. */
@@ -34,12 +33,12 @@ export class WakeGate {
 
   /** Before the call is held. @returns whether it has its answer. */
   answers(call: Call, app: App): boolean {
-    const { waiting, onBudgetAnswer } = this.#deps;
+    const { waiting, metrics } = this.#deps;
     if (app.route.serving.state !== 'hold') return false;
     if (this.#answersByRule(call, app)) return true;
     const error = this.#refusalOf(app);
     if (error === undefined) return waiting.answers(call, app);
-    onBudgetAnswer();
+    metrics.wakeRefused();
     if (!waiting.answers(call, app, shown(error))) call.refuse(error);
     return true;
   }
@@ -82,7 +81,7 @@ export class WakeGate {
     if (found === undefined) return false;
     setPassive(call, app);
     const { status, contentType, body } = found.answer;
-    this.#deps.onRuleAnswer(app.name, found.rule);
+    this.#deps.metrics.wakeAnswered(app.name, found.rule);
     this.#deps.local.send(call, {
       status,
       fields: { ...(body.length > 0 && { 'Content-Type': contentType }), 'Cache-Control': 'no-store' },

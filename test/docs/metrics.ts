@@ -1,6 +1,7 @@
 /** The metrics of agent and router, as they register them: the tables of docs/metrics.md. */
 import { Registry } from '@prometheus-io/client';
 import { createMetrics as createAgentMetrics } from '../../agent/metrics.ts';
+import { registerGauges, type GaugeSources } from '../../router/telemetry/gauges.ts';
 import { createMetrics as createRouterMetrics } from '../../router/telemetry/metrics.ts';
 
 export interface MetricRow {
@@ -17,7 +18,8 @@ export function agentMetricRows(): MetricRow[] {
 export function routerMetricRows(): MetricRow[] {
   const registry = new Registry();
   // Nothing is read of a metric that is only named.
-  createRouterMetrics({ registry } as Parameters<typeof createRouterMetrics>[0]);
+  createRouterMetrics(registry);
+  registerGauges(registry, {} as GaugeSources);
   return rowsOf(registry);
 }
 
