@@ -117,8 +117,8 @@ test('a builder that ends without a verdict, breaks off or talks nonsense is not
     [(response) => response.end('{"digest":"sha256:short"}\n'), /not that of a builder/],
     [(response) => response.writeHead(302, { location: 'http://elsewhere.example' }).end(), /answered 302/],
     [(response) => response.writeHead(500).end('oops'), /answered 500/],
-    [(response) => response.destroy(), /could not be used/],
-    [(response) => response.write('{"line":"x"}\n', () => response.destroy()), /could not be used/],
+    [(response) => response.destroy(), /could not use the builder/],
+    [(response) => response.write('{"line":"x"}\n', () => response.destroy()), /could not use the builder/],
   ];
   let turn = 0;
   const ground = await setUp(t, (request, response) => {
