@@ -3,8 +3,9 @@
  * from here every 5 ms? Against a plain Deployment of the same image, scaled from zero to one: until its pod answers, until it is
  * Ready, and then until its ClusterIP answers. Needs KUBECONFIG and HOLDFAST_TEST_REGISTRY.
  */
-import { loadKubeAccess } from '../agent/kube/access.ts';
 import { createKubeApi, type KubeApi } from '../agent/kube/api.ts';
+import { loadClusterConfig } from '../agent/kube/cluster-config.ts';
+import { systemClock } from '../shared/wait/clock.ts';
 import { registryHost } from '../test/e2e/cluster.ts';
 import { Release } from '../test/e2e/release.ts';
 import { testImage } from '../test/e2e/scenario.ts';
@@ -30,7 +31,8 @@ export const wake: Question = async (bench) => {
     bench.say(`wake: left out, ${missing.join(' and ')} must name a cluster of test/cluster and its registry`);
     return undefined;
   }
-  const api = createKubeApi({ access: await loadKubeAccess({ kubeconfig: process.env['KUBECONFIG'], env: {} }) });
+  const config = loadClusterConfig({ kubeconfig: process.env['KUBECONFIG'], env: {} });
+  const api = createKubeApi({ config, clock: systemClock });
   bench.after(() => api.close());
   const holdfast = await startHoldfast(bench, api);
   const plain = await startPlain(bench, api);

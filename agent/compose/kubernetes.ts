@@ -12,8 +12,8 @@ import { connectRegistry } from './registry.ts';
 import type { Sources } from '../source/sources.ts';
 import type { BuildStore } from '../store/build-store.ts';
 import type { Platform } from '../platform/platform.ts';
-import { loadKubeAccess } from '../kube/access.ts';
 import { createKubeApi } from '../kube/api.ts';
+import { loadClusterConfig } from '../kube/cluster-config.ts';
 import { createKubernetesPlatform } from '../platform/kubernetes/platform.ts';
 
 interface KubernetesDeps {
@@ -35,11 +35,11 @@ export async function createKubernetes(deps: KubernetesDeps): Promise<Kubernetes
   const { config, sources, builds, onBuildEnded, log } = deps;
   const { kubernetes } = config;
   const clock = systemClock;
-  const access = await loadKubeAccess({ kubeconfig: kubernetes.kubeconfig, env: process.env });
-  const api = createKubeApi({ access });
+  const cluster = loadClusterConfig({ kubeconfig: kubernetes.kubeconfig, env: process.env });
+  const api = createKubeApi({ config: cluster, clock });
   // The lease waits behind nothing else.
-  const leaseApi = createKubeApi({ access, maxRequests: 2 });
-  const buildApi = createKubeApi({ access });
+  const leaseApi = createKubeApi({ config: cluster, clock, maxRequests: 2 });
+  const buildApi = createKubeApi({ config: cluster, clock });
   const connected = await connectRegistry({ config: config.registry, env: process.env, clock, log });
   const { images, endpoints } = await connectImages({
     config,

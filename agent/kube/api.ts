@@ -1,213 +1,222 @@
 /**
- * The one way to the API server: JSON requests with a deadline and a signal, and lines that stream (watches, logs).
- * Streams never take a connection from requests; no retries here, those belong to who knows what may be repeated.
+ * What is asked of the API server, by the object API of @kubernetes/client-node. No retries here: those belong to the
+ * callers, who know what may be repeated.
  */
-import { request, type Dispatcher } from 'undici';
-import { AppError } from '../../shared/errors.ts';
-import type { KubeAccess, TlsOptions } from './access.ts';
-import { createPools } from './pools.ts';
+import {
+  createConfiguration,
+  KubernetesObjectApi,
+  PatchStrategy,
+  ServerConfiguration,
+  wrapHttpLibrary,
+  type Configuration,
+  type KubernetesListObject,
+  type KubernetesObject,
+  type V1APIResourceList,
+} from '@kubernetes/client-node';
+import { ObjectSerializer } from '@kubernetes/client-node/dist/serializer.js';
+import { getSerializationType } from '@kubernetes/client-node/dist/util.js';
+import type { Clock } from '../../shared/wait/clock.ts';
+import type { ClusterConfig } from './cluster-config.ts';
+import { isStatus, KubeApiError } from './errors.ts';
+import { knownResources, pathOf, typeOf, type Kind, type Kinds } from './kinds.ts';
+import { createTransport, type Call, type Query, type StreamCall } from './transport.ts';
 
-export interface KubeRequest {
-  readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
-  /** As in `/api/v1/namespaces/apps/pods`. */
-  readonly path: string;
-  readonly query?: Readonly<Record<string, string | number | boolean | undefined>>;
-  readonly body?: unknown;
-  readonly contentType?: string;
-  readonly signal: AbortSignal;
-  readonly timeoutMs?: number;
+export interface ObjectName {
+  readonly namespace: string;
+  readonly name: string;
 }
 
+export interface ListQuery {
+  readonly labelSelector?: string;
+  readonly fieldSelector?: string;
+  readonly limit?: number;
+  /** From the answer before: the next page. */
+  readonly continue?: string | undefined;
+}
+
+export interface DeleteOptions {
+  readonly gracePeriodSeconds?: number;
+  /** Deletes only the object of this UID, not one of the same name that was made since. */
+  readonly uid?: string | undefined;
+}
+
+export interface WatchEvent<T> {
+  readonly type: 'ADDED' | 'MODIFIED' | 'DELETED' | 'BOOKMARK';
+  readonly object: T;
+}
+
+export interface LogQuery {
+  readonly container: string;
+  readonly follow?: boolean;
+  readonly previous?: boolean;
+  readonly timestamps?: boolean;
+  readonly tailLines?: number | undefined;
+  readonly sinceTime?: string | undefined;
+}
+
+/**
+ * Every method throws KubeApiError when the API server refuses, AppError platform_error when no answer comes, and
+ * cancelled when the signal aborts. Objects and patches carry their namespace in `metadata`.
+ */
 export interface KubeApi {
-  /** @throws KubeApiError for every answer but 2xx; AppError platform_error where no answer came; cancelled by signal. */
-  request<T>(options: KubeRequest): Promise<T>;
-  /**
-   * Lines of a long answer, each cut at `maxLineBytes`. Ends with the answer; throws as `request` does.
-   * @param options.timeoutMs until the head of the answer; afterwards only `idleMs` without any byte ends it, silently.
-   */
-  lines(options: KubeRequest & { readonly idleMs?: number; readonly maxLineBytes: number }): AsyncGenerator<string>;
+  /** @returns undefined when there is no such object. */
+  read<K extends Kind>(kind: K, name: ObjectName, call: Call): Promise<Kinds[K] | undefined>;
+  list<K extends Kind>(
+    kind: K,
+    namespace: string,
+    query: ListQuery,
+    call: Call,
+  ): Promise<KubernetesListObject<Kinds[K]>>;
+  create<T extends Kinds[Kind]>(object: T, call: Call & { readonly dryRun?: boolean }): Promise<T>;
+  replace<T extends Kinds[Kind]>(object: T, call: Call): Promise<T>;
+  /** Server-side apply; takes over fields that others manage. */
+  apply<T extends Kinds[Kind]>(object: T, call: Call & { readonly fieldManager: string }): Promise<T>;
+  /** Merge patch. @returns undefined when there is no such object. */
+  patch<K extends Kind>(
+    kind: K,
+    name: ObjectName,
+    patch: object,
+    call: Call & { readonly fieldManager?: string },
+  ): Promise<Kinds[K] | undefined>;
+  /** What depends on the object is deleted in the background. @returns false when there was no such object. */
+  delete(kind: Kind, name: ObjectName, options: DeleteOptions, call: Call): Promise<boolean>;
+  /** Changes from a resourceVersion on, until the API server ends the watch. */
+  watch<K extends Kind>(
+    kind: K,
+    namespace: string,
+    query: Query,
+    call: StreamCall,
+  ): AsyncGenerator<WatchEvent<Kinds[K]>>;
+  /** Lines of a pod's log. */
+  log(pod: ObjectName, query: LogQuery, call: StreamCall): AsyncGenerator<string>;
   close(): Promise<void>;
 }
-
-/** What the API server says when it refuses: a `Status` object. */
-export class KubeApiError extends Error {
-  override readonly name = 'KubeApiError';
-  readonly status: number;
-  /** As in `NotFound`, `AlreadyExists`, `Conflict`, `Forbidden`, `Invalid`, `Expired`. */
-  readonly reason: string;
-
-  constructor(status: number, reason: string, message: string) {
-    super(message);
-    this.status = status;
-    this.reason = reason;
-  }
-}
-
-export function isStatus(error: unknown, ...statuses: readonly number[]): boolean {
-  return error instanceof KubeApiError && statuses.includes(error.status);
-}
-
-const requestTimeoutMs = 10_000;
-const maxBodyBytes = 64 * 1024 * 1024;
-const userAgent = 'holdfast-agent';
 
 /** Enough for many apps that wake at once, and few for an API server. */
 const defaultMaxRequests = 16;
 
 export function createKubeApi(deps: {
-  readonly access: KubeAccess;
+  readonly config: ClusterConfig;
   /** Connections for requests; streams have their own. */
   readonly maxRequests?: number;
+  readonly clock: Clock;
 }): KubeApi {
-  const { access, maxRequests = defaultMaxRequests } = deps;
-  const pools = createPools({ maxRequests });
+  const { config, maxRequests = defaultMaxRequests, clock } = deps;
+  const transport = createTransport({ config, maxRequests, clock });
+  const resources = knownResources();
+  const baseServer = new ServerConfiguration(config.server, {});
 
-  async function send(options: KubeRequest, headDeadline: AbortSignal, pool: (tls: TlsOptions) => Dispatcher) {
-    const { headers, tls } = await access.credentials();
-    const query = new URLSearchParams();
-    for (const [name, value] of Object.entries(options.query ?? {})) {
-      if (value !== undefined) query.set(name, String(value));
-    }
-    const search = query.size === 0 ? '' : `?${query.toString()}`;
-    const signal = AbortSignal.any([options.signal, headDeadline]);
-    const answer = request(`${access.server}${options.path}${search}`, {
-      dispatcher: pool(tls),
-      method: options.method,
-      headers: {
-        ...headers,
-        accept: 'application/json',
-        'user-agent': userAgent,
-        ...(options.body === undefined ? {} : { 'content-type': options.contentType ?? 'application/json' }),
-      },
-      body: options.body === undefined ? null : JSON.stringify(options.body),
-      signal,
+  async function ask<T>(call: Call, work: (objects: KubernetesObjectApi) => Promise<T>): Promise<T> {
+    return await transport.within(call, async (send) => {
+      const httpApi = wrapHttpLibrary({ send });
+      const configuration = createConfiguration({ baseServer, httpApi, authMethods: { default: config } });
+      return await work(new ObjectApi(configuration, resources));
     });
-    return await orAborted(answer, signal);
   }
 
   return {
-    async request<T>(options: KubeRequest): Promise<T> {
-      const deadline = AbortSignal.timeout(Math.ceil(options.timeoutMs ?? requestTimeoutMs));
+    async read(kind, name, call) {
+      return await unlessMissing(ask(call, (objects) => objects.read({ ...typeOf(kind), metadata: { ...name } })));
+    },
+    async list(kind, namespace, query, call) {
+      const { apiVersion } = typeOf(kind);
+      const { fieldSelector, labelSelector, limit, continue: page } = query;
+      return await ask(call, (objects) =>
+        objects.list(
+          apiVersion,
+          kind,
+          namespace,
+          undefined,
+          undefined,
+          undefined,
+          fieldSelector,
+          labelSelector,
+          limit,
+          page,
+        ),
+      );
+    },
+    async create(object, call) {
+      return await ask(call, (objects) => objects.create(object, undefined, call.dryRun === true ? 'All' : undefined));
+    },
+    async replace(object, call) {
+      return await ask(call, (objects) => objects.replace(object));
+    },
+    async apply(object, call) {
+      const { fieldManager } = call;
+      return await ask(call, (objects) =>
+        objects.patch(object, undefined, undefined, fieldManager, true, PatchStrategy.ServerSideApply),
+      );
+    },
+    async patch(kind, name, patch, call) {
+      const { metadata, ...rest } = patch as { readonly metadata?: object };
+      const object = { ...typeOf(kind), metadata: { ...metadata, ...name }, ...rest };
+      const patched = ask(call, (objects) =>
+        objects.patch<KubernetesObject>(
+          object,
+          undefined,
+          undefined,
+          call.fieldManager,
+          undefined,
+          PatchStrategy.MergePatch,
+        ),
+      );
+      return (await unlessMissing(patched)) as Kinds[typeof kind] | undefined;
+    },
+    async delete(kind, name, { uid, gracePeriodSeconds }, call) {
+      const object = { ...typeOf(kind), metadata: { ...name } };
+      const body = {
+        propagationPolicy: 'Background',
+        ...(gracePeriodSeconds !== undefined && { gracePeriodSeconds }),
+        ...(uid !== undefined && { preconditions: { uid } }),
+      };
       try {
-        const response = await send(options, deadline, (tls) => pools.requests(tls));
-        const text = await readAll(response.body, maxBodyBytes);
-        pools.answered(true);
-        if (response.statusCode >= 300) throw refusal(response.statusCode, text);
-        return JSON.parse(text) as T;
+        await ask(call, (objects) =>
+          objects.delete(object, undefined, undefined, undefined, undefined, undefined, body),
+        );
+        return true;
       } catch (error) {
-        if (deadline.aborted && !options.signal.aborted) pools.answered(false);
-        throw described(error, options);
+        // 409 with a uid: another object has the name now, so the one that was meant is gone.
+        if (isStatus(error, 404) || (uid !== undefined && isStatus(error, 409))) return false;
+        throw error;
       }
     },
-
-    async *lines(options) {
-      const head = new AbortController();
-      const headTimer = setTimeout(() => {
-        head.abort(new AppError('platform_error', 'no answer in time'));
-      }, options.timeoutMs ?? requestTimeoutMs);
-      let idleTimer: NodeJS.Timeout | undefined;
-      let silent = false;
-      try {
-        const response = await send(options, head.signal, (tls) => pools.streams(tls));
-        clearTimeout(headTimer);
-        if (response.statusCode >= 300) {
-          throw refusal(response.statusCode, await readAll(response.body, maxBodyBytes));
+    async *watch(kind, namespace, query, call) {
+      const model = getSerializationType(typeOf(kind).apiVersion, kind);
+      for await (const line of transport.lines(pathOf(kind, namespace), { ...query, watch: true }, call)) {
+        const event = JSON.parse(line) as WatchEvent<unknown> | WatchError;
+        if (event.type === 'ERROR') {
+          const { code = 500, reason = '', message = 'watch error' } = event.object;
+          throw new KubeApiError(code, reason, message);
         }
-        const { idleMs } = options;
-        if (idleMs !== undefined) {
-          idleTimer = setTimeout(() => {
-            silent = true;
-            head.abort();
-          }, idleMs);
-        }
-        for await (const line of splitLines(response.body, options.maxLineBytes)) {
-          idleTimer?.refresh();
-          yield line;
-        }
-      } catch (error) {
-        if (silent && !options.signal.aborted) return;
-        throw described(error, options);
-      } finally {
-        clearTimeout(headTimer);
-        clearTimeout(idleTimer);
+        // As the object API does with answers, so that both can be compared.
+        yield { type: event.type, object: ObjectSerializer.deserialize(event.object, model) };
       }
     },
-
-    async close() {
-      await pools.close();
-    },
+    log: ({ namespace, name }, query, call) =>
+      transport.lines(`${pathOf('Pod', namespace)}/${name}/log`, { ...query }, call),
+    close: () => transport.close(),
   };
 }
 
-/** undici looks at the signal of a request that waits for a connection only when it gets one. */
-async function orAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  const { promise: aborted, reject } = Promise.withResolvers<never>();
-  const onAbort = (): void => reject(signal.reason as Error);
-  signal.addEventListener('abort', onAbort, { once: true });
-  if (signal.aborted) onAbort();
+interface WatchError {
+  readonly type: 'ERROR';
+  readonly object: { readonly code?: number; readonly reason?: string; readonly message?: string };
+}
+
+/** With what discovery would answer, known before. */
+class ObjectApi extends KubernetesObjectApi {
+  constructor(configuration: Configuration, resources: Record<string, V1APIResourceList>) {
+    super(configuration);
+    this.apiVersionResourceCache = resources;
+  }
+}
+
+async function unlessMissing<T>(answer: Promise<T>): Promise<T | undefined> {
   try {
-    return await Promise.race([promise, aborted]);
-  } finally {
-    signal.removeEventListener('abort', onAbort);
+    return await answer;
+  } catch (error) {
+    if (isStatus(error, 404)) return undefined;
+    throw error;
   }
-}
-
-function refusal(status: number, text: string): KubeApiError {
-  let reason = '';
-  let message = text.slice(0, 1_000);
-  try {
-    const parsed = JSON.parse(text) as { readonly reason?: string; readonly message?: string };
-    reason = parsed.reason ?? '';
-    message = parsed.message ?? message;
-  } catch {
-    // Not a Status object: a proxy before the API server, whose text says what there is.
-  }
-  return new KubeApiError(status, reason, message === '' ? `status ${String(status)}` : message);
-}
-
-function described(error: unknown, options: KubeRequest): Error {
-  if (error instanceof KubeApiError || error instanceof AppError) return error;
-  if (options.signal.aborted) return new AppError('cancelled', 'the request was cancelled', { cause: error });
-  const message = error instanceof Error ? error.message : String(error);
-  return new AppError('platform_error', `the API server cannot be reached: ${message}`, { cause: error });
-}
-
-async function readAll(body: AsyncIterable<Buffer>, maxBytes: number): Promise<string> {
-  const chunks: Buffer[] = [];
-  let bytes = 0;
-  for await (const chunk of body) {
-    bytes += chunk.length;
-    if (bytes > maxBytes) throw new AppError('platform_error', 'the answer of the API server is too large');
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks).toString('utf8');
-}
-
-/** Lines without their end; what a line has beyond `maxBytes` is dropped, so that a line never costs more memory. */
-async function* splitLines(body: AsyncIterable<Buffer>, maxBytes: number): AsyncGenerator<string> {
-  let parts: Buffer[] = [];
-  let bytes = 0;
-  const keep = (part: Buffer): void => {
-    const room = maxBytes - bytes;
-    if (room <= 0 || part.length === 0) return;
-    // A copy of the cut, lest a small rest keeps a large chunk alive.
-    parts.push(part.length > room ? Buffer.from(part.subarray(0, room)) : part);
-    bytes += Math.min(part.length, room);
-  };
-  const take = (): string => {
-    const line = Buffer.concat(parts).toString('utf8');
-    parts = [];
-    bytes = 0;
-    return line;
-  };
-  for await (const chunk of body) {
-    let from = 0;
-    for (let end = chunk.indexOf(10); end >= 0; end = chunk.indexOf(10, from)) {
-      keep(chunk.subarray(from, end));
-      yield take();
-      from = end + 1;
-    }
-    keep(chunk.subarray(from));
-  }
-  if (bytes > 0) yield take();
 }

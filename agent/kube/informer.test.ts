@@ -1,18 +1,15 @@
 /** The informer and its transport against a real HTTP server that speaks as the API server does. */
 import assert from 'node:assert/strict';
-import { createServer, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { ServerResponse } from 'node:http';
 import { test, type TestContext } from 'node:test';
+import type { V1ConfigMap } from '@kubernetes/client-node';
 import { silentLog } from '../../shared/log.ts';
 import { systemClock } from '../../shared/wait/clock.ts';
-import { createKubeApi, isStatus } from './api.ts';
 import { startInformer } from './informer.ts';
-import type { KubeObject } from './kube-types.ts';
-
-type Fact = KubeObject & { readonly word?: string };
+import { connectTo, serve } from './testing/local-api.ts';
 
 async function setUp(t: TestContext) {
-  let objects: Fact[] = [];
+  let objects: V1ConfigMap[] = [];
   let revision = '1';
   let away = false;
   const lists: string[] = [];
@@ -20,12 +17,12 @@ async function setUp(t: TestContext) {
   const waiting: (() => void)[] = [];
   const told = (): void => waiting.splice(0).forEach((wake) => wake());
 
-  const server = createServer((request, response) => {
+  const server = await serve(t, (request, response) => {
     const url = new URL(request.url ?? '/', 'http://localhost');
     if (away) {
       request.socket.destroy();
     } else if (url.searchParams.get('watch') === 'true') {
-      response.writeHead(200, { 'content-type': 'application/json' }).flushHeaders();
+      response.writeHead(200).flushHeaders();
       watches.push({ from: url.searchParams.get('resourceVersion'), response });
     } else {
       lists.push(`${url.searchParams.get('labelSelector') ?? ''} ${request.headers.authorization ?? ''}`);
@@ -34,6 +31,8 @@ async function setUp(t: TestContext) {
       // Two pages, as with `limit`.
       response.end(
         JSON.stringify({
+          apiVersion: 'v1',
+          kind: 'ConfigMapList',
           metadata: { resourceVersion: revision, ...(second || objects.length < 2 ? {} : { continue: 'half' }) },
           items: second ? objects.slice(half) : objects.slice(0, Math.max(1, half)),
         }),
@@ -41,21 +40,14 @@ async function setUp(t: TestContext) {
     }
     told();
   });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const address = `http://127.0.0.1:${String((server.address() as AddressInfo).port)}`;
-  const api = createKubeApi({
-    access: {
-      server: address,
-      namespace: undefined,
-      credentials: () => Promise.resolve({ headers: { authorization: 'Bearer t0ken' }, tls: {} }),
-    },
-  });
+  const api = connectTo(t, server, { token: 't0ken' });
   const changes: string[] = [];
-  const informer = startInformer<Fact, string>({
+  const informer = startInformer({
     api,
-    path: '/api/v1/namespaces/apps/things',
+    kind: 'ConfigMap',
+    namespace: 'apps',
     labelSelector: 'ours=yes',
-    keep: (object) => object.word ?? '',
+    keep: (object) => object.data?.['word'] ?? '',
     onChange({ type, name, value }) {
       changes.push(`${type} ${name} ${value}`);
       told();
@@ -65,9 +57,6 @@ async function setUp(t: TestContext) {
   });
   t.after(async () => {
     await informer.close();
-    await api.close();
-    server.closeAllConnections();
-    await new Promise((resolve) => server.close(resolve));
   });
   async function until(condition: () => boolean): Promise<void> {
     while (!condition()) {
@@ -80,9 +69,9 @@ async function setUp(t: TestContext) {
       });
     }
   }
-  const thing = (name: string, word: string, resourceVersion = '1'): Fact => ({
+  const thing = (name: string, word: string, resourceVersion = '1'): V1ConfigMap => ({
     metadata: { name, resourceVersion },
-    word,
+    data: { word },
   });
   return {
     api,
@@ -92,7 +81,7 @@ async function setUp(t: TestContext) {
     watches,
     until,
     thing,
-    set: (next: Fact[], at: string) => {
+    set: (next: V1ConfigMap[], at: string) => {
       objects = next;
       revision = at;
     },
@@ -153,7 +142,7 @@ test('while the API server is away the picture stays', async (t) => {
   await kit.until(() => kit.watches.length === 1);
   kit.setAway(true);
   kit.endWatch();
-  await assert.rejects(kit.api.request({ method: 'GET', path: '/version', signal: AbortSignal.timeout(5_000) }), {
+  await assert.rejects(kit.api.read('Pod', { namespace: 'apps', name: 'p' }, { signal: AbortSignal.timeout(5_000) }), {
     code: 'platform_error',
   });
   assert.equal(kit.informer.get('a'), 'one');
@@ -167,9 +156,10 @@ test('who waits for the first list can leave, and is let go when the informer is
   const kit = await setUp(t);
   kit.setAway(true);
   kit.endWatch();
-  const informer = startInformer<Fact, string>({
+  const informer = startInformer({
     api: kit.api,
-    path: '/api/v1/namespaces/apps/others',
+    kind: 'Secret',
+    namespace: 'apps',
     labelSelector: '',
     keep: () => '',
     onChange: () => undefined,
@@ -183,26 +173,4 @@ test('who waits for the first list can leave, and is let go when the informer is
   await leaves;
   await informer.close();
   await stays;
-});
-
-test('a refusal carries the status and the words of the API server', async (t) => {
-  const server = createServer((_request, response) => {
-    response.writeHead(409).end(JSON.stringify({ kind: 'Status', reason: 'Conflict', message: 'changed meanwhile' }));
-  });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const api = createKubeApi({
-    access: {
-      server: `http://127.0.0.1:${String((server.address() as AddressInfo).port)}`,
-      namespace: undefined,
-      credentials: () => Promise.resolve({ headers: {}, tls: {} }),
-    },
-  });
-  t.after(async () => {
-    await api.close();
-    server.close();
-  });
-  const { signal } = new AbortController();
-  const error: unknown = await api.request({ method: 'GET', path: '/x', signal }).catch((cause: unknown) => cause);
-  assert.ok(isStatus(error, 409));
-  assert.match(String(error), /changed meanwhile/);
 });

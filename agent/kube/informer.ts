@@ -6,10 +6,11 @@ import { backoff } from '../../shared/wait/backoff.ts';
 import { toAppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
 import type { Clock } from '../../shared/wait/clock.ts';
+import { cancellation, untilAborted } from '../../shared/wait/abort.ts';
 import { sleep } from '../../shared/wait/sleep.ts';
-import { isStatus, KubeApiError, type KubeApi } from './api.ts';
-import type { KubeList, KubeObject } from './kube-types.ts';
-import { until } from './wait.ts';
+import type { KubeApi } from './api.ts';
+import { isStatus } from './errors.ts';
+import type { Kind, Kinds } from './kinds.ts';
 
 export interface Informer<T> {
   get(name: string): T | undefined;
@@ -23,13 +24,13 @@ export type Change<T> =
   | { readonly type: 'set'; readonly name: string; readonly value: T }
   | { readonly type: 'gone'; readonly name: string; readonly value: T };
 
-interface InformerDeps<K extends KubeObject, T> {
-  readonly api: Pick<KubeApi, 'request' | 'lines'>;
-  /** As in `/api/v1/namespaces/apps/pods`. */
-  readonly path: string;
+interface InformerDeps<K extends Kind, T> {
+  readonly api: Pick<KubeApi, 'list' | 'watch'>;
+  readonly kind: K;
+  readonly namespace: string;
   readonly labelSelector: string;
   /** What is kept of an object: as little as is needed, so that memory is bounded by the number of objects. */
-  readonly keep: (object: K) => T;
+  readonly keep: (object: Kinds[K]) => T;
   /** Called in the order of the API server, after the picture has changed. */
   readonly onChange: (change: Change<T>) => void;
   readonly log: Log;
@@ -46,15 +47,8 @@ const pageSize = 500;
 /** Objects are at most 1.5 MiB in etcd; JSON of a Secret may be longer than that. */
 const maxLineBytes = 4 * 1024 * 1024;
 
-type WatchLine<K> =
-  | { readonly type: 'ADDED' | 'MODIFIED' | 'DELETED' | 'BOOKMARK'; readonly object: K }
-  | {
-      readonly type: 'ERROR';
-      readonly object: { readonly code?: number; readonly reason?: string; readonly message?: string };
-    };
-
-export function startInformer<K extends KubeObject, T>(deps: InformerDeps<K, T>): Informer<T> {
-  const { api, path, labelSelector, keep, onChange, log, clock } = deps;
+export function startInformer<K extends Kind, T>(deps: InformerDeps<K, T>): Informer<T> {
+  const { api, kind, namespace, labelSelector, keep, onChange, log, clock } = deps;
   const items = new Map<string, T>();
   const stop = new AbortController();
   const first = Promise.withResolvers<void>();
@@ -77,56 +71,38 @@ export function startInformer<K extends KubeObject, T>(deps: InformerDeps<K, T>)
     const missing = new Set(items.keys());
     let page: string | undefined;
     for (;;) {
-      const found: KubeList<K> = await api.request<KubeList<K>>({
-        method: 'GET',
-        path,
-        query: { labelSelector, limit: pageSize, continue: page },
-        signal: stop.signal,
-      });
-      for (const object of found.items) {
-        missing.delete(object.metadata.name);
-        set(object.metadata.name, keep(object));
+      const query = { labelSelector, limit: pageSize, continue: page };
+      const { items: found, metadata } = await api.list(kind, namespace, query, { signal: stop.signal });
+      for (const object of found) {
+        const name = object.metadata?.name ?? '';
+        missing.delete(name);
+        set(name, keep(object));
       }
-      page = found.metadata.continue;
+      page = metadata?._continue;
       if (page === undefined || page === '') {
         for (const name of missing) drop(name);
-        return found.metadata.resourceVersion;
+        return metadata?.resourceVersion ?? '';
       }
     }
   }
 
-  /** One watch: until the server ends it. */
+  /** One watch, until the server ends it. */
   async function watch(from: string): Promise<void> {
-    const lines = api.lines({
-      method: 'GET',
-      path,
-      query: {
-        labelSelector,
-        watch: true,
-        resourceVersion: from,
-        allowWatchBookmarks: true,
-        timeoutSeconds: Math.round(minWatchSecs + Math.random() * (maxWatchSecs - minWatchSecs)),
-      },
-      signal: stop.signal,
-      idleMs: watchIdleMs,
-      maxLineBytes,
-    });
-    for await (const line of lines) {
-      const event = JSON.parse(line) as WatchLine<K>;
-      if (event.type === 'ERROR') {
-        throw new KubeApiError(
-          event.object.code ?? 500,
-          event.object.reason ?? '',
-          event.object.message ?? 'watch error',
-        );
-      }
-      resourceVersion = event.object.metadata.resourceVersion ?? resourceVersion;
+    const query = {
+      labelSelector,
+      resourceVersion: from,
+      allowWatchBookmarks: true,
+      timeoutSeconds: Math.round(minWatchSecs + Math.random() * (maxWatchSecs - minWatchSecs)),
+    };
+    const call = { signal: stop.signal, idleMs: watchIdleMs, maxLineBytes };
+    for await (const { type, object } of api.watch(kind, namespace, query, call)) {
+      resourceVersion = object.metadata?.resourceVersion ?? resourceVersion;
       pause.reset();
-      const { name } = event.object.metadata;
-      switch (event.type) {
+      const name = object.metadata?.name ?? '';
+      switch (type) {
         case 'ADDED':
         case 'MODIFIED':
-          set(name, keep(event.object));
+          set(name, keep(object));
           break;
         case 'DELETED':
           drop(name);
@@ -152,7 +128,7 @@ export function startInformer<K extends KubeObject, T>(deps: InformerDeps<K, T>)
         if (stop.signal.aborted) return;
         // 410 Gone: the server no longer knows what came after our version.
         if (isStatus(error, 410)) resourceVersion = undefined;
-        else log.warn({ err: toAppError(error), path }, 'watch broken');
+        else log.warn({ err: toAppError(error), kind }, 'watch broken');
         await sleep(clock, pause.next(), stop.signal);
       }
     }
@@ -163,7 +139,10 @@ export function startInformer<K extends KubeObject, T>(deps: InformerDeps<K, T>)
     get: (name) => items.get(name),
     list: () => items.values(),
     async synced(signal) {
-      await until(first.promise, AbortSignal.any([signal, stop.signal]));
+      const either = AbortSignal.any([signal, stop.signal]);
+      await untilAborted(first.promise, either).catch(() => {
+        throw cancellation(either);
+      });
     },
     async close() {
       stop.abort();

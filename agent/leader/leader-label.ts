@@ -1,10 +1,10 @@
 /** The label by which the Service finds the leader: on the pod that leads and on no other. */
+import type { V1Pod } from '@kubernetes/client-node';
 import { toAppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
 import type { Clock } from '../../shared/wait/clock.ts';
 import { sleep } from '../../shared/wait/sleep.ts';
-import { isStatus, type KubeApi } from '../kube/api.ts';
-import type { KubeList, Pod } from '../kube/kube-types.ts';
+import type { KubeApi } from '../kube/api.ts';
 
 export interface LeaderLabel {
   /** Puts it on our pod and takes it off the others; tries until that worked or the signal aborts. Never throws. */
@@ -22,30 +22,18 @@ const maxClearTries = 3;
 const timeoutMs = 2_000;
 
 export function createLeaderLabel(deps: {
-  readonly api: Pick<KubeApi, 'request'>;
+  readonly api: Pick<KubeApi, 'list' | 'patch'>;
   readonly namespace: string;
   readonly podName: string;
   readonly log: Log;
   readonly clock: Clock;
 }): LeaderLabel {
   const { api, namespace, podName, log, clock } = deps;
-  const collection = `/api/v1/namespaces/${namespace}/pods`;
 
-  /** @param role null takes the label off. @returns undefined where there is no such pod. */
-  async function setRole(pod: string, role: string | null, signal: AbortSignal): Promise<Pod | undefined> {
-    try {
-      return await api.request<Pod>({
-        method: 'PATCH',
-        path: `${collection}/${pod}`,
-        contentType: 'application/merge-patch+json',
-        body: { metadata: { labels: { [roleLabel]: role } } },
-        signal,
-        timeoutMs,
-      });
-    } catch (error) {
-      if (isStatus(error, 404)) return undefined;
-      throw error;
-    }
+  /** @param role null removes the label. @returns undefined when there is no such pod. */
+  async function setRole(pod: string, role: string | null, signal: AbortSignal): Promise<V1Pod | undefined> {
+    const patch = { metadata: { labels: { [roleLabel]: role } } };
+    return await api.patch('Pod', { namespace, name: pod }, patch, { signal, timeoutMs });
   }
 
   async function claimOnce(signal: AbortSignal): Promise<void> {
@@ -55,17 +43,12 @@ export function createLeaderLabel(deps: {
       log.debug({ podName }, 'no pod of this name, so no label of the leader');
       return;
     }
-    const instance = own.metadata.labels?.[instanceLabel];
+    const instance = own.metadata?.labels?.[instanceLabel];
     const selectors = [agentSelector, `${roleLabel}=${leaderRole}`];
     if (instance !== undefined) selectors.push(`${instanceLabel}=${instance}`);
-    const { items } = await api.request<KubeList<Pod>>({
-      method: 'GET',
-      path: collection,
-      query: { labelSelector: selectors.join(',') },
-      signal,
-      timeoutMs,
-    });
-    const others = items.map((pod) => pod.metadata.name).filter((name) => name !== podName);
+    const query = { labelSelector: selectors.join(',') };
+    const { items } = await api.list('Pod', namespace, query, { signal, timeoutMs });
+    const others = items.map(({ metadata }) => metadata?.name ?? '').filter((name) => name !== podName);
     await Promise.all(others.map((name) => setRole(name, null, signal)));
   }
 

@@ -1,33 +1,40 @@
 import assert from 'node:assert/strict';
 import { test, type TestContext } from 'node:test';
+import type { V1Lease } from '@kubernetes/client-node';
 import { AppError } from '../../shared/errors.ts';
 import { silentLog } from '../../shared/log.ts';
-import { KubeApiError, type KubeRequest } from '../kube/api.ts';
-import type { Lease } from '../kube/kube-types.ts';
-import { createLeaseElection } from './lease.ts';
+import { KubeApiError } from '../kube/errors.ts';
+import { createLeaseElection, type LeaseApi } from './lease.ts';
 import { createManualClock } from '../../shared/wait/testing/manual-clock.ts';
 
 /** One Lease with the API server's rules for resourceVersion, and agents that stand for election. */
 function setUp(t: TestContext) {
   const clock = createManualClock(0);
   const cutOff = new Set<string>();
-  let stored: Lease | undefined;
+  let stored: V1Lease | undefined;
   let revision = 0;
 
-  function answer({ method, body }: KubeRequest): Lease {
-    if (method === 'GET') {
-      if (stored === undefined) throw new KubeApiError(404, 'NotFound', 'no lease');
-      return stored;
-    }
-    const lease = body as Lease;
-    if (
-      method === 'POST' ? stored !== undefined : stored?.metadata.resourceVersion !== lease.metadata.resourceVersion
-    ) {
+  function write(lease: V1Lease, isNew: boolean): V1Lease {
+    if (isNew ? stored !== undefined : stored?.metadata?.resourceVersion !== lease.metadata?.resourceVersion) {
       throw new KubeApiError(409, 'Conflict', 'changed meanwhile');
     }
     revision += 1;
     stored = { ...lease, metadata: { ...lease.metadata, resourceVersion: String(revision) } };
     return stored;
+  }
+
+  function apiOf(connection: string): LeaseApi {
+    const ask = async <T>(signal: AbortSignal, answer: () => T): Promise<T> => {
+      await Promise.resolve();
+      signal.throwIfAborted();
+      if (cutOff.has(connection)) throw new AppError('platform_error', 'away');
+      return structuredClone(answer());
+    };
+    return {
+      read: (_kind, _name, { signal }) => ask(signal, () => stored),
+      create: (lease, { signal }) => ask(signal, () => write(lease, true)),
+      replace: (lease, { signal }) => ask(signal, () => write(lease, false)),
+    };
   }
 
   function agent(identity: string, { connection = identity } = {}) {
@@ -36,14 +43,7 @@ function setUp(t: TestContext) {
     let leads = false;
     let giveUp: (() => void) | undefined;
     const election = createLeaseElection({
-      api: {
-        request: async <T>(request: KubeRequest): Promise<T> => {
-          await Promise.resolve();
-          request.signal.throwIfAborted();
-          if (cutOff.has(connection)) throw new AppError('platform_error', 'away');
-          return structuredClone(answer(request)) as T;
-        },
-      },
+      api: apiOf(connection),
       namespace: 'holdfast',
       leaseName: 'agent',
       identity,
@@ -170,7 +170,7 @@ test('who finds the lease in other hands ends at once', async (t) => {
   const one = agent('one');
   await clock.advanceAndSettle(100);
   const found = lease();
-  assert.ok(found?.spec);
+  assert.ok(found?.spec && found.metadata);
   Object.assign(found.spec, { holderIdentity: 'somebody' });
   Object.assign(found.metadata, { resourceVersion: 'other' });
   await clock.advanceAndSettle(2_000);

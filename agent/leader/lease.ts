@@ -2,16 +2,26 @@
  * Leader election by a Lease of the API server. Whoever holds it renews it; who finds it unchanged for its whole
  * duration may take it. Only this process's own monotonic clock is compared, never the times of two machines.
  */
+import { V1MicroTime, type V1Lease } from '@kubernetes/client-node';
 import { AppError, toAppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
 import type { Clock } from '../../shared/wait/clock.ts';
 import { sleep } from '../../shared/wait/sleep.ts';
-import { isStatus, KubeApiError, type KubeApi, type KubeRequest } from '../kube/api.ts';
-import type { Lease } from '../kube/kube-types.ts';
+import type { ObjectName } from '../kube/api.ts';
+import { isStatus, KubeApiError } from '../kube/errors.ts';
+import { typeOf } from '../kube/kinds.ts';
+import type { Call } from '../kube/transport.ts';
 import type { Election } from './election.ts';
 
+/** The part of KubeApi that the election needs. */
+export interface LeaseApi {
+  read(kind: 'Lease', name: ObjectName, call: Call): Promise<V1Lease | undefined>;
+  create(lease: V1Lease, call: Call): Promise<V1Lease>;
+  replace(lease: V1Lease, call: Call): Promise<V1Lease>;
+}
+
 export interface LeaseElectionDeps {
-  readonly api: Pick<KubeApi, 'request'>;
+  readonly api: LeaseApi;
   readonly namespace: string;
   readonly leaseName: string;
   /** Name of the pod: a container that is started again finds its own lease and leads on at once. */
@@ -30,18 +40,18 @@ const stepDownAfter = 2 / 3;
 const maxSilenceMs = 60_000;
 
 export function createLeaseElection(deps: LeaseElectionDeps): Election & Required<Pick<Election, 'live'>> {
-  const { namespace, leaseName, identity, log, clock } = deps;
+  const { api, namespace, leaseName, identity, log, clock } = deps;
   const { leaseDurationMs = 6_000, renewMs = 2_000, retryMs = 500 } = deps;
-  const collection = `/apis/coordination.k8s.io/v1/namespaces/${namespace}/leases`;
-  const path = `${collection}/${leaseName}`;
+  const key = { namespace, name: leaseName };
   const leadMs = leaseDurationMs * stepDownAfter;
   let answeredMs = clock.nowMs();
   /** The lease as last seen, and since when it has not changed. */
   let seen: { readonly resourceVersion: string; readonly atMs: number } | undefined;
 
-  async function ask(request: KubeRequest): Promise<Lease> {
+  /** Notes when the API server answered last. */
+  async function noted<T extends V1Lease | undefined>(asked: Promise<T>): Promise<T> {
     try {
-      const lease = await deps.api.request<Lease>(request);
+      const lease = await asked;
       answeredMs = clock.nowMs();
       return lease;
     } catch (error) {
@@ -51,13 +61,12 @@ export function createLeaseElection(deps: LeaseElectionDeps): Election & Require
     }
   }
 
-  function record(before: Lease | undefined, holder: string): Lease {
-    const now = new Date().toISOString().replace('Z', '000Z'); // MicroTime
+  function record(before: V1Lease | undefined, holder: string): V1Lease {
+    const now = new V1MicroTime();
     const own = before?.spec?.holderIdentity === identity;
     return {
-      apiVersion: 'coordination.k8s.io/v1',
-      kind: 'Lease',
-      metadata: { ...before?.metadata, name: leaseName, namespace },
+      ...typeOf('Lease'),
+      metadata: { ...before?.metadata, ...key },
       spec: {
         holderIdentity: holder,
         leaseDurationSeconds: Math.ceil(leaseDurationMs / 1_000),
@@ -68,27 +77,21 @@ export function createLeaseElection(deps: LeaseElectionDeps): Election & Require
     };
   }
 
-  async function read(signal: AbortSignal, timeoutMs: number): Promise<Lease | undefined> {
-    try {
-      return await ask({ method: 'GET', path, signal, timeoutMs });
-    } catch (error) {
-      if (isStatus(error, 404)) return undefined;
-      throw error;
-    }
+  async function read(signal: AbortSignal, timeoutMs: number): Promise<V1Lease | undefined> {
+    return await noted(api.read('Lease', key, { signal, timeoutMs }));
   }
 
   /** Fenced by resourceVersion: of two that write at once, one fails with 409. */
-  async function write(lease: Lease, signal: AbortSignal, timeoutMs: number): Promise<Lease> {
-    return lease.metadata.resourceVersion === undefined
-      ? await ask({ method: 'POST', path: collection, body: lease, signal, timeoutMs })
-      : await ask({ method: 'PUT', path, body: lease, signal, timeoutMs });
+  async function write(lease: V1Lease, signal: AbortSignal, timeoutMs: number): Promise<V1Lease> {
+    const isNew = lease.metadata?.resourceVersion === undefined;
+    return await noted(isNew ? api.create(lease, { signal, timeoutMs }) : api.replace(lease, { signal, timeoutMs }));
   }
 
   /** @returns the lease where it is ours now. */
-  async function acquire(signal: AbortSignal): Promise<Lease | undefined> {
+  async function acquire(signal: AbortSignal): Promise<V1Lease | undefined> {
     const found = await read(signal, renewMs);
     const holder = found?.spec?.holderIdentity ?? '';
-    const resourceVersion = found?.metadata.resourceVersion ?? '';
+    const resourceVersion = found?.metadata?.resourceVersion ?? '';
     if (seen?.resourceVersion !== resourceVersion) seen = { resourceVersion, atMs: clock.nowMs() };
     const theirsMs = (found?.spec?.leaseDurationSeconds ?? 0) * 1_000;
     const isFree = holder === '' || holder === identity || clock.nowMs() - seen.atMs >= theirsMs;
@@ -102,7 +105,7 @@ export function createLeaseElection(deps: LeaseElectionDeps): Election & Require
   }
 
   /** Renews until `ended`, or until it may no longer be sure to hold the lease: then the reason. Never throws. */
-  async function hold(first: Lease, fromMs: number, ended: AbortSignal): Promise<'kept' | AppError> {
+  async function hold(first: V1Lease, fromMs: number, ended: AbortSignal): Promise<'kept' | AppError> {
     let lease = first;
     let renewedMs = fromMs;
     let pauseMs = renewMs;
@@ -129,7 +132,7 @@ export function createLeaseElection(deps: LeaseElectionDeps): Election & Require
     }
   }
 
-  async function reread(signal: AbortSignal, timeoutMs: number): Promise<Lease | undefined> {
+  async function reread(signal: AbortSignal, timeoutMs: number): Promise<V1Lease | undefined> {
     try {
       // A lease that was deleted is nobody's.
       return (await read(signal, timeoutMs)) ?? { metadata: { name: leaseName } };

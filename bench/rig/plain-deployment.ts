@@ -1,6 +1,7 @@
 /** The peer of bench/wake.ts: a plain Deployment of the test app with a Service, scaled from zero to one and back. */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { V1Pod } from '@kubernetes/client-node';
 import type { KubeApi } from '../../agent/kube/api.ts';
 import { kubectl } from '../../test/e2e/cluster.ts';
 import { testImage } from '../../test/e2e/scenario.ts';
@@ -33,19 +34,11 @@ export async function startPlain(bench: Bench, api: KubeApi): Promise<() => Prom
   const file = join(folder, 'plain.json');
   await writeFile(file, JSON.stringify({ apiVersion: 'v1', kind: 'List', items: plainObjects() }));
   await kubectl('apply', '-f', file);
-  const service = await api.request<{ spec: { clusterIP: string } }>({
-    method: 'GET',
-    path: `/api/v1/namespaces/${plainNamespace}/services/plain`,
-    signal,
-  });
+  const plain = { namespace: plainNamespace, name: 'plain' };
+  const service = await api.read('Service', plain, { signal });
+  const clusterIP = service?.spec?.clusterIP ?? '';
   const scale = (replicas: number): Promise<unknown> =>
-    api.request({
-      method: 'PATCH',
-      path: `/apis/apps/v1/namespaces/${plainNamespace}/deployments/plain/scale`,
-      contentType: 'application/merge-patch+json',
-      body: { spec: { replicas } },
-      signal,
-    });
+    api.patch('Deployment', plain, { spec: { replicas } }, { signal });
   return async () => {
     const look = { withinMs: readyWithinMs, everyMs: lookEveryMs, signal };
     const inTime = AbortSignal.any([signal, AbortSignal.timeout(readyWithinMs)]);
@@ -55,11 +48,11 @@ export async function startPlain(bench: Bench, api: KubeApi): Promise<() => Prom
     await scale(1);
     await until({ ...look, what: 'the plain pod is Ready' }, async () =>
       (await podsIn(api, plainNamespace, signal)).some(({ status }) =>
-        status.conditions?.some(({ type, status }) => type === 'Ready' && status === 'True'),
+        status?.conditions?.some(({ type, status }) => type === 'Ready' && status === 'True'),
       ),
     );
     const readyMs = performance.now() - startMs;
-    const answeredMs = (await firstAnswer(service.spec.clusterIP, signal)) - startMs;
+    const answeredMs = (await firstAnswer(clusterIP, signal)) - startMs;
     const { answeredNs } = await pod.answer;
     await scale(0);
     await zero(api, plainNamespace, signal);
@@ -123,13 +116,8 @@ function plainObjects(): readonly unknown[] {
   ];
 }
 
-interface Pod {
-  readonly status: { readonly conditions?: readonly { readonly type: string; readonly status: string }[] };
-}
-
-async function podsIn(api: KubeApi, where: string, signal: AbortSignal): Promise<readonly Pod[]> {
-  const path = `/api/v1/namespaces/${where}/pods`;
-  return (await api.request<{ items: Pod[] }>({ method: 'GET', path, signal })).items;
+async function podsIn(api: KubeApi, where: string, signal: AbortSignal): Promise<readonly V1Pod[]> {
+  return (await api.list('Pod', where, {}, { signal })).items;
 }
 
 /** No pod is there, not even one that ends: it would take CPU time from the next start. */

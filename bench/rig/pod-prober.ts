@@ -4,7 +4,6 @@
  */
 import { connect } from 'node:net';
 import type { KubeApi } from '../../agent/kube/api.ts';
-import type { KubeList, Pod } from '../../agent/kube/kube-types.ts';
 
 export interface PodAnswer {
   /** Times are nanoseconds of `process.hrtime`. The watch told the address. */
@@ -26,11 +25,10 @@ export async function watchFirstPod(
   pod: { readonly namespace: string; readonly port: number; readonly healthPath: string },
   signal: AbortSignal,
 ): Promise<{ readonly answer: Promise<PodAnswer> }> {
-  const path = `/api/v1/namespaces/${pod.namespace}/pods`;
-  const { metadata, items } = await api.request<KubeList<Pod>>({ method: 'GET', path, signal });
+  const { metadata, items } = await api.list('Pod', pod.namespace, {}, { signal });
   if (items.length > 0) throw new Error(`there is a pod in ${pod.namespace} already`);
   const answer = (async () => {
-    const host = await firstAddress(api, path, metadata.resourceVersion, signal);
+    const host = await firstAddress(api, pod.namespace, metadata?.resourceVersion, signal);
     const addressNs = process.hrtime.bigint();
     return { addressNs, answeredNs: await firstAnswer({ ...pod, host }, signal) };
   })();
@@ -39,10 +37,14 @@ export async function watchFirstPod(
   return { answer };
 }
 
-async function firstAddress(api: KubeApi, path: string, resourceVersion: string, signal: AbortSignal): Promise<string> {
-  const lines = api.lines({ method: 'GET', path, query: { watch: true, resourceVersion }, signal, maxLineBytes });
-  for await (const line of lines) {
-    const { podIP = '' } = (JSON.parse(line) as { object: Pod }).object.status ?? {};
+async function firstAddress(
+  api: KubeApi,
+  namespace: string,
+  resourceVersion: string | undefined,
+  signal: AbortSignal,
+): Promise<string> {
+  for await (const { object } of api.watch('Pod', namespace, { resourceVersion }, { signal, maxLineBytes })) {
+    const { podIP = '' } = object.status ?? {};
     if (podIP !== '') return podIP;
   }
   throw new Error('the watch of pods ended before one had an address');

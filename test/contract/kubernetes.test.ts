@@ -4,13 +4,15 @@
  */
 import { randomBytes } from 'node:crypto';
 import { after, before } from 'node:test';
-import { loadKubeAccess } from '../../agent/kube/access.ts';
-import { createKubeApi, type KubeApi } from '../../agent/kube/api.ts';
+import { createKubeApi } from '../../agent/kube/api.ts';
+import { loadClusterConfig } from '../../agent/kube/cluster-config.ts';
 import { selectorOf } from '../../agent/platform/kubernetes/manifests/names.ts';
 import { createKubernetesPlatform } from '../../agent/platform/kubernetes/platform.ts';
 import type { Platform } from '../../agent/platform/platform.ts';
 import { createRegistry } from '../../agent/registry/registry.ts';
 import { silentLog } from '../../shared/log.ts';
+import { systemClock } from '../../shared/wait/clock.ts';
+import { kubeRequest } from '../support/kube-request.ts';
 import { createBuiltImages } from './built-images.ts';
 import { platformContract } from './platform-contract.ts';
 
@@ -37,15 +39,11 @@ interface Pods {
 
 if (!skip) {
   before(async () => {
-    await withApi(async (api) => {
-      const body = { apiVersion: 'v1', kind: 'Namespace', metadata: { name: namespace } };
-      await api.request({ method: 'POST', path: '/api/v1/namespaces', body, signal: AbortSignal.timeout(20_000) });
-    });
+    const body = { apiVersion: 'v1', kind: 'Namespace', metadata: { name: namespace } };
+    await kubeRequest({ method: 'POST', path: '/api/v1/namespaces', body });
   });
   after(async () => {
-    await withApi(async (api) => {
-      await api.request({ method: 'DELETE', path: core, signal: AbortSignal.timeout(20_000) });
-    });
+    await kubeRequest({ method: 'DELETE', path: core });
   });
 }
 
@@ -56,7 +54,7 @@ platformContract({
   volumes: true,
   deadlines,
   async create() {
-    const api = await createApi();
+    const api = createKubeApi({ config: loadClusterConfig({ kubeconfig, env }), clock: systemClock });
     const registry = createRegistry({ own: { host: registryHost ?? '', insecure: true } });
     const built = await createBuiltImages(registryHost ?? '', registry);
     const open: Platform[] = [];
@@ -82,9 +80,8 @@ platformContract({
       missing: { spec: image('no-such-tag'), code: 'image_not_found' },
       unsupported: { source: '/somewhere' },
       async running(app) {
-        const query = { labelSelector: selectorOf(app) };
-        const signal = AbortSignal.timeout(10_000);
-        const pods = await api.request<Pods>({ method: 'GET', path: `${core}/pods`, query, signal });
+        const query = new URLSearchParams({ labelSelector: selectorOf(app) });
+        const pods = await kubeRequest<Pods>({ method: 'GET', path: `${core}/pods?${query.toString()}` });
         const isOver = (phase: string): boolean => phase === 'Succeeded' || phase === 'Failed';
         return pods.items.filter((pod) => pod.metadata.deletionTimestamp === undefined && !isOver(pod.status.phase))
           .length;
@@ -95,8 +92,8 @@ platformContract({
         // Not by the platform's `remove`, which waits until the pods are gone: the next test need not.
         for (const app of apps) {
           for (const path of collections) {
-            const query = { labelSelector: selectorOf(app), propagationPolicy: 'Background' };
-            await api.request({ method: 'DELETE', path, query, signal: AbortSignal.timeout(20_000) });
+            const query = new URLSearchParams({ labelSelector: selectorOf(app), propagationPolicy: 'Background' });
+            await kubeRequest({ method: 'DELETE', path: `${path}?${query.toString()}` });
           }
         }
         await registry.close();
@@ -105,16 +102,3 @@ platformContract({
     };
   },
 });
-
-async function createApi(): Promise<KubeApi> {
-  return createKubeApi({ access: await loadKubeAccess({ kubeconfig, env }) });
-}
-
-async function withApi(use: (api: KubeApi) => Promise<void>): Promise<void> {
-  const api = await createApi();
-  try {
-    await use(api);
-  } finally {
-    await api.close();
-  }
-}

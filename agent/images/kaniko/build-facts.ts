@@ -1,5 +1,5 @@
 /** What is kept of a build's Job and pod while it is watched: flat, and all that judging needs. */
-import type { Condition, KubeObject } from '../../kube/kube-types.ts';
+import type { V1ContainerStatus, V1Job, V1JobCondition, V1Pod, V1PodCondition } from '@kubernetes/client-node';
 import { buildAnnotations } from './build-names.ts';
 import { containers } from './job.ts';
 
@@ -39,41 +39,14 @@ export interface BuildPodFacts {
   readonly build: ContainerFacts;
 }
 
-export interface Job extends KubeObject {
-  readonly status?: { readonly conditions?: readonly Condition[] };
-}
-
-interface Status {
-  readonly name: string;
-  readonly state?: {
-    readonly waiting?: { readonly reason?: string; readonly message?: string };
-    readonly running?: unknown;
-    readonly terminated?: { readonly exitCode: number; readonly reason?: string; readonly message?: string };
-  };
-}
-
-export interface BuildPod extends KubeObject {
-  readonly metadata: KubeObject['metadata'] & {
-    readonly ownerReferences?: readonly { readonly kind: string; readonly uid: string }[];
-  };
-  readonly status?: {
-    readonly phase?: string;
-    readonly reason?: string;
-    readonly message?: string;
-    readonly conditions?: readonly Condition[];
-    readonly initContainerStatuses?: readonly Status[];
-    readonly containerStatuses?: readonly Status[];
-  };
-}
-
-export function jobFacts({ metadata, status }: Job): JobFacts {
+export function jobFacts({ metadata = {}, status }: V1Job): JobFacts {
   const { annotations = {} } = metadata;
-  const holds = (...types: readonly string[]): Condition | undefined =>
+  const holds = (...types: readonly string[]): V1JobCondition | undefined =>
     status?.conditions?.find(({ type, status: value }) => types.includes(type) && value === 'True');
   // FailureTarget comes before the pods are taken away, Failed when they are gone.
   const failed = holds('Failed', 'FailureTarget');
   return {
-    name: metadata.name,
+    name: metadata.name ?? '',
     uid: metadata.uid ?? '',
     tag: annotations[buildAnnotations.tag],
     image: annotations[buildAnnotations.image],
@@ -87,13 +60,14 @@ export function jobFacts({ metadata, status }: Job): JobFacts {
   };
 }
 
-export function buildPodFacts({ metadata, status }: BuildPod): BuildPodFacts {
-  const condition = (type: string): Condition | undefined => status?.conditions?.find((entry) => entry.type === type);
+export function buildPodFacts({ metadata = {}, status }: V1Pod): BuildPodFacts {
+  const condition = (type: string): V1PodCondition | undefined =>
+    status?.conditions?.find((entry) => entry.type === type);
   const placed = condition('PodScheduled');
   const disruption = condition('DisruptionTarget');
   return {
-    name: metadata.name,
-    uid: metadata.uid ?? metadata.name,
+    name: metadata.name ?? '',
+    uid: metadata.uid ?? metadata.name ?? '',
     jobUid: metadata.ownerReferences?.find(({ kind }) => kind === 'Job')?.uid,
     deleting: metadata.deletionTimestamp !== undefined,
     disruption: disruption?.status === 'True' ? (disruption.message ?? disruption.reason ?? '') : undefined,
@@ -106,7 +80,7 @@ export function buildPodFacts({ metadata, status }: BuildPod): BuildPodFacts {
   };
 }
 
-function containerFacts(statuses: readonly Status[] | undefined, name: string): ContainerFacts {
+function containerFacts(statuses: readonly V1ContainerStatus[] | undefined, name: string): ContainerFacts {
   const state = statuses?.find((entry) => entry.name === name)?.state;
   const { waiting, terminated } = state ?? {};
   return {

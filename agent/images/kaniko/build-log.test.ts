@@ -6,7 +6,7 @@ import { AppError } from '../../../shared/errors.ts';
 import { silentLog } from '../../../shared/log.ts';
 import { createManualClock } from '../../../shared/wait/testing/manual-clock.ts';
 import { eventually } from '../../../shared/wait/testing/eventually.ts';
-import type { KubeApi, KubeRequest } from '../../kube/api.ts';
+import type { KubeApi, LogQuery } from '../../kube/api.ts';
 import type { BuildPodFacts, ContainerFacts } from './build-facts.ts';
 import { createBuildLog } from './build-log.ts';
 import { followContainerLog } from './container-log.ts';
@@ -15,10 +15,10 @@ import { createMask } from '../../../shared/mask.ts';
 const second = (n: number, fraction = ''): string => `2026-11-22T10:00:${String(n).padStart(2, '0')}${fraction}Z`;
 
 /** Answers one request after the other by what the script says. */
-function apiOf(script: readonly ((query: KubeRequest['query'], signal: AbortSignal) => AsyncGenerator<string>)[]) {
-  const asked: KubeRequest['query'][] = [];
-  const api: Pick<KubeApi, 'lines'> = {
-    lines({ query, signal }) {
+function apiOf(script: readonly ((query: LogQuery, signal: AbortSignal) => AsyncGenerator<string>)[]) {
+  const asked: LogQuery[] = [];
+  const api: Pick<KubeApi, 'log'> = {
+    log(_pod, query, { signal }) {
       const next = script[asked.length];
       asked.push(query);
       return next?.(query, signal) ?? (async function* () {})();
@@ -60,8 +60,8 @@ test('a log that breaks is taken up where it was, without a line lost or told tw
   });
   await log.close();
   assert.deepEqual(lines, ['one', 'older by its time only if compared as text', 'two', 'two again', 'three']);
-  assert.equal(asked[0]?.['sinceTime'], undefined);
-  assert.equal(asked[1]?.['sinceTime'], second(2));
+  assert.equal(asked[0]?.sinceTime, undefined);
+  assert.equal(asked[1]?.sinceTime, second(2));
 });
 
 test('the end of a log is read at once, though the stream has not told it yet', async () => {
@@ -71,7 +71,7 @@ test('the end of a log is read at once, though the stream has not told it yet', 
       await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
     },
     async function* (query) {
-      assert.equal(query?.['follow'], false);
+      assert.equal(query.follow, false);
       yield `${second(1)} one`;
       yield `${second(3)} last`;
     },

@@ -22,7 +22,7 @@ const maxLineBytes = 4_096;
 const keptLines = 400;
 
 export function createBuildLog(deps: {
-  readonly api: Pick<KubeApi, 'lines'>;
+  readonly api: Pick<KubeApi, 'log'>;
   readonly namespace: string;
   readonly mask: (line: string) => string;
   readonly onLine: (line: string) => void;

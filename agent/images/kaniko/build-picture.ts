@@ -3,7 +3,7 @@ import type { Clock } from '../../../shared/wait/clock.ts';
 import type { Log } from '../../../shared/log.ts';
 import type { KubeApi } from '../../kube/api.ts';
 import { startInformer } from '../../kube/informer.ts';
-import { buildPodFacts, jobFacts, type BuildPod, type BuildPodFacts, type Job, type JobFacts } from './build-facts.ts';
+import { buildPodFacts, jobFacts, type BuildPodFacts, type JobFacts } from './build-facts.ts';
 
 export interface BuildPicture {
   job(): JobFacts | undefined;
@@ -15,30 +15,20 @@ export interface BuildPicture {
 }
 
 export function startBuildPicture(deps: {
-  readonly api: Pick<KubeApi, 'request' | 'lines'>;
+  readonly api: Pick<KubeApi, 'list' | 'watch'>;
   readonly namespace: string;
   readonly jobName: string;
   readonly labelSelector: string;
   readonly log: Log;
   readonly clock: Clock;
 }): BuildPicture {
-  const { namespace, jobName, ...shared } = deps;
+  const { jobName, ...shared } = deps;
   const listeners = new Set<() => void>();
   const onChange = (): void => {
     for (const listener of listeners) listener();
   };
-  const jobs = startInformer<Job, JobFacts>({
-    ...shared,
-    path: `/apis/batch/v1/namespaces/${namespace}/jobs`,
-    keep: jobFacts,
-    onChange,
-  });
-  const pods = startInformer<BuildPod, BuildPodFacts>({
-    ...shared,
-    path: `/api/v1/namespaces/${namespace}/pods`,
-    keep: buildPodFacts,
-    onChange,
-  });
+  const jobs = startInformer({ ...shared, kind: 'Job', keep: jobFacts, onChange });
+  const pods = startInformer({ ...shared, kind: 'Pod', keep: buildPodFacts, onChange });
   return {
     job: () => jobs.get(jobName),
     pod: (jobUid) => [...pods.list()].findLast((pod) => pod.jobUid === jobUid),

@@ -173,15 +173,18 @@ describe('facts', () => {
   });
 
   it('of a pod: containers by name', () => {
+    const base = { image: 'i', imageID: 'i', ready: false, restartCount: 0 };
     const facts = buildPodFacts({
-      metadata: { name: 'p', ownerReferences: [{ kind: 'Job', uid: 'u' }] },
+      metadata: { name: 'p', ownerReferences: [{ apiVersion: 'batch/v1', kind: 'Job', name: 'j', uid: 'u' }] },
       status: {
         phase: 'Pending',
         conditions: [{ type: 'PodScheduled', status: 'True' }],
-        initContainerStatuses: [{ name: 'fetch-context', state: { terminated: { exitCode: 0, reason: 'Completed' } } }],
+        initContainerStatuses: [
+          { ...base, name: 'fetch-context', state: { terminated: { exitCode: 0, reason: 'Completed' } } },
+        ],
         containerStatuses: [
-          { name: 'injected', state: { running: {} } },
-          { name: 'kaniko', state: { waiting: { reason: 'ErrImagePull' } } },
+          { ...base, name: 'injected', state: { running: {} } },
+          { ...base, name: 'kaniko', state: { waiting: { reason: 'ErrImagePull' } } },
         ],
       },
     });

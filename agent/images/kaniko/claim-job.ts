@@ -6,7 +6,7 @@ import { randomBytes } from 'node:crypto';
 import type { Clock } from '../../../shared/wait/clock.ts';
 import { AppError } from '../../../shared/errors.ts';
 import type { Log } from '../../../shared/log.ts';
-import { watchUntil } from '../../kube/wait.ts';
+import { watchUntil } from '../../../shared/wait/watch-until.ts';
 import type { RegistryCredentials } from '../../registry/credentials.ts';
 import type { BuildRequest } from '../builder.ts';
 import { createContextToken, type Contexts } from '../context-endpoint.ts';

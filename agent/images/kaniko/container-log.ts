@@ -21,7 +21,7 @@ const idleMs = 120_000;
 
 /** Starts following at once. */
 export function followContainerLog(deps: {
-  readonly api: Pick<KubeApi, 'lines'>;
+  readonly api: Pick<KubeApi, 'log'>;
   readonly namespace: string;
   readonly pod: string;
   readonly container: string;
@@ -40,19 +40,9 @@ export function followContainerLog(deps: {
     const from = last;
     // The API takes whole seconds: what came before in that second comes again, and is left out.
     let skip = from.lines;
-    const stream = api.lines({
-      method: 'GET',
-      path: `/api/v1/namespaces/${namespace}/pods/${pod}/log`,
-      query: {
-        container,
-        follow,
-        timestamps: true,
-        sinceTime: from.time === '' ? undefined : `${from.time.slice(0, 19)}Z`,
-      },
-      signal,
-      idleMs,
-      maxLineBytes,
-    });
+    const sinceTime = from.time === '' ? undefined : `${from.time.slice(0, 19)}Z`;
+    const query = { container, follow, timestamps: true, sinceTime };
+    const stream = api.log({ namespace, name: pod }, query, { signal, idleMs, maxLineBytes });
     for await (const text of stream) {
       const { time, line } = split(text);
       if (time !== '' && from.time !== '') {

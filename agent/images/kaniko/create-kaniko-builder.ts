@@ -6,7 +6,7 @@ import type { Clock } from '../../../shared/wait/clock.ts';
 import { AppError, toAppError } from '../../../shared/errors.ts';
 import type { Log } from '../../../shared/log.ts';
 import type { KubeApi } from '../../kube/api.ts';
-import { until } from '../../kube/wait.ts';
+import { untilAborted } from '../../../shared/wait/abort.ts';
 import { secretsOf, type RegistryCredentials } from '../../registry/credentials.ts';
 import type { Registry } from '../../registry/registry.ts';
 import type { HttpEndpoint } from '../../rpc/endpoint.ts';
@@ -31,7 +31,7 @@ export interface KanikoBuilder extends Builder {
 }
 
 export interface KanikoBuilderDeps {
-  readonly api: Pick<KubeApi, 'request' | 'lines'>;
+  readonly api: Pick<KubeApi, 'create' | 'list' | 'delete' | 'watch' | 'log'>;
   readonly config: BuildConfig;
   /** PEM texts for the registry that is pushed to. */
   readonly own: RegistryFiles | undefined;
@@ -145,7 +145,7 @@ export function createKanikoBuilder(deps: KanikoBuilderDeps): KanikoBuilder {
   async function synced(picture: BuildPicture, signal: AbortSignal): Promise<void> {
     const deadline = AbortSignal.timeout(syncMs);
     try {
-      await until(picture.synced(signal), AbortSignal.any([signal, deadline]));
+      await untilAborted(picture.synced(signal), AbortSignal.any([signal, deadline]));
     } catch (error) {
       if (signal.aborted) throw error;
       throw new AppError(

@@ -71,11 +71,11 @@ function made(config = configOf(), files: RegistryFiles = {}) {
 describe('the Job of a build', () => {
   it('has a name that follows from the tag, and labels to find it by', () => {
     const { manifest } = made();
-    assert.equal(manifest.metadata.name, `hf-build-${tag}`);
+    assert.equal(manifest.metadata?.name, `hf-build-${tag}`);
     assert.equal(jobName('x'.repeat(128)).length <= 57, true);
     assert.notEqual(jobName('a_b'), jobName('a.b'));
     const labels = labelsOfBuild({ tag, app: 'shop', agents: 'holdfast-agent' });
-    assert.deepEqual(manifest.metadata.labels, labels);
+    assert.deepEqual(manifest.metadata?.labels, labels);
     for (const pair of buildSelector('holdfast-agent', tag).split(',')) {
       const [key = '', value] = pair.split('=');
       assert.equal(labels[key], value);

@@ -1,6 +1,7 @@
 /** The Job of one build and its Secret, as manifests. Pure: what is decided here is all there is to review of a build pod. */
+import type { V1Job, V1PodSpec, V1Secret, V1SecretVolumeSource, V1Toleration } from '@kubernetes/client-node';
 import type { AgentConfig } from '../../config/config.ts';
-import type { KubeObject } from '../../kube/kube-types.ts';
+import { typeOf } from '../../kube/kinds.ts';
 import { labels } from '../../platform/kubernetes/manifests/names.ts';
 import type { DockerConfig } from '../../registry/credentials.ts';
 import type { BuildRequest } from '../builder.ts';
@@ -71,14 +72,11 @@ const fetchFolder = '/context';
 /** Longest stay on a node that has gone silent: the build begins anew elsewhere. */
 const lostNodeSecs = 60;
 
-export function jobManifest({ request, config, files, secretName, tokenHash }: JobParts): KubeObject & {
-  readonly spec: unknown;
-} {
+export function jobManifest({ request, config, files, secretName, tokenHash }: JobParts): V1Job {
   const { builder, kubernetes } = config;
   const own = labelsOfBuild({ tag: request.tag, app: request.app, agents: kubernetes.lease_name });
   return {
-    apiVersion: 'batch/v1',
-    kind: 'Job',
+    ...typeOf('Job'),
     metadata: {
       name: jobName(request.tag),
       namespace: kubernetes.namespace,
@@ -102,7 +100,7 @@ export function jobManifest({ request, config, files, secretName, tokenHash }: J
   };
 }
 
-function podSpec({ request, config, files, secretName }: Omit<JobParts, 'tokenHash'>): unknown {
+function podSpec({ request, config, files, secretName }: Omit<JobParts, 'tokenHash'>): V1PodSpec {
   const { builder, source } = config;
   const hasFiles = files.ca !== undefined || files.clientCert !== undefined;
   return {
@@ -121,12 +119,12 @@ function podSpec({ request, config, files, secretName }: Omit<JobParts, 'tokenHa
         tolerationSeconds: lostNodeSecs,
       })),
       ...builder.tolerations,
-    ],
+    ] as V1Toleration[],
     imagePullSecrets: builder.image_pull_secrets.map((name) => ({ name })),
     initContainers: [
       {
         name: containers.fetch,
-        image: builder.fetch_image,
+        image: builder.fetch_image ?? '',
         command: ['node', 'agent/images/fetch-context.ts'],
         env: [
           { name: 'HOLDFAST_CONTEXT_URL', value: `${builder.agent_url ?? ''}${contextsPath}` },
@@ -207,18 +205,17 @@ export function secretManifest(secret: {
   readonly dockerConfig: DockerConfig;
   readonly files: RegistryFiles;
   readonly secretArgs: Readonly<Record<string, string>>;
-}): unknown {
+}): V1Secret {
   const { job, files } = secret;
   // Not labelled as an object of an app: it is none.
   const { [labels.app]: _app, [labels.managedBy]: _manager, ...own } = secret.labels;
   return {
-    apiVersion: 'v1',
-    kind: 'Secret',
+    ...typeOf('Secret'),
     metadata: {
       name: secret.name,
       namespace: job.namespace,
       labels: { ...own, [buildLabels.component]: 'build' },
-      ownerReferences: [{ apiVersion: 'batch/v1', kind: 'Job', name: job.name, uid: job.uid }],
+      ownerReferences: [{ ...typeOf('Job'), name: job.name, uid: job.uid }],
     },
     immutable: true,
     type: 'Opaque',
@@ -240,7 +237,7 @@ function registryFileNames({ ca, clientCert, clientKey }: RegistryFiles): [strin
   return all.filter((entry): entry is [string, string] => entry[1] !== undefined);
 }
 
-function secretFiles(secretName: string, keys: readonly string[]): unknown {
+function secretFiles(secretName: string, keys: readonly string[]): V1SecretVolumeSource {
   return { secretName, defaultMode: 0o400, items: keys.map((key) => ({ key, path: key })) };
 }
 

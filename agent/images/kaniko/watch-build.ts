@@ -1,6 +1,6 @@
 /** Waits until a build is decided, following its Job, its pod and its log. */
 import type { Clock } from '../../../shared/wait/clock.ts';
-import { watchUntil } from '../../kube/wait.ts';
+import { watchUntil } from '../../../shared/wait/watch-until.ts';
 import type { JobFacts } from './build-facts.ts';
 import type { BuildJobs } from './build-jobs.ts';
 import type { BuildLog } from './build-log.ts';

@@ -1,14 +1,13 @@
 /** Stops, discards and removes: what ends versions and apps. */
+import type { KubernetesObject, V1Deployment } from '@kubernetes/client-node';
 import { AppError } from '../../../shared/errors.ts';
 import type { Clock } from '../../../shared/wait/clock.ts';
 import { sleep } from '../../../shared/wait/sleep.ts';
 import { platformError, type Objects, type ObjectKind } from './manifests/apply.ts';
 import type { Desired } from './picture/desired.ts';
-import type { Deployment, KubeObject, Pod } from '../../kube/kube-types.ts';
 import { appObjectName, labels, selectorOf, versionObjectName } from './manifests/names.ts';
 import type { Targets } from './rollout/targets.ts';
 import type { Workloads } from './manifests/workloads.ts';
-import { cancelled } from '../../kube/wait.ts';
 
 export interface EndDeps {
   readonly objects: Objects;
@@ -29,7 +28,7 @@ export async function stopVersion(deps: EndDeps, app: string, version: number, s
   await desired.exclusive(app, signal, async () => {
     const deployment = await ownDeployment(objects, app, version, signal);
     // The autoscaler stays: at zero replicas it rests, and the next start is one patch.
-    if (deployment !== undefined) await workloads.lower(deployment.metadata.name, signal);
+    if (deployment !== undefined) await workloads.lower(nameOf(deployment), signal);
   });
 }
 
@@ -43,7 +42,7 @@ export async function discardVersion(deps: EndDeps, app: string, version: number
     const deployment = await ownDeployment(objects, app, version, signal);
     await objects.delete('HorizontalPodAutoscaler', name, signal);
     if (deployment !== undefined) {
-      await objects.delete('Deployment', deployment.metadata.name, signal, uidOf(deployment));
+      await objects.delete('Deployment', nameOf(deployment), signal, uidOf(deployment));
     }
     await Promise.all([objects.delete('Secret', name, signal), objects.delete('ConfigMap', name, signal)]);
   });
@@ -55,12 +54,12 @@ async function ownDeployment(
   app: string,
   version: number,
   signal: AbortSignal,
-): Promise<Deployment | undefined> {
+): Promise<V1Deployment | undefined> {
   const names = [versionObjectName(app, version), appObjectName(app)];
-  const found = await Promise.all(names.map((name) => objects.get<Deployment>('Deployment', name, signal)));
+  const found = await Promise.all(names.map((name) => objects.get('Deployment', name, signal)));
   return found.find(
     (deployment) =>
-      deployment?.metadata.labels?.[labels.app] === app &&
+      deployment?.metadata?.labels?.[labels.app] === app &&
       deployment.metadata.labels[labels.version] === String(version),
   );
 }
@@ -88,19 +87,19 @@ export async function removeApp(
   const { signal } = options;
   const { objects, targets, clock } = deps;
   try {
-    const pods = await objects.list<Pod>('Pod', selectorOf(app), signal);
-    for (const pod of pods) targets.retire(app, Number(pod.metadata.labels?.[labels.version]));
+    const pods = await objects.list('Pod', selectorOf(app), signal);
+    for (const pod of pods) targets.retire(app, Number(pod.metadata?.labels?.[labels.version]));
     const removed = await deleteObjects(deps, app, signal);
     const hurried = new Set<string>();
     while (!(await isEmpty(objects, app, hurried, signal))) {
       await sleep(clock, pollMs, signal);
-      if (signal.aborted) throw cancelled(signal);
+      signal.throwIfAborted();
     }
     if (!options.volumes) return removed;
     removed.push(...(await deleteAll(objects, 'PersistentVolumeClaim', app, signal)));
     while ((await objects.list('PersistentVolumeClaim', selectorOf(app), signal)).length > 0) {
       await sleep(clock, pollMs, signal);
-      if (signal.aborted) throw cancelled(signal);
+      signal.throwIfAborted();
     }
     return removed;
   } catch (error) {
@@ -112,14 +111,15 @@ export async function removeApp(
 async function isEmpty(objects: Objects, app: string, hurried: Set<string>, signal: AbortSignal): Promise<boolean> {
   const kinds = ['ReplicaSet', 'EndpointSlice', 'Pod'] as const;
   const [sets = [], slices = [], pods = []] = await Promise.all(
-    kinds.map((kind) => objects.list<KubeObject>(kind, selectorOf(app), signal)),
+    kinds.map((kind) => objects.list(kind, selectorOf(app), signal)),
   );
   // Only when the ReplicaSets are gone, lest they make new ones.
-  const late = sets.length > 0 ? [] : pods.filter(({ metadata: { uid } }) => uid !== undefined && !hurried.has(uid));
+  const late =
+    sets.length > 0 ? [] : pods.filter(({ metadata }) => metadata?.uid !== undefined && !hurried.has(metadata.uid));
   await Promise.all(
     late.map(async (pod) => {
-      hurried.add(pod.metadata.uid ?? '');
-      await objects.delete('Pod', pod.metadata.name, signal, {
+      hurried.add(pod.metadata?.uid ?? '');
+      await objects.delete('Pod', nameOf(pod), signal, {
         gracePeriodSeconds: removalGraceSecs,
         ...uidOf(pod),
       });
@@ -129,16 +129,20 @@ async function isEmpty(objects: Objects, app: string, hurried: Set<string>, sign
 }
 
 async function deleteAll(objects: Objects, kind: ObjectKind, app: string, signal: AbortSignal): Promise<string[]> {
-  const found = await objects.list<KubeObject>(kind, selectorOf(app), signal);
+  const found = await objects.list(kind, selectorOf(app), signal);
   const gone = await Promise.all(
     found.map(async (object) => {
-      const deleted = await objects.delete(kind, object.metadata.name, signal, uidOf(object));
-      return deleted ? [`${kind}/${object.metadata.name}`] : [];
+      const deleted = await objects.delete(kind, nameOf(object), signal, uidOf(object));
+      return deleted ? [`${kind}/${nameOf(object)}`] : [];
     }),
   );
   return gone.flat();
 }
 
-function uidOf({ metadata: { uid } }: KubeObject): { readonly uid?: string } {
-  return uid === undefined ? {} : { uid };
+function nameOf({ metadata }: KubernetesObject): string {
+  return metadata?.name ?? '';
+}
+
+function uidOf({ metadata }: KubernetesObject): { readonly uid: string | undefined } {
+  return { uid: metadata?.uid };
 }

@@ -9,7 +9,7 @@ import { testPod } from '../../testing/kubernetes-run.ts';
 
 test('the platform reads the logs of 64 pods at a time, and of others when readers leave', async () => {
   let open = 0;
-  const lines: KubeApi['lines'] = async function* ({ signal }) {
+  const log: KubeApi['log'] = async function* (_pod, _query, { signal }) {
     open += 1;
     try {
       yield 'a line';
@@ -21,7 +21,7 @@ test('the platform reads the logs of 64 pods at a time, and of others when reade
     }
   };
   const deps = {
-    api: { lines },
+    api: { log },
     namespace: 'apps',
     picture: {
       podsOf: () => ['a', 'b', 'c'].map((uid) => testPod({ uid, name: uid, running: true })),

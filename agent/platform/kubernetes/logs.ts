@@ -5,14 +5,13 @@ import type { LogLine } from '../../../shared/protocol/views.ts';
 import type { Clock } from '../../../shared/wait/clock.ts';
 import { sleep } from '../../../shared/wait/sleep.ts';
 import type { KubeApi } from '../../kube/api.ts';
-import { pathOf } from './manifests/apply.ts';
 import type { PodFacts } from './picture/facts.ts';
 import { createLineQueue, type LineQueue } from './line-queue.ts';
 import { containerName } from './manifests/manifests.ts';
 import type { Picture } from './picture/watch.ts';
 
 interface LogsDeps {
-  readonly api: Pick<KubeApi, 'lines'>;
+  readonly api: Pick<KubeApi, 'log'>;
   readonly namespace: string;
   readonly picture: Pick<Picture, 'podsOf' | 'onChange' | 'synced'>;
   /** Of the whole platform: its streams at a time. */
@@ -135,13 +134,11 @@ async function readPod(
   for (let attempt = 1; attempt <= 2 && !signal.aborted; attempt += 1) {
     let lines = 0;
     try {
-      const stream = api.lines({
-        method: 'GET',
-        path: `${pathOf('Pod', namespace, pod.name)}/log`,
-        query: { container: containerName, follow: query.follow, tailLines: tail },
-        signal,
-        maxLineBytes,
-      });
+      const stream = api.log(
+        { namespace, name: pod.name },
+        { container: containerName, follow: query.follow, tailLines: tail },
+        { signal, maxLineBytes },
+      );
       for await (const line of stream) {
         lines += 1;
         await queue.push({ instance: pod.name, version: pod.version, line });

@@ -1,6 +1,7 @@
 /** The `kubernetes` platform: joins the parts of this folder to the interface that the version engine knows. */
 import { AppError, toAppError } from '../../../shared/errors.ts';
 import type { Log } from '../../../shared/log.ts';
+import { cancellation } from '../../../shared/wait/abort.ts';
 import { systemClock, type Clock } from '../../../shared/wait/clock.ts';
 import type { Registry } from '../../registry/registry.ts';
 import type { Images } from '../../images/images.ts';
@@ -46,7 +47,7 @@ export function createKubernetesPlatform(deps: KubernetesPlatformDeps): Kubernet
   const prober = createProber({ clock });
   const targets = createTargets({ prober });
   const desired = createDesired();
-  const objects = createObjects({ api, namespace });
+  const objects = createObjects({ api, namespace, clock });
   const picture = startPicture({
     api,
     namespace,
@@ -84,10 +85,11 @@ export function createKubernetesPlatform(deps: KubernetesPlatformDeps): Kubernet
 
   /** Ends with the platform too, and tells what the API server refused in the words of the error table. */
   async function call<T>(signal: AbortSignal, what: string, task: (either: AbortSignal) => Promise<T>): Promise<T> {
+    const either = AbortSignal.any([signal, stop.signal]);
     try {
-      return await task(AbortSignal.any([signal, stop.signal]));
+      return await task(either);
     } catch (error) {
-      throw platformError(error, what);
+      throw either.aborted && !(error instanceof AppError) ? cancellation(either) : platformError(error, what);
     }
   }
 

@@ -1,12 +1,14 @@
 /** A namespace of its own on the cluster that KUBECONFIG names, and the platform on it. */
 import { randomUUID } from 'node:crypto';
 import type { TestContext } from 'node:test';
-import { loadKubeAccess } from '../../../agent/kube/access.ts';
 import { createKubeApi, type KubeApi } from '../../../agent/kube/api.ts';
+import { loadClusterConfig } from '../../../agent/kube/cluster-config.ts';
 import { createKubernetesPlatform, type KubernetesPlatform } from '../../../agent/platform/kubernetes/platform.ts';
 import type { StartOptions, VersionRun } from '../../../agent/platform/platform.ts';
 import { AppError } from '../../../shared/errors.ts';
 import { silentLog } from '../../../shared/log.ts';
+import { systemClock } from '../../../shared/wait/clock.ts';
+import { kubeRequest } from '../../support/kube-request.ts';
 import { noBuilds } from '../../support/no-builds.ts';
 import { appConfig, resolveAppConfig } from '../../../shared/protocol/app-config.ts';
 import { appSpec, type AppSpecInput } from '../../../shared/protocol/app-spec.ts';
@@ -30,17 +32,10 @@ export async function openCluster(scope: Scope): Promise<Cluster> {
   if (kubeconfig === undefined || kubeconfig === '') {
     throw new Error('KUBECONFIG is not set: these tests need a real cluster (test/cluster/up makes one)');
   }
-  const api = createKubeApi({ access: await loadKubeAccess({ kubeconfig, env: {} }) });
+  const api = createKubeApi({ config: loadClusterConfig({ kubeconfig, env: {} }), clock: systemClock });
   const namespace = `hf-it-${randomUUID().slice(0, 8)}`;
-  const signal = new AbortController().signal;
   const send = async (method: 'POST' | 'PATCH' | 'DELETE', path: string, body?: unknown): Promise<void> => {
-    await api.request({
-      method,
-      path,
-      body,
-      signal,
-      ...(method === 'PATCH' ? { contentType: 'application/merge-patch+json' } : {}),
-    });
+    await kubeRequest({ method, path, body });
   };
   await send('POST', '/api/v1/namespaces', { metadata: { name: namespace } });
   const opened: KubernetesPlatform[] = [];
@@ -64,7 +59,7 @@ export async function openCluster(scope: Scope): Promise<Cluster> {
       opened.push(platform);
       return platform;
     },
-    get: <T>(path: string) => api.request<T>({ method: 'GET', path, signal }),
+    get: <T>(path: string) => kubeRequest<T>({ method: 'GET', path }),
     patch: (path, body) => send('PATCH', path, body),
     create: (path, body) => send('POST', path, body),
     delete: (path) => send('DELETE', path),

@@ -1,7 +1,9 @@
 /** The API as an agent has it: by a service account with the rights of a Role and no others. */
-import { loadKubeAccess } from '../../../agent/kube/access.ts';
 import { createKubeApi, type KubeApi } from '../../../agent/kube/api.ts';
-import { within, type Cluster, type Scope } from './cluster.ts';
+import { ClusterConfig, loadClusterConfig } from '../../../agent/kube/cluster-config.ts';
+import { systemClock } from '../../../shared/wait/clock.ts';
+import { kubeRequest } from '../../support/kube-request.ts';
+import type { Cluster, Scope } from './cluster.ts';
 
 export interface Rule {
   readonly apiGroups: readonly string[];
@@ -21,22 +23,16 @@ export async function openHumbleApi(scope: Scope, cluster: Cluster, rules: reado
     roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'Role', name: 'agent' },
     subjects: [{ kind: 'ServiceAccount', name: 'agent', namespace }],
   });
-  const { status } = await cluster.api.request<{ readonly status: { readonly token: string } }>({
+  const { status } = await kubeRequest<{ readonly status: { readonly token: string } }>({
     method: 'POST',
     path: `${core}/serviceaccounts/agent/token`,
     body: { spec: {} },
-    signal: within(10_000),
   });
-  const admin = await loadKubeAccess({ kubeconfig: process.env['KUBECONFIG'], env: {} });
-  const api = createKubeApi({
-    access: {
-      ...admin,
-      credentials: async () => ({
-        tls: (await admin.credentials()).tls,
-        headers: { authorization: `Bearer ${status.token}` },
-      }),
-    },
-  });
+  const server = loadClusterConfig({ kubeconfig: process.env['KUBECONFIG'], env: {} }).getCurrentCluster();
+  if (server === null) throw new Error('KUBECONFIG names no cluster');
+  const config = new ClusterConfig();
+  config.loadFromClusterAndUser(server, { name: 'agent', token: status.token });
+  const api = createKubeApi({ config, clock: systemClock });
   scope.after(() => api.close());
   return api;
 }

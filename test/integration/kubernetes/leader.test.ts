@@ -1,9 +1,9 @@
 /** The election and the leader's label on a real API server. */
 import assert from 'node:assert/strict';
 import { test, type TestContext } from 'node:test';
+import type { V1Pod } from '@kubernetes/client-node';
 import { createLeaderLabel } from '../../../agent/leader/leader-label.ts';
 import { createLeaseElection } from '../../../agent/leader/lease.ts';
-import type { Pod } from '../../../agent/kube/kube-types.ts';
 import { silentLog } from '../../../shared/log.ts';
 import { systemClock } from '../../../shared/wait/clock.ts';
 import { eventually, openCluster, within, type Cluster } from './cluster.ts';
@@ -79,7 +79,7 @@ test('the label of the leader is on one pod of the release', deadline, async (t)
   await create('two', 'mine', 'leader');
   await create('other', 'theirs', 'leader');
   const roleOf = async (name: string): Promise<string | undefined> =>
-    (await cluster.get<Pod>(`${pods}/${name}`)).metadata.labels?.['holdfast.dev/role'];
+    (await cluster.get<V1Pod>(`${pods}/${name}`)).metadata?.labels?.['holdfast.dev/role'];
   const labelOf = (podName: string) =>
     createLeaderLabel({ api: cluster.api, namespace: cluster.namespace, podName, log: silentLog, clock: systemClock });
 

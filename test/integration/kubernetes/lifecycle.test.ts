@@ -1,12 +1,14 @@
 /** Start, wake, switch, stop, drift, adoption, logs and removal on a real cluster. */
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import type { KubeList, KubeObject } from '../../../agent/kube/kube-types.ts';
 import type { KubernetesPlatform } from '../../../agent/platform/kubernetes/platform.ts';
 import type { LogLine } from '../../../shared/protocol/views.ts';
 import { answerOf, eventually, openCluster, programs, runOf, startOptions, within, type Cluster } from './cluster.ts';
 
-type Json = KubeObject & { readonly spec: Record<string, unknown> };
+interface Json {
+  readonly metadata: { readonly name: string; readonly uid: string };
+  readonly spec: Record<string, unknown>;
+}
 
 describe('the kubernetes platform', { timeout: 300_000 }, () => {
   const afters: (() => Promise<void>)[] = [];
@@ -26,7 +28,7 @@ describe('the kubernetes platform', { timeout: 300_000 }, () => {
   });
 
   async function namesOf(path: string): Promise<string[]> {
-    const { items } = await cluster.get<KubeList<KubeObject>>(path);
+    const { items } = await cluster.get<{ readonly items: readonly Pick<Json, 'metadata'>[] }>(path);
     return items.map(({ metadata }) => metadata.name);
   }
 

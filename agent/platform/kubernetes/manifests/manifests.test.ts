@@ -7,11 +7,11 @@ import { testRun } from '../../../testing/kubernetes-run.ts';
 const options = { builtRepository: 'registry.example/holdfast/app', imagePullSecrets: [] };
 const digest = `sha256:${'a'.repeat(64)}`;
 
+/** Pods of unknown fields: what is not there is looked for too. */
 function podOf(
-  manifest: Manifest,
+  deployment: Manifest<'Deployment'>,
 ): { readonly containers: readonly [Record<string, unknown>] } & Record<string, unknown> {
-  const { template } = manifest.spec as { readonly template: { readonly spec: unknown } };
-  return template.spec as ReturnType<typeof podOf>;
+  return structuredClone(deployment.spec?.template.spec) as object as ReturnType<typeof podOf>;
 }
 
 test('names differ for things that differ, and are never longer than 63 characters', () => {
@@ -57,7 +57,7 @@ test('a pod gets no token, no privileges, its identity as environment and its se
   });
   assert.equal(container['livenessProbe'], undefined);
   assert.deepEqual(
-    inputs.map(({ kind, data }) => [kind, data]),
+    inputs.map((input) => [input.kind, 'data' in input ? input.data : undefined]),
     [
       ['ConfigMap', { A: 'b' }],
       ['Secret', { KEY: Buffer.from('s3cret').toString('base64') }],
@@ -124,7 +124,7 @@ test('an app with volumes has one Deployment for all versions, which never runs 
   assert.equal(two?.deployment.metadata.name, 'hf-hello');
   assert.deepEqual(one.deployment.spec?.['strategy'], { type: 'Recreate' });
   assert.deepEqual(one.deployment.spec['selector'], two.deployment.spec?.['selector'], 'selectors are immutable');
-  const claim = one.inputs.find(({ kind }) => kind === 'PersistentVolumeClaim');
+  const claim = one.inputs.find((input) => input.kind === 'PersistentVolumeClaim');
   assert.equal(claim?.metadata.name, 'hf-hello-data');
   assert.deepEqual(claim.spec?.['resources'], { requests: { storage: '10Gi' } });
   assert.equal(claim.metadata.labels?.['holdfast.dev/version'], undefined, 'it survives versions');

@@ -1,25 +1,26 @@
 /** What a version is in Kubernetes: pure functions from the declared app to the manifests that are applied. */
 import { createHash } from 'node:crypto';
+import type { V1Container, V1ObjectMeta, V1ResourceRequirements } from '@kubernetes/client-node';
 import type { VersionRun } from '../../platform.ts';
-import type { KubeObject } from '../../../kube/kube-types.ts';
+import { typeOf, type Kinds } from '../../../kube/kinds.ts';
 import { appObjectName, claimName, labels, labelsOf, versionObjectName } from './names.ts';
 
-export interface Manifest extends KubeObject {
-  readonly apiVersion: string;
-  readonly kind: ManifestKind;
-  readonly type?: string;
-  readonly data?: Readonly<Record<string, string>>;
-  readonly spec?: Readonly<Record<string, unknown>>;
-}
 export type ManifestKind =
   'ConfigMap' | 'Secret' | 'PersistentVolumeClaim' | 'Deployment' | 'HorizontalPodAutoscaler' | 'Service';
+
+type ManifestOf<K extends ManifestKind> = Kinds[K] & {
+  readonly kind: K;
+  readonly metadata: V1ObjectMeta & { readonly name: string };
+};
+/** An object as it is applied, without its namespace. */
+export type Manifest<K extends ManifestKind = ManifestKind> = { readonly [P in K]: ManifestOf<P> }[K];
 
 export interface VersionObjects {
   /** What the pods need before they start: ConfigMap, Secret, claims. */
   readonly inputs: readonly Manifest[];
   /** Without `replicas`: that field belongs to start, stop and the autoscaler, never to server-side apply. */
-  readonly deployment: Manifest;
-  readonly autoscaler: Manifest | undefined;
+  readonly deployment: Manifest<'Deployment'>;
+  readonly autoscaler: Manifest<'HorizontalPodAutoscaler'> | undefined;
 }
 
 export interface ObjectsOptions {
@@ -58,16 +59,14 @@ export function versionObjects(run: VersionRun, options: ObjectsOptions): Versio
   const inputs: Manifest[] = [];
   if (Object.keys(spec.env).length > 0) {
     inputs.push({
-      apiVersion: 'v1',
-      kind: 'ConfigMap',
+      ...typeOf('ConfigMap'),
       metadata: { name, labels: own },
       data: spec.env,
     });
   }
   if (Object.keys(spec.secrets).length > 0) {
     inputs.push({
-      apiVersion: 'v1',
-      kind: 'Secret',
+      ...typeOf('Secret'),
       metadata: { name, labels: own },
       type: 'Opaque',
       data: base64Values(spec.secrets),
@@ -75,8 +74,7 @@ export function versionObjects(run: VersionRun, options: ObjectsOptions): Versio
   }
   for (const volume of spec.volumes) {
     inputs.push({
-      apiVersion: 'v1',
-      kind: 'PersistentVolumeClaim',
+      ...typeOf('PersistentVolumeClaim'),
       metadata: { name: claimName(run.app, volume.name), labels: labelsOf(run.app) },
       spec: {
         accessModes: ['ReadWriteOnce'],
@@ -91,10 +89,9 @@ export function versionObjects(run: VersionRun, options: ObjectsOptions): Versio
   return { inputs, deployment, autoscaler };
 }
 
-export function serviceOf(run: VersionRun): Manifest {
+export function serviceOf(run: VersionRun): Manifest<'Service'> {
   return {
-    apiVersion: 'v1',
-    kind: 'Service',
+    ...typeOf('Service'),
     metadata: { name: appObjectName(run.app), labels: labelsOf(run.app, run.version) },
     spec: {
       type: 'ClusterIP',
@@ -104,14 +101,13 @@ export function serviceOf(run: VersionRun): Manifest {
   };
 }
 
-function deploymentOf(run: VersionRun, options: ObjectsOptions): Manifest {
+function deploymentOf(run: VersionRun, options: ObjectsOptions): Manifest<'Deployment'> {
   const name = deploymentName(run);
   const { spec } = run;
   const selector = { [labels.app]: run.app, [labels.workload]: name };
   const stateful = spec.volumes.length > 0;
   return {
-    apiVersion: 'apps/v1',
-    kind: 'Deployment',
+    ...typeOf('Deployment'),
     metadata: { name, labels: labelsOf(run.app, run.version) },
     spec: {
       revisionHistoryLimit: 0,
@@ -152,7 +148,7 @@ function deploymentOf(run: VersionRun, options: ObjectsOptions): Manifest {
   };
 }
 
-function containerOf(run: VersionRun, options: ObjectsOptions): Record<string, unknown> {
+function containerOf(run: VersionRun, options: ObjectsOptions): V1Container {
   const { spec } = run;
   const inputsName = versionObjectName(run.app, run.version);
   const from = [
@@ -216,7 +212,7 @@ function imageOf(
   return { image, imagePullPolicy: tag === 'latest' ? 'Always' : 'IfNotPresent' };
 }
 
-function resourcesOf({ spec }: VersionRun): Record<string, unknown> {
+function resourcesOf({ spec }: VersionRun): V1ResourceRequirements {
   // The autoscaler measures by the request, so an app that has one always requests something.
   const cpu = spec.cpus ?? (isAutoscaled({ spec }) ? '100m' : undefined);
   const requests = {
@@ -230,11 +226,10 @@ function resourcesOf({ spec }: VersionRun): Record<string, unknown> {
 }
 
 /** At zero replicas an autoscaler rests by itself, so it stays where the version is stopped. */
-function autoscalerOf(run: VersionRun): Manifest {
+function autoscalerOf(run: VersionRun): Manifest<'HorizontalPodAutoscaler'> {
   const name = versionObjectName(run.app, run.version);
   return {
-    apiVersion: 'autoscaling/v2',
-    kind: 'HorizontalPodAutoscaler',
+    ...typeOf('HorizontalPodAutoscaler'),
     metadata: { name, labels: labelsOf(run.app, run.version) },
     spec: {
       scaleTargetRef: { apiVersion: 'apps/v1', kind: 'Deployment', name: deploymentName(run) },

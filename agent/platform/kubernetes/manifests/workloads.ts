@@ -4,7 +4,7 @@ import type { VersionRun } from '../../platform.ts';
 import { platformError, type Objects } from './apply.ts';
 import { appliedFacts, type AppliedFacts } from '../picture/facts.ts';
 import type { Change } from '../../../kube/informer.ts';
-import type { Deployment } from '../../../kube/kube-types.ts';
+import type { Kinds } from '../../../kube/kinds.ts';
 import { appObjectName, labels, versionObjectName } from './names.ts';
 import {
   contentAnnotation,
@@ -14,6 +14,7 @@ import {
   serviceOf,
   versionObjects,
   type Manifest,
+  type ManifestKind,
   type ObjectsOptions,
 } from './manifests.ts';
 import type { Picture, WatchedKind } from '../picture/watch.ts';
@@ -70,7 +71,7 @@ export function createWorkloads(deps: {
   /** What requests were answered about Deployments, by name. */
   const answered = new Map<string, Pick<AppliedFacts, 'uid' | 'generation' | 'version' | 'replicas'>>();
 
-  async function apply(app: string, manifest: Manifest, signal: AbortSignal): Promise<Deployment> {
+  async function apply(app: string, manifest: Manifest, signal: AbortSignal): Promise<Kinds[ManifestKind]> {
     const key = `${manifest.kind}/${manifest.metadata.name}`;
     try {
       const now = await objects.apply(manifest, signal);
@@ -86,7 +87,7 @@ export function createWorkloads(deps: {
     }
   }
 
-  async function scale(name: string, replicas: number, signal: AbortSignal): Promise<Deployment | undefined> {
+  async function scale(name: string, replicas: number, signal: AbortSignal): Promise<Kinds['Deployment'] | undefined> {
     try {
       const now = await objects.scale(name, replicas, signal);
       if (now !== undefined) remember(now);
@@ -96,7 +97,7 @@ export function createWorkloads(deps: {
     }
   }
 
-  function remember(deployment: Deployment): void {
+  function remember(deployment: Kinds[ManifestKind]): void {
     const { name, uid, generation, version, replicas } = appliedFacts(deployment);
     answered.set(name, { uid, generation, version, replicas });
   }
@@ -143,7 +144,7 @@ export function createWorkloads(deps: {
     const begins = scaleNow(run).replicas === 0;
     const now = await apply(run.app, deployment, signal);
     remember(now);
-    const replicas = now.spec?.replicas ?? 0;
+    const { replicas = 0 } = appliedFacts(now);
     const wanted = replicasAtStart(run);
     // One that is new has one, which is no autoscaler's choice.
     const enough = isRight(run, replicas) && !(begins && replicas < wanted);
@@ -151,7 +152,7 @@ export function createWorkloads(deps: {
       enough ? undefined : scale(deploymentName(run), wanted, signal),
       autoscaler === undefined ? undefined : apply(run.app, autoscaler, signal),
     ]);
-    return (after ?? now).metadata.generation ?? 0;
+    return (after ?? now).metadata?.generation ?? 0;
   }
 
   function isAsApplied(app: string, { kind, metadata }: Manifest): boolean {
@@ -198,7 +199,7 @@ export function createWorkloads(deps: {
       if (isRight(run, now.replicas)) return now.generation;
       const after = await scale(name, replicasAtStart(run), signal);
       // Deleted a moment ago, and the watch has not told yet.
-      return after === undefined ? await applyAll(run, signal) : (after.metadata.generation ?? 0);
+      return after === undefined ? await applyAll(run, signal) : (after.metadata?.generation ?? 0);
     },
     async lower(deployment, signal) {
       await scale(deployment, 0, signal);

@@ -6,7 +6,7 @@ import type { Drift } from './drift.ts';
 import { deleteObjects, discardVersion, type EndDeps } from '../end.ts';
 import { appObjectName, versionObjectName } from '../manifests/names.ts';
 import type { Targets } from '../rollout/targets.ts';
-import { watchUntil } from '../../../kube/wait.ts';
+import { watchUntil } from '../../../../shared/wait/watch-until.ts';
 import { watchedKinds, type Picture } from './watch.ts';
 
 interface AdoptDeps extends EndDeps {

@@ -1,7 +1,7 @@
 /** What this platform has been told to keep so: memory only, given anew by `adopt` and the engine after a restart. */
 import type { VersionRun } from '../../platform.ts';
 import { deploymentName } from '../manifests/manifests.ts';
-import { until } from '../../../kube/wait.ts';
+import { createKeyedMutex } from '../../../../shared/wait/mutex.ts';
 
 interface DesiredVersion {
   readonly run: VersionRun;
@@ -31,7 +31,7 @@ export interface Desired {
 
 export function createDesired(): Desired {
   const apps = new Map<string, DesiredApp>();
-  const tails = new Map<string, Promise<void>>();
+  const changes = createKeyedMutex();
 
   function of(app: string): DesiredApp {
     const known = apps.get(app) ?? { service: undefined, versions: new Map<number, DesiredVersion>() };
@@ -67,20 +67,6 @@ export function createDesired(): Desired {
     forgetAll() {
       apps.clear();
     },
-    async exclusive(app, signal, task) {
-      const before = tails.get(app) ?? Promise.resolve();
-      const { promise: ended, resolve } = Promise.withResolvers<void>();
-      // Whoever comes next waits for those before us too, even when we give up waiting.
-      const tail = Promise.all([before, ended]).then(() => {
-        if (tails.get(app) === tail) tails.delete(app);
-      });
-      tails.set(app, tail);
-      try {
-        await until(before, signal);
-        return await task();
-      } finally {
-        resolve();
-      }
-    },
+    exclusive: (app, signal, task) => changes.run(app, signal, task),
   };
 }

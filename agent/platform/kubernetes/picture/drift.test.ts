@@ -5,7 +5,6 @@ import { createManualClock } from '../../../../shared/wait/testing/manual-clock.
 import { createDesired } from './desired.ts';
 import { createDrift } from './drift.ts';
 import { appliedFacts, type AppliedFacts } from './facts.ts';
-import type { KubeObject } from '../../../kube/kube-types.ts';
 import { serviceOf } from '../manifests/manifests.ts';
 import { testRun } from '../../../testing/kubernetes-run.ts';
 import { createWorkloads } from '../manifests/workloads.ts';
@@ -30,7 +29,7 @@ function setUp(t: TestContext) {
     objects: {
       apply: (manifest) => {
         applied.push(manifest.kind);
-        return Promise.resolve({ ...manifest, metadata: { ...manifest.metadata, uid: 'one' } } as KubeObject);
+        return Promise.resolve({ ...manifest, metadata: { ...manifest.metadata, uid: 'one' } });
       },
       scale: unused,
       get: unused,
@@ -66,7 +65,7 @@ function setUp(t: TestContext) {
     },
     /** What the watch tells of the Service. */
     show: async (spec: Record<string, unknown> = {}) => {
-      const manifest = serviceOf(run) as KubeObject & { readonly spec: Record<string, unknown> };
+      const manifest = serviceOf(run);
       const object = {
         ...manifest,
         metadata: { ...manifest.metadata, uid: 'one' },

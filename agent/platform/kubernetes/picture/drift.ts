@@ -3,6 +3,7 @@ import { backoff, type Backoff } from '../../../../shared/wait/backoff.ts';
 import { toAppError } from '../../../../shared/errors.ts';
 import type { Log } from '../../../../shared/log.ts';
 import type { Clock } from '../../../../shared/wait/clock.ts';
+import { Semaphore } from '../../../../shared/wait/semaphore.ts';
 import { sleep } from '../../../../shared/wait/sleep.ts';
 import type { Desired } from './desired.ts';
 import { deploymentName } from '../manifests/manifests.ts';
@@ -42,7 +43,7 @@ export function createDrift(deps: {
   const active = new Map<string, { again: boolean; ended: Promise<void> }>();
   /** Kept for a while after a repair; one entry per app that is drifting. */
   const paces = new Map<string, { readonly pause: Backoff; repairedAtMs: number }>();
-  const free = createSlots(maxConcurrent);
+  const repairing = new Semaphore({ places: maxConcurrent });
 
   function repairsOf(app: string, signal: AbortSignal): Repair[] {
     const known = desired.get(app);
@@ -100,17 +101,15 @@ export function createDrift(deps: {
       const hasRepairs = repairsOf(app, signal).length > 0;
       if (pace !== undefined && clock.nowMs() - pace.repairedAtMs > quietMs) paces.delete(app);
       else if (pace !== undefined && hasRepairs) await sleep(clock, pace.pause.next(), signal);
-      const release = await free(signal);
       try {
-        if (signal.aborted || !(await repair(app, signal))) continue;
+        using _place = await repairing.acquire({ signal });
+        if (!(await repair(app, signal))) continue;
         remember(app);
       } catch (error) {
         if (signal.aborted) return;
         log.warn({ err: toAppError(error), app }, 'drift could not be repaired');
         remember(app);
         state.again = true;
-      } finally {
-        release();
       }
     }
   }
@@ -151,30 +150,4 @@ export function createDrift(deps: {
     },
   };
   return drift;
-}
-
-/** A place out of `count`; resolves with what gives it back. */
-function createSlots(count: number): (signal: AbortSignal) => Promise<() => void> {
-  let taken = 0;
-  const waiting = new Set<() => void>();
-  return async (signal) => {
-    while (taken >= count && !signal.aborted) {
-      const { promise, resolve } = Promise.withResolvers<void>();
-      const wake = (): void => resolve();
-      waiting.add(wake);
-      signal.addEventListener('abort', wake, { once: true });
-      await promise;
-      signal.removeEventListener('abort', wake);
-      waiting.delete(wake);
-    }
-    taken += 1;
-    return () => {
-      taken -= 1;
-      const next = waiting.values().next().value;
-      if (next !== undefined) {
-        waiting.delete(next);
-        next();
-      }
-    };
-  };
 }

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { V1ContainerStatus, V1ObjectMeta, V1Pod } from '@kubernetes/client-node';
 import { appliedFacts, podFacts } from './facts.ts';
-import type { ContainerStatus, Pod } from '../../../kube/kube-types.ts';
 
-function podWith(status: Partial<ContainerStatus>, pod: Partial<Pod['metadata']> = {}): Pod {
+function podWith(status: Partial<V1ContainerStatus>, pod: V1ObjectMeta = {}): V1Pod {
+  const base = { image: 'i', imageID: 'i', ready: false, restartCount: 0 };
   return {
     metadata: { name: 'p', uid: 'u', labels: { 'holdfast.dev/app': 'hello', 'holdfast.dev/version': '3' }, ...pod },
     spec: { containers: [{ name: 'sidecar' }, { name: 'app', ports: [{ containerPort: 8080 }] }] },
@@ -11,8 +12,8 @@ function podWith(status: Partial<ContainerStatus>, pod: Partial<Pod['metadata']>
       phase: 'Running',
       podIP: '10.0.0.1',
       containerStatuses: [
-        { name: 'sidecar', restartCount: 9 },
-        { name: 'app', restartCount: 0, ...status },
+        { ...base, name: 'sidecar', restartCount: 9 },
+        { ...base, name: 'app', ...status },
       ],
     },
   };
@@ -21,7 +22,7 @@ function podWith(status: Partial<ContainerStatus>, pod: Partial<Pod['metadata']>
 const ended = { terminated: { exitCode: 1 } };
 
 test('the ends of the app container are counted in each state the kubelet tells', () => {
-  const cases: [status: Partial<ContainerStatus>, exits: number][] = [
+  const cases: [status: Partial<V1ContainerStatus>, exits: number][] = [
     [{ state: { waiting: { reason: 'ContainerCreating' } } }, 0],
     [{ state: { running: {} } }, 0],
     [{ state: ended }, 1],
@@ -35,7 +36,7 @@ test('the ends of the app container are counted in each state the kubelet tells'
 
 test('a pod leaves when it is being deleted or has ended for good', () => {
   assert.equal(podFacts(podWith({}))?.leaving, false);
-  assert.equal(podFacts(podWith({}, { deletionTimestamp: '2026-01-01T00:00:00Z' }))?.leaving, true);
+  assert.equal(podFacts(podWith({}, { deletionTimestamp: new Date('2026-01-01T00:00:00Z') }))?.leaving, true);
   const evicted = { ...podWith({}), status: { phase: 'Failed', reason: 'Evicted' } } as const;
   assert.equal(podFacts(evicted)?.leaving, true);
 });

@@ -1,6 +1,6 @@
 /** What is kept in memory of the objects that are watched: flat, small, and all that judging and repairing needs. */
 import { createHash } from 'node:crypto';
-import type { Condition, Deployment, KubeObject, Pod } from '../../../kube/kube-types.ts';
+import type { KubernetesObject, V1Deployment, V1Pod, V1PodCondition } from '@kubernetes/client-node';
 import { labels } from '../manifests/names.ts';
 import { containerName, contentAnnotation, http2HealthAnnotation } from '../manifests/manifests.ts';
 
@@ -34,31 +34,30 @@ export interface ExitFacts {
 }
 
 /** @returns undefined for a pod that is not of a version of ours, whatever its labels say. */
-export function podFacts(pod: Pod): PodFacts | undefined {
-  const app = pod.metadata.labels?.[labels.app];
-  const version = Number(pod.metadata.labels?.[labels.version]);
-  const container = pod.spec?.containers.find((entry) => entry.name === containerName);
+export function podFacts({ metadata = {}, spec, status }: V1Pod): PodFacts | undefined {
+  const app = metadata.labels?.[labels.app];
+  const version = Number(metadata.labels?.[labels.version]);
+  const container = spec?.containers.find((entry) => entry.name === containerName);
   const port = container?.ports?.[0]?.containerPort;
   if (app === undefined || !Number.isSafeInteger(version) || port === undefined) return undefined;
-  const { status } = pod;
-  const condition = (type: string): Condition | undefined => status?.conditions?.find((entry) => entry.type === type);
+  const condition = (type: string): V1PodCondition | undefined =>
+    status?.conditions?.find((entry) => entry.type === type);
   const own = status?.containerStatuses?.find((entry) => entry.name === containerName);
   const ended = own?.state?.terminated ?? own?.lastState?.terminated;
   const running = own?.state?.running !== undefined;
   const placed = condition('PodScheduled');
   const waiting = own?.state?.waiting;
-  const http2Path = pod.metadata.annotations?.[http2HealthAnnotation];
+  const http2Path = metadata.annotations?.[http2HealthAnnotation];
   return {
-    name: pod.metadata.name,
-    uid: pod.metadata.uid ?? pod.metadata.name,
+    name: metadata.name ?? '',
+    uid: metadata.uid ?? metadata.name ?? '',
     app,
     version,
     ip: status?.podIP === '' ? undefined : status?.podIP,
     port,
     healthPath: http2Path ?? container?.readinessProbe?.httpGet?.path,
     healthProtocol: http2Path === undefined ? undefined : 'h2c',
-    leaving:
-      pod.metadata.deletionTimestamp !== undefined || status?.phase === 'Failed' || status?.phase === 'Succeeded',
+    leaving: metadata.deletionTimestamp !== undefined || status?.phase === 'Failed' || status?.phase === 'Succeeded',
     ready: condition('Ready')?.status === 'True',
     unschedulable:
       placed?.status === 'False' && placed.reason === 'Unschedulable' ? (placed.message ?? placed.reason) : undefined,
@@ -97,13 +96,13 @@ export interface AppliedFacts {
   readonly replicaFailure: string | undefined;
 }
 
-export function appliedFacts(object: KubeObject): AppliedFacts {
-  const { metadata } = object;
+export function appliedFacts(object: KubernetesObject): AppliedFacts {
+  const { metadata = {} } = object;
   const version = Number(metadata.labels?.[labels.version]);
-  const { status, spec } = object as Deployment;
+  const { status, spec } = object as V1Deployment;
   const failure = status?.conditions?.find((entry) => entry.type === 'ReplicaFailure' && entry.status === 'True');
   return {
-    name: metadata.name,
+    name: metadata.name ?? '',
     uid: metadata.uid,
     app: metadata.labels?.[labels.app],
     version: Number.isSafeInteger(version) ? version : undefined,
@@ -117,9 +116,9 @@ export function appliedFacts(object: KubeObject): AppliedFacts {
   };
 }
 
-function fingerprintOf(object: KubeObject): string {
+function fingerprintOf(object: KubernetesObject): string {
   const { spec, data } = object as { readonly spec?: Record<string, unknown>; readonly data?: unknown };
   const { replicas: _, ...rest } = spec ?? {};
-  const decided = [object.metadata.labels, object.metadata.annotations?.[contentAnnotation], rest, data];
+  const decided = [object.metadata?.labels, object.metadata?.annotations?.[contentAnnotation], rest, data];
   return createHash('sha256').update(JSON.stringify(decided)).digest('base64');
 }

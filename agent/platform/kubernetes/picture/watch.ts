@@ -2,10 +2,8 @@
 import type { Log } from '../../../../shared/log.ts';
 import type { Clock } from '../../../../shared/wait/clock.ts';
 import type { KubeApi } from '../../../kube/api.ts';
-import { pathOf } from '../manifests/apply.ts';
 import { appliedFacts, podFacts, type AppliedFacts, type PodFacts } from './facts.ts';
 import { startInformer, type Change, type Informer } from '../../../kube/informer.ts';
-import type { EndpointSlice, KubeObject, Pod } from '../../../kube/kube-types.ts';
 import { selectorOf } from '../manifests/names.ts';
 import type { ManifestKind } from '../manifests/manifests.ts';
 
@@ -24,7 +22,7 @@ export interface Picture {
 }
 
 export function startPicture(deps: {
-  readonly api: Pick<KubeApi, 'request' | 'lines'>;
+  readonly api: Pick<KubeApi, 'list' | 'watch'>;
   readonly namespace: string;
   /** Called before the listeners of onChange. */
   readonly onPod: (change: Change<PodFacts | undefined>) => void;
@@ -52,10 +50,10 @@ export function startPicture(deps: {
     if (own.size > 0) byApp.set(value.app, own);
     else byApp.delete(value.app);
   };
-  const shared = { api, labelSelector: selectorOf(), log, clock };
-  const pods = startInformer<Pod, PodFacts | undefined>({
+  const shared = { api, namespace, labelSelector: selectorOf(), log, clock };
+  const pods = startInformer<'Pod', PodFacts | undefined>({
     ...shared,
-    path: pathOf('Pod', namespace),
+    kind: 'Pod',
     keep: podFacts,
     onChange(change) {
       index(change);
@@ -63,17 +61,17 @@ export function startPicture(deps: {
       changed();
     },
   });
-  const slices = startInformer<EndpointSlice, undefined>({
+  const slices = startInformer<'EndpointSlice', undefined>({
     ...shared,
-    path: pathOf('EndpointSlice', namespace),
+    kind: 'EndpointSlice',
     // Only that something changed counts: who needs to know reads the slices as they are then.
     keep: () => undefined,
     onChange: changed,
   });
   const appliedInformer = (kind: WatchedKind): Informer<AppliedFacts> =>
-    startInformer<KubeObject, AppliedFacts>({
+    startInformer<WatchedKind, AppliedFacts>({
       ...shared,
-      path: pathOf(kind, namespace),
+      kind,
       keep: appliedFacts,
       onChange(change) {
         deps.onApplied(kind, change);

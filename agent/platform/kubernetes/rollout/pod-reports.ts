@@ -1,8 +1,7 @@
 /** What pods leave behind when a start fails: the last lines of the container, the last warning about the pod. */
 import type { KubeApi } from '../../../kube/api.ts';
-import { pathOf } from '../manifests/apply.ts';
 import type { PodFacts } from '../picture/facts.ts';
-import type { KubeEvent, KubeList } from '../../../kube/kube-types.ts';
+import type { Kinds } from '../../../kube/kinds.ts';
 import { containerName } from '../manifests/manifests.ts';
 
 export interface PodReports {
@@ -16,20 +15,18 @@ const maxBytes = 8 * 1024;
 const timeoutMs = 3_000;
 
 export function createPodReports(deps: {
-  readonly api: Pick<KubeApi, 'request' | 'lines'>;
+  readonly api: Pick<KubeApi, 'list' | 'log'>;
   readonly namespace: string;
 }): PodReports {
   const { api, namespace } = deps;
 
   async function read(pod: PodFacts, previous: boolean, signal: AbortSignal): Promise<string[]> {
     const lines: string[] = [];
-    const stream = api.lines({
-      method: 'GET',
-      path: `${pathOf('Pod', namespace, pod.name)}/log`,
-      query: { container: containerName, tailLines: maxLines, previous },
-      signal: AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]),
-      maxLineBytes: maxBytes,
-    });
+    const stream = api.log(
+      { namespace, name: pod.name },
+      { container: containerName, tailLines: maxLines, previous },
+      { signal: AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]), maxLineBytes: maxBytes },
+    );
     for await (const line of stream) lines.push(line);
     return lines;
   }
@@ -50,14 +47,9 @@ export function createPodReports(deps: {
     },
     async lastWarning(pod, signal) {
       try {
-        const events = await api.request<KubeList<KubeEvent>>({
-          method: 'GET',
-          path: `/api/v1/namespaces/${namespace}/events`,
-          query: { fieldSelector: `involvedObject.uid=${pod.uid},type=Warning`, limit: 100 },
-          signal,
-          timeoutMs,
-        });
-        const newest = [...events.items].sort((a, b) => timeOf(a).localeCompare(timeOf(b))).at(-1);
+        const query = { fieldSelector: `involvedObject.uid=${pod.uid},type=Warning`, limit: 100 };
+        const { items } = await api.list('Event', namespace, query, { signal, timeoutMs });
+        const newest = items.toSorted((a, b) => timeOf(a) - timeOf(b)).at(-1);
         return newest === undefined ? undefined : `${newest.reason ?? ''}: ${newest.message ?? ''}`;
       } catch {
         return undefined;
@@ -66,8 +58,9 @@ export function createPodReports(deps: {
   };
 }
 
-function timeOf(event: KubeEvent): string {
-  return event.lastTimestamp ?? event.eventTime ?? '';
+/** Client-node has no model for the list of these events, so their times come as text, whatever their type says. */
+function timeOf({ lastTimestamp, eventTime }: Kinds['Event']): number {
+  return new Date(lastTimestamp ?? eventTime ?? 0).getTime();
 }
 
 function lastOf(lines: readonly string[]): string[] {

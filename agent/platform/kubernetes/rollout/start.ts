@@ -11,7 +11,7 @@ import { deploymentName } from '../manifests/manifests.ts';
 import { judge, type Symptom } from './rollout.ts';
 import type { SymptomTimes } from './symptoms.ts';
 import type { Targets } from './targets.ts';
-import { cancelled, watchUntil } from '../../../kube/wait.ts';
+import { watchUntil } from '../../../../shared/wait/watch-until.ts';
 import type { Picture } from '../picture/watch.ts';
 import type { Workloads } from '../manifests/workloads.ts';
 
@@ -40,7 +40,7 @@ export async function startVersion(deps: StartDeps, run: VersionRun, options: St
   const { app, version } = run;
   const { signal, onPhase, suspects = [] } = options;
   // What nobody waits for any more is not kept up either.
-  if (signal.aborted) throw cancelled(signal);
+  signal.throwIfAborted();
   desired.up(run);
   if (suspects.length > 0) await targets.verify(app, version, suspects, signal);
   if (targets.of(app, version).length > 0) return;

@@ -7,15 +7,17 @@ const versions = new Map([
   ['new', 2],
 ]);
 const slice = (pod: string, conditions?: { readonly ready?: boolean; readonly serving?: boolean }) => ({
-  metadata: { name: 's' },
-  endpoints: [{ targetRef: { kind: 'Pod', name: pod }, ...(conditions === undefined ? {} : { conditions }) }],
+  addressType: 'IPv4',
+  endpoints: [
+    { addresses: [], targetRef: { kind: 'Pod', name: pod }, ...(conditions === undefined ? {} : { conditions }) },
+  ],
 });
 const elsewhere = (...slices: Parameters<typeof leadsElsewhere>[0]): boolean =>
   leadsElsewhere(slices, 2, (pod) => versions.get(pod));
 
 test('a Service without endpoints leads nowhere else', () => {
   assert.equal(elsewhere(), false);
-  assert.equal(elsewhere({ metadata: { name: 's' }, endpoints: null }), false);
+  assert.equal(elsewhere({ ...slice('new'), endpoints: null } as never), false);
 });
 
 test('a Service leads elsewhere while a pod of another version, or an unknown one, gets traffic', () => {

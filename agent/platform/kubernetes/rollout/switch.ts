@@ -1,14 +1,14 @@
 /** Moves the Service to a version, and waits until it leads nowhere else. */
+import type { V1EndpointSlice } from '@kubernetes/client-node';
 import type { Clock } from '../../../../shared/wait/clock.ts';
 import { sleep } from '../../../../shared/wait/sleep.ts';
 import type { VersionRun } from '../../platform.ts';
 import type { Objects } from '../manifests/apply.ts';
 import type { Desired } from '../picture/desired.ts';
-import type { EndpointSlice } from '../../../kube/kube-types.ts';
 import { appObjectName } from '../manifests/names.ts';
 import type { Picture } from '../picture/watch.ts';
 import type { Workloads } from '../manifests/workloads.ts';
-import { cancelled, watchUntil } from '../../../kube/wait.ts';
+import { watchUntil } from '../../../../shared/wait/watch-until.ts';
 
 interface SwitchDeps {
   readonly objects: Pick<Objects, 'list'>;
@@ -40,10 +40,10 @@ export async function switchService(deps: SwitchDeps, run: VersionRun, signal: A
   });
   try {
     for (;;) {
-      if (signal.aborted) throw cancelled(signal);
+      signal.throwIfAborted();
       changed = false;
       // Read, not taken from the watch: that may still show the slices from before the switch.
-      const slices = await objects.list<EndpointSlice>('EndpointSlice', selector, signal);
+      const slices = await objects.list('EndpointSlice', selector, signal);
       if (!leadsElsewhere(slices, run.version, versionOf)) return;
       // Changes of other apps wake this too: no more than so many reads a second.
       await sleep(clock, paceMs, signal);
@@ -66,7 +66,7 @@ async function nextChange({ picture, clock }: SwitchDeps, signal: AbortSignal): 
 
 /** Whether any endpoint that gets traffic is not a pod of the version. @param versionOf by name of the pod. */
 export function leadsElsewhere(
-  slices: readonly EndpointSlice[],
+  slices: readonly V1EndpointSlice[],
   version: number,
   versionOf: (pod: string) => number | undefined,
 ): boolean {
