@@ -3,7 +3,7 @@ import { Command, Option } from 'commander';
 import { exitCodes } from '../shared/command/exit-code.ts';
 import { timeoutSeconds } from '../shared/command/option-values.ts';
 import { reportError, wantsJson } from '../shared/command/report-error.ts';
-import type { ErrorCode } from '../shared/errors.ts';
+import type { ErrorCode } from '../shared/error-codes.ts';
 import { release } from '../shared/release.ts';
 import { appCommand } from './commands/app.ts';
 import { appsCommand } from './commands/apps.ts';

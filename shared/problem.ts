@@ -3,7 +3,8 @@
  * the agent for its own HTTP. `data` of the error (logs, field paths) never gets here.
  */
 import { STATUS_CODES, type ServerResponse } from 'node:http';
-import { errorTable, type AppError, type ErrorOwner } from './errors.ts';
+import { errorTable, type ErrorOwner } from './error-codes.ts';
+import type { AppError } from './errors.ts';
 
 export interface ProblemOptions {
   /** Id of the request, as in the logs. */

@@ -1,5 +1,6 @@
 /** Failures of builds: which are tried again, in which phase they were, and the last lines of the build with them. */
-import { AppError, toAppError, type ErrorCode, type FailurePhase } from '../../shared/errors.ts';
+import type { ErrorCode } from '../../shared/error-codes.ts';
+import { toAppError, type AppError, type FailurePhase } from '../../shared/errors.ts';
 import type { Clock } from '../../shared/wait/clock.ts';
 import { retry } from '../../shared/wait/retry.ts';
 import { logLinesOf } from '../store/records.ts';
@@ -44,25 +45,15 @@ export async function retryPassing<T>(options: RetryPassingOptions, work: () => 
 }
 
 function lasted(error: AppError, attempts: number, retryMs: number): AppError {
-  const { code, message, phase, data } = error;
-  return new AppError(code, `${message} (tried ${attempts} times in ${Math.round(retryMs / 1_000)} s)`, {
-    cause: error,
-    ...(phase === undefined ? {} : { phase }),
-    ...(data === undefined ? {} : { data }),
-  });
+  const message = `${error.message} (tried ${attempts} times in ${Math.round(retryMs / 1_000)} s)`;
+  return error.with({ message, retryAfterMs: undefined });
 }
 
 /** Adds the last lines of the build, unless the builder gave some itself. */
 export function withLines(error: AppError, log: Pick<BuildLog, 'last'>): AppError {
-  const { code, message, phase = 'build', retryAfterMs, data } = error;
   const given = logLinesOf(error);
   const logs = given.length > 0 ? given.slice(-shownLines) : log.last(shownLines);
-  return new AppError(code, message, {
-    cause: error,
-    phase,
-    data: { ...data, logs },
-    ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
-  });
+  return error.with({ phase: error.phase ?? 'build', data: { ...error.data, logs } });
 }
 
 /** Runs work. @throws what it throws, as an AppError of this phase unless it names another one. */
@@ -72,12 +63,6 @@ export async function inPhase<T>(phase: FailurePhase, work: () => Promise<T>): P
   } catch (thrown) {
     const error = toAppError(thrown);
     if (error.phase !== undefined || error.code === 'cancelled') throw error;
-    const { code, message, retryAfterMs, data } = error;
-    throw new AppError(code, message, {
-      cause: error,
-      phase,
-      ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
-      ...(data === undefined ? {} : { data }),
-    });
+    throw error.with({ phase });
   }
 }

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { AppError, type ErrorCode } from '../../shared/errors.ts';
+import type { ErrorCode } from '../../shared/error-codes.ts';
+import { AppError } from '../../shared/errors.ts';
 import { callByHttp } from '../../shared/rpc/http-call.ts';
 import { createLink } from '../../shared/rpc/link.ts';
 import { silentLog } from '../../shared/log.ts';

@@ -3,7 +3,8 @@
  * behind the same admission (`admission.ts`).
  */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import { AppError, toAppError, type ErrorCode } from '../../shared/errors.ts';
+import type { ErrorCode } from '../../shared/error-codes.ts';
+import { AppError, toAppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
 import { rpcPath, subprotocol, type MethodTable } from '../../shared/protocol/methods.ts';
 import { listen } from '../../shared/net/listen.ts';

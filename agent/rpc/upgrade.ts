@@ -2,7 +2,8 @@
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { WebSocketServer } from 'ws';
-import { AppError, toAppError, type ErrorCode } from '../../shared/errors.ts';
+import type { ErrorCode } from '../../shared/error-codes.ts';
+import { AppError, toAppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
 import { rpcPath, subprotocol, type MethodTable } from '../../shared/protocol/methods.ts';
 import { rawAnswer, toProblem, type ProblemOptions } from '../../shared/problem.ts';

@@ -1,5 +1,6 @@
 /** What git says on its standard error, as an error of ours. The words are git's, ssh's and curl's, in the C locale. */
-import { AppError, type ErrorCode } from '../../shared/errors.ts';
+import type { ErrorCode } from '../../shared/error-codes.ts';
+import { AppError } from '../../shared/errors.ts';
 
 const maxMessageChars = 600;
 

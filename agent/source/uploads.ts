@@ -82,8 +82,5 @@ function sourceOf(tree: UploadedTree): string {
 }
 
 function incomplete(message: string, data?: Readonly<Record<string, unknown>>): AppError {
-  return new AppError('upload_incomplete', `${message}: run \`holdfast deploy\` again`, {
-    phase: 'source',
-    ...(data === undefined ? {} : { data }),
-  });
+  return new AppError('upload_incomplete', `${message}: run \`holdfast deploy\` again`, { phase: 'source', data });
 }

@@ -1,5 +1,6 @@
 /** Apps and versions as they are stored, and as the leader keeps them in memory. */
-import { AppError, errorTable, type FailurePhase } from '../../shared/errors.ts';
+import { errorTable } from '../../shared/error-codes.ts';
+import { AppError, type FailurePhase } from '../../shared/errors.ts';
 import type { AppSpec } from '../../shared/protocol/app-spec.ts';
 import type { StartTimings } from '../../shared/protocol/routes.ts';
 import type { Failure } from '../../shared/protocol/views.ts';

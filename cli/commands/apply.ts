@@ -47,11 +47,7 @@ function placed(
   const { app, key } = error.data;
   const place = placeOf({ app, key });
   if (place === undefined) return error;
-  return new AppError(error.code, `${place}: ${error.message}`, {
-    cause: error,
-    data: { ...error.data, place },
-    ...(error.phase === undefined ? {} : { phase: error.phase }),
-  });
+  return error.with({ message: `${place}: ${error.message}`, data: { ...error.data, place } });
 }
 
 /** An image that its registry does not have yet is no mistake (it may be pushed next), and else shows at the first call only. */

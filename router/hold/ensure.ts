@@ -3,7 +3,8 @@
  * that leaves never cancels it; only a newer version that is wanted instead does.
  */
 import { backoff, type Backoff } from '../../shared/wait/backoff.ts';
-import { toAppError, type AppError, type ErrorCode } from '../../shared/errors.ts';
+import type { ErrorCode } from '../../shared/error-codes.ts';
+import { toAppError, type AppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
 import type { AgentMethods, EnsureProgress } from '../../shared/protocol/methods.ts';
 import type { Clock } from '../../shared/wait/clock.ts';

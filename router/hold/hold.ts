@@ -8,7 +8,8 @@
  * no faster than `maxConcurrency` and than connections can be made, and so many in one turn of the loop: ten thousand that
  * are let go, or refused, must not keep it from everything else.
  */
-import { AppError, errorTable, isErrorCode, type FailurePhase } from '../../shared/errors.ts';
+import { errorTable, isErrorCode } from '../../shared/error-codes.ts';
+import { AppError, type FailurePhase } from '../../shared/errors.ts';
 import type { PublicFailure } from '../../shared/protocol/routes.ts';
 import type { Clock } from '../../shared/wait/clock.ts';
 import type { App } from '../table/apps.ts';
@@ -115,7 +116,7 @@ export class Hold {
     const room = this.#rooms.get(app.name);
     if (room === undefined || room.openedMs > sinceMs) return;
     // The message of the agent may name anything; the text of the code is for everybody.
-    const shown = new AppError(error.code, errorTable[error.code].help, error.phase && { phase: error.phase });
+    const shown = new AppError(error.code, errorTable[error.code].help, { phase: error.phase });
     this.#empty(room, (call) => call.refuse(shown, { status: failedStatus, owner: shown.owner }));
   }
 

@@ -1,5 +1,6 @@
 /** The calls of one app that wait, in their order, and when to look at them next. */
-import type { AppError, ErrorOwner } from '../../shared/errors.ts';
+import type { ErrorOwner } from '../../shared/error-codes.ts';
+import type { AppError } from '../../shared/errors.ts';
 import type { RequestHead } from '../message/request-head.ts';
 import type { App } from '../table/apps.ts';
 import type { UpstreamTarget } from '../upstream/target.ts';

@@ -1,5 +1,5 @@
 /** What a waiting page shows of its app. For anybody: no log, no message of a platform, no name of an image or a host. */
-import type { ErrorOwner } from '../../shared/errors.ts';
+import type { ErrorOwner } from '../../shared/error-codes.ts';
 import type { EnsureProgress } from '../../shared/protocol/methods.ts';
 import type { Route } from '../../shared/protocol/routes.ts';
 

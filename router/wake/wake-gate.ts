@@ -2,7 +2,8 @@
  * What stands before the hold: calls of an app that is not ready and that get their answer at once, by a rule, because it may
  * not be woken for now, or with a page to look at meanwhile. And which calls of an app that is ready are no reason to keep it awake.
  */
-import { AppError, type ErrorOwner } from '../../shared/errors.ts';
+import type { ErrorOwner } from '../../shared/error-codes.ts';
+import { AppError } from '../../shared/errors.ts';
 import type { Clock } from '../../shared/wait/clock.ts';
 import type { Route } from '../../shared/protocol/routes.ts';
 import type { App } from '../table/apps.ts';

@@ -1,5 +1,6 @@
 /** Exit codes of commands, as docs/cli.md lists them for scripts. */
-import type { AppError, ErrorCode } from '../errors.ts';
+import type { ErrorCode } from '../error-codes.ts';
+import type { AppError } from '../errors.ts';
 
 export const exitCodes = {
   ok: 0,

@@ -1,6 +1,7 @@
 /** The end of a command that fails: its error on standard error, as text or as JSON, and the exit code. */
 import { CommanderError } from 'commander';
-import { type AppError, type ErrorCode, errorTable, toAppError } from '../errors.ts';
+import { type ErrorCode, errorTable } from '../error-codes.ts';
+import { type AppError, toAppError } from '../errors.ts';
 import { UsageError, exitCodeOf, exitCodes } from './exit-code.ts';
 
 export interface ErrorReport {

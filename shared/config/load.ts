@@ -2,7 +2,8 @@
 import { readFileSync, statSync } from 'node:fs';
 import { parse, TomlError } from 'smol-toml';
 import type { z } from 'zod';
-import { AppError, type ErrorCode } from '../errors.ts';
+import type { ErrorCode } from '../error-codes.ts';
+import { AppError } from '../errors.ts';
 import { type Environment, readEnvironment } from './environment.ts';
 import { type Problem, describeIssue, formatPath, problemsError, valueAt } from './problems.ts';
 import { schemaKeys } from './schema-keys.ts';

@@ -1,6 +1,7 @@
 /** Turns what zod says of a configuration into sentences that name the key, its place and what to do. */
 import type { z } from 'zod';
-import { AppError, type ErrorCode } from '../errors.ts';
+import type { ErrorCode } from '../error-codes.ts';
+import { AppError } from '../errors.ts';
 import type { SchemaKey } from './schema-keys.ts';
 
 export interface Problem {

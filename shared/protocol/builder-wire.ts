@@ -4,7 +4,7 @@
  * is a digest or an error.
  */
 import { z } from 'zod';
-import type { ErrorCode } from '../errors.ts';
+import type { ErrorCode } from '../error-codes.ts';
 
 export const buildsPath = '/builds';
 export const metaPart = 'meta';

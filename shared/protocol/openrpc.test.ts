@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { errorTable } from '../errors.ts';
+import { errorTable } from '../error-codes.ts';
 import { agentMethods } from './methods.ts';
 import { openRpcDocument } from './openrpc.ts';
 

@@ -4,7 +4,7 @@
  * `x-notifications`. https://spec.open-rpc.org
  */
 import { z } from 'zod';
-import { errorTable, type ErrorCode } from '../errors.ts';
+import { errorTable, type ErrorCode } from '../error-codes.ts';
 import { rpcErrorNumber } from '../rpc/rpc-error.ts';
 import { agentMethods, agentNotifications, routerMethods, rpcPath, subprotocol, type Method } from './methods.ts';
 

@@ -1,7 +1,8 @@
 /** One attempt to open a link: the WebSocket handshake, and a refusal of it told as an AppError. */
 import type { IncomingMessage } from 'node:http';
 import { WebSocket } from 'ws';
-import { AppError, isErrorCode } from '../errors.ts';
+import { isErrorCode } from '../error-codes.ts';
+import { AppError } from '../errors.ts';
 import { subprotocol } from '../protocol/methods.ts';
 
 interface DialOptions<T> {

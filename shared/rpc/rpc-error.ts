@@ -3,7 +3,8 @@
  * which error it is says `data.code`, out of the one table in shared/errors.ts.
  */
 import { z } from 'zod';
-import { AppError, errorTable, isErrorCode, toAppError, type ErrorCode, type FailurePhase } from '../errors.ts';
+import { errorTable, isErrorCode, type ErrorCode } from '../error-codes.ts';
+import { AppError, toAppError, type FailurePhase } from '../errors.ts';
 
 const phases = ['declare', 'source', 'build', 'pull', 'schedule', 'start', 'serve'] as const satisfies FailurePhase[];
 

@@ -7,7 +7,7 @@ import { appFile } from '../../cli/app-file.ts';
 import { buildProgram } from '../../cli/run.ts';
 import { routerConfig } from '../../router/config.ts';
 import { type SchemaKey, schemaKeys } from '../../shared/config/schema-keys.ts';
-import { errorTable } from '../../shared/errors.ts';
+import { errorTable } from '../../shared/error-codes.ts';
 import { appConfig } from '../../shared/protocol/app-config.ts';
 
 import { agentMetricRows, routerMetricRows, type MetricRow } from './metrics.ts';

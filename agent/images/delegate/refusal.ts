@@ -1,7 +1,8 @@
 /** Turns an answer of a builder that is not 200 into an error that `Builder.build` may throw. */
 import type { IncomingMessage } from 'node:http';
 import { z } from 'zod';
-import { AppError, type ErrorCode } from '../../../shared/errors.ts';
+import type { ErrorCode } from '../../../shared/error-codes.ts';
+import { AppError } from '../../../shared/errors.ts';
 import { readBoundedText } from '../../../shared/net/read-bounded.ts';
 
 const maxBytes = 65_536;
@@ -16,7 +17,7 @@ export async function refusal(url: URL, response: IncomingMessage): Promise<AppE
   const fail = (code: ErrorCode, message: string): AppError => {
     const seconds = Number(response.headers['retry-after']);
     const retryAfterMs = seconds > 0 ? seconds * 1_000 : undefined;
-    return new AppError(code, message, { phase: 'build', ...(retryAfterMs === undefined ? {} : { retryAfterMs }) });
+    return new AppError(code, message, { phase: 'build', retryAfterMs });
   };
   switch (status) {
     case 401:

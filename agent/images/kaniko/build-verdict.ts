@@ -2,7 +2,8 @@
  * Where a build is judged by its Job and pod: wait, ended (its log says why), or failed. Pure, in the manner of
  * platform/kubernetes/rollout.ts: what is seen becomes symptoms, each with the time that it may last.
  */
-import type { ErrorCode, FailurePhase } from '../../../shared/errors.ts';
+import type { ErrorCode } from '../../../shared/error-codes.ts';
+import type { FailurePhase } from '../../../shared/errors.ts';
 import type { AgentConfig } from '../../config/config.ts';
 import { weigh, type SymptomTimes, type TimedSymptom } from '../../platform/kubernetes/rollout/symptoms.ts';
 import type { BuildPodFacts, ContainerFacts, JobFacts } from './build-facts.ts';

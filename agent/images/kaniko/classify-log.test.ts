@@ -1,7 +1,7 @@
 /** What the executor says, as it says it, and what that means. */
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import type { ErrorCode } from '../../../shared/errors.ts';
+import type { ErrorCode } from '../../../shared/error-codes.ts';
 import { classifyLog } from './classify-log.ts';
 
 const push =

@@ -2,7 +2,7 @@
  * Says from the executor's log why it ended with an error. Pure. The last line is the error itself; what it is about (step,
  * image) is told by the lines before. Texts are those of Kaniko and of the registry client in it.
  */
-import type { ErrorCode } from '../../../shared/errors.ts';
+import type { ErrorCode } from '../../../shared/error-codes.ts';
 
 export interface LogVerdict {
   readonly code: ErrorCode;

@@ -195,5 +195,5 @@ function digestIn(termination: string | undefined): string | undefined {
 }
 
 function failure(code: AppError['code'], message: string, data?: Readonly<Record<string, unknown>>): AppError {
-  return new AppError(code, message, { phase: 'build', ...(data === undefined ? {} : { data }) });
+  return new AppError(code, message, { phase: 'build', data });
 }

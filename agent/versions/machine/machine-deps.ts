@@ -1,5 +1,5 @@
 /** What the machine of an app needs of the agent around it, and what it is asked. */
-import type { ErrorCode } from '../../../shared/errors.ts';
+import type { ErrorCode } from '../../../shared/error-codes.ts';
 import type { Log } from '../../../shared/log.ts';
 import type { AppConfig } from '../../../shared/protocol/app-config.ts';
 import type { EnsureProgress } from '../../../shared/protocol/methods.ts';

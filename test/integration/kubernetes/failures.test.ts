@@ -3,7 +3,8 @@ import assert from 'node:assert/strict';
 import { describe, it, before, after, type TestContext } from 'node:test';
 import type { KubernetesPlatform } from '../../../agent/platform/kubernetes/platform.ts';
 import type { VersionRun } from '../../../agent/platform/platform.ts';
-import { AppError, type ErrorCode } from '../../../shared/errors.ts';
+import type { ErrorCode } from '../../../shared/error-codes.ts';
+import { AppError } from '../../../shared/errors.ts';
 import { openCluster, programs, runOf, startOptions, within, type Cluster } from './cluster.ts';
 
 describe('a version that cannot run', { timeout: 300_000 }, () => {

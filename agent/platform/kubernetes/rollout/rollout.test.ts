@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { ErrorCode } from '../../../../shared/errors.ts';
+import type { ErrorCode } from '../../../../shared/error-codes.ts';
 import type { PodFacts } from '../picture/facts.ts';
 import { judge, type Observation } from './rollout.ts';
 import { testPod, testRun } from '../../../testing/kubernetes-run.ts';

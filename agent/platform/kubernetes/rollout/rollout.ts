@@ -7,7 +7,8 @@
  */
 import type { AppConfig } from '../../../../shared/protocol/app-config.ts';
 import type { EnsureProgress } from '../../../../shared/protocol/methods.ts';
-import type { ErrorCode, FailurePhase } from '../../../../shared/errors.ts';
+import type { ErrorCode } from '../../../../shared/error-codes.ts';
+import type { FailurePhase } from '../../../../shared/errors.ts';
 import type { ExitFacts, PodFacts } from '../picture/facts.ts';
 import { weigh, type SymptomTimes, type TimedSymptom } from './symptoms.ts';
 
