@@ -1,13 +1,18 @@
 /**
- * One TCP connection to a target: its socket, the buffer that it reads into, the bytes that wait in it, and one deadline. A
+ * One TCP connection to a target: a socket with the buffer that it reads into, the bytes that wait in it, and one deadline. A
  * transport uses it, and after a switch of protocols a tunnel.
+ *
+ * Its writes may fail without ending its reads: an app that answers before it has read a body (413, say) and closes makes the
+ * next write fail, while its answer lies unread in the kernel. Node would throw that away with the socket.
  */
+import { Socket } from 'node:net';
 import type { Clock } from '../../shared/wait/clock.ts';
 import { Backlog, leastPartBytes, type Backlogs } from '../io/backlog.ts';
 import type { Timed } from '../io/deadlines.ts';
 import { heldBytes, pauseReading, readDirectly, tellsWhenTaken } from '../io/direct-io.ts';
 import { smallBytes, type ReadBuffers } from '../io/read-buffers.ts';
-import { UpstreamSocket, type UpstreamSocketOwner } from './upstream-socket.ts';
+
+type Done = (error?: Error | null) => void;
 
 export interface Address {
   readonly host: string;
@@ -44,13 +49,16 @@ export interface ConnectionOwner {
 /** A connection that reads so much at once gets a buffer of its own, so that this need not be copied. */
 const largeReadBytes = 32_768;
 
-export class UpstreamConnection implements Timed, UpstreamSocketOwner {
-  readonly socket: UpstreamSocket;
+export class UpstreamConnection extends Socket implements Timed {
   user: ConnectionUser;
   /** When `upstreamTimedOut` is due, in ms of the clock. At first the bound of the dial. */
   deadlineMs: number;
   /** Whether the connection was made. */
   isOpen = false;
+  /** Set by the first request with a body. */
+  outlivesWrites = false;
+  /** Code of the first write that failed: nothing more gets there. */
+  writeFailure: string | undefined;
   readonly #owner: ConnectionOwner;
   readonly #backlogs: Backlogs;
   readonly #backlog: Backlog;
@@ -60,11 +68,6 @@ export class UpstreamConnection implements Timed, UpstreamSocketOwner {
   #error: Error | undefined;
 
   constructor({ host, port }: Address, owner: ConnectionOwner, user: ConnectionUser, deps: UpstreamConnectionDeps) {
-    this.#owner = owner;
-    this.user = user;
-    this.deadlineMs = deps.clock.nowMs() + deps.connectTimeoutMs;
-    this.#buffers = deps.buffers;
-    this.#buffer = this.#buffers.small;
     const options = {
       host,
       port,
@@ -75,15 +78,25 @@ export class UpstreamConnection implements Timed, UpstreamSocketOwner {
       // With a higher mark, 'drain' would not report that a smaller part has been taken.
       highWaterMark: leastPartBytes,
     };
-    this.socket = new UpstreamSocket(options, this);
+    super(options);
+    this.#owner = owner;
+    this.user = user;
+    this.deadlineMs = deps.clock.nowMs() + deps.connectTimeoutMs;
+    this.#buffers = deps.buffers;
+    this.#buffer = this.#buffers.small;
     this.#backlogs = deps.backlogs;
-    this.#backlog = new Backlog(deps.backlogs, this.socket);
-    this.socket.connect(options);
+    this.#backlog = new Backlog(deps.backlogs, this);
+    this.on('connect', () => this.#connected());
+    this.on('drain', () => this.#drained());
+    this.on('end', () => this.#ended());
+    this.on('error', (error) => (this.#error ??= error));
+    this.on('close', () => this.#closed());
+    this.connect(options);
   }
 
   /** Whether the app has so much to take that the client has to wait. */
   isBehind(): boolean {
-    return this.#backlog.note(heldBytes(this.socket)) && tellsWhenTaken(this.socket);
+    return this.#backlog.note(heldBytes(this)) && tellsWhenTaken(this);
   }
 
   /** Holds the bytes read last. */
@@ -112,38 +125,34 @@ export class UpstreamConnection implements Timed, UpstreamSocketOwner {
     this.user.upstreamTimedOut();
   }
 
-  // ---- The socket
+  // ---- Events of the socket
 
-  connected(): void {
-    const reads = readDirectly(this.socket, this.#buffer, (count) => {
+  #connected(): void {
+    const reads = readDirectly(this, this.#buffer, (count) => {
       const before = this.#buffer;
-      if (!this.#read(before, count)) pauseReading(this.socket);
+      if (!this.#read(before, count)) pauseReading(this);
       return this.#buffer === before ? undefined : this.#buffer;
     });
-    if (!reads) this.socket.readAsStream();
+    if (!reads) this.on('data', (chunk: Buffer) => this.#data(chunk));
     this.deadlineMs = Infinity;
     this.isOpen = true;
     this.user.upstreamConnected();
   }
 
-  data(chunk: Buffer): void {
-    if (!this.#read(chunk, chunk.length)) this.socket.pause();
+  #data(chunk: Buffer): void {
+    if (!this.#read(chunk, chunk.length)) this.pause();
   }
 
-  drained(): void {
-    this.#backlog.note(heldBytes(this.socket));
+  #drained(): void {
+    this.#backlog.note(heldBytes(this));
     this.user.upstreamDrained();
   }
 
-  ended(): void {
+  #ended(): void {
     this.user.upstreamEnded();
   }
 
-  failed(error: Error): void {
-    this.#error ??= error;
-  }
-
-  closed(): void {
+  #closed(): void {
     if (this.ownsBuffer) this.#buffers.giveBack();
     this.#buffer = this.#buffers.shared;
     this.#backlog.close();
@@ -162,5 +171,35 @@ export class UpstreamConnection implements Timed, UpstreamSocketOwner {
     if (this.#backlogs.tight) this.#buffer = this.#buffers.small;
     else if (count >= largeReadBytes) this.#buffer = this.#buffers.own() ?? this.#buffer;
     else if (count === smallBytes) this.#buffer = this.#buffers.shared;
+  }
+
+  // ---- Writes
+
+  override _write(chunk: Buffer, encoding: BufferEncoding, done: Done): void {
+    super._write(chunk, encoding, this.outlivesWrites ? this.#tolerant(done) : done);
+  }
+
+  override _writev(chunks: { chunk: Buffer; encoding: BufferEncoding }[], done: Done): void {
+    // Every net.Socket has it, though its type does not say so.
+    super._writev?.(chunks, this.outlivesWrites ? this.#tolerant(done) : done);
+  }
+
+  /**
+   * Whether what was read is all that the app said. Linux reports EPIPE where the FIN came before the reset, and ECONNRESET
+   * where it did not, RFC 9293 §3.10.7.4.
+   */
+  get endIsProper(): boolean {
+    return this.writeFailure === undefined || this.writeFailure === 'EPIPE';
+  }
+
+  /** @returns whether to go on as if written. Reads go on to the end of what has come, and then end or fail, too. */
+  tolerates(error: NodeJS.ErrnoException): boolean {
+    if (!this.outlivesWrites) return false;
+    this.writeFailure ??= error.code ?? '';
+    return !this.destroyed;
+  }
+
+  #tolerant(done: Done): Done {
+    return (error) => done(error == null || this.tolerates(error) ? null : error);
   }
 }

@@ -66,11 +66,10 @@ export class H1Pool implements TransportPool {
 
   release(transport: H1Transport, keepMs: number): void {
     const { connection } = transport;
-    const { socket } = connection;
     const nowMs = this.#deps.clock.nowMs();
     const unwanted = this.#closed || this.#idle.length >= this.#deps.maxIdle || nowMs < this.#distrustedUntilMs;
-    if (unwanted || keepMs <= 0 || socket.destroyed || socket.writeFailure !== undefined) {
-      socket.destroy();
+    if (unwanted || keepMs <= 0 || connection.destroyed || connection.writeFailure !== undefined) {
+      connection.destroy();
       return;
     }
     transport.idleSinceMs = nowMs;
@@ -97,6 +96,6 @@ export class H1Pool implements TransportPool {
   }
 
   #closeIdle(): void {
-    for (const { connection } of this.#idle.splice(0)) connection.socket.destroy();
+    for (const { connection } of this.#idle.splice(0)) connection.destroy();
   }
 }

@@ -60,15 +60,15 @@ export class H1Transport implements Transport, ConnectionUser {
   // ---- The request
 
   sendHead(head: RequestHead, destination: Destination): boolean {
-    const { socket } = this.connection;
+    const { connection } = this;
     // The close is reported in a moment.
-    if (socket.destroyed) return false;
+    if (connection.destroyed) return false;
     writeRequestHead(this.#deps.writer, head, destination);
     this.#composing = true;
     this.#reading = 'head';
     this.#chunked = head.chunked;
     this.#requestDone = !head.hasBody;
-    if (!this.#requestDone) socket.outlivesWrites = true;
+    if (!this.#requestDone) connection.outlivesWrites = true;
     return true;
   }
 
@@ -87,7 +87,7 @@ export class H1Transport implements Transport, ConnectionUser {
 
   flush(): boolean {
     this.#composing = false;
-    this.#deps.writer.send(this.connection.socket);
+    this.#deps.writer.send(this.connection);
     return !this.connection.isBehind();
   }
 
@@ -96,7 +96,7 @@ export class H1Transport implements Transport, ConnectionUser {
   }
 
   resume(): void {
-    resumeReading(this.connection.socket);
+    resumeReading(this.connection);
   }
 
   /** HTTP/1.1 has no way to say that a request was not processed. */
@@ -107,13 +107,13 @@ export class H1Transport implements Transport, ConnectionUser {
   abort(): void {
     if (this.#composing) this.#deps.writer.discard();
     this.#detach();
-    this.connection.socket.destroy();
+    this.connection.destroy();
   }
 
   // ---- The connection
 
   upstreamConnected(): void {
-    if (this.#user === undefined) this.connection.socket.destroy();
+    if (this.#user === undefined) this.connection.destroy();
     else this.#user.connected();
   }
 
@@ -135,9 +135,9 @@ export class H1Transport implements Transport, ConnectionUser {
   }
 
   upstreamEnded(): void {
-    const { socket } = this.connection;
-    if (this.#reading !== 'body' || !this.#body.endsWithConnection || !socket.endIsProper) {
-      socket.destroy();
+    const { connection } = this;
+    if (this.#reading !== 'body' || !this.#body.endsWithConnection || !connection.endIsProper) {
+      connection.destroy();
       return;
     }
     this.#user?.answerEnd(undefined);
@@ -147,7 +147,7 @@ export class H1Transport implements Transport, ConnectionUser {
 
   upstreamTimedOut(): void {
     const user = this.#user;
-    if (user === undefined) this.connection.socket.destroy();
+    if (user === undefined) this.connection.destroy();
     else if (this.connection.isOpen) user.failed('fatal', lateAnswer());
     else user.dialFailed(true);
   }
@@ -162,7 +162,7 @@ export class H1Transport implements Transport, ConnectionUser {
 
   /** What the connection carries next could not be told apart. */
   #spokeOutOfTurn(): void {
-    this.connection.socket.destroy();
+    this.connection.destroy();
     this.#pool.distrust();
   }
 
@@ -249,7 +249,7 @@ export class H1Transport implements Transport, ConnectionUser {
     const reusable = clean && this.#requestDone;
     this.#detach();
     if (reusable) this.#pool.release(this, this.#keepMs);
-    else this.connection.socket.destroy();
+    else this.connection.destroy();
     user?.answered();
   }
 

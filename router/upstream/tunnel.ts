@@ -11,7 +11,6 @@ import type { HeadWriter } from '../message/head-writer.ts';
 import type { ResponseParser } from '../message/response-parser.ts';
 import type { ConnectionUser, UpstreamConnection } from './connection.ts';
 import type { UpstreamTarget } from './target.ts';
-import type { UpstreamSocket } from './upstream-socket.ts';
 import { goingAwayFrame, WebSocketFrames } from './websocket-frames.ts';
 
 export interface TunnelEvents {
@@ -63,7 +62,7 @@ export class Tunnel implements ClientTunnel, ConnectionUser {
   readonly #upgraded: UpgradedCall;
   readonly #deps: TunnelDeps;
   readonly #client: Duplex;
-  readonly #app: UpstreamSocket;
+  readonly #app: UpstreamConnection;
   /** Follows the app's frames, if the protocol is WebSocket. */
   readonly #frames: WebSocketFrames | undefined;
   #open = 2;
@@ -79,7 +78,7 @@ export class Tunnel implements ClientTunnel, ConnectionUser {
     this.#upgraded = upgraded;
     this.#deps = deps;
     this.#client = host.socket;
-    this.#app = connection.socket;
+    this.#app = connection;
     this.#frames = call.head.upgrade?.toLowerCase() === 'websocket' ? new WebSocketFrames() : undefined;
   }
 
@@ -94,7 +93,7 @@ export class Tunnel implements ClientTunnel, ConnectionUser {
     target.upgraded += 1;
     deps.tunnels.add(tunnel);
     // A write that fails has to be seen as a break.
-    connection.socket.outlivesWrites = false;
+    connection.outlivesWrites = false;
     connection.user = tunnel;
     connection.deadlineMs = deps.clock.nowMs() + (app.route.upgradeMaxAgeMs ?? Infinity);
     call.status = 101;
@@ -115,7 +114,7 @@ export class Tunnel implements ClientTunnel, ConnectionUser {
     const { writer } = this.#deps;
     writer.range(chunk, 0, chunk.length);
     writer.send(this.#app);
-    if (!this.#upgraded.connection.isBehind()) return;
+    if (!this.#app.isBehind()) return;
     this.#clientPaused = true;
     pauseReading(this.#client);
   }
@@ -191,7 +190,7 @@ export class Tunnel implements ClientTunnel, ConnectionUser {
       this.#app.destroy();
       return;
     }
-    this.#upgraded.connection.deadlineMs = this.#deps.clock.nowMs() + lastBytesMs;
+    this.#app.deadlineMs = this.#deps.clock.nowMs() + lastBytesMs;
     this.goAway();
     if (this.#frames === undefined) {
       this.#client.end();
