@@ -1,6 +1,6 @@
 /** The agent's own metrics, collected when they are asked for. */
 import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from '@prometheus-io/client';
-import type { EndState } from './images/build.ts';
+import type { EndState } from './images/build-journal.ts';
 import type { Images } from './images/images.ts';
 import type { RouteHub } from './routes/hub.ts';
 import type { Engine } from './versions/engine.ts';

@@ -15,7 +15,7 @@ import type { Builder } from '../images/builder.ts';
 import { contextStream } from '../images/build-context.ts';
 import { createImages } from '../images/create-images.ts';
 import { createDelegateBuilder } from '../images/delegate/delegate-builder.ts';
-import type { EndState } from '../images/build.ts';
+import type { EndState } from '../images/build-journal.ts';
 import { createNoImages, type Images } from '../images/images.ts';
 import { createKanikoBuilder } from '../images/kaniko/create-kaniko-builder.ts';
 

@@ -7,7 +7,7 @@ import type { Election } from '../leader/election.ts';
 import { createLeaderLabel } from '../leader/leader-label.ts';
 import { createLeaseElection } from '../leader/lease.ts';
 import { connectImages, type ConnectedImages } from './images.ts';
-import type { EndState } from '../images/build.ts';
+import type { EndState } from '../images/build-journal.ts';
 import { connectRegistry } from './registry.ts';
 import type { Sources } from '../source/sources.ts';
 import type { BuildStore } from '../store/build-store.ts';

@@ -1,24 +1,20 @@
 /** One image that is wanted: looked for in the registry, else built in its turn. All who want it share the build. */
 import { AppError, toAppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
-import type { BuildView } from '../../shared/protocol/views.ts';
-import type { Clock } from '../../shared/wait/clock.ts';
 import type { Semaphore } from '../../shared/wait/semaphore.ts';
 import { SharedTask } from '../../shared/wait/shared-task.ts';
 import { failureOf } from '../store/records.ts';
 import type { Sources } from '../source/sources.ts';
 import type { BuildRecord } from '../store/build-store.ts';
-import { BuildLog } from './build-log.ts';
-import type { BuildRecords } from './build-records.ts';
+import { BuildJournal, type BuildJournalDeps, type EndState } from './build-journal.ts';
+import type { BuildLog } from './build-log.ts';
 import type { Builder } from './builder.ts';
 import { inPhase, retryPassing, withLines } from './failures.ts';
 import type { OnPhase, SourceVersion } from './images.ts';
 import { recipeOf, type Presets } from './recipe.ts';
 import type { RegistryGate } from './registry-gate.ts';
 
-export type EndState = Extract<BuildView['state'], 'succeeded' | 'failed' | 'cancelled'>;
-
-export interface ImageBuildDeps {
+export interface ImageBuildDeps extends BuildJournalDeps {
   readonly repository: string;
   readonly registry: {
     /** The digest of the tag, undefined when it is not there. @throws AppError registry_unavailable, image_denied */
@@ -30,14 +26,12 @@ export interface ImageBuildDeps {
   readonly builder: Pick<Builder, 'kind' | 'build' | 'cancel'>;
   /** Bounds the builds that run at a time; the key is the app. */
   readonly places: Pick<Semaphore, 'acquire'>;
-  readonly records: Pick<BuildRecords, 'save'>;
   /** Arguments that every build gets. They are no part of an image's identity. */
   readonly args: Readonly<Record<string, string>>;
   /** How long to try again while registry, builder or git server are unavailable. */
   readonly retryMs: number;
   /** Whether this agent still leads; otherwise it must not cancel anything. */
   readonly leads: () => boolean;
-  readonly clock: Clock;
   readonly log: Log;
   /** Called before waiters are notified, so that nobody joins a build that has ended. */
   readonly onSettled: (build: ImageBuild) => void;
@@ -57,13 +51,8 @@ export interface ImageOrder {
   readonly known: BuildRecord | undefined;
 }
 
-const keptLines = 200;
-/** How often the record of a running build is saved with its newest lines. */
-const saveEveryMs = 10_000;
-
 export class ImageBuild {
   readonly tag: string;
-  readonly log = new BuildLog();
   /** Resolves to the digest. */
   readonly task: SharedTask<string, Parameters<OnPhase>>;
   /** Resolves when the build has ended and cannot be joined any more. */
@@ -75,7 +64,7 @@ export class ImageBuild {
   /** Every app and version that has asked, whether it still waits or not, as `app` and `app vN`. */
   readonly #askers = new Set<string>();
   readonly #decide: () => void;
-  #record: BuildRecord | undefined;
+  readonly #journal: BuildJournal;
   /** The builder has been asked, so that it may have something to cancel. */
   #begun: boolean;
   /** When the build had its turn first. */
@@ -85,6 +74,7 @@ export class ImageBuild {
     this.#deps = deps;
     this.#order = order;
     this.tag = order.tag;
+    this.#journal = new BuildJournal(deps);
     this.#begun = order.underWay;
     const { promise, resolve } = Promise.withResolvers<void>();
     this.decided = promise;
@@ -101,9 +91,13 @@ export class ImageBuild {
     });
   }
 
+  get log(): BuildLog {
+    return this.#journal.log;
+  }
+
   /** The current record, with the last lines; undefined until it is known that the image has to be built. */
   get record(): BuildRecord | undefined {
-    return this.#record && { ...this.#record, logs: this.log.last(keptLines) };
+    return this.#journal.record;
   }
 
   asked({ app, version }: Pick<SourceVersion, 'app' | 'version'>): void {
@@ -121,7 +115,7 @@ export class ImageBuild {
   async #run(): Promise<string> {
     const { clock, retryMs } = this.#deps;
     const { signal } = this.task;
-    const stopSaving = this.#saveNowAndThen();
+    using _saving = this.#journal.saveNowAndThen(signal);
     try {
       const onRetry = (error: AppError): void =>
         this.#report('queued', `${error.code}: ${error.message}; trying again`);
@@ -134,8 +128,6 @@ export class ImageBuild {
       else if (this.task.abandoned) await this.#cancel();
       // Otherwise the lead is lost: the build goes on, and the next leader writes its record.
       throw error;
-    } finally {
-      stopSaving();
     }
   }
 
@@ -162,13 +154,13 @@ export class ImageBuild {
     const { app, version, spec } = this.#order.version;
     const { signal } = this.task;
     this.#turnMs ??= this.#deps.clock.nowMs();
-    this.task.progress(['source', 'fetches the source']);
+    this.task.progress(['source', 'fetching the source']);
     const tree = await inPhase('source', () => sources.tree(spec, this.#order.sourceDigest, signal));
     try {
       const recipe = await recipeOf(tree.folder, spec, presets);
       signal.throwIfAborted();
-      this.#save({ state: 'running', startedAt: this.#record?.startedAt ?? now() });
-      this.#report('build', `builds with ${builder.kind}, by ${recipe.title}`);
+      this.#journal.running();
+      this.#report('build', `building with ${builder.kind}, by ${recipe.title}`);
       log.info({ tag: this.tag, app, version, builder: builder.kind, by: recipe.title }, 'build started');
       this.#begun = true;
       const digest = await builder.build(
@@ -237,42 +229,22 @@ export class ImageBuild {
   }
 
   #enqueue(): void {
-    const { known } = this.#order;
-    if (this.#record) {
-      this.#save({ state: 'queued' });
-      return;
+    const { known, version: wanted } = this.#order;
+    if (known && !this.record) this.#journal.resumed(known);
+    else {
+      const { app, version } = wanted;
+      this.#journal.queued({ tag: this.tag, app, version, builder: this.#deps.builder.kind });
     }
-    const { app, version } = this.#order.version;
-    this.#record = known ?? {
-      tag: this.tag,
-      app,
-      version,
-      state: 'queued',
-      builder: this.#deps.builder.kind,
-      imageDigest: null,
-      failure: null,
-      logs: [],
-      queuedAt: now(),
-      startedAt: null,
-      endedAt: null,
-    };
-    this.#save({});
     this.#decide();
   }
 
-  #save(change: Partial<BuildRecord>): void {
-    if (!this.#record) return;
-    this.#record = { ...this.#record, ...change };
+  #end(state: EndState, outcome: Pick<Partial<BuildRecord>, 'imageDigest' | 'failure'>): void {
+    this.#journal.ended(state, outcome);
     const { record } = this;
-    if (record) this.#deps.records.save(record);
-  }
-
-  #end(state: EndState, change: Pick<Partial<BuildRecord>, 'imageDigest' | 'failure'>): void {
-    if (!this.#record) return; // nothing had to be built
+    if (!record) return; // nothing had to be built
     const { clock, log, onEnded } = this.#deps;
-    this.#save({ ...change, state, endedAt: now() });
     const seconds = this.#turnMs === undefined ? undefined : (clock.nowMs() - this.#turnMs) / 1_000;
-    const { app, version, failure } = this.#record;
+    const { app, version, failure } = record;
     log.info({ tag: this.tag, app, version, state, seconds, code: failure?.code }, 'build ended');
     onEnded(state, seconds);
   }
@@ -281,21 +253,4 @@ export class ImageBuild {
     this.task.progress([phase, message]);
     this.log.push(`holdfast: ${message}`);
   }
-
-  #saveNowAndThen(): () => void {
-    const { clock } = this.#deps;
-    let position = 0;
-    const again = (): (() => void) =>
-      clock.after(saveEveryMs, () => {
-        if (position !== this.log.position && !this.task.signal.aborted) this.#save({});
-        position = this.log.position;
-        stop = again();
-      });
-    let stop = again();
-    return () => stop();
-  }
-}
-
-function now(): string {
-  return new Date().toISOString();
 }

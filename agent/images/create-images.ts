@@ -6,7 +6,7 @@ import { Semaphore } from '../../shared/wait/semaphore.ts';
 import type { Sources } from '../source/sources.ts';
 import type { BuildStore } from '../store/build-store.ts';
 import { adoptBuilds, correctRows } from './adoption.ts';
-import type { EndState } from './build.ts';
+import type { EndState } from './build-journal.ts';
 import { createBuildRecords } from './build-records.ts';
 import { createBuildViews } from './build-views.ts';
 import type { Builder } from './builder.ts';
@@ -119,7 +119,7 @@ export function createImages(deps: ImagesDeps): Images {
 }
 
 function queueFull(waiting: number): AppError {
-  return new AppError('build_queue_full', `${waiting} builds wait for their turn already, no more may`, {
+  return new AppError('build_queue_full', `${waiting} builds wait for their turn already, which is the most allowed`, {
     phase: 'build',
     retryAfterMs: queueRetryMs,
   });
