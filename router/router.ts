@@ -19,9 +19,11 @@ import { Ensures } from './hold/ensure.ts';
 import { Hold } from './hold/hold.ts';
 import { UnpushedFailures } from './hold/unpushed-failures.ts';
 import { Backlogs } from './io/backlog.ts';
+import { ClientSockets } from './io/client-socket.ts';
 import { Deadlines } from './io/deadlines.ts';
 import { ReadAhead } from './io/read-ahead.ts';
 import { ReadBuffers } from './io/read-buffers.ts';
+import { SocketIo } from './io/socket-io.ts';
 import { createTurnClock } from './io/turn-clock.ts';
 import { HeadWriter } from './message/head-writer.ts';
 import { HttpDate } from './message/http-date.ts';
@@ -98,10 +100,11 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
       onCut: () => metrics.streamCut(),
     }),
   );
-  const writer = new HeadWriter();
+  const sockets = new SocketIo();
+  const writer = new HeadWriter(sockets);
   const date = new HttpDate();
   const io = { clock, deadlines, readAhead, backlogs, writer };
-  const targets = owned(new UpstreamTargets(transportDeps(config, io)));
+  const targets = owned(new UpstreamTargets(transportDeps(config, { ...io, sockets })));
   const apps = new Apps(targets, config.max_upstream_sockets);
   const tunnels = new Tunnels();
 
@@ -211,6 +214,7 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
       await startServer({
         ...io,
         config,
+        sockets: new ClientSockets(sockets),
         heads: new RequestHeads({ maxFields: config.max_header_fields }),
         routing: tls.redirect_http ? redirectToTls(plainRouting, { publicPort: tls.public_port }) : plainRouting,
         onRefused: (client, status) => events.requestRefused(client, status),
@@ -243,7 +247,7 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
 
 function transportDeps(
   config: RouterDeps['config'],
-  io: Pick<TransportDeps, 'clock' | 'deadlines' | 'readAhead' | 'backlogs' | 'writer'>,
+  io: Pick<TransportDeps, 'clock' | 'deadlines' | 'readAhead' | 'backlogs' | 'writer' | 'sockets'>,
 ): TransportDeps {
   return {
     ...io,

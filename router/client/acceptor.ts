@@ -2,7 +2,6 @@
 import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import { sleep } from '../../shared/wait/sleep.ts';
-import { backToStream } from '../io/client-socket.ts';
 import { trustedProxies } from '../message/peer-identity.ts';
 import { ClientLimit } from './client-limit.ts';
 import type { ClientConnection, ConnectionDeps } from './connection-deps.ts';
@@ -44,13 +43,14 @@ export class Acceptor {
   #onEmpty: (() => void) | undefined;
 
   constructor(deps: AcceptorDeps) {
-    const { config, routing, deadlines, readAhead, backlogs, writer, heads, onRefused } = deps;
+    const { config, routing, deadlines, readAhead, backlogs, sockets, writer, heads, onRefused } = deps;
     this.#deps = deps;
     this.#shared = {
       routing,
       deadlines,
       readAhead,
       backlogs,
+      sockets,
       writer,
       heads,
       onRefused,
@@ -134,7 +134,7 @@ export class Acceptor {
     }
     // Copied, since the next socket reads into the same memory.
     const first = Buffer.from(received);
-    backToStream(socket);
+    this.#deps.sockets.backToStream(socket);
     this.#deps.deadlines.delete(connection);
     this.connections.delete(connection);
     this.connections.add(this.http2.accept(socket, first));

@@ -3,6 +3,7 @@ import type { BlockList, Socket } from 'node:net';
 import type { CallRouting } from '../call/call.ts';
 import type { Backlogs } from '../io/backlog.ts';
 import type { Deadlines, Timed } from '../io/deadlines.ts';
+import type { ClientSockets } from '../io/client-socket.ts';
 import type { ReadAhead } from '../io/read-ahead.ts';
 import type { HeadWriter } from '../message/head-writer.ts';
 import type { PeerIdentity } from '../message/peer-identity.ts';
@@ -48,6 +49,7 @@ export interface ConnectionDeps {
   readonly readAhead: ReadAhead;
   readonly backlogs: Backlogs;
   readonly heads: RequestHeads;
+  readonly sockets: ClientSockets;
   readonly writer: HeadWriter;
   readonly trusted: BlockList;
   /** Fields of an answer after which the connection stays open. */

@@ -7,8 +7,8 @@ import type { Socket } from 'node:net';
 import { AppError } from '../../shared/errors.ts';
 import type { ClientTunnel } from '../call/client-side.ts';
 import { faultRefusal, overloaded, Refusal } from '../call/refusal.ts';
-import { listenTo, resetSocket, type SocketOwner } from '../io/client-socket.ts';
-import { unsentBytes } from '../io/direct-io.ts';
+import { resetSocket, type SocketOwner } from '../io/client-socket.ts';
+import { unsentBytes } from '../io/socket-state.ts';
 import type { ClientConnection, ConnectionDeps } from './connection-deps.ts';
 import { H1ClientSide, type CallCarrier } from './h1-client-side.ts';
 import { HalfClose } from './h1-half-close.ts';
@@ -45,10 +45,10 @@ export class H1Connection implements ClientConnection, CallCarrier, SocketOwner 
     this.socket = socket;
     this.#deps = deps;
     this.#head = new HeadReader(deps);
-    this.#unread = new ReadAheadQueue(socket, deps.readAhead);
+    this.#unread = new ReadAheadQueue(socket, deps.readAhead, deps.sockets);
     this.#side = new H1ClientSide(this, this.#unread, deps);
     this.#deadlineMs = this.#in(deps.limits.keepAliveMs);
-    listenTo(socket, this);
+    deps.sockets.listen(socket, this);
     deps.deadlines.add(this);
   }
 

@@ -3,7 +3,7 @@
  * served only as long as it is being answered: it gets what begins within a moment, and no pause of that length.
  */
 import type { Socket } from 'node:net';
-import { unsentBytes } from '../io/direct-io.ts';
+import { unsentBytes } from '../io/socket-state.ts';
 
 const patienceMs = 1_000;
 

@@ -3,7 +3,8 @@
  * the connection reads on.
  */
 import type { Socket } from 'node:net';
-import { endIfReset, ownCopy, pauseReading, resumeReading } from '../io/direct-io.ts';
+import type { ClientSockets } from '../io/client-socket.ts';
+import { ownCopy, pauseReading, resumeReading } from '../io/socket-state.ts';
 import type { ReadAhead } from '../io/read-ahead.ts';
 
 /** While a call waits, its connection is read this far at first. */
@@ -20,6 +21,7 @@ const lookMs = 1_000;
 export class ReadAheadQueue {
   readonly #socket: Socket;
   readonly #readAhead: ReadAhead;
+  readonly #sockets: ClientSockets;
   #chunks: Buffer[] | undefined;
   #bytes = 0;
   #paused = false;
@@ -28,7 +30,8 @@ export class ReadAheadQueue {
   #behind = 0;
   #nextLookMs = 0;
 
-  constructor(socket: Socket, readAhead: ReadAhead) {
+  constructor(socket: Socket, readAhead: ReadAhead, sockets: ClientSockets) {
+    this.#sockets = sockets;
     this.#socket = socket;
     this.#readAhead = readAhead;
   }
@@ -68,7 +71,7 @@ export class ReadAheadQueue {
     this.#countBehind(this.#paused ? this.#socket.readableLength : 0);
     if (!this.#paused || nowMs < this.#nextLookMs) return;
     this.#nextLookMs = nowMs + lookMs;
-    endIfReset(this.#socket);
+    this.#sockets.endIfReset(this.#socket);
   }
 
   pauseIfMany(): void {

@@ -3,7 +3,7 @@ import { constants, type ServerHttp2Stream } from 'node:http2';
 import { leastPartBytes } from '../io/backlog.ts';
 import type { AnsweredCall, AnswerForm, AnswerSink } from '../call/client-side.ts';
 import type { Trailers } from '../message/field-parser.ts';
-import { ownCopy, tellFrom, writeDirectly } from '../io/direct-io.ts';
+import { ownCopy, tellFrom, writeToStream } from '../io/socket-state.ts';
 import type { HeadWriter } from '../message/head-writer.ts';
 import type { ResponseParser } from '../message/response-parser.ts';
 import { writeResponseHead } from '../message/response-head.ts';
@@ -94,7 +94,7 @@ export class H2Answer implements AnswerSink {
       this.#respond(this.#fields, parts.length === 0);
       if (this.#gone) return true;
     }
-    for (const part of parts) writeDirectly(stream, undefined, part);
+    for (const part of parts) writeToStream(stream, undefined, part);
     // The stream has ended itself if the head was all.
     if (this.#ended && !stream.writableEnded) stream.end();
     return !this.pending.update();

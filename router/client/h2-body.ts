@@ -5,7 +5,7 @@
 import type { ServerHttp2Stream } from 'node:http2';
 import type { RequestSink } from '../call/client-side.ts';
 import { faultError, overloaded } from '../call/refusal.ts';
-import { ownCopy } from '../io/direct-io.ts';
+import { ownCopy } from '../io/socket-state.ts';
 import { PausedReads } from '../io/paused-reads.ts';
 import type { Trailers } from '../message/field-parser.ts';
 import { isFault, trailersOf, type RawFields } from '../message/h2-heads.ts';

@@ -2,7 +2,7 @@
 import type { Writable } from 'node:stream';
 import { Backlog, type Backlogs } from '../io/backlog.ts';
 import type { Resettable } from '../io/client-socket.ts';
-import { heldBytes, tellsWhenTaken, unsentBytes } from '../io/direct-io.ts';
+import { heldBytes, tellsWhenTaken, unsentBytes } from '../io/socket-state.ts';
 
 /** Copy parts of answers up to this size, so that the buffer that they were read into is free for the next read. */
 export const maxCopiedBytes = 16_384;

@@ -1,6 +1,6 @@
 /** What a client's socket tells its connection: by one function each for all sockets, with the connection on the socket. */
 import type { Socket } from 'node:net';
-import { readDirectly, stopReadingDirectly } from './direct-io.ts';
+import type { SocketIo } from './socket-io.ts';
 
 /** Who hears of the socket. */
 export interface SocketOwner {
@@ -36,28 +36,51 @@ export function resetSocket(socket: Resettable): void {
   else reset.resetAndDestroy();
 }
 
-/** For all sockets: what is in it is taken before the next one reads. */
-const readBuffer = Buffer.allocUnsafeSlow(65_536);
 /** Most reads are short, and of few lengths. */
 const maxViewBytes = 4_096;
-const views: (Buffer | undefined)[] = [];
 
-function viewOf(count: number): Buffer {
-  if (count > maxViewBytes) return readBuffer.subarray(0, count);
-  return (views[count] ??= readBuffer.subarray(0, count));
-}
+export class ClientSockets {
+  readonly #io: SocketIo;
+  /** For all sockets: what is in it is taken before the next one reads. */
+  readonly #buffer = Buffer.allocUnsafeSlow(65_536);
+  readonly #views: (Buffer | undefined)[] = [];
 
-export function listenTo(socket: Socket, owner: SocketOwner): void {
-  (socket as OwnedSocket).owner = owner;
-  const reads = readDirectly(socket, readBuffer, (count) => {
-    owner.data(viewOf(count));
-    return undefined;
-  });
-  if (!reads) socket.on('data', onData);
-  socket.on('end', onEnd);
-  socket.on('drain', onDrain);
-  socket.on('error', onError);
-  socket.on('close', onClose);
+  constructor(io: SocketIo) {
+    this.#io = io;
+  }
+
+  /** From now on `owner` hears of the socket. */
+  listen(socket: Socket, owner: SocketOwner): void {
+    (socket as OwnedSocket).owner = owner;
+    const reads = this.#io.read(socket, this.#buffer, (count) => {
+      owner.data(this.#view(count));
+      return undefined;
+    });
+    if (!reads) socket.on('data', onData);
+    socket.on('end', onEnd);
+    socket.on('drain', onDrain);
+    socket.on('error', onError);
+    socket.on('close', onClose);
+  }
+
+  /** Hands the socket over to somebody who uses it as a stream. */
+  backToStream(socket: Socket): void {
+    this.#io.returnToStream(socket, this.#buffer);
+    socket.off('data', onData);
+    socket.off('end', onEnd);
+    socket.off('drain', onDrain);
+    socket.off('error', onError);
+    socket.off('close', onClose);
+  }
+
+  endIfReset(socket: Socket): void {
+    this.#io.endIfReset(socket);
+  }
+
+  #view(count: number): Buffer {
+    if (count > maxViewBytes) return this.#buffer.subarray(0, count);
+    return (this.#views[count] ??= this.#buffer.subarray(0, count));
+  }
 }
 
 function onData(this: Socket, chunk: Buffer): void {
@@ -78,14 +101,4 @@ function onError(): void {
 
 function onClose(this: Socket, hadError: boolean): void {
   (this as OwnedSocket).owner.gone(hadError);
-}
-
-/** Somebody else goes on with the socket, as a stream. */
-export function backToStream(socket: Socket): void {
-  stopReadingDirectly(socket, readBuffer);
-  socket.off('data', onData);
-  socket.off('end', onEnd);
-  socket.off('drain', onDrain);
-  socket.off('error', onError);
-  socket.off('close', onClose);
 }

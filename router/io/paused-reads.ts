@@ -3,7 +3,7 @@
  * for it. Each part is kept in bytes of its own: it lies in what was read of the connection at once, which would be kept whole.
  */
 import type { Http2Stream } from 'node:http2';
-import { ownCopy } from './direct-io.ts';
+import { ownCopy } from './socket-state.ts';
 
 /** What a part costs besides its bytes. */
 const partBytes = 256;

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import type { Socket } from 'node:net';
 import { test } from 'node:test';
-import { heldBytes, unsentBytes } from '../io/direct-io.ts';
+import { heldBytes, unsentBytes } from '../io/socket-state.ts';
+import { SocketIo } from '../io/socket-io.ts';
 import { HeadWriter } from './head-writer.ts';
 
 interface StreamWrap {
@@ -45,7 +46,7 @@ function stalledSocket(): Socket & { readonly _handle: TCP } {
 
 test('what a message that waits keeps in memory is its own, counted whole, and little more than the message', () => {
   // Broke: 300 bytes that waited kept a slab of 256 KiB, which others had filled and left, and counted as 300.
-  const writer = new HeadWriter();
+  const writer = new HeadWriter(new SocketIo());
   const attackers: ReturnType<typeof stalledSocket>[] = [];
   for (let count = 0; count < 100; count += 1) {
     const attacker = stalledSocket();
@@ -74,7 +75,7 @@ test('what a message that waits keeps in memory is its own, counted whole, and l
 });
 
 test('of larger messages no more than twice as much is kept, and what is lent for one counts whole', () => {
-  const writer = new HeadWriter();
+  const writer = new HeadWriter(new SocketIo());
   for (const bytes of [4_097, 9_000, 30_000, 66_000, 90_000, 200_000]) {
     const socket = stalledSocket();
     for (let at = 0; at < bytes; at += 1_000) writer.range(Buffer.alloc(1_000), 0, Math.min(1_000, bytes - at));
@@ -94,7 +95,7 @@ test('of larger messages no more than twice as much is kept, and what is lent fo
 });
 
 test('messages that wait stay as they were while others are put together', () => {
-  const writer = new HeadWriter();
+  const writer = new HeadWriter(new SocketIo());
   const sockets = [10, 5_000, 300, 70_000, 20].map((bytes, index) => {
     const socket = stalledSocket();
     writer.latin1(String(index).repeat(bytes));

@@ -4,7 +4,7 @@
  * slabs are small, of several sizes, no two messages that wait have one together, and the whole of it counts (`heldBytes`).
  */
 import type { Writable } from 'node:stream';
-import { writeDirectly } from '../io/direct-io.ts';
+import type { SocketIo } from '../io/socket-io.ts';
 
 /** Nearly all messages fit into the first; the last one has room for a head and one read of a body. One of each is kept. */
 const slabSizes = [4_096, 8_192, 16_384, 32_768, 65_536, 98_304];
@@ -14,11 +14,16 @@ const maxBeginning = 2_048;
 const hexDigits = Uint8Array.from(Buffer.from('0123456789abcdef'));
 
 export class HeadWriter {
+  readonly #io: SocketIo;
   readonly #slabs: Buffer[] = slabSizes.map((bytes) => Buffer.allocUnsafeSlow(bytes));
   #slab: Buffer = this.#slabs[0] as Buffer;
   /** Of the first slab, its beginnings, by length: most messages are short, and of few lengths. */
   #beginnings: (Buffer | undefined)[] = [];
   #end = 0;
+
+  constructor(io: SocketIo) {
+    this.#io = io;
+  }
 
   get length(): number {
     return this.#end;
@@ -109,11 +114,11 @@ export class HeadWriter {
   /** The same, with `body` behind it from where that is; what of it waits must stay as it is. */
   sendBefore(socket: Writable, body: Buffer): void {
     if (this.#end > 0) this.#write(socket, body);
-    else writeDirectly(socket, undefined, body);
+    else this.#io.write(socket, undefined, body);
   }
 
   #write(socket: Writable, body: Buffer | undefined): void {
-    if (!writeDirectly(socket, this.#composed(), body)) this.#leave();
+    if (!this.#io.write(socket, this.#composed(), body)) this.#leave();
     this.#end = 0;
     this.#slab = this.#slabs[0] as Buffer;
   }

@@ -4,6 +4,7 @@ import type { Route } from '../../shared/protocol/routes.ts';
 import { createManualClock } from '../../shared/wait/testing/manual-clock.ts';
 import { Call, type CallApp } from '../call/call.ts';
 import type { ClientSide, RequestSink } from '../call/client-side.ts';
+import { SocketIo } from '../io/socket-io.ts';
 import { HeadWriter } from '../message/head-writer.ts';
 import { HttpDate } from '../message/http-date.ts';
 import { PeerIdentity, trustedProxies } from '../message/peer-identity.ts';
@@ -167,7 +168,7 @@ function appOf(route: Route): CallApp {
 function depsOf(did: string[], maxUploads: number, clock: AttemptDeps['clock']): AttemptDeps {
   return {
     clock,
-    writer: new HeadWriter(),
+    writer: new HeadWriter(new SocketIo()),
     tunnels: new Tunnels(),
     lateStarts: new LateStarts(),
     date: new HttpDate(),

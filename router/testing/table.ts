@@ -4,6 +4,7 @@ import { Backlogs } from '../io/backlog.ts';
 import { Deadlines } from '../io/deadlines.ts';
 import { ReadAhead } from '../io/read-ahead.ts';
 import { ReadBuffers } from '../io/read-buffers.ts';
+import { SocketIo } from '../io/socket-io.ts';
 import { HeadWriter } from '../message/head-writer.ts';
 import { ResponseParser } from '../message/response-parser.ts';
 import { UpstreamTargets } from '../upstream/targets.ts';
@@ -28,12 +29,13 @@ export function bareTable(routeChanged: (app: App, moved: boolean) => void = () 
     backlogs: new Backlogs({ maxBytes: 1_048_576, partBytes: 65_536, clock, deadlines, onCut: () => undefined }),
     streamBytes: 65_536,
     buffers: new ReadBuffers(),
+    sockets: new SocketIo(),
     settingsTimeoutMs: 1_000,
     maxHeaderBytes: 16_384,
     maxFields: 256,
     maxTrailerBytes: 4_096,
     readAhead: new ReadAhead(1_048_576),
-    writer: new HeadWriter(),
+    writer: new HeadWriter(new SocketIo()),
     responseParser: new ResponseParser({ maxFields: 256 }),
   });
   const apps = new Apps(targets, 1_000);

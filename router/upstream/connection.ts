@@ -9,7 +9,8 @@ import { Socket } from 'node:net';
 import type { Clock } from '../../shared/wait/clock.ts';
 import { Backlog, leastPartBytes, type Backlogs } from '../io/backlog.ts';
 import type { Timed } from '../io/deadlines.ts';
-import { heldBytes, pauseReading, readDirectly, tellsWhenTaken } from '../io/direct-io.ts';
+import type { SocketIo } from '../io/socket-io.ts';
+import { heldBytes, pauseReading, tellsWhenTaken } from '../io/socket-state.ts';
 import { smallBytes, type ReadBuffers } from '../io/read-buffers.ts';
 
 type Done = (error?: Error | null) => void;
@@ -24,6 +25,7 @@ export interface UpstreamConnectionDeps {
   readonly connectTimeoutMs: number;
   readonly backlogs: Backlogs;
   readonly buffers: ReadBuffers;
+  readonly sockets: SocketIo;
 }
 
 /** What a connection reports to. */
@@ -63,6 +65,7 @@ export class UpstreamConnection extends Socket implements Timed {
   readonly #backlogs: Backlogs;
   readonly #backlog: Backlog;
   readonly #buffers: ReadBuffers;
+  readonly #sockets: SocketIo;
   /** Shared with other connections, so that what was read is used at once; or this one's own. */
   #buffer: Buffer;
   #error: Error | undefined;
@@ -83,6 +86,7 @@ export class UpstreamConnection extends Socket implements Timed {
     this.user = user;
     this.deadlineMs = deps.clock.nowMs() + deps.connectTimeoutMs;
     this.#buffers = deps.buffers;
+    this.#sockets = deps.sockets;
     this.#buffer = this.#buffers.small;
     this.#backlogs = deps.backlogs;
     this.#backlog = new Backlog(deps.backlogs, this);
@@ -128,7 +132,7 @@ export class UpstreamConnection extends Socket implements Timed {
   // ---- Events of the socket
 
   #connected(): void {
-    const reads = readDirectly(this, this.#buffer, (count) => {
+    const reads = this.#sockets.read(this, this.#buffer, (count) => {
       const before = this.#buffer;
       if (!this.#read(before, count)) pauseReading(this);
       return this.#buffer === before ? undefined : this.#buffer;

@@ -3,7 +3,7 @@
  * are composed in the writer that all connections share, so that a head and the first part of its body go out in one write.
  */
 import { AppError } from '../../shared/errors.ts';
-import { resumeReading } from '../io/direct-io.ts';
+import { resumeReading } from '../io/socket-state.ts';
 import { BodyReader } from '../message/body-reader.ts';
 import type { Trailers } from '../message/field-parser.ts';
 import type { RequestHead } from '../message/request-head.ts';

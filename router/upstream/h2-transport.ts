@@ -4,7 +4,7 @@ import { AppError } from '../../shared/errors.ts';
 import type { RequestSource } from '../call/client-side.ts';
 import { Backlog, leastPartBytes } from '../io/backlog.ts';
 import type { Timed } from '../io/deadlines.ts';
-import { heldBytes, ownCopy, tellFrom, tellsWhenTaken } from '../io/direct-io.ts';
+import { heldBytes, ownCopy, tellFrom, tellsWhenTaken } from '../io/socket-state.ts';
 import { PausedReads } from '../io/paused-reads.ts';
 import type { Trailers } from '../message/field-parser.ts';
 import { cutFields, isFault, responseBytes, trailerFields, trailersOf, type RawFields } from '../message/h2-heads.ts';

@@ -6,7 +6,7 @@ import type { Duplex } from 'node:stream';
 import type { Clock } from '../../shared/wait/clock.ts';
 import type { Call, CallApp } from '../call/call.ts';
 import type { ClientTunnel, TunnelHost } from '../call/client-side.ts';
-import { pauseReading, resumeReading } from '../io/direct-io.ts';
+import { pauseReading, resumeReading } from '../io/socket-state.ts';
 import type { HeadWriter } from '../message/head-writer.ts';
 import type { ResponseParser } from '../message/response-parser.ts';
 import type { ConnectionUser, UpstreamConnection } from './connection.ts';

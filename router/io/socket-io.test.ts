@@ -2,17 +2,12 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { test, type TestContext } from 'node:test';
-import { backToStream, listenTo } from './client-socket.ts';
-import {
-  heldBytes,
-  pauseReading,
-  readDirectly,
-  resumeReading,
-  stopReadingDirectly,
-  unsentBytes,
-  writeDirectly,
-} from './direct-io.ts';
+import { ClientSockets } from './client-socket.ts';
+import { SocketIo } from './socket-io.ts';
+import { heldBytes, pauseReading, resumeReading, unsentBytes } from './socket-state.ts';
 import { until } from '../testing/router.ts';
+
+const io = new SocketIo();
 
 /** Two ends of one connection: ours, and the other side's. */
 async function pair(t: TestContext): Promise<{ ours: Socket; theirs: Socket }> {
@@ -36,7 +31,7 @@ test('what is read lies in the shared buffer, and the end of the other side is t
   const buffer = Buffer.alloc(64);
   let text = '';
   assert.ok(
-    readDirectly(ours, buffer, (count) => {
+    io.read(ours, buffer, (count) => {
       text += buffer.toString('latin1', 0, count);
       return undefined;
     }),
@@ -51,7 +46,7 @@ test('a paused socket reads nothing until it is resumed; given back to its strea
   const { ours, theirs } = await pair(t);
   const buffer = Buffer.alloc(64);
   let text = '';
-  readDirectly(ours, buffer, (count) => {
+  io.read(ours, buffer, (count) => {
     text += buffer.toString('latin1', 0, count);
     pauseReading(ours);
     return undefined;
@@ -67,7 +62,7 @@ test('a paused socket reads nothing until it is resumed; given back to its strea
   resumeReading(ours);
   await until(() => text === 'onetwo', 'the rest');
   resumeReading(ours);
-  stopReadingDirectly(ours, buffer);
+  io.returnToStream(ours, buffer);
   theirs.write('three');
   assert.equal(String((await once(ours, 'data'))[0]), 'three');
 });
@@ -81,8 +76,8 @@ test('writes of all sorts arrive in order however slowly they are taken, and the
       sent += 1;
       // Small and large ones, alone and two in one: each kind behind each other.
       const bytes = Buffer.alloc(sent % 3 === 0 ? 10 : 70_000, sent);
-      if (sent % 2 === 0) writeDirectly(ours, bytes);
-      else writeDirectly(ours, bytes, Buffer.alloc(20_000, sent));
+      if (sent % 2 === 0) io.write(ours, bytes);
+      else io.write(ours, bytes, Buffer.alloc(20_000, sent));
       if (unsentBytes(ours) <= 65_536) continue;
       waits += 1;
       return;
@@ -113,18 +108,19 @@ test('a write to a side that is gone ends the socket with its error, unless the 
   theirs.resetAndDestroy();
   const failed = once(ours, 'error');
   await until(() => {
-    writeDirectly(ours, Buffer.from('x'));
+    io.write(ours, Buffer.from('x'));
     return ours.destroyed;
   }, 'the failure');
   const [error] = (await failed) as [NodeJS.ErrnoException];
   assert.match(error.code ?? '', /^(EPIPE|ECONNRESET)$/);
-  assert.ok(writeDirectly(ours, Buffer.from('x')) !== undefined);
+  assert.ok(io.write(ours, Buffer.from('x')) !== undefined);
 });
 
 test('a socket that is given back to its stream tells its former owner nothing more', async (t) => {
   const { ours, theirs } = await pair(t);
   const heard: string[] = [];
-  listenTo(ours, {
+  const sockets = new ClientSockets(io);
+  sockets.listen(ours, {
     data: (chunk) => heard.push(chunk.toString()),
     ended: () => heard.push('end'),
     drained: () => heard.push('drain'),
@@ -132,7 +128,7 @@ test('a socket that is given back to its stream tells its former owner nothing m
   });
   theirs.write('one');
   await until(() => heard.length > 0, 'the first bytes');
-  backToStream(ours);
+  sockets.backToStream(ours);
   ours.on('error', () => undefined);
   theirs.end('two');
   assert.equal(String((await once(ours, 'data'))[0]), 'two');
