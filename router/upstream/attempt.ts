@@ -42,8 +42,8 @@ export interface AttemptDeps extends TunnelDeps {
 }
 
 /**
- * `waiting`: nothing was sent · `sent`: the request is going out, or the answer is awaited · `answering`: the answer head was passed on ·
- * `done`: the attempt has nothing more to do with the call.
+ * `waiting`: nothing was sent · `sent`: the request is going out, or the answer is awaited · `answering`: the answer head was
+ * passed on · `done`: the attempt has nothing more to do with the call.
  */
 type Stage = 'waiting' | 'sent' | 'answering' | 'done';
 
@@ -78,8 +78,7 @@ export class Attempt implements ActiveAttempt, RequestSink, TransportUser, LateS
     target.inFlight += 1;
     const { origin } = attempt.#transport;
     if (origin === 'dialled') attempt.#dial = target.dialBegun();
-    // At the end of the turn a close of the idle connection that arrived in it is known, before a request is written that may not
-    // be sent twice.
+    // Before a request is written that must not be sent twice, the end of the turn shows whether the idle connection has closed.
     else if (origin === 'idle' && !isRepeatable(call.head)) deps.lateStarts.add(attempt, call.head);
     else attempt.#start();
   }
