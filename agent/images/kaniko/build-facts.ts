@@ -1,4 +1,4 @@
-/** What is kept of a build's Job and pod while it is watched: flat, and all that judging needs. */
+/** The facts about a build's Job and pod that are kept while they are watched: all that a verdict needs. */
 import type { V1ContainerStatus, V1Job, V1JobCondition, V1Pod, V1PodCondition } from '@kubernetes/client-node';
 import { buildAnnotations } from './build-names.ts';
 import { containers } from './job.ts';
@@ -12,7 +12,7 @@ export interface JobFacts {
   readonly tokenHash: string | undefined;
   readonly deleting: boolean;
   readonly state: 'running' | 'complete' | 'failed';
-  /** Of a failed one, as in `DeadlineExceeded`. */
+  /** Why the Job failed, as in `DeadlineExceeded`. */
   readonly reason: string;
   readonly message: string;
 }
@@ -26,12 +26,12 @@ export interface ContainerFacts {
 export interface BuildPodFacts {
   readonly name: string;
   readonly uid: string;
-  /** UID of its Job. */
+  /** The UID of its Job. */
   readonly jobUid: string | undefined;
   readonly deleting: boolean;
-  /** Why the cluster takes it away, if it does. */
+  /** Why the cluster removes the pod, if it does. */
   readonly disruption: string | undefined;
-  /** It has ended badly as a whole: evicted, refused by the node. */
+  /** The pod as a whole failed: it was evicted, or its node refused it. */
   readonly failed: { readonly reason: string; readonly message: string } | undefined;
   readonly unschedulable: string | undefined;
   readonly scheduled: boolean;
@@ -43,7 +43,7 @@ export function jobFacts({ metadata = {}, status }: V1Job): JobFacts {
   const { annotations = {} } = metadata;
   const holds = (...types: readonly string[]): V1JobCondition | undefined =>
     status?.conditions?.find(({ type, status: value }) => types.includes(type) && value === 'True');
-  // FailureTarget comes before the pods are taken away, Failed when they are gone.
+  // FailureTarget comes before the pods are removed, Failed when they are gone.
   const failed = holds('Failed', 'FailureTarget');
   return {
     name: metadata.name ?? '',

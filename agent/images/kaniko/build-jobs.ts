@@ -1,4 +1,4 @@
-/** What is done to Jobs of builds and their Secrets: create, delete, list; with refusals as the errors that people see. */
+/** Creates, deletes and lists the Jobs of builds and their Secrets, and turns refusals into errors for users. */
 import type { V1Job, V1Secret } from '@kubernetes/client-node';
 import { AppError } from '../../../shared/errors.ts';
 import { cancellation } from '../../../shared/wait/abort.ts';
@@ -10,15 +10,15 @@ import { typeOf } from '../../kube/kinds.ts';
 import { jobFacts, type JobFacts } from './build-facts.ts';
 
 export interface BuildJobs {
-  /** @returns undefined where there is a Job of that name already. */
+  /** @returns undefined if there is a Job of that name already. */
   create(manifest: V1Job, signal: AbortSignal): Promise<JobFacts | undefined>;
   createSecret(manifest: V1Secret, signal: AbortSignal): Promise<void>;
-  /** Whether there is a Secret of that name, without a right to read Secrets: a trial of making one says so. */
+  /** Whether there is a Secret of that name. A dry run of creating one tells, so that no right to read Secrets is needed. */
   hasSecret(name: string, signal: AbortSignal): Promise<boolean>;
-  /** With its pods and its Secret, which the garbage collector takes. Gone already is no error. */
+  /** Deletes the Job; the garbage collector deletes its pods and its Secret. It is no error if it is gone. */
   delete(name: string, signal: AbortSignal, uid?: string): Promise<void>;
   list(labelSelector: string, signal: AbortSignal): Promise<JobFacts[]>;
-  /** What the Job controller says of pods that it could not make; undefined where it says nothing. */
+  /** @returns what the Job controller says about pods that it could not create; undefined if it says nothing. */
   podRefusal(jobUid: string, signal: AbortSignal): Promise<string | undefined>;
 }
 
@@ -32,7 +32,7 @@ export function createBuildJobs(deps: {
 }): BuildJobs {
   const { api, namespace, clock } = deps;
 
-  /** For what may be repeated: everything here has a name or changes nothing. */
+  /** Tries again while a failure may pass. All requests here may be repeated: they name their object or change nothing. */
   async function ask<T>(signal: AbortSignal, request: () => Promise<T>): Promise<T> {
     return await retry(request, { clock, signal, backoff: retryPauses, attempts: maxAttempts, isPassing });
   }
@@ -43,16 +43,16 @@ export function createBuildJobs(deps: {
         return jobFacts(await ask(signal, () => api.create(manifest, { signal })));
       } catch (error) {
         if (isStatus(error, 409)) return undefined;
-        throw refusal(error, 'the Job of the build could not be made', signal);
+        throw refusal(error, 'could not create the Job of the build', signal);
       }
     },
     async createSecret(manifest, signal) {
       try {
         await ask(signal, () => api.create(manifest, { signal }));
       } catch (error) {
-        // The name is drawn for this build alone: an earlier attempt was carried out, and its answer lost.
+        // The random name is used for this build only, so an earlier attempt succeeded and its answer was lost.
         if (isStatus(error, 409)) return;
-        throw refusal(error, 'the Secret of the build could not be made', signal);
+        throw refusal(error, 'could not create the Secret of the build', signal);
       }
     },
     async hasSecret(name, signal) {
@@ -62,14 +62,14 @@ export function createBuildJobs(deps: {
         return false;
       } catch (error) {
         if (isStatus(error, 409)) return true;
-        throw refusal(error, 'the Secret of the build could not be looked for', signal);
+        throw refusal(error, 'could not look for the Secret of the build', signal);
       }
     },
     async delete(name, signal, uid) {
       try {
         await ask(signal, () => api.delete('Job', { namespace, name }, { uid }, { signal }));
       } catch (error) {
-        throw refusal(error, 'the Job of the build could not be deleted', signal);
+        throw refusal(error, 'could not delete the Job of the build', signal);
       }
     },
     async list(labelSelector, signal) {
@@ -77,7 +77,7 @@ export function createBuildJobs(deps: {
         const found = await ask(signal, () => api.list('Job', namespace, { labelSelector, limit: 1_000 }, { signal }));
         return found.items.map(jobFacts);
       } catch (error) {
-        throw refusal(error, 'the Jobs of builds could not be listed', signal);
+        throw refusal(error, 'could not list the Jobs of builds', signal);
       }
     },
     async podRefusal(jobUid, signal) {

@@ -1,12 +1,12 @@
-/** Names, labels and annotations of a build's Job. They follow from the tag alone, so that a restarted agent finds its builds. */
+/** Names, labels and annotations of a build's Job. They depend on the tag alone, so that a restarted agent finds its builds. */
 import { createHash } from 'node:crypto';
 import { labels, manager } from '../../platform/kubernetes/manifests/names.ts';
 
 export const buildLabels = {
   component: 'app.kubernetes.io/component',
-  /** The tag, or what of it fits into a label. */
+  /** The tag, or a hash of one that does not fit into a label. */
   build: 'holdfast.dev/build',
-  /** Whose builds they are, where two sets of agents share a namespace: the name of their lease. */
+  /** The lease of the agents whose build it is: two sets of agents may share a namespace. */
   agents: 'holdfast.dev/agents',
 } as const;
 
@@ -15,14 +15,14 @@ export const buildAnnotations = {
   image: 'holdfast.dev/build-image',
   version: 'holdfast.dev/version',
   secret: 'holdfast.dev/build-secret',
-  /** SHA-256 of the token by which the init container gets its context: enough to know it again, not to use it. */
+  /** The SHA-256 of the token with which the init container fetches the context: enough to recognise the token, not to use it. */
   tokenHash: 'holdfast.dev/context-token-sha256',
 } as const;
 
 const component = 'build';
 const maxLabelLength = 63;
 const prefix = 'hf-build-';
-/** The pods of a Job get six characters more, and their names are host names. */
+/** Pod names, which are host names, have six characters more than the name of their Job. */
 const maxTagPart = maxLabelLength - prefix.length - 6;
 
 /** At most 57 characters. */
@@ -49,7 +49,7 @@ export function labelsOfBuild(build: {
   };
 }
 
-/** Of one build, or of all. */
+/** The label selector for the builds of these agents: for all, or for one tag. */
 export function buildSelector(agents: string, tag?: string): string {
   const ours = `${labels.managedBy}=${manager},${buildLabels.component}=${component},${buildLabels.agents}=${labelValue(agents)}`;
   return tag === undefined ? ours : `${ours},${buildLabels.build}=${tagPart(tag)}`;

@@ -1,4 +1,4 @@
-/** The Job and pods of one build, watched for as long as the build is waited for. */
+/** Watches the Job and the pods of one build while it is waited for. */
 import type { Clock } from '../../../shared/wait/clock.ts';
 import type { Log } from '../../../shared/log.ts';
 import type { KubeApi } from '../../kube/api.ts';

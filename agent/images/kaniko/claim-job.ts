@@ -1,7 +1,4 @@
-/**
- * Takes charge of the Job of a request: joins the one that is under way, else makes a new one, with its Secret and the way to
- * its context.
- */
+/** Finds the Job for a build request and joins it, or creates one with its Secret and makes the build context available to it. */
 import { randomBytes } from 'node:crypto';
 import type { Clock } from '../../../shared/wait/clock.ts';
 import { AppError } from '../../../shared/errors.ts';
@@ -18,7 +15,7 @@ import { jobManifest, secretManifest, type BuildConfig, type RegistryFiles } fro
 
 export interface ClaimedJob {
   readonly job: JobFacts;
-  /** Ends the way to its context. */
+  /** Ends the access to the build context. */
   close(): Promise<void>;
 }
 
@@ -32,7 +29,7 @@ export interface ClaimDeps {
   readonly clock: Clock;
 }
 
-/** Until the watch shows what was done, or what another does ends. */
+/** How long to wait until the watch shows a change that was requested. */
 const changeMs = 60_000;
 const cleanUpMs = 10_000;
 
@@ -50,7 +47,7 @@ export async function claimJob(
     if (job === undefined) {
       const made = await createJob(deps, request, signal);
       try {
-        // Judged only once the watch has it too: before, it would seem to be deleted.
+        // Until the watch shows the new Job, it would seem to be deleted.
         await changed(deps, picture, undefined, signal);
       } catch (error) {
         await made?.close();
@@ -61,7 +58,7 @@ export async function claimJob(
     }
     const pod = picture.pod(job.uid);
     if (await isToJoin(deps, job, pod, request, signal)) {
-      log.info({ job: name, app: request.app }, 'joins a build that is under way');
+      log.info({ job: name, app: request.app }, 'joined a build that is under way');
       return { job, close: openContext(deps, job.tokenHash, request, pod) };
     }
     if (!job.deleting) await jobs.delete(name, signal, job.uid);
@@ -69,7 +66,7 @@ export async function claimJob(
   }
 }
 
-/** What ended badly is an earlier try, whose verdict was given or lost; what ended well has the digest. */
+/** Whether the Job is to be joined. One that failed is an earlier attempt; one that succeeded has the digest. */
 async function isToJoin(
   { jobs }: ClaimDeps,
   job: JobFacts,
@@ -83,17 +80,17 @@ async function isToJoin(
   if ((ended !== undefined && ended.exitCode !== 0) || pod?.failed !== undefined || pod?.deleting === true)
     return false;
   if (pod?.fetch.running === true || pod?.fetch.ended !== undefined) return true;
-  // An agent that ended between the two leaves a Job without its Secret, whose pod would wait for ever.
+  // An agent that ended after creating the Job may have left it without its Secret, so that its pod never starts.
   return job.secretName !== undefined && (await jobs.hasSecret(job.secretName, signal));
 }
 
-/** @returns undefined where another Job has the name. */
+/** @returns undefined if there is another Job of the name. */
 async function createJob(deps: ClaimDeps, request: BuildRequest, signal: AbortSignal): Promise<ClaimedJob | undefined> {
   const { jobs, credentials, config, files, log } = deps;
   const dockerConfig = await credentials.dockerConfig(undefined, signal);
   const { token, tokenHash } = createContextToken();
   const name = jobName(request.tag);
-  // A name of its own for each try, so that nothing waits for the garbage collector.
+  // Each attempt has its own Secret, so that none waits for the garbage collector.
   const secretName = `${name}-${randomBytes(3).toString('hex')}`;
   const close = openContext(deps, tokenHash, request, undefined);
   try {
@@ -113,13 +110,13 @@ async function createJob(deps: ClaimDeps, request: BuildRequest, signal: AbortSi
       secretArgs: request.secretArgs,
     });
     try {
-      // Not ended by the signal: an agent that loses the lead right now leaves a whole build to the next one.
+      // Not aborted by the signal: an agent that loses the lead now leaves a complete build to the next one.
       await jobs.createSecret(secret, AbortSignal.timeout(cleanUpMs));
     } catch (error) {
       await removeQuietly(deps, job);
       throw error;
     }
-    log.info({ job: name, app: request.app, image: request.image }, 'build begun');
+    log.info({ job: name, app: request.app, image: request.image }, 'build Job created');
     return { job, close };
   } catch (error) {
     await close();
@@ -127,7 +124,7 @@ async function createJob(deps: ClaimDeps, request: BuildRequest, signal: AbortSi
   }
 }
 
-/** For what is over, or of no use: the next build of its tag deletes it too, and so does its time to live. */
+/** Deletes a Job that is over or useless. A failure is only logged: the next build of the tag, or the Job's time to live, deletes it. */
 export async function removeQuietly(
   { jobs, log }: Pick<ClaimDeps, 'jobs' | 'log'>,
   job: Pick<JobFacts, 'name' | 'uid'>,
@@ -135,7 +132,7 @@ export async function removeQuietly(
   try {
     await jobs.delete(job.name, AbortSignal.timeout(cleanUpMs), job.uid);
   } catch (error) {
-    log.warn({ err: error, job: job.name }, 'the Job of a build could not be deleted');
+    log.warn({ err: error, job: job.name }, 'could not delete the Job of a build');
   }
 }
 
@@ -150,26 +147,22 @@ function openContext(
   return () => open.close();
 }
 
-/** Resolves when there is another Job of the name than before, or none. */
+/** Resolves when the watch shows another Job of the name than before, or none. */
 async function changed(
   { clock }: Pick<ClaimDeps, 'clock'>,
   picture: BuildPicture,
   beforeUid: string | undefined,
   signal: AbortSignal,
 ): Promise<void> {
-  const untilMs = clock.nowMs() + changeMs;
-  const came = await watchUntil({
-    look() {
-      if (picture.job()?.uid !== beforeUid) return { done: true };
-      const leftMs = untilMs - clock.nowMs();
-      return leftMs <= 0 ? { done: false } : { againMs: leftMs };
-    },
+  const what =
+    beforeUid === undefined ? 'the Job of the build did not appear' : 'the earlier Job of the build is still there';
+  await watchUntil({
+    look: () => (picture.job()?.uid === beforeUid ? { againMs: changeMs } : { done: undefined }),
     subscribe: (listener) => picture.onChange(listener),
     clock,
     signal,
+    timeoutMs: changeMs,
+    timedOut: () =>
+      new AppError('builder_unavailable', `${what} after ${String(changeMs / 1_000)} s`, { phase: 'build' }),
   });
-  if (came) return;
-  const what =
-    beforeUid === undefined ? 'the Job of the build does not appear' : 'the earlier Job of the build does not go away';
-  throw new AppError('builder_unavailable', `${what} within ${String(changeMs / 1_000)} s`, { phase: 'build' });
 }

@@ -1,4 +1,4 @@
-/** The log of one container, line by line as it is written; a stream that breaks is taken up where it was. */
+/** Follows the log of one container, line by line. A stream that breaks is resumed where it was. */
 import type { Clock } from '../../../shared/wait/clock.ts';
 import { toAppError } from '../../../shared/errors.ts';
 import type { Log } from '../../../shared/log.ts';
@@ -6,20 +6,20 @@ import { sleep } from '../../../shared/wait/sleep.ts';
 import type { KubeApi } from '../../kube/api.ts';
 
 export interface ContainerLog {
-  /** The container has ended: reads what is left and ends. Never throws: a log that cannot be read is not why a build fails. */
+  /** To be called when the container has ended: reads the rest. It never throws, because an unreadable log must not fail a build. */
   finish(): Promise<void>;
-  /** Ends at once, `finish` too. */
+  /** Stops reading at once, also in `finish`. */
   close(): Promise<void>;
 }
 
-/** With the time before it; what is longer is cut. */
+/** Bound of a line with its timestamp; the rest of a longer one is cut off. */
 const maxLineBytes = 64 * 1024;
 const retryMs = 1_000;
 const finishMs = 5_000;
-/** Silence after which the stream is asked for again: the connection may be dead, or the container quiet. */
+/** A stream that is silent for this long is requested again: the connection may be dead, or the container quiet. */
 const idleMs = 120_000;
 
-/** Starts following at once. */
+/** Starts following the log at once. */
 export function followContainerLog(deps: {
   readonly api: Pick<KubeApi, 'log'>;
   readonly namespace: string;
@@ -33,12 +33,12 @@ export function followContainerLog(deps: {
   const stop = new AbortController();
   const ended = new AbortController();
   const whileRunning = AbortSignal.any([stop.signal, ended.signal]);
-  /** The time of the last line, and how many lines have come with that very time. */
+  /** The timestamp of the last line, and the number of lines that had it. */
   let last = { time: '', lines: 0 };
 
   async function read(follow: boolean, signal: AbortSignal): Promise<void> {
     const from = last;
-    // The API takes whole seconds: what came before in that second comes again, and is left out.
+    // The API takes whole seconds, so it repeats earlier lines of that second, which are skipped.
     let skip = from.lines;
     const sinceTime = from.time === '' ? undefined : `${from.time.slice(0, 19)}Z`;
     const query = { container, follow, timestamps: true, sinceTime };
@@ -62,9 +62,9 @@ export function followContainerLog(deps: {
       try {
         await read(true, whileRunning);
       } catch (error) {
-        if (!whileRunning.aborted) log.debug({ err: toAppError(error), pod, container }, 'log stream broken');
+        if (!whileRunning.aborted) log.debug({ err: toAppError(error), pod, container }, 'log stream broke off');
       }
-      // The stream of a container that has ended ends too: whoever watches the pod calls `finish` then.
+      // It also ends when the container ends. Then the watcher of the pod calls `finish`.
       await sleep(clock, retryMs, whileRunning);
     }
   }
@@ -76,19 +76,19 @@ export function followContainerLog(deps: {
       await following;
     },
     async finish() {
-      // A stream learns of the end up to a second late; a plain read has everything now.
+      // A stream may end a second late; a plain read has all lines now.
       ended.abort();
       await following;
       try {
         await read(false, AbortSignal.any([stop.signal, AbortSignal.timeout(finishMs)]));
       } catch (error) {
-        log.debug({ err: toAppError(error), pod, container }, 'the end of a log could not be read');
+        log.debug({ err: toAppError(error), pod, container }, 'could not read the end of a log');
       }
     },
   };
 }
 
-/** `2026-11-22T23:03:51.12Z text`. Times are made equally long, so that they compare as text. */
+/** Splits `2026-11-22T23:03:51.12Z text`. Timestamps get equal lengths, so that they can be compared as text. */
 function split(text: string): { readonly time: string; readonly line: string } {
   const parts = /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?Z (.*)$/s.exec(text);
   if (parts === null) return { time: '', line: text };

@@ -1,6 +1,6 @@
 /**
- * Builds images by Kaniko Jobs in the agent's namespace. What is under way is in the cluster alone: an agent that begins, or
- * that takes the lead, finds a build again by the name of its Job.
+ * Builds images with Kaniko Jobs in the agent's namespace. Their state is in the cluster only: an agent that starts, or takes the
+ * lead, finds a build again by the name of its Job.
  */
 import type { Clock } from '../../../shared/wait/clock.ts';
 import { AppError, toAppError } from '../../../shared/errors.ts';
@@ -16,7 +16,7 @@ import { createContexts } from '../context-endpoint.ts';
 import { RunningBuilds } from '../running-builds.ts';
 import type { JobFacts } from './build-facts.ts';
 import { createBuildJobs } from './build-jobs.ts';
-import { createBuildLog, type BuildLog } from './build-log.ts';
+import { createBuildOutput, type BuildOutput } from './build-output.ts';
 import { buildSelector, jobName } from './build-names.ts';
 import { startBuildPicture, type BuildPicture } from './build-picture.ts';
 import { claimJob, removeQuietly } from './claim-job.ts';
@@ -26,23 +26,23 @@ import { createMask } from '../../../shared/mask.ts';
 import { watchBuild, type DecidedBuild } from './watch-build.ts';
 
 export interface KanikoBuilder extends Builder {
-  /** Serves contexts to build pods; for the agent's own server. */
+  /** Serves build contexts to build pods. The agent's server has to mount it. */
   readonly endpoint: HttpEndpoint;
 }
 
 export interface KanikoBuilderDeps {
   readonly api: Pick<KubeApi, 'create' | 'list' | 'delete' | 'watch' | 'log'>;
   readonly config: BuildConfig;
-  /** PEM texts for the registry that is pushed to. */
+  /** PEM texts for the registry that images are pushed to. */
   readonly own: RegistryFiles | undefined;
   readonly credentials: Pick<RegistryCredentials, 'dockerConfig'>;
-  /** Asked where a Job has ended well and its digest is lost. */
+  /** Tells the digest of an image whose Job succeeded but lost its termination message. */
   readonly registry: Pick<Registry, 'exists'>;
   readonly log: Log;
   readonly clock: Clock;
 }
 
-/** For the API server to tell what there is; it is tried again for all that time. */
+/** How long to wait until the API server has listed Jobs and pods. */
 const syncMs = 30_000;
 const cleanUpMs = 10_000;
 const logLines = 50;
@@ -61,7 +61,7 @@ export function createKanikoBuilder(deps: KanikoBuilderDeps): KanikoBuilder {
     if (reserved !== undefined) {
       throw failure(
         'build_failed',
-        `a secret build argument cannot be called ${reserved}: the executor itself needs that variable`,
+        `a secret build argument cannot be named ${reserved}: the executor itself reads that variable`,
       );
     }
     const picture = startBuildPicture({
@@ -73,7 +73,7 @@ export function createKanikoBuilder(deps: KanikoBuilderDeps): KanikoBuilder {
       clock,
     });
     const mask = createMask([...Object.values(request.secretArgs), ...(await logins(signal))]);
-    const buildLog = createBuildLog({ api, namespace, mask, onLine: (line) => onLine(line, options), log, clock });
+    const output = createBuildOutput({ api, namespace, mask, onLine: (line) => onLine(line, options), log, clock });
     let close = (): Promise<void> => Promise.resolve();
     try {
       await synced(picture, signal);
@@ -86,17 +86,17 @@ export function createKanikoBuilder(deps: KanikoBuilderDeps): KanikoBuilder {
       close = () => claimed.close();
       const { job } = claimed;
       const { onPhase } = options;
-      const verdict = await watchBuild({ job, picture, buildLog, jobs, config, onPhase, clock, signal });
-      await buildLog.finish();
-      return await settle(verdict, { request, job, buildLog, signal });
+      const verdict = await watchBuild({ job, picture, output, jobs, config, onPhase, clock, signal });
+      await output.finish();
+      return await settle(verdict, { request, job, output, signal });
     } finally {
       await close();
-      await buildLog.close();
+      await output.close();
       await picture.close();
     }
   }
 
-  /** Steps can read the credentials that the executor pushes with. A Job that is there already needs none of ours. */
+  /** The credentials to mask: steps can read those that the executor pushes with. An existing Job needs none of ours. */
   async function logins(signal: AbortSignal): Promise<string[]> {
     try {
       return secretsOf(await credentials.dockerConfig(undefined, signal));
@@ -112,30 +112,30 @@ export function createKanikoBuilder(deps: KanikoBuilderDeps): KanikoBuilder {
     build: {
       readonly request: BuildRequest;
       readonly job: JobFacts;
-      readonly buildLog: BuildLog;
+      readonly output: BuildOutput;
       readonly signal: AbortSignal;
     },
   ): Promise<string> {
-    const { request, job, buildLog, signal } = build;
-    const logs = buildLog.lastLines(logLines);
+    const { request, job, output, signal } = build;
+    const logs = output.lastLines(logLines);
     switch (verdict.kind) {
       case 'succeeded': {
         const digest = digestIn(verdict.termination) ?? (await registry.exists(request.image, signal));
-        // Kept until the digest is known; the registry tells it from now on.
+        // The Job is kept until the digest is known; from now on the registry has it.
         await removeQuietly({ jobs, log }, job);
         if (digest !== undefined) return digest;
         throw failure(
           'builder_unavailable',
-          'the build ended well, but told no digest and the registry has no such image',
+          'the build succeeded, but reported no digest, and the registry has no such image',
           { logs },
         );
       }
       case 'ended': {
-        const { code, message, ...about } = classifyLog(buildLog.lastLines(classifiedLines), verdict.exitCode);
+        const { code, message, ...about } = classifyLog(output.lastLines(classifiedLines), verdict.exitCode);
         throw failure(code, message, { logs, ...about });
       }
       case 'failed': {
-        // It may go on, or be waiting still. One that has ended stays for its time to live, to be looked at.
+        // The Job may still run or wait. One that has ended is kept for its time to live, so that it can be examined.
         await removeQuietly({ jobs, log }, job);
         throw new AppError(verdict.code, verdict.message, { phase: verdict.phase, data: { logs } });
       }
@@ -150,7 +150,7 @@ export function createKanikoBuilder(deps: KanikoBuilderDeps): KanikoBuilder {
       if (signal.aborted) throw error;
       throw new AppError(
         'builder_unavailable',
-        'the API server cannot be reached, or does not let the agent see Jobs',
+        'the API server cannot be reached, or does not let the agent list Jobs',
         {
           cause: error,
           phase: 'build',

@@ -1,4 +1,4 @@
-/** The Job of one build and its Secret, as manifests. Pure: what is decided here is all there is to review of a build pod. */
+/** The manifests of a build's Job and its Secret. Pure: everything about a build pod that needs review is decided here. */
 import type { V1Job, V1PodSpec, V1Secret, V1SecretVolumeSource, V1Toleration } from '@kubernetes/client-node';
 import type { AgentConfig } from '../../config/config.ts';
 import { typeOf } from '../../kube/kinds.ts';
@@ -34,7 +34,7 @@ export interface JobParts {
   readonly tokenHash: string;
 }
 
-/** As the published image has it: some clusters and runtimes override these. */
+/** The environment of the published executor image, which some clusters and runtimes override. */
 const executorEnvironment = {
   USER: 'root',
   HOME: '/root',
@@ -43,12 +43,12 @@ const executorEnvironment = {
   SSL_CERT_DIR: '/kaniko/ssl/certs',
 };
 
-/** Build arguments that would change what the executor itself does. */
+/** Names that a secret build argument must not have: the executor itself reads these variables. */
 export const reservedArgs: ReadonlySet<string> = new Set(Object.keys(executorEnvironment));
 
 /**
- * What container runtimes give by default, but NET_RAW: files of every owner and mode are unpacked, and steps of a
- * Dockerfile change their user. All of it is within baseline pod security.
+ * The default capabilities of container runtimes, except NET_RAW. The executor unpacks files of any owner and mode, and steps of a
+ * Dockerfile change their user. Baseline pod security allows all of them.
  */
 const rootCapabilities = [
   'AUDIT_WRITE',
@@ -66,10 +66,10 @@ const rootCapabilities = [
   'SYS_CHROOT',
 ];
 
-/** Where the init container has the volume of the context. */
+/** Where the init container mounts the volume of the context. */
 const fetchFolder = '/context';
 
-/** Longest stay on a node that has gone silent: the build begins anew elsewhere. */
+/** A pod is evicted from a node that is unreachable for this long, and the build starts again elsewhere. */
 const lostNodeSecs = 60;
 
 export function jobManifest({ request, config, files, secretName, tokenHash }: JobParts): V1Job {
@@ -196,7 +196,7 @@ function podSpec({ request, config, files, secretName }: Omit<JobParts, 'tokenHa
   };
 }
 
-/** The Secret of one try of a build; it goes with the Job, which owns it. */
+/** The Secret of one attempt. The Job owns it, so that both are deleted together. */
 export function secretManifest(secret: {
   readonly name: string;
   readonly job: { readonly name: string; readonly uid: string; readonly namespace: string };
@@ -207,7 +207,7 @@ export function secretManifest(secret: {
   readonly secretArgs: Readonly<Record<string, string>>;
 }): V1Secret {
   const { job, files } = secret;
-  // Not labelled as an object of an app: it is none.
+  // Without the labels of an app's objects, since it is none.
   const { [labels.app]: _app, [labels.managedBy]: _manager, ...own } = secret.labels;
   return {
     ...typeOf('Secret'),
@@ -253,7 +253,7 @@ const unitBytes: Readonly<Record<string, number>> = {
   Ti: 1024 ** 4,
 };
 
-/** A quarter of a quantity; what is not understood is left to the API server, as a request that equals the limit. */
+/** A quarter of a Kubernetes quantity. An unknown format is returned as it is: the API server checks it, and the request equals the limit. */
 function quarterOf(memory: string): string {
   const parts = /^(\d+(?:\.\d+)?)(|k|M|G|T|Ki|Mi|Gi|Ti)$/.exec(memory);
   const unit = unitBytes[parts?.[2] ?? ''];

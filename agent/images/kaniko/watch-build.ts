@@ -1,31 +1,33 @@
-/** Waits until a build is decided, following its Job, its pod and its log. */
+/** Waits for the verdict on a build, following its Job, its pod and its output. */
 import type { Clock } from '../../../shared/wait/clock.ts';
+import { sleep } from '../../../shared/wait/sleep.ts';
 import { watchUntil } from '../../../shared/wait/watch-until.ts';
 import type { JobFacts } from './build-facts.ts';
 import type { BuildJobs } from './build-jobs.ts';
-import type { BuildLog } from './build-log.ts';
+import type { BuildOutput } from './build-output.ts';
 import type { BuildPicture } from './build-picture.ts';
 import type { SymptomTimes } from '../../platform/kubernetes/rollout/symptoms.ts';
 import { judgeBuild, type BuildVerdict } from './build-verdict.ts';
 import type { BuildConfig } from './job.ts';
-import { watchPodRefusal } from './pod-refusal.ts';
 
 export type DecidedBuild = Exclude<BuildVerdict, { readonly kind: 'waiting' }>;
 
-/** Behind the deadline of the Job itself, for a cluster that does not hold to it. */
+/** Time after the Job's own deadline, for a cluster that does not enforce it. */
 const deadlineGraceMs = 60_000;
+/** The pod is usually there within a tenth of this time. */
+const lookMs = 1_500;
 
 export async function watchBuild(deps: {
   readonly job: JobFacts;
   readonly picture: BuildPicture;
-  readonly buildLog: Pick<BuildLog, 'follow'>;
+  readonly output: Pick<BuildOutput, 'follow'>;
   readonly jobs: Pick<BuildJobs, 'podRefusal'>;
   readonly config: Pick<BuildConfig, 'builder'>;
   readonly onPhase: (message: string) => void;
   readonly clock: Clock;
   readonly signal: AbortSignal;
 }): Promise<DecidedBuild> {
-  const { job, picture, buildLog, jobs, config, onPhase, clock, signal } = deps;
+  const { job, picture, output, jobs, config, onPhase, clock, signal } = deps;
   const limitSecs = config.builder.timeout_secs;
   const deadlineMs = clock.nowMs() + limitSecs * 1_000 + deadlineGraceMs;
   const refusal = watchPodRefusal({ jobs, jobUid: job.uid, hasPod: () => picture.pod(job.uid) !== undefined, clock });
@@ -38,7 +40,7 @@ export async function watchBuild(deps: {
     const current = picture.job();
     const pod = picture.pod(job.uid);
     hadPod ||= pod !== undefined;
-    if (pod !== undefined) buildLog.follow(pod);
+    if (pod !== undefined) output.follow(pod);
     const seen = {
       job: current?.uid === job.uid ? current : undefined,
       pod,
@@ -75,4 +77,45 @@ export async function watchBuild(deps: {
   } finally {
     await refusal.close();
   }
+}
+
+interface PodRefusal {
+  message(): string | undefined;
+  onChange(listener: () => void): () => void;
+  close(): Promise<void>;
+}
+
+/** Finds out why a Job has no pod, while it has none: not its status but its events say so. */
+function watchPodRefusal(deps: {
+  readonly jobs: Pick<BuildJobs, 'podRefusal'>;
+  readonly jobUid: string;
+  readonly hasPod: () => boolean;
+  readonly clock: Clock;
+}): PodRefusal {
+  const { jobs, jobUid, hasPod, clock } = deps;
+  const stop = new AbortController();
+  const listeners = new Set<() => void>();
+  let message: string | undefined;
+
+  async function look(): Promise<void> {
+    while (!stop.signal.aborted) {
+      await sleep(clock, lookMs, stop.signal);
+      if (stop.signal.aborted || hasPod()) return;
+      message = await jobs.podRefusal(jobUid, stop.signal);
+      for (const listener of listeners) listener();
+    }
+  }
+
+  const looking = look();
+  return {
+    message: () => message,
+    onChange(listener) {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+    async close() {
+      stop.abort();
+      await looking;
+    },
+  };
 }

@@ -1,4 +1,4 @@
-/** The output of a build as its caller gets it: both containers in turn, masked, bounded; and the last lines for a verdict. */
+/** The output of a build: the lines of both containers, masked and cut. It keeps the last ones for the verdict. */
 import { stripVTControlCharacters } from 'node:util';
 import type { Clock } from '../../../shared/wait/clock.ts';
 import type { Log } from '../../../shared/log.ts';
@@ -7,34 +7,34 @@ import type { BuildPodFacts, ContainerFacts } from './build-facts.ts';
 import { followContainerLog, type ContainerLog } from './container-log.ts';
 import { containers } from './job.ts';
 
-export interface BuildLog {
-  /** Follows what runs in the pod by now. */
+export interface BuildOutput {
+  /** Follows the containers of the pod that have started by now. */
   follow(pod: BuildPodFacts): void;
-  /** Reads what is left of the pod's logs; within seconds. */
+  /** Reads the rest of the pod's logs, within seconds. */
   finish(): Promise<void>;
-  /** The newest last. */
+  /** The last `count` lines, newest last. */
   lastLines(count: number): string[];
   close(): Promise<void>;
 }
 
-/** In bytes of UTF-8, as the contract of `onLine` says. */
+/** In bytes of UTF-8, as `BuildOptions.onLine` promises. */
 const maxLineBytes = 4_096;
 const keptLines = 400;
 
-export function createBuildLog(deps: {
+export function createBuildOutput(deps: {
   readonly api: Pick<KubeApi, 'log'>;
   readonly namespace: string;
   readonly mask: (line: string) => string;
   readonly onLine: (line: string) => void;
   readonly log: Log;
   readonly clock: Clock;
-}): BuildLog {
+}): BuildOutput {
   const { mask, ...shared } = deps;
   const kept: string[] = [];
   const logs = new Map<string, { readonly follower: ContainerLog; end: Promise<void> | undefined }>();
 
   function onLine(raw: string): void {
-    // A progress bar writes over its line: what it showed last counts.
+    // A progress bar overwrites its line: only what it showed last counts.
     const shown = raw.replace(/\r+$/, '').split('\r').at(-1) ?? '';
     const line = cut(mask(stripVTControlCharacters(shown)));
     kept.push(line);
@@ -71,7 +71,7 @@ export function createBuildLog(deps: {
 
 function cut(line: string): string {
   if (line.length * 3 <= maxLineBytes || Buffer.byteLength(line) <= maxLineBytes) return line;
-  // A character that was cut in two is left out.
+  // A character that the cut has split is left out.
   return Buffer.from(line)
     .subarray(0, maxLineBytes)
     .toString('utf8')

@@ -8,7 +8,7 @@ import { createManualClock } from '../../../shared/wait/testing/manual-clock.ts'
 import { eventually } from '../../../shared/wait/testing/eventually.ts';
 import type { KubeApi, LogQuery } from '../../kube/api.ts';
 import type { BuildPodFacts, ContainerFacts } from './build-facts.ts';
-import { createBuildLog } from './build-log.ts';
+import { createBuildOutput } from './build-output.ts';
 import { followContainerLog } from './container-log.ts';
 import { createMask } from '../../../shared/mask.ts';
 
@@ -122,7 +122,7 @@ test('lines come without escapes, what a progress bar overwrote, and secrets, an
   ]);
   const lines: string[] = [];
   const mask = createMask(['hunter2hunter2', 'first\nline of a key\n', 'abc', '']);
-  const log = createBuildLog({
+  const log = createBuildOutput({
     api,
     namespace: 'n',
     mask,
