@@ -54,7 +54,7 @@ async function ask(
   }
 }
 
-function numberIn(text: string | undefined, name: string, fallback: number, least: number, most: number): number {
+function numberIn(text: string | undefined, name: string, fallback: number, [least, most]: [number, number]): number {
   const value = text === undefined ? fallback : Number(text);
   if (!(value >= least && value <= most)) throw new Error(`--${name} must be from ${least} to ${most}`);
   return value;
@@ -81,13 +81,13 @@ try {
     },
   });
   const options: Options = {
-    rounds: numberIn(values.rounds, 'rounds', 5, 1, 50),
-    seconds: numberIn(values.seconds, 'seconds', 5, 0.1, 60),
-    calls: numberIn(values.calls, 'calls', 5_000, 1, 10_000),
-    wakes: numberIn(values.wakes, 'wakes', 20, 1, 200),
-    routes: numberIn(values.routes, 'routes', 100_000, 100, 200_000),
-    minutes: numberIn(values.minutes, 'minutes', 30, 0.2, 60),
-    workers: numberIn(values.workers, 'workers', 1, 1, 64),
+    rounds: numberIn(values.rounds, 'rounds', 5, [1, 50]),
+    seconds: numberIn(values.seconds, 'seconds', 5, [0.1, 60]),
+    calls: numberIn(values.calls, 'calls', 5_000, [1, 10_000]),
+    wakes: numberIn(values.wakes, 'wakes', 20, [1, 200]),
+    routes: numberIn(values.routes, 'routes', 100_000, [100, 200_000]),
+    minutes: numberIn(values.minutes, 'minutes', 30, [0.2, 60]),
+    workers: numberIn(values.workers, 'workers', 1, [1, 64]),
   };
   const names = positionals.length === 0 ? Object.keys(questions).filter((name) => !unasked.has(name)) : positionals;
   const unknown = names.filter((name) => !(name in questions));

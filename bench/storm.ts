@@ -57,7 +57,7 @@ export const storm: Question = async (bench) => {
   const agent = await startFakeAgent({
     token,
     routes: [routeOf('cold', asleep), routeOf('slow', ready)],
-    ensure: (name, _version, abort) => start(agent, name, ready, asleep, abort),
+    ensure: (name, _version, abort) => start(agent, { name, ready, asleep }, abort),
   });
   bench.after(() => agent.close());
   const router = await startRouter(bench, { agentUrl: agent.url, token, watchLoop: true });
@@ -83,12 +83,10 @@ export const storm: Question = async (bench) => {
   return report(options.minutes, samples, after, tally);
 };
 
-/** The agent's part: a minute until it runs, then it is called for a moment, and asleep again. */
+/** Plays the agent for one ensured app: ready after a minute, asleep again a moment later. */
 async function start(
   agent: FakeAgent,
-  name: string,
-  ready: Serving,
-  asleep: Serving,
+  { name, ready, asleep }: { readonly name: string; readonly ready: Serving; readonly asleep: Serving },
   abort: AbortSignal,
 ): Promise<void> {
   await sleep(systemClock, slowMs, abort);

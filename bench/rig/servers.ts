@@ -61,7 +61,7 @@ async function startNginx(
       ${await servers(port)}
     }`,
   );
-  return startOther(rig, name, port, ['nginx', '-c', file, '-e', `${file}.log`], cores);
+  return startOther(rig, { name, port, command: ['nginx', '-c', file, '-e', `${file}.log`], cores });
 }
 
 /** @returns undefined where there is no HAProxy. */
@@ -91,17 +91,20 @@ backend app
   server app 127.0.0.1:${backendPort}
 `,
   );
-  return startOther(rig, 'haproxy', port, ['haproxy', '-db', '-q', '-f', file], cores);
+  return startOther(rig, { name: 'haproxy', port, command: ['haproxy', '-db', '-q', '-f', file], cores });
 }
 
-/** A program that does not print its port: the shell before it does. */
+/** Starts a program that does not print its port; a shell prints it and then becomes the program. */
 async function startOther(
   { processes, signal, say }: Rig,
-  name: string,
-  port: number,
-  command: readonly string[],
-  cores: string | undefined,
+  program: {
+    readonly name: string;
+    readonly port: number;
+    readonly command: readonly string[];
+    readonly cores: string | undefined;
+  },
 ): Promise<Running | undefined> {
+  const { name, port, command, cores } = program;
   const line = `command -v ${command[0]} >/dev/null || exit 1; echo '{"port":${port}}'; exec "$@"`;
   try {
     const running = await processes.start({ name, command: 'sh', args: ['-c', line, name, ...command], cores });

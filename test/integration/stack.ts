@@ -27,16 +27,18 @@ export class Stack {
 
   private constructor(
     t: TestContext,
-    folder: string,
-    files: Map<string, string>,
-    agentUrl: string,
-    routerUrls: readonly string[],
+    own: {
+      readonly folder: string;
+      readonly files: Map<string, string>;
+      readonly agentUrl: string;
+      readonly routerUrls: readonly string[];
+    },
   ) {
     this.#t = t;
-    this.#folder = folder;
-    this.#files = files;
-    this.agentUrl = agentUrl;
-    this.routerUrls = routerUrls;
+    this.#folder = own.folder;
+    this.#files = own.files;
+    this.agentUrl = own.agentUrl;
+    this.routerUrls = own.routerUrls;
   }
 
   /** @param database URL; a database of its own by default. */
@@ -63,7 +65,7 @@ export class Stack {
       );
       urls.push(`http://127.0.0.1:${ports[i * 2]}`);
     }
-    const stack = new Stack(t, folder, files, `http://127.0.0.1:${rpc}`, urls);
+    const stack = new Stack(t, { folder, files, agentUrl: `http://127.0.0.1:${rpc}`, routerUrls: urls });
     t.after(() => stack.#close());
     for (const name of files.keys()) await stack.spawn(name);
     await stack.settled();

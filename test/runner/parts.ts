@@ -19,7 +19,7 @@ export interface Part {
 export const parts: readonly Part[] = [
   {
     name: 'unit',
-    files: ['{router,agent,builder,shared,cli}/**/*.test.ts', 'test/docs/*.test.ts'],
+    files: ['{router,agent,builder,shared,cli}/**/*.test.ts', 'test/docs/*.test.ts', 'test/structure/*.test.ts'],
     needs: ['programs'],
     concurrency: 2,
     timeoutSecs: 300,
