@@ -8,10 +8,10 @@ import type { Platform } from '../platform/platform.ts';
 import { RouteHub } from '../routes/hub.ts';
 import { createRouterLinks } from '../routes/router-links.ts';
 import type { Sources } from '../source/sources.ts';
-import { createSync } from '../source/sync.ts';
+import { Sync } from '../source/sync.ts';
 import { startUploadUpkeep } from '../source/upload-upkeep.ts';
 import { createOutbox } from '../store/outbox.ts';
-import { createActivityLog, type ActivityLog } from '../versions/activity.ts';
+import { ActivityLog } from '../versions/activity.ts';
 import { Engine } from '../versions/engine.ts';
 import type { VersionMetrics } from '../versions/machine/machine-deps.ts';
 import { createKeepAwake } from '../versions/plan/keep-awake.ts';
@@ -44,7 +44,7 @@ export async function takeLead(deps: LeadershipDeps, signal: AbortSignal): Promi
   const outbox = createOutbox({ store: stores.apps, epoch, clock, log, onFenced });
   const hub = new RouteHub({ clock, leaseMs: config.system.router_lease_secs * 1_000, log });
   const links = createRouterLinks({ log });
-  const activity: ActivityLog = createActivityLog({
+  const activity: ActivityLog = new ActivityLog({
     now: () => clock.nowMs(),
     ruleOf: (app) => engine.idleRule(app),
   });
@@ -79,7 +79,7 @@ export async function takeLead(deps: LeadershipDeps, signal: AbortSignal): Promi
   }
   const syncEngine = createSyncEngine({ engine, outbox });
   const intervalMs = config.source.sync_interval_secs * 1_000;
-  const sync = createSync({ engine: syncEngine, sources, clock, intervalMs, log });
+  const sync = new Sync({ engine: syncEngine, sources, clock, intervalMs, log });
   const upkeep = startUploadUpkeep({ store: stores.uploads, clock, log });
   const close = async (): Promise<void> => {
     // A declaration by sync may wait for routers until the engine closes, so both are closed together.

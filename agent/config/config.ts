@@ -170,18 +170,14 @@ export interface AgentConfig extends Omit<
 export function loadAgentConfig(given: ConfigSource): AgentConfig {
   const open = openSource(given);
   return loadConfig({ ...open, schema: agentConfig }, (file, report) => {
-    /** The value itself, or the content of its file. */
-    const secret = <K extends string>(
-      key: K,
+    /** The value of a key, or the content of the file that `<key>_file` names. */
+    const secret = (
+      path: readonly (string | number)[],
       value: string | undefined,
-      path: string | undefined,
-      ...section: (string | number)[]
-    ): { readonly [P in K]?: string } => {
-      const fail = (message: string): void => {
-        report([...section, `${key}_file`], message);
-      };
-      const found = path === undefined ? value : readSecret(open, path, fail);
-      return (found === undefined ? {} : { [key]: found }) as { readonly [P in K]?: string };
+      file: string | undefined,
+    ): string | undefined => {
+      if (file === undefined) return value;
+      return readSecret(open, file, (message) => report([...path.slice(0, -1), `${path.at(-1)}_file`], message));
     };
     const { password_file, ...registryFile } = file.registry;
     const { builder_auth_token_file, ...builderFile } = file.builder;
@@ -190,20 +186,24 @@ export function loadAgentConfig(given: ConfigSource): AgentConfig {
       ...file,
       registry: {
         ...absolutePaths(registryFile, open, ['ca_file', 'client_cert_file', 'client_key_file', 'docker_config_file']),
-        ...secret('password', registryFile.password, password_file, 'registry'),
+        password: secret(['registry', 'password'], registryFile.password, password_file),
       },
       kubernetes: { ...file.kubernetes, pod_name: file.kubernetes.pod_name ?? hostname() },
       builder: {
         ...absolutePaths(builderFile, open, ['ca_file']),
-        ...secret('builder_auth_token', builderFile.builder_auth_token, builder_auth_token_file, 'builder'),
+        builder_auth_token: secret(
+          ['builder', 'builder_auth_token'],
+          builderFile.builder_auth_token,
+          builder_auth_token_file,
+        ),
       },
       source: {
         ...sourceFile,
-        ...secret('webhook_secret', sourceFile.webhook_secret, webhook_secret_file, 'source'),
+        webhook_secret: secret(['source', 'webhook_secret'], sourceFile.webhook_secret, webhook_secret_file),
       },
       git_auth: file.git_auth.map(({ password_file: path, ...auth }, index) => ({
         ...absolutePaths(auth, open, ['ssh_key_file', 'known_hosts_file', 'ca_file']),
-        ...secret('password', auth.password, path, 'git_auth', index),
+        password: secret(['git_auth', index, 'password'], auth.password, path),
       })),
       token: readTokens(file.token, open, report),
       app: file.app.map((app) => withAbsoluteSource(app, open.resolvePath)),

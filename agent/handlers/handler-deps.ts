@@ -20,8 +20,8 @@ export interface Lead {
   readonly engine: Pick<Engine, 'machine' | 'machines' | 'apply' | 'rollback' | 'delete'>;
   readonly hub: Pick<RouteHub, 'watch' | 'acknowledge' | 'known' | 'routers'>;
   readonly links: RouterLinks;
-  readonly activity: ActivityLog;
-  readonly sync: Sync;
+  readonly activity: Pick<ActivityLog, 'report'>;
+  readonly sync: Pick<Sync, 'apps' | 'look' | 'now'>;
 }
 
 export interface HandlerDeps {

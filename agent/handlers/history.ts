@@ -10,8 +10,7 @@ export function historyHandlers({
     'events.list': async (query) => ({ events: await events.list(query) }),
     'logs.follow': async ({ app, version, tail, follow }, { emit, signal }) => {
       lead().engine.machine(app);
-      const query = { app, tail, follow, ...(version === undefined ? {} : { version }) };
-      for await (const line of platform.logs(query, signal)) await emit(line);
+      for await (const line of platform.logs({ app, version, tail, follow }, signal)) await emit(line);
       return {};
     },
   };

@@ -108,7 +108,12 @@ export interface Platform {
 
   /** Lines of the app's instances, of one version or all; ends when they end or, with follow, at the signal. */
   logs(
-    query: { readonly app: string; readonly version?: number; readonly tail: number; readonly follow: boolean },
+    query: {
+      readonly app: string;
+      readonly version?: number | undefined;
+      readonly tail: number;
+      readonly follow: boolean;
+    },
     signal: AbortSignal,
   ): AsyncIterable<LogLine>;
 

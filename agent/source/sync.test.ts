@@ -6,7 +6,7 @@ import { silentLog } from '../../shared/log.ts';
 import { appSpec, type AppSpec } from '../../shared/protocol/app-spec.ts';
 import { createManualClock, type ManualClock } from '../../shared/wait/testing/manual-clock.ts';
 import type { NewEvent } from '../store/records.ts';
-import { createSync, type Sync, type SyncApp } from './sync.ts';
+import { Sync, type SyncApp } from './sync.ts';
 
 interface Bench {
   readonly clock: ManualClock;
@@ -32,7 +32,7 @@ function createBench(t: TestContext): Bench {
     events: [],
     resolved: [],
     head: 'git:1',
-    sync: createSync({
+    sync: new Sync({
       engine: {
         apps: () => [...apps.values()],
         app(name) {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { createActivityLog, type IdleRule } from './activity.ts';
+import { ActivityLog, type IdleRule } from './activity.ts';
 
 const still = { app: 'a', held: 0, inFlight: 0, upgraded: 0, calls: 0, bytes: 0, idleMs: 0 };
 const busy = { ...still, inFlight: 1, calls: 1 };
@@ -9,7 +9,7 @@ const everyCall: IdleRule = { periodMs: 10_000, watermarkBytes: 0 };
 
 function ground(rule: IdleRule = { periodMs: 10_000, watermarkBytes: 1_500 }) {
   const state = { nowMs: 1_000_000 };
-  const log = createActivityLog({ now: () => state.nowMs, ruleOf: (app) => (app === 'gone' ? undefined : rule) });
+  const log = new ActivityLog({ now: () => state.nowMs, ruleOf: (app) => (app === 'gone' ? undefined : rule) });
   /** Reports of a router that has nothing to say. */
   const pass = (ms: number, router = 'one'): void => {
     for (let left = ms; left > 0; left -= 1_000) {

@@ -9,7 +9,7 @@ import { RouteHub } from '../routes/hub.ts';
 import { createRouterLinks } from '../routes/router-links.ts';
 import type { AppStore, Declaration } from '../store/app-store.ts';
 import type { AppRecord } from '../store/records.ts';
-import { createActivityLog } from './activity.ts';
+import { ActivityLog } from './activity.ts';
 import { Engine } from './engine.ts';
 import { createKeepAwake } from './plan/keep-awake.ts';
 import type { Starter } from './machine/machine-deps.ts';
@@ -91,7 +91,7 @@ async function ground(
     epoch: 1,
     hub,
     links: createRouterLinks({ log: silentLog }),
-    activity: createActivityLog({ now: () => clock.nowMs(), ruleOf: (app) => engine.idleRule(app) }),
+    activity: new ActivityLog({ now: () => clock.nowMs(), ruleOf: (app) => engine.idleRule(app) }),
     keepAwake: createKeepAwake(() => 0),
     metrics: silentMetrics,
     wallMs: () => 0,
@@ -191,7 +191,7 @@ test('strict: an apply that is repeated after a failover waits for routers that 
     epoch: 2,
     hub,
     links: createRouterLinks({ log: silentLog }),
-    activity: createActivityLog({ now: () => clock.nowMs(), ruleOf: (app) => engine.idleRule(app) }),
+    activity: new ActivityLog({ now: () => clock.nowMs(), ruleOf: (app) => engine.idleRule(app) }),
     keepAwake: createKeepAwake(() => 0),
     metrics: silentMetrics,
     wallMs: () => 0,

@@ -22,7 +22,7 @@ interface LogsDeps {
 
 interface LogsQuery {
   readonly app: string;
-  readonly version?: number;
+  readonly version?: number | undefined;
   readonly tail: number;
   readonly follow: boolean;
 }
