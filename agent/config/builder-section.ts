@@ -1,7 +1,11 @@
-/** `[builder]`: what makes images of sources. */
+/** `[builder]`: how images are built from sources. */
 import { z } from 'zod';
 import { tokenValue } from '../../shared/config/sections.ts';
-import { kubernetesName } from './kubernetes-name.ts';
+
+/** The name of a Kubernetes object. */
+export const kubernetesName = z
+  .string()
+  .regex(/^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/, 'must be a Kubernetes name: a-z, 0-9, - and .');
 
 export const builder = z
   .strictObject({
@@ -11,7 +15,7 @@ export const builder = z
       })
       .default('kaniko')
       .describe(
-        'What builds images on Kubernetes: `kaniko` (Jobs), `delegate:<url>` (a `holdfast builder serve`) or `none`.',
+        'How images are built on Kubernetes: `kaniko` (as Jobs), `delegate:<url>` (by a `holdfast builder serve`) or `none`.',
       ),
     kaniko_image: z
       .string()
@@ -24,32 +28,47 @@ export const builder = z
       .min(1)
       .max(512)
       .optional()
-      .describe('Image of Holdfast, whose init container fetches the build context; without it Kaniko builds nothing.'),
+      .describe(
+        'Image of Holdfast, which the init container of a build uses to fetch the build context. Required for Kaniko.',
+      ),
     agent_url: z
       .string()
       .regex(/^https?:\/\/[^\s/]+$/, 'must be a URL without path, such as http://holdfast-agent:7400')
       .optional()
-      .describe('Where build pods reach the leading agent; without it Kaniko builds nothing.'),
-    builder_auth_token: tokenValue.optional().describe('Bearer token of a delegated builder; better by file.'),
-    builder_auth_token_file: z.string().min(1).optional().describe('File that holds the token of a delegated builder.'),
-    ca_file: z.string().min(1).optional().describe('PEM file of the authority of a delegated builder.'),
-    max_concurrent_builds: z.int().min(1).max(100).default(2).describe('Builds at a time; others wait for their turn.'),
-    max_queued_builds: z.int().min(1).max(10_000).default(200).describe('Builds that may wait for their turn.'),
-    timeout_secs: z.number().min(10).max(86_400).default(1_800).describe('Longest time of one build, seconds.'),
+      .describe('URL at which build pods reach the leading agent. Required for Kaniko.'),
+    builder_auth_token: tokenValue
+      .optional()
+      .describe('Bearer token of a delegated builder; prefer builder_auth_token_file.'),
+    builder_auth_token_file: z
+      .string()
+      .min(1)
+      .optional()
+      .describe('File that contains the token of a delegated builder.'),
+    ca_file: z.string().min(1).optional().describe('PEM file of the certificate authority of a delegated builder.'),
+    max_concurrent_builds: z
+      .int()
+      .min(1)
+      .max(100)
+      .default(2)
+      .describe('Builds that run at the same time; others are queued.'),
+    max_queued_builds: z.int().min(1).max(10_000).default(200).describe('Builds that may be queued.'),
+    timeout_secs: z.number().min(10).max(86_400).default(1_800).describe('Timeout of one build, seconds.'),
     retry_secs: z
       .number()
       .min(0)
       .max(3_600)
       .default(60)
-      .describe('How long a build is tried again while registry, builder or git server are away, seconds.'),
+      .describe(
+        'How long a build is retried while the registry, the builder or the git server is unavailable, seconds.',
+      ),
     unschedulable_grace_secs: z
       .number()
       .min(0)
       .max(3_600)
       .default(60)
-      .describe('How long a build pod may be unschedulable before the build has failed, seconds.'),
+      .describe('How long a build pod may be unschedulable before the build fails, seconds.'),
     ttl_secs: z.int().min(0).max(604_800).default(600).describe('How long the Job of a failed build is kept, seconds.'),
-    cache: z.boolean().default(true).describe('Keep layers in `<project>/cache` of the registry.'),
+    cache: z.boolean().default(true).describe('Cache layers in `<project>/cache` of the registry.'),
     registry_mirrors: z
       .array(z.string().regex(/^[A-Za-z0-9.-]+(:\d{1,5})?(\/[a-z0-9._/-]+)?$/, 'must be host, host:port or host/path'))
       .max(16)
@@ -59,14 +78,17 @@ export const builder = z
       .array(z.string().regex(/^[A-Za-z0-9.-]+(:\d{1,5})?$/, 'must be host or host:port'))
       .max(16)
       .default([])
-      .describe('Further registries that speak plain HTTP, for base images.'),
+      .describe('Further registries for base images that are reached by plain HTTP.'),
     args: z
       .record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]{0,252}$/), z.string().max(4_096))
       .default({})
-      .describe('Build arguments of every build, such as HTTPS_PROXY; no part of the identity of images.'),
+      .describe('Build arguments of every build, such as HTTPS_PROXY. A change does not cause a rebuild.'),
     cpus: z.string().max(32).default('500m').describe('CPU request of a build.'),
     memory: z.string().max(32).default('2Gi').describe('Memory limit of a build; the request is a quarter of it.'),
-    node_selector: z.record(z.string().max(317), z.string().max(63)).default({}).describe('Nodes that builds run on.'),
+    node_selector: z
+      .record(z.string().max(317), z.string().max(63))
+      .default({})
+      .describe('Node labels that build pods require.'),
     tolerations: z
       .array(
         z.strictObject({
@@ -83,11 +105,11 @@ export const builder = z
       .array(kubernetesName)
       .max(16)
       .default([])
-      .describe("Secrets in the agent's namespace that build pods pull their own images with."),
+      .describe("Image pull secrets of build pods, in the agent's namespace."),
   })
   .refine((value) => value.builder_auth_token === undefined || value.builder_auth_token_file === undefined, {
-    message: 'is given too; give one of builder_auth_token and builder_auth_token_file',
+    message: 'is set too; set only one of builder_auth_token and builder_auth_token_file',
     path: ['builder_auth_token_file'],
   })
   .prefault({})
-  .describe('What builds images of sources, read with `container_command = "kubernetes"`.');
+  .describe('How images are built from sources. Used with `container_command = "kubernetes"`.');

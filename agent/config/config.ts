@@ -1,4 +1,4 @@
-/** The agent's configuration: its keys, what is refused at start, and the values that come from files. */
+/** The agent's configuration: its keys, the checks at start, and the values that are read from files. */
 import { hostname } from 'node:os';
 import { z } from 'zod';
 import { refuseRepeated, refuseRepeatedApps, withAbsoluteSource } from '../../shared/config/app-list.ts';
@@ -17,8 +17,7 @@ import {
 import { appConfig } from '../../shared/protocol/app-config.ts';
 import { type AppSpec, appSpec } from '../../shared/protocol/app-spec.ts';
 import { type Scope, scope } from '../../shared/protocol/methods.ts';
-import { builder } from './builder-section.ts';
-import { kubernetesName } from './kubernetes-name.ts';
+import { builder, kubernetesName } from './builder-section.ts';
 import { registry } from './registry-section.ts';
 import { gitAuth, source } from './source-sections.ts';
 
@@ -27,22 +26,20 @@ const system = z
     container_command: z
       .enum(['process', 'kubernetes'])
       .default('process')
-      .describe('Where apps run: child processes of the agent, or a Kubernetes cluster.'),
-    listen_host: listenHost.default('0.0.0.0').describe('Address that the RPC and the admin server listen on.'),
-    listen_port: port.default(7400).describe('Port of the RPC, `/rpc`.'),
+      .describe('Where apps run: as child processes of the agent, or in a Kubernetes cluster.'),
+    listen_host: listenHost.default('0.0.0.0').describe('Address on which the RPC server and the admin server listen.'),
+    listen_port: port.default(7400).describe('Port of the RPC server (`/rpc`).'),
     admin_port: port.default(7401).describe('Port of `/livez`, `/readyz` and `/metrics`.'),
-    data_dir: z
-      .string()
-      .min(1)
-      .default('.holdfast')
-      .describe('Folder for what the agent keeps on disk (process mode).'),
-    log_level: logLevel.default('info').describe('Least level that is logged.'),
+    data_dir: z.string().min(1).default('.holdfast').describe('Folder for the data that the agent keeps on disk.'),
+    log_level: logLevel.default('info').describe('Lowest level that is logged.'),
     router_lease_secs: z
       .number()
       .min(1)
       .max(300)
       .default(10)
-      .describe('Silence of a router, seconds, after which nothing waits for its acknowledgement any more.'),
+      .describe(
+        'Time without a sign of life from a router, seconds, after which nothing waits for its acknowledgement.',
+      ),
   })
   .prefault({})
   .describe('The agent itself.');
@@ -52,55 +49,59 @@ const metadata = z
     db_connection: z
       .string()
       .min(1)
-      .describe('Postgres, as `postgres://user:password@host:port/database`. Give it by file where it has a password.'),
+      .describe(
+        'URL of the Postgres database: `postgres://user:password@host:port/database`. If it contains a password, set it from a file.',
+      ),
   })
-  .describe('Where apps, versions and events are kept.');
+  .describe('Where apps, versions and events are stored.');
 
 const kubernetes = z
   .strictObject({
-    namespace: kubernetesName.default('holdfast').describe('Namespace of Holdfast itself; its lease is there.'),
-    apps_namespace: kubernetesName.default('holdfast-apps').describe('Namespace of everything that apps need.'),
+    namespace: kubernetesName.default('holdfast').describe('Namespace of Holdfast itself, which holds its Lease.'),
+    apps_namespace: kubernetesName.default('holdfast-apps').describe('Namespace of the apps.'),
     kubeconfig: z
       .string()
       .min(1)
       .optional()
-      .describe("Path of a kubeconfig; without it the pod's service account is used."),
-    lease_name: kubernetesName.default('holdfast-agent').describe('Name of the lease that makes one agent the leader.'),
+      .describe("Path of a kubeconfig. Default: the service account of the agent's pod."),
+    lease_name: kubernetesName
+      .default('holdfast-agent')
+      .describe('Name of the Lease by which one agent is elected leader.'),
     pod_name: z
       .string()
       .min(1)
       .max(253)
       .optional()
-      .describe('Name of this agent in the lease; default: the host name.'),
+      .describe('Name of this agent in the Lease. Default: the host name.'),
     image_pull_secrets: z
       .array(kubernetesName)
       .max(16)
       .default([])
-      .describe('Secrets in the apps namespace that app pods pull their images with.'),
+      .describe('Image pull secrets of app pods, in the namespace of the apps.'),
   })
   .prefault({})
-  .describe('Kubernetes, read with `container_command = "kubernetes"`.');
+  .describe('Access to Kubernetes. Used with `container_command = "kubernetes"`.');
 
 const token = z
   .strictObject({
     name: z
       .string()
       .regex(/^[A-Za-z0-9._-]{1,63}$/, 'must be 1 to 63 of A-Z, a-z, 0-9 and . _ -')
-      .describe('Name of the token: events say who did what by it.'),
+      .describe('Name of the token. Events name it as the actor.'),
     scopes: z
       .array(scope)
       .min(1)
       .max(4)
-      .describe('What it may do: `router`, `read`, `deploy` (includes read), `admin` (all).'),
-    value: tokenValue.optional().describe('The token; better by value_file.'),
-    value_file: z.string().min(1).optional().describe('File that holds the token.'),
+      .describe('What the token allows: `router`, `read`, `deploy` (includes `read`), `admin` (everything).'),
+    value: tokenValue.optional().describe('The token itself; prefer value_file.'),
+    value_file: z.string().min(1).optional().describe('File that contains the token.'),
   })
   .refine((value) => (value.value === undefined) !== (value.value_file === undefined), {
-    message: 'exactly one of value and value_file must be given',
+    message: 'exactly one of value and value_file must be set',
     path: ['value_file'],
   });
 
-/** The file as written. `loadAgentConfig` gives what the agent uses. */
+/** The file as written. `loadAgentConfig` returns what the agent uses. */
 export const agentConfig = z
   .strictObject({
     system,
@@ -110,11 +111,13 @@ export const agentConfig = z
     builder,
     source,
     git_auth: z.array(gitAuth).max(64).default([]).describe('Credentials for git servers, by name.'),
-    token: z.array(token).max(256).default([]).describe('Who may call the RPC; at least one.'),
-    app_config: appConfig
-      .prefault({})
-      .describe('Defaults of every app; an app overrides single ones in `[app.config]`.'),
-    app: z.array(appSpec).max(256).default([]).describe('Apps declared at start, with the keys of the app file.'),
+    token: z.array(token).max(256).default([]).describe('Tokens that may call the RPC. At least one is required.'),
+    app_config: appConfig.prefault({}).describe('Defaults of every app. An app overrides them in `[app.config]`.'),
+    app: z
+      .array(appSpec)
+      .max(256)
+      .default([])
+      .describe('Apps that are declared at start, with the keys of the app file.'),
   })
   .superRefine((config, context) => {
     const refuse = (path: (string | number)[], message: string): void => {
@@ -152,7 +155,7 @@ interface AgentToken {
   readonly value: string;
 }
 
-/** The file with the secrets of `*_file` keys read and paths absolute. */
+/** The configuration with the secrets of `*_file` keys read and all paths absolute. */
 export interface AgentConfig extends Omit<
   AgentFile,
   'token' | 'registry' | 'kubernetes' | 'builder' | 'source' | 'git_auth' | 'app'
@@ -166,7 +169,7 @@ export interface AgentConfig extends Omit<
   readonly app: readonly AppSpec[];
 }
 
-/** @throws AppError config_invalid, naming for each problem the key, its line and what to do. */
+/** @throws AppError config_invalid, which names the key, its line and what to do for each problem. */
 export function loadAgentConfig(given: ConfigSource): AgentConfig {
   const open = openSource(given);
   return loadConfig({ ...open, schema: agentConfig }, (file, report) => {
@@ -228,7 +231,7 @@ function readTokens(tokens: AgentFile['token'], source: OpenSource, report: Repo
     };
     const text = readToken(source, { value, file: value_file }, fail);
     const first = firsts.get(text);
-    if (text !== '' && first !== undefined) fail(`is the same token as token[${first}]; give each its own`);
+    if (text !== '' && first !== undefined) fail(`is the same token as token[${first}]; each token needs its own`);
     firsts.set(text, index);
     return { name, scopes, value: text };
   });

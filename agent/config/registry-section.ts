@@ -1,4 +1,4 @@
-/** `[registry]`: where images are, and how the agent proves who it is. */
+/** `[registry]`: where images are stored, and how the agent authenticates. */
 import { z } from 'zod';
 
 export const registry = z
@@ -11,29 +11,25 @@ export const registry = z
       )
       .transform((value) => value.replace(/^https:\/\//, '').replace(/\/$/, ''))
       .optional()
-      .describe('Registry of the images, as `host` or `host:port`. Required in Kubernetes mode.'),
-    insecure: z.boolean().default(false).describe('Speak plain HTTP with the registry.'),
-    username: z.string().min(1).max(255).optional().describe('User of the registry.'),
-    password: z.string().min(1).optional().describe('Password of the registry; better by password_file.'),
-    password_file: z.string().min(1).optional().describe('File that holds the password.'),
-    ca_file: z
-      .string()
-      .min(1)
-      .optional()
-      .describe('PEM file of the authority that signed the certificate of the registry.'),
+      .describe('Registry of the images: `host` or `host:port`. Required with `container_command = "kubernetes"`.'),
+    insecure: z.boolean().default(false).describe('Use plain HTTP for the registry.'),
+    username: z.string().min(1).max(255).optional().describe('User name at the registry.'),
+    password: z.string().min(1).optional().describe('Password at the registry; prefer password_file.'),
+    password_file: z.string().min(1).optional().describe('File that contains the password.'),
+    ca_file: z.string().min(1).optional().describe('PEM file of the certificate authority of the registry.'),
     client_cert_file: z.string().min(1).optional().describe('PEM file of the client certificate for the registry.'),
-    client_key_file: z.string().min(1).optional().describe('PEM file of the key of the client certificate.'),
+    client_key_file: z.string().min(1).optional().describe('PEM file of the private key of the client certificate.'),
     docker_config_file: z
       .string()
       .min(1)
       .optional()
-      .describe(
-        'Docker config.json with credentials of further registries (base images, images of apps), or of this one.',
-      ),
+      .describe('Docker config.json with credentials for this registry or others (base images, images of apps).'),
     auth: z
       .enum(['password', 'ecr'])
       .default('password')
-      .describe('How to get credentials: username and password, or short-lived tokens of Amazon ECR.'),
+      .describe(
+        'How the agent authenticates: `password` (username and password) or `ecr` (short-lived tokens of Amazon ECR).',
+      ),
     project: z
       .string()
       .regex(
@@ -42,20 +38,22 @@ export const registry = z
       )
       .max(200)
       .default('holdfast')
-      .describe('Path in the registry under which built images (`app`) and their cache (`cache`) are.'),
+      .describe('Path in the registry for built images (`<project>/app`) and cached layers (`<project>/cache`).'),
     keep_versions: z
       .int()
       .min(1)
       .max(1_000)
       .default(10)
-      .describe('Images of the newest versions of each app that are kept; older ones are deleted unless in use.'),
+      .describe(
+        'How many of the newest versions of each app keep their images. Older images are deleted unless they are in use.',
+      ),
   })
   .refine((value) => (value.client_cert_file === undefined) === (value.client_key_file === undefined), {
     message: 'needs both client_cert_file and client_key_file',
     path: ['client_cert_file'],
   })
   .refine((value) => value.password === undefined || value.password_file === undefined, {
-    message: 'is given too; give one of password and password_file',
+    message: 'is set too; set only one of password and password_file',
     path: ['password_file'],
   })
   .prefault({})

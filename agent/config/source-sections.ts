@@ -8,21 +8,31 @@ export const source = z
       .min(1_024)
       .max(16 * 1024 ** 3)
       .default(512 * 1024 ** 2)
-      .describe('Largest source, unpacked.'),
-    max_files: z.int().min(1).max(1_000_000).default(50_000).describe('Most files of a source.'),
-    fetch_timeout_secs: z.number().min(1).max(3_600).default(120).describe('Longest fetch from a git server, seconds.'),
-    allow_file_urls: z.boolean().default(false).describe("Take git sources by file://, from the agent's own disk."),
+      .describe('Largest size of a source, unpacked, bytes.'),
+    max_files: z.int().min(1).max(1_000_000).default(50_000).describe('Largest number of files in a source.'),
+    fetch_timeout_secs: z
+      .number()
+      .min(1)
+      .max(3_600)
+      .default(120)
+      .describe('Timeout of a fetch from a git server, seconds.'),
+    allow_file_urls: z.boolean().default(false).describe("Allow git sources by file://, from the agent's own disk."),
     sync_interval_secs: z
       .number()
       .min(5)
       .max(86_400)
       .default(60)
-      .describe('How often apps with auto_sync are looked at, seconds.'),
-    webhook_secret: z.string().min(16).max(512).optional().describe('Secret of POST /hooks/git; better by file.'),
-    webhook_secret_file: z.string().min(1).optional().describe('File that holds the secret of POST /hooks/git.'),
+      .describe('How often the sources of apps with `auto_sync` are looked up, seconds.'),
+    webhook_secret: z
+      .string()
+      .min(16)
+      .max(512)
+      .optional()
+      .describe('Secret that signs webhooks (POST /hooks/git); prefer webhook_secret_file.'),
+    webhook_secret_file: z.string().min(1).optional().describe('File that contains the secret that signs webhooks.'),
   })
   .refine((value) => value.webhook_secret === undefined || value.webhook_secret_file === undefined, {
-    message: 'is given too; give one of webhook_secret and webhook_secret_file',
+    message: 'is set too; set only one of webhook_secret and webhook_secret_file',
     path: ['webhook_secret_file'],
   })
   .prefault({})
@@ -33,25 +43,30 @@ export const gitAuth = z
     name: z
       .string()
       .regex(/^[A-Za-z0-9._-]{1,63}$/, 'must be 1 to 63 of A-Z, a-z, 0-9 and . _ -')
-      .describe('What `git_auth` of an app names.'),
+      .describe('Name by which an app refers to these credentials in `git_auth`.'),
     hosts: z
       .array(z.string().regex(/^[a-z0-9.-]+(:\d{1,5})?$/, 'must be host or host:port, lower case'))
       .min(1)
       .max(64)
-      .describe('Hosts these credentials are sent to, and no other.'),
-    username: z.string().min(1).max(255).optional().describe('User for https; many servers take any with a token.'),
-    password: z.string().min(1).optional().describe('Password or token for https; better by file.'),
-    password_file: z.string().min(1).optional().describe('File that holds the password or token for https.'),
-    ssh_key_file: z.string().min(1).optional().describe('Private key for ssh, without a passphrase.'),
+      .describe('Hosts that these credentials may be sent to.'),
+    username: z
+      .string()
+      .min(1)
+      .max(255)
+      .optional()
+      .describe('User name for https. Many servers accept any user name with a token.'),
+    password: z.string().min(1).optional().describe('Password or token for https; prefer password_file.'),
+    password_file: z.string().min(1).optional().describe('File that contains the password or token for https.'),
+    ssh_key_file: z.string().min(1).optional().describe('File of the private key for ssh, without a passphrase.'),
     known_hosts_file: z
       .string()
       .min(1)
       .optional()
-      .describe('Host keys (known_hosts) that ssh is held to; required with ssh_key_file.'),
-    ca_file: z.string().min(1).optional().describe('PEM file of the authority of the https server.'),
+      .describe('File of the host keys (known_hosts) that ssh accepts. Required with ssh_key_file.'),
+    ca_file: z.string().min(1).optional().describe('PEM file of the certificate authority of the https server.'),
   })
   .refine((value) => value.password === undefined || value.password_file === undefined, {
-    message: 'is given too; give one of password and password_file',
+    message: 'is set too; set only one of password and password_file',
     path: ['password_file'],
   })
   .refine((value) => value.ssh_key_file === undefined || value.known_hosts_file !== undefined, {
