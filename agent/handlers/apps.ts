@@ -1,4 +1,4 @@
-/** `apps.*`: declaring, looking at and deleting apps. */
+/** `apps.*`: declaring, reading and deleting apps. */
 import type { AgentHandlers, HandlerDeps } from './handler-deps.ts';
 
 export function appHandlers({

@@ -1,4 +1,4 @@
-/** `builds.*` and `images.*`: what was built of sources. */
+/** `builds.*` and `images.*`: builds, and the images that they made. */
 import type { AgentHandlers, HandlerDeps } from './handler-deps.ts';
 
 export function buildHandlers({

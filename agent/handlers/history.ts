@@ -1,4 +1,4 @@
-/** `events.list` and `logs.follow`: what happened, and what apps wrote. */
+/** `events.list` and `logs.follow`: what happened to apps, and what they log. */
 import type { AgentHandlers, HandlerDeps } from './handler-deps.ts';
 
 export function historyHandlers({

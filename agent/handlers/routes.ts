@@ -1,10 +1,10 @@
-/** What routers speak: `routes.watch`, its acknowledgements, and `activity.report`. */
+/** The methods for routers: `routes.watch` with its acknowledgements, and `activity.report`. */
 import { AppError, toAppError } from '../../shared/errors.ts';
 import { agentNotifications, type AppActivity, type RouterMethods } from '../../shared/protocol/methods.ts';
 import type { NotificationHandlers } from '../../shared/rpc/types.ts';
 import type { AgentHandlers, HandlerDeps } from './handler-deps.ts';
 
-/** Apps in one report, of all its parts. */
+/** Bounds the apps in all parts of one report. */
 const maxReported = 1_000_000;
 
 export function routeHandlers({ lead }: HandlerDeps): Pick<AgentHandlers, 'routes.watch' | 'activity.report'> {
@@ -17,21 +17,21 @@ export function routeHandlers({ lead }: HandlerDeps): Pick<AgentHandlers, 'route
       try {
         await hub.watch({ router, link: peer, emit, signal, lastHeardMs: () => peer.lastHeardMs });
       } catch (error) {
-        // It dials anew, and begins with a snapshot.
+        // The router dials again, and begins with a snapshot.
         if (toAppError(error).code === 'deadline_exceeded') void peer.close(1008, 'pushes are not acknowledged');
         throw error;
       }
       return {};
     },
     'activity.report': async ({ router, apps, more }, { peer }) => {
-      // Told in parts, it counts as a whole: an app that a report leaves out does nothing there.
+      // A report in parts counts only as a whole, because an app that a report leaves out does nothing at that router.
       const before = (peer && parts.get(peer)) ?? [];
       const all = before.length === 0 ? apps : [...before, ...apps];
       if (more && peer !== undefined && all.length <= maxReported) parts.set(peer, all);
       else {
         if (peer !== undefined) parts.delete(peer);
         const { hub, activity } = lead();
-        // Of one that watches no routes nobody would know when it is gone.
+        // Nobody would notice the end of a router that does not watch routes, so its reports do not count.
         if (hub.known.includes(router)) activity.report(router, all);
       }
       return {};

@@ -4,7 +4,7 @@ import type { AgentHandlers, HandlerDeps } from './handler-deps.ts';
 
 export function systemHandlers(deps: HandlerDeps): Pick<AgentHandlers, 'system.status' | 'rpc.discover'> {
   const { lead, release, platform, store, holder } = deps;
-  let document: ReturnType<typeof openRpcDocument> | undefined; // costs some 30 ms of CPU: made once
+  let document: ReturnType<typeof openRpcDocument> | undefined; // made once, because it costs some 30 ms of CPU time
   return {
     'system.status': async () => {
       const { engine, hub, epoch } = lead();

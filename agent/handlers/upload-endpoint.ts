@@ -1,4 +1,4 @@
-/** `PUT /sources/<archive>/<part>`: one part of an upload that `sources.begin` has begun. */
+/** `PUT /sources/<archive>/<part>`: receives one part of an upload after `sources.begin`. */
 import type { IncomingMessage } from 'node:http';
 import { AppError } from '../../shared/errors.ts';
 import { sendProblem } from '../../shared/problem.ts';
@@ -7,7 +7,7 @@ import { Semaphore } from '../../shared/wait/semaphore.ts';
 import type { HttpEndpoint } from '../rpc/endpoint.ts';
 import { partCount, type Upload, type UploadStore } from '../store/upload-store.ts';
 
-/** Each in memory as a whole. */
+/** Each part is in memory as a whole. */
 const maxPartsAtOnce = 32;
 const pathPattern = /^\/sources\/([0-9a-f]{64})\/(0|[1-9]\d{0,5})$/;
 
@@ -17,7 +17,7 @@ export function createUploadEndpoint({ store }: { readonly store: Pick<UploadSto
   async function take(request: IncomingMessage, archive: string, part: number): Promise<void> {
     const upload = await store.get(archive);
     if (upload === undefined)
-      throw new AppError('upload_incomplete', 'no upload of this archive was begun: call sources.begin');
+      throw new AppError('upload_incomplete', 'this upload does not exist: call sources.begin first');
     const data = await readPart(request, partLength(upload, part));
     await store.put(archive, part, data);
   }
@@ -27,11 +27,11 @@ export function createUploadEndpoint({ store }: { readonly store: Pick<UploadSto
     async handle(request, response, admit) {
       const { name, scopes } = admit();
       if (!mayCall(scopes, ['deploy']))
-        throw new AppError('forbidden', `token ${name} has no scope deploy, which uploads need`);
+        throw new AppError('forbidden', `token ${name} lacks the scope deploy, which uploads need`);
       const [, archive = '', part = ''] = pathPattern.exec(request.url ?? '') ?? [];
       if (archive === '') throw new AppError('method_not_found', 'parts of uploads go to /sources/<archive>/<part>');
       if (request.method !== 'PUT') {
-        const error = new AppError('invalid_request', 'parts of uploads are PUT');
+        const error = new AppError('invalid_request', 'parts of uploads need the method PUT');
         sendProblem(response, error, { status: 405, headers: { Allow: 'PUT', Connection: 'close' } });
         return;
       }
@@ -52,10 +52,10 @@ function partLength(upload: Upload, part: number): number {
   return Math.min(upload.partBytes, upload.bytes - part * upload.partBytes);
 }
 
-/** @throws AppError invalid_request unless it has exactly this length. */
+/** @throws AppError invalid_request unless the body has exactly this length. */
 async function readPart(request: IncomingMessage, length: number): Promise<Buffer> {
   if (request.headers['content-length'] !== String(length))
-    throw new AppError('invalid_request', `this part has ${length} bytes; Content-Length must say so`);
+    throw new AppError('invalid_request', `Content-Length must be ${length}, the size of this part`);
   const data = Buffer.allocUnsafe(length);
   let at = 0;
   try {
@@ -63,7 +63,7 @@ async function readPart(request: IncomingMessage, length: number): Promise<Buffe
   } catch (error) {
     throw new AppError('cancelled', 'the client left', { cause: error });
   }
-  // Node holds requests to their Content-Length; a shorter one would be an error above.
-  if (at !== length) throw new AppError('invalid_request', `${at} of ${length} bytes came`);
+  // Node enforces Content-Length, so a shorter body is an error above.
+  if (at !== length) throw new AppError('invalid_request', `received ${at} of ${length} bytes`);
   return data;
 }

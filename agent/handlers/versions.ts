@@ -1,8 +1,8 @@
-/** `versions.*`: making versions run, looking at them and going back to one. */
+/** `versions.*`: making a version run, listing versions, and rolling back. */
 import type { Identity } from '../../shared/rpc/types.ts';
 import type { AgentHandlers, HandlerDeps } from './handler-deps.ts';
 
-/** Routers may not, and ask for calls only. */
+/** False for routers, which ask only for calls. */
 function mayDeploy({ scopes }: Identity): boolean {
   return scopes.includes('deploy') || scopes.includes('admin');
 }
@@ -20,7 +20,7 @@ export function versionHandlers({
           suspects,
           signal,
           by: { actor: identity.name, forCall: cause !== undefined || !mayDeploy(identity), cause },
-          // Progress is a courtesy: when the link cannot take it, the call itself will say so.
+          // Progress may be lost: if the link is broken, the call itself fails.
           onProgress: (progress) => void emit(progress).catch(() => undefined),
         });
       return { app, ...result };

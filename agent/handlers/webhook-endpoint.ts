@@ -1,6 +1,6 @@
 /**
- * `POST /hooks/git` and `/hooks/git/<app>`: a git server tells of a push, signed as GitHub, Gitea and Forgejo sign. Nothing of it is
- * believed but that it is time to look: what the ref is now is asked of the git server itself.
+ * `POST /hooks/git` and `/hooks/git/<app>`: a git server reports a push, signed as GitHub, Gitea and Forgejo do. The webhook is only taken
+ * as a reason to look: the commit of the ref is asked from the git server itself.
  */
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
@@ -15,11 +15,11 @@ import { repositoryKey } from '../source/git-url.ts';
 import type { SyncApp } from '../source/sync.ts';
 
 const maxBodyBytes = 1024 ** 2;
-/** Each in memory as a whole. */
+/** Each webhook is in memory as a whole. */
 const maxAtOnce = 16;
 const pathPattern = /^\/hooks\/git(?:\/([a-z0-9-]{1,63}))?$/;
 
-/** Servers name the URLs of a repository in their own ways; others than these are left out. */
+/** The keys under which git servers put the URLs of a repository. */
 const repository = z.looseObject({
   clone_url: z.string().optional(),
   ssh_url: z.string().optional(),
@@ -42,7 +42,7 @@ export function createWebhookEndpoint(deps: {
   readonly secret: string | undefined;
   /** @throws AppError not_leader */
   readonly apps: () => readonly SyncApp[];
-  /** Soon, in the background. */
+  /** Looks these apps up soon, in the background. */
   readonly look: (apps: readonly string[]) => void;
 }): HttpEndpoint {
   const { secret, apps, look } = deps;
@@ -50,12 +50,12 @@ export function createWebhookEndpoint(deps: {
 
   async function take(request: IncomingMessage, app: string | undefined): Promise<string[]> {
     if (secret === undefined)
-      throw new AppError('webhook_denied', 'webhooks are not taken: [source] webhook_secret_file is not set');
+      throw new AppError('webhook_denied', 'webhooks are not enabled: set `webhook_secret_file` in [source]');
     const declaredBytes = Number(request.headers['content-length'] ?? 0);
     const body = await readBounded(request, { maxBytes: maxBodyBytes, what: 'the body of the webhook', declaredBytes });
     checkSignature(secret, body, request.headers['x-hub-signature-256']);
     const pushed = parsePush(body, request.headers['content-type'] ?? '');
-    // One that is named in the URL was chosen by whoever set the webhook up; of the others only those that are to follow.
+    // An app that the URL names was chosen by whoever set up the webhook. Without a name, it is for the apps with `auto_sync`.
     return apps()
       .filter(({ name, spec }) => (app === undefined ? spec.auto_sync && isOf(spec.source, pushed) : name === app))
       .filter(({ spec }) => sourceKind(spec.source ?? '') === 'git' && concerns(spec.ref, pushed))
@@ -68,7 +68,7 @@ export function createWebhookEndpoint(deps: {
       const match = pathPattern.exec(request.url?.split('?', 1)[0] ?? '');
       if (match === null) throw new AppError('method_not_found', 'webhooks go to /hooks/git or /hooks/git/<app>');
       if (request.method !== 'POST') {
-        const error = new AppError('invalid_request', 'webhooks are POST');
+        const error = new AppError('invalid_request', 'webhooks need the method POST');
         sendProblem(response, error, { status: 405, headers: { Allow: 'POST', Connection: 'close' } });
         return;
       }
@@ -108,7 +108,7 @@ function isOf(source: string | undefined, pushed: Push): boolean {
   );
 }
 
-/** Whether what was pushed may be what the app's ref means. What tells of no ref (a ping) is no push. */
+/** Whether the pushed ref may be the app's. A webhook without a ref (a ping) is not a push. */
 function concerns(ref: string | undefined, pushed: Push): boolean {
   if (pushed.ref === undefined) return false;
   const name = pushed.ref.replace(/^refs\/(heads|tags)\//, '');

@@ -1,4 +1,4 @@
-/** Who a bearer token stands for. */
+/** Maps bearer tokens to identities. */
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { AppError } from '../../shared/errors.ts';
 import type { Scope } from '../../shared/protocol/methods.ts';
@@ -10,12 +10,12 @@ export interface RpcToken {
   readonly value: string;
 }
 
-/** @param authorization value of the header. @returns undefined when there is no token, or an unknown one. */
+/** @param authorization the value of the header. @returns undefined if there is no token, or an unknown one. */
 export type TokenCheck = (authorization: string | undefined) => Identity | undefined;
 
 /**
- * Compares digests, so that lengths do not matter, and always all of them, so that the time taken says nothing about
- * which token was nearly right. @throws AppError config_invalid for an empty token, which anybody could send.
+ * Compares digests, so that lengths do not matter, and always compares with all of them, so that the time taken reveals nothing about the
+ * tokens. @throws AppError config_invalid for an empty token, which anyone could send.
  */
 export function createTokenCheck(tokens: readonly RpcToken[]): TokenCheck {
   const known = tokens.map(({ name, scopes, value }) => {

@@ -1,4 +1,4 @@
-/** The sources of an agent: git repositories and uploads, their trees kept on disk for a while. */
+/** The sources of an agent: git repositories and uploads, with their trees cached on disk. */
 import { mkdir, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { withDeadline } from '../../shared/wait/abort.ts';
@@ -15,7 +15,7 @@ import type { GitAuth } from './git-login.ts';
 import type { Sources, SourceSpec } from './sources.ts';
 import { createTreeCache } from './tree-cache.ts';
 
-/** `[source]`, as far as it matters here. */
+/** The part of `[source]` that is needed here. */
 export interface SourceConfig {
   readonly max_bytes: number;
   readonly max_files: number;
@@ -23,18 +23,18 @@ export interface SourceConfig {
   readonly allow_file_urls: boolean;
 }
 
-/** What sources need of the store of uploads. Digests are `sha256:<hex>`. */
+/** The uploads. Digests are `sha256:<hex>`. */
 export interface UploadedTrees {
-  /** Whether there is a complete upload with this digest; keeps it from being deleted for a day. */
+  /** Whether a complete upload has this digest. It is kept for another day then. */
   find(digest: string): Promise<boolean>;
-  /** Its archive. @throws AppError source_not_found, store_unavailable */
+  /** The archive of the upload. @throws AppError source_not_found, store_unavailable */
   readTree(digest: string): AsyncIterable<Uint8Array>;
 }
 
 const maxFetches = 4;
 const maxResolves = 8;
 const minCacheBytes = 2 * 1024 ** 3;
-/** Writing a tree to disk, after the fetch. */
+/** Time for writing a tree to disk, on top of the fetch timeout. */
 const unpackTimeoutMs = 300_000;
 
 export function sourceLimits(config: Pick<SourceConfig, 'max_bytes' | 'max_files'>): SourceLimits {
@@ -45,15 +45,15 @@ export async function createSources(deps: {
   readonly config: SourceConfig;
   readonly auths: readonly GitAuth[];
   readonly uploads: UploadedTrees;
-  /** Of this agent alone; emptied at start. */
+  /** A folder that belongs to this agent alone. It is emptied at start. */
   readonly cacheDir: string;
-  /** Environment of the agent, of which git gets PATH, proxies and the like. */
+  /** The environment of the agent. git gets PATH, proxies and the like from it. */
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly log: Log;
   readonly clock: Clock;
 }): Promise<Sources> {
   const { config, uploads, clock } = deps;
-  // Absolute: git runs in a folder of its own.
+  // Absolute, because git runs in another folder.
   const cacheDir = resolve(deps.cacheDir);
   const limits = sourceLimits(config);
   const fetchTimeoutMs = config.fetch_timeout_secs * 1_000;
@@ -90,7 +90,11 @@ export async function createSources(deps: {
     const tree = await unpackTree({ input: uploads.readTree(digest), gzip: true, target, dir, limits, signal });
     if (dir === undefined && tree.digest !== digest) {
       await rm(target, { recursive: true, force: true });
-      throw new AppError('source_invalid', `the upload ${digest} is not what it was any more`, { phase: 'source' });
+      throw new AppError(
+        'source_invalid',
+        `the upload ${digest} has changed since it was checked: run \`holdfast deploy\` again`,
+        { phase: 'source' },
+      );
     }
     return tree;
   }
@@ -106,9 +110,13 @@ export async function createSources(deps: {
         case 'upload': {
           const digest = source.slice('upload:'.length);
           if (await uploads.find(digest)) return digest;
-          throw new AppError('source_not_found', 'there is no such upload (any more): run `holdfast deploy` again', {
-            phase: 'source',
-          });
+          throw new AppError(
+            'source_not_found',
+            'this upload does not exist, or was deleted: run `holdfast deploy` again',
+            {
+              phase: 'source',
+            },
+          );
         }
         case 'folder':
           throw unsupported();
@@ -122,12 +130,14 @@ export async function createSources(deps: {
           ? (target: string, limited: AbortSignal) => git.unpack(spec, hex, target, limited)
           : (target: string, limited: AbortSignal) => unpackUpload(spec, digest, target, limited);
       if (sourceKind(spec.source ?? '') === 'folder') throw unsupported();
-      // Who may read a repository is its server's to say, so that a commit alone does not open what another app fetched.
+      // The git server decides who may read a repository: to know a commit must not give access to what another app has fetched.
       const whose = kind === 'git' ? [spec.source, spec.git_auth ?? null] : [];
       const key = JSON.stringify([digest, spec.dir ?? null, ...whose]);
       const ms = fetchTimeoutMs + unpackTimeoutMs;
       const reason = (): AppError =>
-        new AppError('source_unavailable', `the source was not on disk after ${ms / 1_000} s`, { phase: 'source' });
+        new AppError('source_unavailable', `the source could not be fetched and unpacked within ${ms / 1_000} s`, {
+          phase: 'source',
+        });
       return await cache.get(
         key,
         (target, shared) => withDeadline({ clock, ms, signal: shared, reason }, (limited) => make(target, limited)),
@@ -145,7 +155,7 @@ export async function createSources(deps: {
 function unsupported(): AppError {
   return new AppError(
     'source_unsupported',
-    'a folder can only be run where it is (embedded default); upload it with `holdfast deploy`',
+    'a folder can only be run by the process platform, on its own machine; upload it with `holdfast deploy`',
     { phase: 'source' },
   );
 }

@@ -1,4 +1,4 @@
-/** What git says on its standard error, as an error of ours. The words are git's, ssh's and curl's, in the C locale. */
+/** Maps the standard error of git to an AppError. The patterns match messages of git, ssh and curl in the C locale. */
 import type { ErrorCode } from '../../shared/error-codes.ts';
 import { AppError } from '../../shared/errors.ts';
 
@@ -14,14 +14,14 @@ const rules: readonly (readonly [ErrorCode, RegExp])[] = [
     'source_not_found',
     /repository .*not found|not found in upstream|does not appear to be a git repository|returned error: 404|(could not|couldn't) find remote ref|not our ref|unadvertised object|no such remote ref|project you were looking for could not be found/i,
   ],
-  // What may be had is bounded in git-program.ts.
+  // git-program.ts bounds the memory.
   ['source_invalid', /Out of memory|malloc failed|mmap failed/],
   ['source_invalid', /transport '.*' not allowed|protocol .* is not supported|Unable to find remote helper/i],
 ];
 
 /**
  * @param what was to be done, as in "could not …".
- * @param otherwise where git says nothing that is known here.
+ * @param otherwise the code if no pattern matches.
  */
 export function gitError(
   what: string,
@@ -33,16 +33,16 @@ export function gitError(
   return new AppError(code, `could not ${what}: ${gist(stderr, secrets)}`, { phase: 'source' });
 }
 
-/** A server that gives out only what its refs point to. */
+/** Whether the server serves only commits that its refs point to. */
 export function refusesCommits(stderr: string): boolean {
   return /not our ref|unadvertised object|does not allow request/i.test(stderr);
 }
 
-/** The lines that tell something, without what must not be told. */
+/** The informative lines, without secrets. */
 function gist(stderr: string, secrets: readonly string[]): string {
-  // After a screen of warnings.
+  // ssh prints a screen of warnings before this line.
   if (stderr.includes('Host key verification failed'))
-    return 'Host key verification failed: known_hosts_file of the git_auth has no such key for this host';
+    return 'Host key verification failed: the known_hosts_file of the git_auth does not have the key of this host';
   let text = stderr;
   for (const secret of secrets) {
     if (secret.length < 4) continue;
@@ -57,6 +57,6 @@ function gist(stderr: string, secrets: readonly string[]): string {
         line !== '' && !/^(hint:|@@@|warning: redirecting|and the repository exists|Please make sure)/i.test(line),
     );
   const message = [...new Set(lines)].join('; ');
-  if (message === '') return 'git ended without a word';
+  if (message === '') return 'git failed without a message';
   return message.length > maxMessageChars ? `${message.slice(0, maxMessageChars)}…` : message;
 }

@@ -1,11 +1,11 @@
-/** What git is given to come in at a server: in its environment and in files, never in a command line or a URL. */
+/** Credentials for git, in its environment and in files, never in a command line or a URL. */
 import { randomUUID } from 'node:crypto';
 import { copyFile, chmod, mkdir, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { AppError } from '../../shared/errors.ts';
 import type { GitUrl } from './git-url.ts';
 
-/** A `[[git_auth]]`, its password read. */
+/** A `[[git_auth]]` with its password read. */
 export interface GitAuth {
   readonly name: string;
   readonly hosts: readonly string[];
@@ -19,7 +19,7 @@ export interface GitAuth {
 export interface GitLogin {
   readonly env: Readonly<Record<string, string>>;
   readonly config: readonly (readonly [key: string, value: string])[];
-  /** What must not be in any message. */
+  /** Must not appear in any message. */
   readonly secrets: readonly string[];
   close(): Promise<void>;
 }
@@ -28,8 +28,8 @@ const noLogin: GitLogin = { env: {}, config: [], secrets: [], close: () => Promi
 const sshConnectSecs = 15;
 
 /**
- * @param auth the one that the app names, or none.
- * @throws AppError source_denied where it may not be used for this host, or ssh is to go without host keys.
+ * @param auth the credentials that the app names, if any.
+ * @throws AppError source_denied if they may not be used for this host, or if ssh has no host keys.
  */
 export async function createLogin(url: GitUrl, auth: GitAuth | undefined, workDir: string): Promise<GitLogin> {
   if (auth !== undefined && url.host !== '' && !auth.hosts.includes(url.host))
@@ -46,8 +46,8 @@ export async function createLogin(url: GitUrl, auth: GitAuth | undefined, workDi
 }
 
 /**
- * By a credential helper that git asks for this host alone: a server that leads elsewhere leads there without them. The helper is the
- * shell's own `printf`, which shows its arguments to nobody.
+ * Passes the credentials by a credential helper that git asks only for this host: a redirect to another host does not get them. The helper
+ * is the shell's built-in `printf`, whose arguments no other process sees.
  */
 function webLogin(url: GitUrl, auth: GitAuth): GitLogin {
   const env: Record<string, string> = {};
@@ -65,7 +65,7 @@ function webLogin(url: GitUrl, auth: GitAuth): GitLogin {
   return { ...noLogin, env, config, secrets: auth.password === undefined ? [] : [auth.password] };
 }
 
-/** Nothing of the agent's own user: no configuration, agent, other keys or hosts that were trusted once. */
+/** Uses nothing of the agent's own user: no configuration, no ssh agent, no other keys or known hosts. */
 async function sshLogin(url: GitUrl, auth: GitAuth | undefined, workDir: string): Promise<GitLogin> {
   if (auth?.ssh_key_file === undefined || auth.known_hosts_file === undefined)
     throw denied(
@@ -73,7 +73,7 @@ async function sshLogin(url: GitUrl, auth: GitAuth | undefined, workDir: string)
         ? `a git source by ssh needs \`git_auth\`: a [[git_auth]] with ssh_key_file and known_hosts_file for ${url.host}`
         : `git_auth ${auth.name} has no ssh_key_file`,
     );
-  // A copy, since ssh refuses keys that others may read, and files of a Secret are such.
+  // A copy, because ssh refuses keys that others may read, such as the files of a Secret.
   const folder = join(workDir, `ssh-${randomUUID()}`);
   const key = join(folder, 'key');
   const close = (): Promise<void> => rm(folder, { recursive: true, force: true });
@@ -123,7 +123,7 @@ function quoteShell(word: string): string {
   return `'${word.replaceAll("'", `'\\''`)}'`;
 }
 
-/** ssh splits this option at spaces and knows `%` words. */
+/** ssh splits this option at spaces, and expands `%`. */
 function quoteOption(path: string): string {
   return `"${path.replaceAll('%', '%%')}"`;
 }

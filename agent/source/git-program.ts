@@ -1,4 +1,4 @@
-/** Runs the `git` program: without the user's and the machine's configuration, in a process group that ends with the signal. */
+/** Runs the `git` program, without the configuration of the user and the machine, in a process group that ends with the signal. */
 import { spawn } from 'node:child_process';
 import { PassThrough, type Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -8,46 +8,46 @@ import { onAbort } from '../../shared/wait/abort.ts';
 
 export interface GitEnd {
   readonly code: number;
-  /** Its last 16 KiB. */
+  /** The last 16 KiB of its standard error. */
   readonly stderr: string;
 }
 
 export interface GitProcess {
   readonly stdout: Readable;
-  /** Resolves when it and all its output have ended. @throws AppError source_unsupported where there is no git; the signal's reason. */
+  /** Resolves when the process and its output have ended. @throws AppError source_unsupported if there is no git; the signal's reason. */
   readonly ended: Promise<GitEnd>;
 }
 
 export interface GitOptions {
   readonly env?: Readonly<Record<string, string>>;
   readonly config?: readonly (readonly [key: string, value: string])[];
-  /** The one protocol that it may speak. */
+  /** The only protocol that it may use. */
   readonly protocol?: string;
   readonly signal: AbortSignal;
 }
 
 export interface GitProgram {
   start(args: readonly string[], options: GitOptions): GitProcess;
-  /** Its whole output. @throws as `ended`, and AppError source_invalid where that is over 4 MiB. */
+  /** Returns the whole output. @throws as `ended`, and AppError source_invalid if the output is over 4 MiB. */
   run(args: readonly string[], options: GitOptions): Promise<GitEnd & { readonly stdout: string }>;
 }
 
 const maxStderrBytes = 16 * 1024;
 const maxStdoutBytes = 4 * 1024 ** 2;
 /**
- * Of address space, for each program of git's: a delta of some bytes may say that it makes gigabytes, and git makes them in
- * memory before anybody can look. Far below what an agent has, and far above what an honest repository of our bounds needs.
+ * Address space for each program of git: a delta of a few bytes may claim to expand to gigabytes, which git allocates before anyone can
+ * check. This is far below the memory of an agent, and far above what an honest repository within our bounds needs.
  */
 const defaultMemoryBytes = 768 * 1024 ** 2;
-/** Where a shell knows no such limit, there is none. */
+/** A shell that does not know this limit runs git without it. */
 const limited = 'ulimit -v "$1" 2>/dev/null || :; shift; exec "$@"';
-/** Of sh(1): not found. */
+/** The exit code of sh(1) for a program that it does not find. */
 const notFoundCode = 127;
-/** Of the agent's environment: how to reach servers and whom to trust. */
+/** Variables that git inherits from the agent: how to reach servers, and which certificates to trust. */
 const inherited = ['PATH', 'TMPDIR', 'SSL_CERT_FILE', 'SSL_CERT_DIR', 'GIT_EXEC_PATH'].concat(
   ['http_proxy', 'https_proxy', 'all_proxy', 'no_proxy'].flatMap((name) => [name, name.toUpperCase()]),
 );
-/** No hooks, helpers, submodules or background work, and bounded memory: the repository is a stranger's. */
+/** No hooks, helpers, submodules or background work, and bounded memory, because the repository is not trusted. */
 const config: readonly (readonly [string, string])[] = [
   ['core.hooksPath', '/dev/null'],
   ['core.attributesFile', '/dev/null'],
@@ -70,7 +70,7 @@ const config: readonly (readonly [string, string])[] = [
 
 export function createGitProgram(deps: {
   readonly env: Readonly<Record<string, string | undefined>>;
-  /** An empty folder, where git and ssh look for what a user has. */
+  /** An empty folder that git and ssh use as the home of the user. */
   readonly home: string;
   readonly program?: string;
   readonly memoryBytes?: number;
@@ -88,7 +88,7 @@ export function createGitProgram(deps: {
     signal.throwIfAborted();
     const child = spawn('/bin/sh', ['-c', limited, 'sh', memoryKib, program, ...args], {
       stdio: ['ignore', 'pipe', 'pipe'],
-      // A group of its own, so that its helpers (ssh, git-remote-https, index-pack) end with it.
+      // A process group of its own, so that its helpers (ssh, git-remote-https, index-pack) end with it.
       detached: true,
       cwd: home,
       env: {
@@ -102,13 +102,13 @@ export function createGitProgram(deps: {
         GIT_ASKPASS: 'false',
         SSH_ASKPASS: 'false',
         GIT_LFS_SKIP_SMUDGE: '1',
-        // None by default: also what a server leads to is held to it.
+        // None by default. Redirects of a server are restricted to it too.
         GIT_ALLOW_PROTOCOL: options.protocol ?? 'none',
         ...configEnv([...config, ...(options.config ?? [])]),
         ...options.env,
       },
     });
-    // Read from the beginning: Node throws away what nobody reads when the process exits.
+    // Read at once, because Node discards unread output when the process exits.
     const stdout = new PassThrough();
     pipeline(child.stdout, stdout).catch(() => undefined);
     const kill = (): void => {
@@ -117,7 +117,7 @@ export function createGitProgram(deps: {
       try {
         process.kill(-child.pid, 'SIGKILL');
       } catch {
-        // It has ended.
+        // The process has ended.
       }
     };
     let stderr = '';
@@ -131,7 +131,7 @@ export function createGitProgram(deps: {
       else if (code === notFoundCode) reject(noGit(program));
       else resolve({ code: code ?? -1, stderr });
     });
-    // It may end before anybody waits.
+    // It may end before anyone waits.
     promise.catch(() => undefined);
     return { stdout, ended: promise };
   }
@@ -168,8 +168,12 @@ function configEnv(pairs: readonly (readonly [string, string])[]): Record<string
 
 function noGit(program: string, error?: NodeJS.ErrnoException): AppError {
   return error === undefined
-    ? new AppError('source_unsupported', `git sources need the program ${program}, which this agent does not have`, {
-        phase: 'source',
-      })
+    ? new AppError(
+        'source_unsupported',
+        `git sources need the program ${program}, which is not installed beside this agent`,
+        {
+          phase: 'source',
+        },
+      )
     : new AppError('source_unavailable', `git could not be started (${error.code})`, { phase: 'source', cause: error });
 }

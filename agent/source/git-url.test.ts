@@ -23,8 +23,8 @@ void test('what is not taken is refused, saying what to write instead', () => {
     ['file:///srv/a.git', /allow_file_urls/],
     ['ssh://-oProxyCommand=x/a', /must not begin with -|not a valid git URL/],
     ['git@-oProxyCommand:a', /must not begin with -/],
-    ['git://git.example/a', /are not taken/],
-    ['ext::sh -c x', /are not taken|not a valid/],
+    ['git://git.example/a', /are not supported/],
+    ['ext::sh -c x', /are not supported|not a valid/],
     // Read by us as localhost, and by curl as a user of another host.
     ['http://localhost\\@git.example/a', /not a valid git URL/],
     ['https://git.exa\tmple/a', /not a valid git URL/],

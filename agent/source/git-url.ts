@@ -1,16 +1,16 @@
-/** Git URLs: which are taken, where they lead, and whether two of them mean one repository. */
+/** Git URLs: which are accepted, which host they lead to, and whether two of them mean the same repository. */
 import { AppError } from '../../shared/errors.ts';
 
 export interface GitUrl {
   readonly protocol: 'https' | 'http' | 'ssh' | 'file';
-  /** As git gets it. */
+  /** The URL as it is passed to git. */
   readonly url: string;
-  /** `host` or `host:port`, lower case; '' for files. */
+  /** `host` or `host:port` in lower case; '' for files. */
   readonly host: string;
   readonly user: string | undefined;
 }
 
-/** Read in one way by URL, in another by git and curl: the host that was checked would not be the one that is asked. */
+/** Characters that URL reads differently from git and curl, so that the checked host might not be the host that is asked. */
 const ambiguous = /[\\#\s\p{Cc}]/u;
 const loopbackHosts = new Set(['localhost', '127.0.0.1', '[::1]']);
 
@@ -34,7 +34,7 @@ export function parseGitUrl(source: string, { allowFiles }: { readonly allowFile
       return { protocol: 'https', url: source, host, user };
     case 'http:':
       if (!loopbackHosts.has(url.hostname))
-        throw invalid('a git source by http:// could be read and changed on its way: use https:// or ssh://');
+        throw invalid('a git source by http:// can be read and changed in transit: use https:// or ssh://');
       return { protocol: 'http', url: source, host, user };
     case 'ssh:':
       refuseOptions(host);
@@ -42,17 +42,17 @@ export function parseGitUrl(source: string, { allowFiles }: { readonly allowFile
       return { protocol: 'ssh', url: source, host, user };
     case 'file:':
       if (!allowFiles)
-        throw invalid('git sources by file:// are not taken here; `[source] allow_file_urls` allows them');
+        throw invalid('git sources by file:// are not allowed; set `allow_file_urls` in [source] to allow them');
       if (host !== '') throw invalid('a file:// URL names no host: file:///path');
       return { protocol: 'file', url: source, host: '', user };
     default:
-      throw invalid(`git sources by ${url.protocol}// are not taken`);
+      throw invalid(`git sources by ${url.protocol}// are not supported: use https:// or ssh://`);
   }
 }
 
 /**
- * What is the same for all URLs of one repository: https and ssh, any case, with and without `.git`. Servers have different ports for
- * different protocols, so ports do not count. Undefined for what is no URL of a server.
+ * A key that all URLs of one repository share: https and ssh, any case, with and without `.git`. Ports do not count, because servers have
+ * different ports for different protocols. Undefined if the source is not a URL of a server.
  */
 export function repositoryKey(source: string): string | undefined {
   const scp = scpParts(source);
@@ -78,7 +78,7 @@ function scpParts(source: string): { user: string; host: string; path: string } 
   return { user, host: host.toLowerCase(), path };
 }
 
-/** Git refuses them too: ssh would read them as options. */
+/** ssh would read a leading `-` as an option; git refuses it too. */
 function refuseOptions(text: string): void {
   if (text.startsWith('-')) throw invalid('a host or user must not begin with -');
 }

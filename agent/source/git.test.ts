@@ -288,7 +288,7 @@ void test('what a server leads to is held to https, and http is refused but for 
   assert.equal(plain, 0);
   await assert.rejects(git.resolve({ source: 'http://git.example/a' }, never), {
     code: 'source_invalid',
-    message: /could be read and changed on its way/,
+    message: /can be read and changed in transit/,
   });
   await assert.rejects(git.resolve({ source: `http://127.0.0.1:${insidePort}/a` }, never), {
     code: 'source_not_found',

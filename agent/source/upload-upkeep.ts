@@ -1,4 +1,4 @@
-/** Uploads that nobody finished, or that no version names any more, go while an agent leads. */
+/** Deletes uploads that were not finished, or that no version needs any longer, each hour while an agent leads. */
 import type { Clock } from '../../shared/wait/clock.ts';
 import { toAppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
@@ -21,9 +21,9 @@ export function startUploadUpkeep(deps: {
       if (closing.signal.aborted) return;
       try {
         const uploads = await store.prune();
-        if (uploads > 0) log.info({ uploads }, 'old uploads were deleted');
+        if (uploads > 0) log.info({ uploads }, 'deleted old uploads');
       } catch (error) {
-        log.warn({ err: toAppError(error) }, 'old uploads could not be deleted; tried again in an hour');
+        log.warn({ err: toAppError(error) }, 'could not delete old uploads; trying again in an hour');
       }
     }
   }

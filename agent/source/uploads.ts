@@ -1,4 +1,4 @@
-/** From parts of an archive to a source: what `sources.begin` and `sources.complete` do. */
+/** Turns uploaded parts of an archive into a source: what `sources.begin` and `sources.complete` do. */
 import { createHash } from 'node:crypto';
 import { withDeadline } from '../../shared/wait/abort.ts';
 import type { Clock } from '../../shared/wait/clock.ts';
@@ -12,7 +12,7 @@ export interface Uploads {
   /** @throws AppError source_invalid over the bound; too_many_calls, store_unavailable */
   begin(archive: string, bytes: number): Promise<{ partBytes: number; missing: number[]; source: string | null }>;
   /**
-   * Checks the archive as a whole: its digest, and that what it holds may be unpacked. One that is refused is deleted.
+   * Checks the digest of the whole archive, and that it may be unpacked. An archive that is refused is deleted.
    * @throws AppError upload_incomplete, source_invalid, store_unavailable; the signal's reason.
    */
   complete(archive: string, signal: AbortSignal): Promise<{ source: string; files: number; bytes: number }>;
@@ -35,7 +35,8 @@ export function createUploads(deps: {
       signal.throwIfAborted();
       hash.update(data);
     }
-    if (hash.digest('hex') !== archive) throw incomplete('the archive does not have the digest that it was begun with');
+    if (hash.digest('hex') !== archive)
+      throw incomplete('the archive does not have the digest under which it was uploaded');
     return await inspectTree({ input: store.read(archive), gzip: true, limits, signal });
   }
 
@@ -51,7 +52,7 @@ export function createUploads(deps: {
 
     async complete(archive, signal) {
       const upload = await store.get(archive);
-      if (upload === undefined) throw incomplete('no upload of this archive was begun');
+      if (upload === undefined) throw incomplete('this archive was not uploaded');
       const missing = upload.tree === undefined ? await store.missing(archive, upload) : [];
       if (missing.length > 0)
         throw incomplete(`${missing.length} parts of the upload are missing`, { missing: missing.length });

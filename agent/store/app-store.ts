@@ -1,4 +1,4 @@
-/** Apps, versions and who may write them. Every write names the epoch of its leader and is refused with `fenced` when that is past. */
+/** Apps, versions and who may write them. Every write names the epoch of its leader, and is refused with `fenced` if a later one has begun. */
 import { AppError } from '../../shared/errors.ts';
 import type { AppSpec } from '../../shared/protocol/app-spec.ts';
 import type { StartTimings } from '../../shared/protocol/routes.ts';
@@ -7,10 +7,10 @@ import type { Database, Queryable } from './database.ts';
 import { insertEvents } from './event-store.ts';
 import type { AppRecord, NewEvent, Outcome, VersionRecord } from './records.ts';
 
-/** What one declaration writes; all of it or nothing. */
+/** What one declaration writes, all or nothing. */
 export interface Declaration {
   readonly created: readonly AppRecord[];
-  /** The app as it is afterwards, with the version that was added, if any. */
+  /** The app as it is afterwards, and the version that was added, if any. */
   readonly updated: readonly { readonly app: AppRecord; readonly added: VersionRecord | undefined }[];
   readonly deleted: readonly string[];
   readonly events: readonly NewEvent[];
@@ -28,16 +28,16 @@ export interface Progress {
 }
 
 export interface AppStore {
-  /** Begins a new epoch; every earlier leader is fenced from then on. */
+  /** Begins a new epoch, which fences every earlier leader. @returns the epoch. */
   takeLead(holder: string): Promise<number>;
   load(): Promise<AppRecord[]>;
   /** @throws AppError route_conflict, fenced, store_unavailable */
   declare(epoch: number, declaration: Declaration): Promise<void>;
   record(epoch: number, progress: Progress): Promise<void>;
-  /** Newest first. */
+  /** The versions of the app, newest first. */
   versions(app: string, limit: number): Promise<VersionRecord[]>;
   version(app: string, version: number): Promise<VersionRecord | undefined>;
-  /** Of the last hour, by callers and people; not those that the agent began by itself. */
+  /** The wakes of the last hour by calls and people, without those by the agent itself. */
   wakes(): Promise<{ readonly app: string; readonly ageMs: number }[]>;
   ping(): Promise<void>;
 }
@@ -71,7 +71,7 @@ export function createAppStore({ db }: { readonly db: Database }): AppStore {
         })
         .catch((error: unknown) => {
           if ((error as { constraint?: unknown }).constraint === 'apps_route') {
-            throw new AppError('route_conflict', 'another app already has one of these routes', { cause: error });
+            throw new AppError('route_conflict', 'another app already has one of these paths', { cause: error });
           }
           throw error;
         });
@@ -171,7 +171,7 @@ function toApp(row: AppRow, versions: readonly VersionRow[]): AppRecord {
 function toVersion(row: VersionRow): VersionRecord {
   return {
     version: row.version,
-    // Keys that came with a later release have their defaults.
+    // Keys of a later release are absent here, and get their defaults.
     spec: { ...row.spec, secrets: row.secrets, build_secrets: row.build_secrets },
     imageDigest: row.image_digest,
     sourceDigest: row.source_digest,
@@ -184,7 +184,7 @@ function toVersion(row: VersionRow): VersionRecord {
   };
 }
 
-/** The shared lock on the row makes `takeLead` wait for this transaction, and this one see the epoch as it is. */
+/** The shared lock on the row makes `takeLead` wait for this transaction, so the epoch cannot change during it. */
 async function fence(tx: Queryable, epoch: number): Promise<void> {
   const { rows } = await tx.query<{ epoch: string; holder: string }>(
     'select epoch, holder from leadership where id = 1 for share',
@@ -193,7 +193,7 @@ async function fence(tx: Queryable, epoch: number): Promise<void> {
   if (current !== epoch) {
     throw new AppError(
       'fenced',
-      `this agent led epoch ${epoch}; ${rows[0]?.holder ?? 'another agent'} leads epoch ${current}`,
+      `this agent led epoch ${epoch}, but ${rows[0]?.holder ?? 'another agent'} leads epoch ${current} now`,
     );
   }
 }

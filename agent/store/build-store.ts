@@ -1,10 +1,10 @@
-/** Builds: one row for each tag, and which versions want or have its image. */
+/** Builds, one row per tag, and which versions want or have the image. */
 import type { BuildView, Failure } from '../../shared/protocol/views.ts';
 import type { Database } from './database.ts';
 import { insertEvents } from './event-store.ts';
 import type { NewEvent } from './records.ts';
 
-/** A build with its last lines, oldest first. */
+/** A build with its last log lines, oldest first. */
 export interface BuildRecord extends BuildView {
   readonly logs: readonly string[];
 }
@@ -15,30 +15,30 @@ export interface ImageUse {
   readonly version: number;
   readonly tag: string | null;
   readonly digest: string | null;
-  /** Live, pending, the last good one, or the one before it. */
+  /** Whether it is the live, the pending, the last good version or the good one before. */
   readonly inUse: boolean;
-  /** 1 is the newest version of the app. */
+  /** The rank of the version by age; 1 is the newest of the app. */
   readonly rank: number;
 }
 
 export interface BuildStore {
-  /** Writes the row unless it is already further, or of a later build of the same tag. */
+  /** Writes the row, unless it shows a later state already or belongs to a later build of the tag. */
   save(record: BuildRecord): Promise<void>;
-  /** The version is to run the image of this tag: known before it is built, so that a later leader finds the build. */
+  /** Records that the version wants the image of this tag, before it is built, so that a later leader finds the build. */
   want(app: string, version: number, tag: string): Promise<void>;
-  /** Newest first; of an app also those that others began and its versions have. */
+  /** Newest first. For an app, it includes builds that another app began and whose image its versions have. */
   list(query: { readonly app?: string | undefined; readonly limit: number }): Promise<BuildView[]>;
-  /** The newest build of the app, or of one of its versions. */
+  /** The newest build of the app, or of the version. */
   find(app: string, version: number | undefined): Promise<BuildRecord | undefined>;
-  /** Queued or running, as far as the rows know. */
+  /** Builds that are queued or running according to their rows. */
   unfinished(): Promise<BuildRecord[]>;
-  /** Builds whose image is there as far as the rows know. */
+  /** Builds whose image exists according to their rows. */
   built(): Promise<BuildView[]>;
-  /** Every version that has an image of ours, and what runs whatever image. */
+  /** Every version that has an image built here, and every version in use. */
   uses(): Promise<ImageUse[]>;
-  /** Its image is deleted. */
+  /** Records that the image of the tag is deleted. */
   pruned(tag: string, event: NewEvent): Promise<void>;
-  /** Forgets builds that ended so long ago and that no version and no image is of, and the lines of the others. @returns how many. */
+  /** Deletes builds that ended that long ago and have neither version nor image, and the log lines of the others. @returns how many were deleted. */
   forget(olderThanDays: number): Promise<number>;
 }
 
@@ -131,7 +131,7 @@ export function createBuildStore({ db }: { readonly db: Database }): BuildStore 
          and not exists (select from versions v where v.image_tag = b.tag)`,
         [olderThanDays],
       );
-      // A row stays as long as its image or version does; its lines have been told often enough.
+      // A row stays as long as its image or a version, but its lines do not.
       await db.query(
         `update builds set logs = '[]' where ended_at < now() - make_interval(days => $1) and logs <> '[]'`,
         [olderThanDays],

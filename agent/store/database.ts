@@ -1,4 +1,4 @@
-/** The connection pool to Postgres, with every failure of the connection as one error: `store_unavailable`. */
+/** The connection pool to Postgres. Every failure of a connection becomes one error: `store_unavailable`. */
 import { Pool, type PoolClient, type QueryResultRow } from 'pg';
 import { AppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
@@ -14,23 +14,23 @@ export interface Queryable {
 }
 
 export interface Database extends Queryable {
-  /** Runs `work` in one transaction; rolled back when it throws. */
+  /** Runs `work` in one transaction, which is rolled back if it throws. */
   transaction<T>(work: (tx: Queryable) => Promise<T>): Promise<T>;
   close(): Promise<void>;
 }
 
-/** SQLSTATE classes that say the server or the way to it is gone, not that the statement is wrong. */
+/** SQLSTATE classes that mean that the server cannot be reached or used, and not that the statement is wrong. */
 const unavailableClasses = new Set(['08', '53', '57', '58']);
 
 interface DatabaseOptions {
   readonly connectionString: string;
   readonly maxConnections: number;
   readonly log: Log;
-  /** Longest time for a connection and for a statement, milliseconds. */
+  /** Timeout of connecting, and of a statement, milliseconds. */
   readonly timeoutMs?: number;
 }
 
-/** @throws AppError config_invalid when the connection string cannot be read. Connects lazily. */
+/** Connects lazily. @throws AppError config_invalid when the connection string is not a URL of Postgres. */
 export function openDatabase({ connectionString, maxConnections, log, timeoutMs = 5_000 }: DatabaseOptions): Database {
   if (!/^postgres(ql)?:\/\//.test(connectionString)) {
     throw new AppError('config_invalid', 'metadata.db_connection must be a URL that begins with postgres://');
@@ -44,7 +44,7 @@ export function openDatabase({ connectionString, maxConnections, log, timeoutMs 
     keepAlive: true,
     application_name: 'holdfast',
   });
-  // An idle connection that breaks is replaced on next use; without a listener it would end the process.
+  // An idle connection that breaks is replaced at the next use. Without a listener, the error would end the process.
   pool.on('error', (err) => log.warn({ err }, 'an idle connection to Postgres broke'));
 
   async function connect(): Promise<PoolClient> {
@@ -66,7 +66,7 @@ export function openDatabase({ connectionString, maxConnections, log, timeoutMs 
     async transaction(work) {
       const client = await connect();
       let broken: Error | undefined;
-      // The pool listens to idle connections only; what breaks between two statements would end the process.
+      // The pool listens only to idle connections; an error between two statements would end the process.
       const onBreak = (error: Error): void => {
         broken = error;
       };
@@ -100,7 +100,7 @@ export function openDatabase({ connectionString, maxConnections, log, timeoutMs 
 function mapError(error: unknown): unknown {
   if (error instanceof AppError) return error;
   const code = (error as { code?: unknown }).code;
-  // No SQLSTATE: a socket error or a time-out of the driver.
+  // Without a SQLSTATE it is an error of the socket or a timeout of the driver.
   if (typeof code !== 'string' || !/^[0-9A-Z]{5}$/.test(code) || unavailableClasses.has(code.slice(0, 2))) {
     return unavailable(error);
   }

@@ -1,10 +1,10 @@
-/** Events: who did what, kept beyond the life of the app they are about. */
+/** Events: who did what. They outlive the app that they are about. */
 import type { EventView } from '../../shared/protocol/views.ts';
 import type { Database, Queryable } from './database.ts';
 import type { NewEvent } from './records.ts';
 
 export interface EventStore {
-  /** Newest first; `before` is an id. */
+  /** Newest first, optionally those with an id below `before`. */
   list(query: {
     readonly app?: string | undefined;
     readonly before?: number | undefined;

@@ -4,10 +4,10 @@ import { AppError } from '../../shared/errors.ts';
 import type { Database } from './database.ts';
 
 const folder = new URL('./migrations/', import.meta.url);
-/** Any constant of our own: two agents that start together take turns. */
+/** The key of the advisory lock, by which two agents that start together take turns. */
 const lockKey = 0x686f6c64;
 
-/** @returns numbers of the migrations that were run now. @throws AppError config_invalid when the schema is newer than this release. */
+/** @returns the numbers of the migrations that were run. @throws AppError config_invalid when the schema is newer than this release. */
 export async function migrate(db: Database): Promise<number[]> {
   const files = (await readdir(folder)).filter((name) => /^\d{3}_\w+\.sql$/.test(name)).toSorted();
   return db.transaction(async (tx) => {
@@ -22,7 +22,7 @@ export async function migrate(db: Database): Promise<number[]> {
     if (newer.length > 0) {
       throw new AppError(
         'config_invalid',
-        `metadata.db_connection: the schema has migration ${newer.join(', ')} of a newer release; run that release`,
+        `metadata.db_connection: the schema has migration ${newer.join(', ')} of a newer release of Holdfast; run that release`,
       );
     }
     const ran: number[] = [];

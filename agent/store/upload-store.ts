@@ -1,51 +1,52 @@
-/** Archives of `holdfast deploy`, in parts, so that an upload goes on where it was cut and any agent can build it later. */
+/** Archives of `holdfast deploy`, stored in parts, so that an upload can continue after a break and any agent can build it later. */
 import { AppError } from '../../shared/errors.ts';
 import type { Database } from './database.ts';
 
-/** What an archive holds, once it is complete. */
+/** The content of a complete archive. */
 export interface UploadedTree {
-  /** `sha256:<hex>` of the tree. */
+  /** The digest of the tree, `sha256:<hex>`. */
   readonly digest: string;
   readonly files: number;
-  /** Unpacked. */
+  /** The size when unpacked. */
   readonly bytes: number;
 }
 
 export interface Upload {
-  /** Of the archive. */
+  /** The size of the archive. */
   readonly bytes: number;
   readonly partBytes: number;
+  /** Undefined until the upload is complete. */
   readonly tree: UploadedTree | undefined;
 }
 
-/** Archives go by their SHA-256, hex. */
+/** An archive is named by its SHA-256, in hex. */
 export interface UploadStore {
-  /** The upload that is there, or a new one. @throws AppError too_many_calls while too many are unfinished; store_unavailable */
+  /** Returns the existing upload, or a new one. @throws AppError too_many_calls while too many are unfinished; store_unavailable */
   begin(archive: string, bytes: number): Promise<Upload>;
   get(archive: string): Promise<Upload | undefined>;
-  /** Numbers of the parts that are not there, in order. */
+  /** The numbers of the missing parts, in order. */
   missing(archive: string, upload: Upload): Promise<number[]>;
-  /** Does nothing where the part is there, or the upload is not. */
+  /** Stores a part. Does nothing if the part is stored already, or if the upload does not exist. */
   put(archive: string, part: number, data: Buffer): Promise<void>;
   /** The archive from its first byte to its last. */
   read(archive: string): AsyncIterable<Buffer>;
   complete(archive: string, tree: UploadedTree): Promise<void>;
   remove(archive: string): Promise<void>;
-  /** Whether a complete upload has this tree, which is kept for another day then. */
+  /** Whether a complete upload has this tree. It is kept for another day then. */
   find(digest: string): Promise<boolean>;
   /** An archive of this tree. @throws AppError source_not_found */
   readTree(digest: string): AsyncIterable<Buffer>;
   /**
-   * Deletes what was not touched for a day and is unfinished, or of no version that is in use or one of the newest of its app:
-   * others have no image any more either. @returns how many.
+   * Deletes uploads that were not touched for a day and are unfinished or not needed. Needed are those of versions that are in use or among
+   * the newest of their app; the images of other versions are deleted too. @returns how many.
    */
   prune(): Promise<number>;
 }
 
-/** Small enough to be sent within the agent's time for a request over a slow line. */
+/** Small enough to be sent over a slow line within the request timeout of the agent. */
 const partBytes = 1024 ** 2;
 const maxUnfinished = 64;
-/** Of all uploads that no version names (yet); each is deleted after a day. */
+/** Bounds the uploads that no version names (yet). Each is deleted after a day. */
 const defaultMaxLooseBytes = 8 * 1024 ** 3;
 const defaultKeepVersions = 10;
 
@@ -63,7 +64,7 @@ interface UploadRow {
 
 export function createUploadStore(deps: {
   readonly db: Database;
-  /** Newest versions of each app whose uploads are kept. */
+  /** How many of the newest versions of each app keep their uploads. */
   readonly keepVersions?: number;
   readonly maxLooseBytes?: number;
 }): UploadStore {
@@ -103,12 +104,12 @@ export function createUploadStore(deps: {
         );
         const { unfinished = 0, loose_bytes: looseBytes = 0 } = rows[0] ?? {};
         if (Number(unfinished) >= maxUnfinished)
-          throw tooMany(`${maxUnfinished} uploads are unfinished already; they are kept for a day`);
+          throw tooMany(`${maxUnfinished} uploads are unfinished already; each is deleted after a day`);
         if (Number(looseBytes) + bytes > maxLooseBytes)
           throw tooMany(
-            `uploads that no app uses take up ${Math.ceil(Number(looseBytes) / 1024 ** 2)} MiB already; they are kept for a day`,
+            `uploads that no app uses take up ${Math.ceil(Number(looseBytes) / 1024 ** 2)} MiB already; each is deleted after a day`,
           );
-        // One that gave another length was a mistake: no archive has two.
+        // An earlier upload with another length was a mistake: an archive has one length.
         await tx.query('delete from uploads where archive = $1', [archive]);
         const made = await tx.query<UploadRow>(
           'insert into uploads (archive, bytes, part_bytes) values ($1, $2, $3) on conflict (archive) do update set touched_at = now() returning *',
@@ -148,7 +149,9 @@ export function createUploadStore(deps: {
         [digest],
       );
       if (rows[0] === undefined)
-        throw new AppError('source_not_found', 'the upload is gone: run `holdfast deploy` again', { phase: 'source' });
+        throw new AppError('source_not_found', 'the upload was deleted: run `holdfast deploy` again', {
+          phase: 'source',
+        });
       yield* read(rows[0].archive);
     },
     async prune() {

@@ -1,4 +1,4 @@
-/** What to run for a folder, and with which environment. */
+/** The command that runs a folder, and its environment. */
 import { access, constants, stat } from 'node:fs/promises';
 import { delimiter, dirname, join, resolve } from 'node:path';
 import { AppError } from '../../../shared/errors.ts';
@@ -8,13 +8,13 @@ import type { AppSpec } from '../../../shared/protocol/app-spec.ts';
 export interface Command {
   readonly argv: readonly string[];
   readonly cwd: string;
-  /** Without PORT, which each process gets its own of. */
+  /** Without PORT, which differs per process. */
   readonly env: Readonly<Record<string, string>>;
 }
 
-/** Taken over from the agent; nothing else is, so that its own secrets stay its own. */
+/** The only variables that apps inherit from the agent, so that its secrets stay its own. */
 const inherited = ['PATH', 'HOME', 'LANG', 'LC_ALL', 'TZ', 'TMPDIR', 'USER', 'SHELL'];
-/** What installing and building may need besides, to reach registries as their user has set them up on this machine. */
+/** Further variables that installing and building inherit, so that they reach registries as the user of this machine has set them up. */
 const inheritedByInstall = [
   /^(https?_proxy|no_proxy|all_proxy)$/i,
   /^npm_config_(registry|cafile|ca|proxy|https?_proxy|noproxy|strict_ssl|userconfig|cache|fetch_\w+|[@/].*)$/i,
@@ -26,16 +26,16 @@ const inheritedByInstall = [
 type Environment = Readonly<Record<string, string | undefined>>;
 type Plan = Pick<PresetCommand, 'run' | 'cwd' | 'binaries' | 'env'>;
 
-/** @throws AppError app_config_invalid where what is to run is not there. */
+/** @throws AppError app_config_invalid if the program does not exist or is not executable. */
 export async function resolveCommand(options: {
   readonly spec: AppSpec;
   readonly version: number;
-  /** Where it runs: the snapshot, or the copy with what was installed. */
+  /** Where it runs: the snapshot, or the copy with the installed dependencies. */
   readonly folder: string;
   readonly plan: Plan & { readonly run: readonly string[] };
-  /** Folder of each volume, by name. */
+  /** The folder of each volume, by name. */
   readonly volumes: ReadonlyMap<string, string>;
-  /** The agent's own node: apps run with the same. */
+  /** The agent's own Node.js, which apps run with too. */
   readonly nodePath: string;
   /** The agent's environment. */
   readonly env: Environment;
@@ -53,15 +53,19 @@ export async function resolveCommand(options: {
   const cwd = join(folder, plan.cwd);
   const [program = ''] = plan.run;
   if (!(await isExecutable(program, cwd, env['PATH'] ?? ''))) {
-    throw new AppError('app_config_invalid', `the command ${JSON.stringify(program)} is not there or not executable`, {
-      phase: 'start',
-      data: { logs: [] },
-    });
+    throw new AppError(
+      'app_config_invalid',
+      `the command ${JSON.stringify(program)} does not exist or is not executable`,
+      {
+        phase: 'start',
+        data: { logs: [] },
+      },
+    );
   }
   return { argv: plan.run, cwd, env };
 }
 
-/** For installing and building: build arguments instead of the environment of the app. */
+/** The environment for installing and building: it has the build arguments instead of the environment of the app. */
 export function installEnvironment(options: {
   readonly spec: AppSpec;
   readonly folder: string;
@@ -96,12 +100,12 @@ function baseEnvironment(options: {
   return { ...env, ...plan.env };
 }
 
-/** A folder cannot be mounted into a child process: its app is told where it is instead. */
+/** The variable with the folder of a volume, since a folder cannot be mounted into a child process. */
 export function volumeVariable(name: string): string {
   return `HOLDFAST_VOLUME_${name.toUpperCase().replaceAll('-', '_')}`;
 }
 
-/** Looks for it as execvp(3) does, so that an error can say what is missing. */
+/** Searches like execvp(3), so that an error can say what is missing. */
 async function isExecutable(file: string, folder: string, searchPath: string): Promise<boolean> {
   if (file === '') return false;
   const candidates = file.includes('/')

@@ -52,7 +52,7 @@ void test('a follower that is too slow is told how many lines it may have lost, 
   push(ring, 'second');
   assert.equal((await lines.next()).value?.line, 'second');
   push(ring, ...Array.from({ length: 100 }, (_, index) => `line ${index}`));
-  assert.match((await lines.next()).value?.line ?? '', /97 lines lost/);
+  assert.match((await lines.next()).value?.line ?? '', /97 lines were lost/);
   assert.equal((await lines.next()).value?.line, 'line 97');
   ring.close();
   assert.equal((await lines.next()).value?.line, 'line 98');

@@ -1,4 +1,4 @@
-/** The last lines an app has written, bounded in number and bytes; readers that follow hold a position, never a copy. */
+/** The last lines that an app has written, bounded in number and size. Followers hold a position, not a copy. */
 import type { Readable } from 'node:stream';
 import { StringDecoder } from 'node:string_decoder';
 import type { LogLine } from '../../../shared/protocol/views.ts';
@@ -41,12 +41,12 @@ export class LogRing {
     this.#wakeFollowers();
   }
 
-  /** Where the next line goes: for `since`. */
+  /** The position of the next line, for `since`. */
   get position(): number {
     return this.#next;
   }
 
-  /** The last `tail` lines that match, oldest first. */
+  /** The last `tail` lines that match the query, oldest first. */
   last(tail: number, query: LogQuery = {}): LogLine[] {
     const found: LogLine[] = [];
     const oldest = Math.max(this.#first, query.since ?? 0);
@@ -57,7 +57,7 @@ export class LogRing {
     return found.toReversed();
   }
 
-  /** The last `tail` lines that match and those that come, until the signal or `close`. Never throws for the signal. */
+  /** The last `tail` lines that match, then new ones until the signal aborts or the ring is closed. Does not throw when the signal aborts. */
   async *follow(tail: number, query: LogQuery, signal: AbortSignal): AsyncGenerator<LogLine, void, undefined> {
     let position = this.#next;
     yield* this.last(tail, query);
@@ -71,7 +71,7 @@ export class LogRing {
           yield {
             instance: 'holdfast',
             version,
-            line: `… up to ${lost} lines lost: they came faster than they were read`,
+            line: `… up to ${lost} lines were lost: they came faster than they were read`,
           };
           continue;
         }
@@ -84,7 +84,7 @@ export class LogRing {
     }
   }
 
-  /** Takes no more lines; followers end. */
+  /** Takes no more lines, and ends the followers. */
   close(): void {
     this.#closed = true;
     this.#wakeFollowers();
@@ -107,7 +107,7 @@ function matches(line: LogLine, query: LogQuery): boolean {
   return query.version === undefined || line.version === query.version;
 }
 
-/** Calls `push` for each line of the stream, without its end; a line over the limit is cut in several. */
+/** Calls `push` for each line of the stream, without its line end. A line that is too long becomes several. */
 export function readLines(stream: Readable, push: (line: string) => void): void {
   const decoder = new StringDecoder('utf8');
   let rest = '';

@@ -1,25 +1,25 @@
 /**
- * Free loopback ports for apps, from below the range that the kernel gives to outgoing connections, so that no connection
- * of the router takes one between the choice and the app's `listen`. Goes round, so that a port comes back late: a
- * kept-alive socket to an old version then never meets a new one.
+ * Free loopback ports for apps, from below the range that the kernel uses for outgoing connections, so that no connection of the router
+ * takes one between the choice and the app's `listen`. Ports are used in turn, so that a port comes back late: a kept-alive socket to an
+ * old version then never reaches a new one.
  */
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { AppError } from '../../../shared/errors.ts';
 
 const firstPort = 20_000;
-// Ends below the node ports of a Kubernetes on the same machine.
+// The range ends below the node ports of a Kubernetes on the same machine.
 const portCount = 10_000;
 const maxTries = 200;
 
 export interface Ports {
-  /** A port that nothing listens on now and that no other app was given; give it back with `release`. */
+  /** A port that nothing listens on and that no other app has; give it back with `release`. @throws AppError platform_error */
   take(): Promise<number>;
   release(port: number): void;
 }
 
 export function createPorts(options: { readonly random?: () => number } = {}): Ports {
-  // Two agents on one machine begin at different places.
+  // Random, so that two agents on one machine begin at different ports.
   let position = Math.floor((options.random ?? Math.random)() * portCount);
   const taken = new Set<number>();
   return {
@@ -32,7 +32,7 @@ export function createPorts(options: { readonly random?: () => number } = {}): P
         if (await isFree(port)) return port;
         taken.delete(port);
       }
-      throw new AppError('platform_error', `no free port among ${maxTries} tried from ${firstPort} on`, {
+      throw new AppError('platform_error', `found no free port: ${maxTries} ports from ${firstPort} on were tried`, {
         phase: 'start',
       });
     },
@@ -42,7 +42,7 @@ export function createPorts(options: { readonly random?: () => number } = {}): P
   };
 }
 
-/** Binds the wildcard address as most apps do: that collides with a listener on any address. */
+/** Binds the wildcard address, as most apps do: that fails if anything listens on any address. */
 async function isFree(port: number): Promise<boolean> {
   const server = createServer();
   try {

@@ -1,4 +1,4 @@
-/** What has to be there before the first process of a version starts: its snapshot, what is installed, its volumes, its command. */
+/** Makes what must exist before the first process of a version starts: snapshot, installed dependencies, volumes and command. */
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { VersionRun } from '../platform.ts';
@@ -8,9 +8,9 @@ import { planFolder, type RunnablePlan } from './plan.ts';
 import type { PrepareOptions, SourceFolders } from './source-folder.ts';
 
 export interface Prepare {
-  /** Installs what the source needs, unless it is there. */
+  /** Installs what the source needs, unless that was done before. */
   install(run: VersionRun, options: PrepareOptions): Promise<void>;
-  /** Everything; resolves with what to run. */
+  /** Makes everything. @returns what to run. */
   command(run: VersionRun, options: PrepareOptions): Promise<Command>;
 }
 
@@ -20,14 +20,14 @@ export function createPrepare(deps: {
   readonly volumesDir: string;
   readonly nodePath: string;
   readonly env: Readonly<Record<string, string | undefined>>;
-  /** A line of what installs. */
+  /** Called for each output line of an install command. */
   readonly onLine: (run: VersionRun, line: string) => void;
-  /** Ends what runs of the app, whichever version. */
+  /** Ends every other version of the app that runs. */
   readonly endOthers: (run: VersionRun, signal: AbortSignal) => Promise<void>;
 }): Prepare {
   const { folders, installed, volumesDir, nodePath, env, endOthers } = deps;
 
-  /** The snapshot, or its copy where something had to be installed. */
+  /** The folder to run in: the snapshot, or its copy if something had to be installed. */
   async function ready(run: VersionRun, options: PrepareOptions): Promise<{ folder: string; plan: RunnablePlan }> {
     const { folder: snapshot, id } = await folders.find(run, options);
     const { spec } = run;
@@ -52,7 +52,7 @@ export function createPrepare(deps: {
     const volumes = new Map<string, string>();
     for (const { name } of run.spec.volumes) volumes.set(name, join(volumesDir, run.app, name));
     for (const path of volumes.values()) await mkdir(path, { recursive: true });
-    // Two writers on one volume: never, as with a Deployment that recreates.
+    // A volume has one writer at a time, as with a Deployment of strategy Recreate.
     if (volumes.size > 0) await endOthers(run, options.signal);
     return resolveCommand({ spec: run.spec, version: run.version, folder, plan, volumes, nodePath, env });
   }

@@ -1,7 +1,7 @@
 /**
- * What runs, on disk, so that an agent that comes up finds what one before it left behind. The guard makes that rare;
- * this is for the day the guard itself was killed. A pid alone is not proof: the kernel gives it to others later, so the
- * boot and the start time that /proc tells must be the same. Where there is no /proc nothing is killed.
+ * The running processes, on disk, so that an agent finds at its start what an earlier one left behind. That is rare because of the guard, and
+ * happens only when the guard itself was killed. A pid alone is no proof, since the kernel reuses it: the boot id and the start time in /proc
+ * must be the same. Without /proc nothing is killed.
  */
 import { readdir, readFile, rm } from 'node:fs/promises';
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -11,10 +11,10 @@ import { z } from 'zod';
 const runFile = z.strictObject({ pid: z.int().min(2), startTicks: z.string(), boot: z.string() });
 
 export interface RunFiles {
-  /** Synchronous, and so done before anything else can happen. */
+  /** Synchronous, so that it is done before anything else can happen. */
   add(id: string, pid: number): void;
   remove(id: string): void;
-  /** Kills the groups of recorded processes that are not in `except`; returns their ids. */
+  /** Kills the groups of recorded processes that are not in `except`. @returns their ids. */
   killLeftovers(except: ReadonlySet<string>): Promise<string[]>;
 }
 
@@ -45,7 +45,7 @@ export function createRunFiles(options: { readonly folder: string }): RunFiles {
   };
 }
 
-/** A full disk must not keep an app from running: the guard is there all the same. */
+/** Ignores errors of the file system: a full disk must not keep an app from running, and the guard still protects. */
 function attempt(write: () => void): void {
   try {
     write();
@@ -59,7 +59,7 @@ function isSame(record: z.output<typeof runFile>): boolean {
   return now !== undefined && now.startTicks === record.startTicks && now.boot === record.boot;
 }
 
-/** proc(5): after the name in parentheses, which may hold anything, field 22 (starttime) is the twentieth. */
+/** See proc(5): counted after the name in parentheses, which may contain anything, field 22 (starttime) is the twentieth. */
 function identify(pid: number): { startTicks: string; boot: string } | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');

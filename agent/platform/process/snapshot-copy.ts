@@ -1,4 +1,4 @@
-/** Copies the files of a snapshot and takes their digests from the very bytes that are written. */
+/** Copies the files of a snapshot, and computes their digests from the bytes that are written. */
 import { createHash } from 'node:crypto';
 import { constants } from 'node:fs';
 import { open } from 'node:fs/promises';
@@ -14,7 +14,7 @@ export interface CopyLimits {
 const parallelCopies = 8;
 const chunkBytes = 64 * 1024;
 
-/** @throws AppError source_invalid over the limit; the reason of the signal; errors of the file system. */
+/** @throws AppError source_invalid over the limit; the signal's reason; errors of the file system. */
 export async function copyFiles(options: {
   readonly root: string;
   readonly copy: string;
@@ -42,7 +42,7 @@ export async function copyFiles(options: {
 
   async function copyFile(file: TreeFile, buffer: Buffer): Promise<string> {
     const hash = createHash('sha256');
-    // What was a file when it was listed may be a link or a pipe now: neither is followed or waited for.
+    // A file may have become a link or a pipe since it was listed: a link is not followed, and a pipe is not waited for.
     const from = await open(join(root, file.path), constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
     try {
       const to = await open(join(copy, file.path), 'wx', file.mode);
@@ -56,7 +56,7 @@ export async function copyFiles(options: {
           hash.update(buffer.subarray(0, bytesRead));
           await to.writeFile(buffer.subarray(0, bytesRead));
         }
-        // The mode given to `open` is cut by the umask.
+        // The umask restricts the mode that `open` is given.
         await to.chmod(file.mode);
       } finally {
         await to.close();
@@ -67,7 +67,7 @@ export async function copyFiles(options: {
     return hash.digest('hex');
   }
 
-  // All end, so that nothing is written any more when the caller removes the copy.
+  // Wait for all, so that nothing is written when the caller removes the copy.
   const results = await Promise.allSettled(Array.from({ length: parallelCopies }, work));
   for (const result of results) if (result.status === 'rejected') throw result.reason;
   return copied;

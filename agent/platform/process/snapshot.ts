@@ -1,6 +1,6 @@
 /**
- * Snapshots of sources: `<folder>/<hex digest>` of folders and uploads, `<folder>/git-<commit>` of repositories, never changed by Holdfast, so that a version stays what it was when
- * its folder changes. The digest is of what was copied, not of what the folder held a moment earlier or later.
+ * Snapshots of sources: `<folder>/<hex digest>` of folders and uploads, `<folder>/git-<commit>` of repositories. They never change, so a
+ * version stays what it was when its folder changes. The digest is computed from what was copied, whatever the folder held before or after.
  */
 import { randomUUID } from 'node:crypto';
 import { existsSync, renameSync } from 'node:fs';
@@ -20,32 +20,32 @@ export const snapshotLimits: SnapshotLimits = { maxFiles: 50_000, maxBytes: 512 
 
 export interface Snapshots {
   /**
-   * Copies the folder, unless it is there already. Claims the digest: it is kept until `prune` is told otherwise.
+   * Copies the folder, unless a snapshot of the same content exists. Claims the digest: it is kept until `prune` removes it.
    * @returns `sha256:<hex>`.
    * @throws AppError source_invalid naming the path, cancelled.
    */
   take(source: string, signal: AbortSignal): Promise<string>;
   /**
-   * Copies a tree that was fetched, under a name of its own: `sha256:<hex>` or `git:<commit>`, with `-<16 hex>` where it is of a
-   * sub-folder. Claims nothing. @throws AppError source_invalid, cancelled.
+   * Copies a tree that was fetched, under the given name: `sha256:<hex>` or `git:<commit>`, with `-<16 hex>` for a sub-folder. Claims
+   * nothing. @throws AppError source_invalid, cancelled.
    */
   keep(id: string, tree: string, signal: AbortSignal): Promise<void>;
-  /** Folder of a snapshot, or undefined when there is none. */
+  /** The folder of a snapshot; undefined if there is none. */
   find(digest: string): string | undefined;
-  /** Removes the snapshots that `keep` does not want; returns their digests. `keep` is asked right before each removal. */
+  /** Removes the snapshots for which `keep` returns false; it is asked right before each removal. @returns their digests. */
   prune(keep: (digest: string) => boolean): Promise<string[]>;
 }
 
 const temporaryPrefix = '.tmp-';
 const idPattern = /^(sha256:[0-9a-f]{64}|git:[0-9a-f]{40,64})(-[0-9a-f]{16})?$/;
-/** A folder in which editors save is read again, at most this often. */
+/** A folder that changes while it is read is read again, up to this many times in all. */
 const maxAttempts = 3;
 
 export async function createSnapshots(deps: {
   readonly folder: string;
-  /** Never copied, wherever it is. */
+  /** The agent's data folder, which is never copied. */
   readonly dataDir: string;
-  /** Called in the very moment in which a snapshot is there. */
+  /** Called synchronously when a snapshot has appeared. */
   readonly onTaken: (digest: string) => void;
   readonly limits?: SnapshotLimits;
 }): Promise<Snapshots> {
@@ -54,7 +54,7 @@ export async function createSnapshots(deps: {
   const dataDir = await realpath(deps.dataDir);
   const temporary = new Set<string>();
 
-  /** @param id without it the snapshot is named by its digest, and claimed. */
+  /** @param id the name of the snapshot; without it, the snapshot is named by its digest and claimed. */
   async function copyOnce(root: string, signal: AbortSignal, id?: string): Promise<string> {
     const name = `${temporaryPrefix}${randomUUID()}`;
     const copy = join(folder, name);
@@ -84,7 +84,7 @@ export async function createSnapshots(deps: {
         if (signal.aborted) throw new AppError('cancelled', 'reading the source was cancelled', { cause: error });
         if (error instanceof AppError) throw error;
         const { code } = error as NodeJS.ErrnoException;
-        // Files come and go while an editor saves.
+        // Files appear and disappear while an editor saves.
         if ((code === 'ENOENT' || code === 'ELOOP') && attempt < maxAttempts) continue;
         throw invalid(toAppError(error).message, error);
       }
@@ -107,7 +107,7 @@ export async function createSnapshots(deps: {
         const digest = idOf(name);
         if (!name.startsWith(temporaryPrefix) && keep(digest)) continue;
         const doomed = join(folder, `${temporaryPrefix}${randomUUID()}`);
-        // Synchronous, like `publish`: between the question and the answer no other `take` can find it there.
+        // Synchronous, like `publish`, so that no other `take` finds the snapshot between the check and the removal.
         renameSync(join(folder, name), doomed);
         if (!name.startsWith(temporaryPrefix)) removed.push(digest);
         await rm(doomed, { recursive: true, force: true });
@@ -125,7 +125,7 @@ function idOf(name: string): string {
   return name.startsWith('git-') ? name.replace('-', ':') : `sha256:${name}`;
 }
 
-/** Makes the copy visible under its name; does nothing when the same snapshot is there. */
+/** Makes the copy visible under its name. Does nothing if the same snapshot exists. */
 function publish(copy: string, path: string): void {
   try {
     renameSync(copy, path);

@@ -1,4 +1,4 @@
-/** The snapshot that a version runs from, whatever kind its source is: a folder, a git repository or an upload. */
+/** The snapshot that a version runs from, whether its source is a folder, a git repository or an upload. */
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { AppError } from '../../../shared/errors.ts';
@@ -14,16 +14,16 @@ export interface PrepareOptions {
 }
 
 export interface SourceFolders {
-  /** What the source is now; of a folder a snapshot is taken. @throws AppError source_* */
+  /** The digest of the source now; takes a snapshot of a folder. @throws AppError source_* */
   pin(spec: AppSpec, signal: AbortSignal): Promise<string>;
-  /** The snapshot of the version, made unless it is there, and its name. @throws AppError source_*, cancelled */
+  /** The folder and the name of the version's snapshot, which is made unless it exists. @throws AppError source_*, cancelled */
   find(run: VersionRun, options: PrepareOptions): Promise<{ readonly folder: string; readonly id: string }>;
 }
 
 export function createSourceFolders(deps: {
   readonly snapshots: Pick<Snapshots, 'find' | 'take' | 'keep'>;
   readonly use: Pick<SourceUse, 'use'>;
-  /** Without them only folders can be run. */
+  /** Git repositories and uploads; without them only folders can be run. */
   readonly sources: Sources | undefined;
 }): SourceFolders {
   const { snapshots, use, sources } = deps;
@@ -39,13 +39,13 @@ export function createSourceFolders(deps: {
     }
   }
 
-  /** A folder is only read again where its snapshot is lost, and helps only where it is still the same. */
+  /** Reads a folder again because its snapshot is lost, which helps only if the folder has not changed. */
   async function takeAgain(run: VersionRun, id: string, options: PrepareOptions): Promise<void> {
-    options.onPhase('source', 'the snapshot is gone; reading the folder again');
+    options.onPhase('source', 'the snapshot is lost; reading the folder again');
     if ((await snapshots.take(rootOf(run.spec), options.signal)) !== id)
       throw new AppError(
         'source_invalid',
-        `the snapshot of version ${run.version} is gone and ${run.spec.source} has changed`,
+        `the snapshot of version ${run.version} is lost, and ${run.spec.source} has changed since; declare the app again`,
         { phase: 'source', data: { logs: [] } },
       );
   }
@@ -62,18 +62,19 @@ export function createSourceFolders(deps: {
       const id = snapshotId(run.spec, run.pin.sourceDigest);
       if (run.spec.source === undefined || id === null) throw sourceUnsupported();
       const isFolder = sourceKind(run.spec.source) === 'folder';
-      // Said before it is there, so that it is not pruned in between; one that is taken is claimed, and given over below.
+      // Registered before the snapshot exists, so that it is not pruned in between. A folder is claimed by `take`, and handed over below.
       if (!isFolder) use.use(run.app, run.version, id);
       if (snapshots.find(id) === undefined) await (isFolder ? takeAgain : fetchTree)(run, id, options);
       use.use(run.app, run.version, id);
       const folder = snapshots.find(id);
-      if (folder === undefined) throw new AppError('platform_error', 'the snapshot is not there', { phase: 'source' });
+      if (folder === undefined)
+        throw new AppError('platform_error', 'the snapshot does not exist', { phase: 'source' });
       return { folder, id };
     },
   };
 }
 
-/** Name of the snapshot of a version: the digest of its source and, where that is of more than the app, of the sub-folder. */
+/** The name of a version's snapshot: the digest of its source and, if the app is in a sub-folder, a digest of the sub-folder's path. */
 export function snapshotId(spec: AppSpec, digest: string | null): string | null {
   if (digest === null || spec.dir === undefined || sourceKind(spec.source ?? '') === 'folder') return digest;
   return `${digest}-${createHash('sha256').update(spec.dir).digest('hex').slice(0, 16)}`;

@@ -1,7 +1,6 @@
 /**
- * Which snapshots are still needed. A version that has never been started is known to nobody here, so each `pin` holds a
- * claim of its own until a version with that digest appears; claims of what was never started end with the agent, whose
- * successor is given every version at `adopt`.
+ * Which snapshots are still needed. The platform does not know a version that was never started, so each `pin` holds a claim until a version
+ * with that digest appears. Claims of versions that are never started end with the agent; the next one gets every version by `adopt`.
  */
 export class SourceUse {
   readonly #claims = new Map<string, number>();
@@ -11,7 +10,7 @@ export class SourceUse {
     this.#claims.set(digest, (this.#claims.get(digest) ?? 0) + 1);
   }
 
-  /** The version needs the snapshot; one that was not known takes over a claim. */
+  /** The version needs the snapshot. A version that was not known takes over a claim. */
   use(app: string, version: number, digest: string): void {
     if (!this.#add(app, version, digest)) return;
     const claims = (this.#claims.get(digest) ?? 0) - 1;
@@ -19,7 +18,7 @@ export class SourceUse {
     else this.#claims.delete(digest);
   }
 
-  /** The version needs the snapshot, which an agent before this one took. */
+  /** The version needs the snapshot, which an earlier agent took. */
   adopt(app: string, version: number, digest: string): void {
     this.#add(app, version, digest);
   }

@@ -1,4 +1,4 @@
-/** What a declaration changes, before anything is written: pure, so that `dryRun` and the real thing cannot differ. */
+/** What a declaration changes, before anything is written. It is pure, so that `dryRun` and an apply cannot differ. */
 import { isDeepStrictEqual } from 'node:util';
 import { AppError } from '../../../shared/errors.ts';
 import { resolveAppConfig, type AppConfig } from '../../../shared/protocol/app-config.ts';
@@ -10,7 +10,7 @@ import { declaredVersion, type AppRecord, type NewEvent, type VersionRecord } fr
 
 export interface PlanInput {
   readonly specs: readonly AppSpec[];
-  /** By app name; null members where nothing could be found out now. */
+  /** Pins by app name. Members are null if they could not be looked up now. */
   readonly pins: ReadonlyMap<string, Pin>;
   readonly records: ReadonlyMap<string, AppRecord>;
   /** Whether the live version of the app answers calls now. */
@@ -98,7 +98,7 @@ export function planRollback(
   };
 }
 
-/** A secret that is declared as it is shown, `***`, stays what it is: what was read with `apps.get` can be declared again. */
+/** A secret declared as `***` keeps its value, so that what `apps.get` returns can be declared again. */
 function withKeptSecrets(spec: AppSpec, before: AppSpec | undefined): AppSpec {
   const kept = (key: 'secrets' | 'build_secrets'): Record<string, string> =>
     Object.fromEntries(
@@ -169,7 +169,7 @@ function versionRecord(version: number, spec: AppSpec, input: PlanInput, before?
   };
 }
 
-/** What goes into the image of a source; a version that changes nothing of it has the image of the one before. */
+/** The keys that determine the image of a source. A version that changes none of them has the image of the version before. */
 const imageKeys = ['source', 'dir', 'build', 'build_secrets'] as const satisfies readonly (keyof AppSpec)[];
 
 function hasSameImage(before: VersionRecord, spec: AppSpec, pin: Pin): boolean {
@@ -178,7 +178,7 @@ function hasSameImage(before: VersionRecord, spec: AppSpec, pin: Pin): boolean {
     pin.sourceDigest !== null &&
     pin.sourceDigest === before.sourceDigest &&
     imageKeys.every((key) => isDeepStrictEqual(before.spec[key], spec[key])) &&
-    // A preset's image of an app with a command may have none of its own.
+    // The image that a preset makes for an app with a command may have no command of its own.
     (before.spec.command === undefined) === (spec.command === undefined)
   );
 }
@@ -196,7 +196,7 @@ function routeOfSpec(spec: AppSpec): { host: string; path: string } {
   return route;
 }
 
-/** By top-level key. A digest that could not be found out now counts as unchanged: a registry that is away makes no version. */
+/** Differences by top-level key. A digest that cannot be looked up now counts as unchanged: an unavailable registry must not make a version. */
 function differences(from: VersionRecord, spec: AppSpec, pin: Pin): Change['fields'] {
   const fields: Change['fields'] = [];
   const keys = new Set([...Object.keys(from.spec), ...Object.keys(spec)]) as Set<keyof AppSpec>;
