@@ -1,5 +1,4 @@
 /** Apps and versions as they are stored, and as the leader keeps them in memory. */
-import { errorTable } from '../../shared/error-codes.ts';
 import { AppError, type FailurePhase } from '../../shared/errors.ts';
 import type { AppSpec } from '../../shared/protocol/app-spec.ts';
 import type { StartTimings } from '../../shared/protocol/routes.ts';
@@ -70,7 +69,7 @@ export function failureOf(error: AppError, phase: FailurePhase): Failure {
   return {
     code: error.code,
     phase: error.phase ?? phase,
-    owner: errorTable[error.code].owner,
+    owner: error.owner,
     message: error.message,
     logs: logLinesOf(error),
     at: new Date().toISOString(),

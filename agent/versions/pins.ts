@@ -30,13 +30,7 @@ export async function pinSpecs(
     } catch (thrown) {
       const error = toAppError(deadline.expired ? deadline.signal.reason : thrown);
       if (spec.image !== undefined && error.code !== 'source_unsupported') return noPin;
-      const { code, phase, retryAfterMs } = error;
-      throw new AppError(code, `app ${spec.name}: ${error.message}`, {
-        cause: thrown,
-        data: { ...error.data, app: spec.name },
-        ...(phase && { phase }),
-        ...(retryAfterMs !== undefined && { retryAfterMs }),
-      });
+      throw error.with({ message: `app ${spec.name}: ${error.message}`, data: { ...error.data, app: spec.name } });
     }
   };
   return new Map(await Promise.all(specs.map(async (spec) => [spec.name, await pinOf(spec)] as const)));
