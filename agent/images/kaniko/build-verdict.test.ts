@@ -81,8 +81,8 @@ describe('a build', () => {
   it('whose pod is taken away waits a moment for the reason of the Job, then is passing', () => {
     const leaving = { ...pod, deleting: true, build: ended(137) };
     assert.equal(judged({ pod: leaving }).kind, 'waiting');
-    failsAs(judged({ pod: leaving }, 5_000), 'builder_unavailable', /taken away/);
-    failsAs(judged({ pod: undefined }, 5_000), 'builder_unavailable', /taken away/);
+    failsAs(judged({ pod: leaving }, 5_000), 'builder_unavailable', /was removed/);
+    failsAs(judged({ pod: undefined }, 5_000), 'builder_unavailable', /was removed/);
     const drained = { ...pod, disruption: 'the node is drained' };
     failsAs(judged({ pod: drained }, 5_000), 'builder_unavailable', /the node is drained/);
   });
@@ -153,10 +153,10 @@ describe('a build', () => {
       const verdict = judged(seen);
       return verdict.kind === 'waiting' ? verdict.message : verdict.kind;
     };
-    assert.equal(said({}), 'the image is built');
-    assert.equal(said({ pod: { ...pod, fetch: running, build: nothing } }), 'the build context is fetched');
-    assert.equal(said({ pod: { ...pod, fetch: nothing, build: nothing } }), 'the build pod starts');
-    assert.equal(said({ pod: undefined, hadPod: false }), 'waits for a build pod');
+    assert.equal(said({}), 'building the image');
+    assert.equal(said({ pod: { ...pod, fetch: running, build: nothing } }), 'fetching the build context');
+    assert.equal(said({ pod: { ...pod, fetch: nothing, build: nothing } }), 'starting the build pod');
+    assert.equal(said({ pod: undefined, hadPod: false }), 'waiting for a build pod');
     assert.equal(judged({}, 3_600_000).kind, 'waiting');
   });
 });

@@ -9,12 +9,12 @@ import { weigh, type SymptomTimes, type TimedSymptom } from '../../platform/kube
 import type { BuildPodFacts, ContainerFacts, JobFacts } from './build-facts.ts';
 
 export interface BuildObservation {
-  /** Undefined: it is not there (any more). */
+  /** undefined if the Job does not exist. */
   readonly job: JobFacts | undefined;
   readonly pod: BuildPodFacts | undefined;
-  /** A pod of this Job was seen before. */
+  /** Whether a pod of this Job was seen before. */
   readonly hadPod: boolean;
-  /** Why the Job controller cannot make a pod, if it says so. */
+  /** Why the Job controller cannot create a pod, if it says so. */
   readonly podRefused: string | undefined;
 }
 
@@ -25,9 +25,9 @@ interface Failure {
 }
 
 type Outcome =
-  /** With what the executor wrote as its termination message. */
+  /** `termination` is the executor's termination message. */
   | { readonly kind: 'succeeded'; readonly termination: string | undefined }
-  /** The executor has ended with an error that its log tells. */
+  /** The executor failed, and its log says why. */
   | { readonly kind: 'ended'; readonly exitCode: number }
   | ({ readonly kind: 'failed' } & Failure);
 
@@ -60,7 +60,7 @@ export function judgeBuild(
   return { verdict: { kind: 'waiting', message: progressOf(seen), againMs }, since: times };
 }
 
-/** What needs no grace. */
+/** The outcome that is certain at once. */
 function outcomeOf({ job, pod }: BuildObservation, { builder }: Pick<AgentConfig, 'builder'>): Outcome | undefined {
   const ended = pod?.build.ended;
   if (ended?.exitCode === 0) return { kind: 'succeeded', termination: ended.message };
@@ -79,7 +79,7 @@ function outcomeOf({ job, pod }: BuildObservation, { builder }: Pick<AgentConfig
       `the build used more memory than its limit of ${builder.memory} ([builder] memory)`,
     );
   }
-  // What ended because its pod is taken away says nothing about the build.
+  // Containers that ended because their pod is being removed say nothing about the build.
   if (pod === undefined || pod.deleting || pod.disruption !== undefined) return undefined;
   if (ended !== undefined) return { kind: 'ended', exitCode: ended.exitCode };
   const fetched = pod.fetch.ended;
@@ -93,7 +93,7 @@ function symptomsOf(seen: BuildObservation, { builder }: Pick<AgentConfig, 'buil
   const found: Symptom[] = [];
   const lost = (why: string): Symptom => ({
     key: 'lost',
-    ...unavailableFailure(`the pod of the build was taken away: ${why}`),
+    ...unavailableFailure(`the pod of the build was removed: ${why}`),
     graceMs: conditionGraceMs,
   });
   if (pod === undefined) {
@@ -159,7 +159,7 @@ function stuckContainer({ waiting }: ContainerFacts, image: string): Symptom | u
   }
 }
 
-/** The admission of the API server refuses the pod. */
+/** The symptom that the API server refuses to create the pod. */
 function refused(message: string): Symptom {
   const base = { key: 'refused', phase: 'schedule', graceMs: 0 } as const;
   if (/exceeded quota|failed quota|(maximum|minimum) .*(usage|limit)|must specify (limits|requests)/i.test(message)) {
@@ -168,7 +168,7 @@ function refused(message: string): Symptom {
   return { ...base, code: 'builder_unavailable', message: `the cluster refuses the pod of the build: ${message}` };
 }
 
-/** Exit codes of fetch-context.ts. */
+/** The outcome of a failed init container, by the exit codes of fetch-context.ts. */
 function fetchFailure(ended: { readonly exitCode: number; readonly message: string }, agentUrl?: string): Outcome {
   const message = ended.message.trim();
   if (ended.exitCode === 2) return failed('source_invalid', message || 'the build context was refused');
@@ -179,10 +179,10 @@ function fetchFailure(ended: { readonly exitCode: number; readonly message: stri
 }
 
 function podFailure({ reason, message }: { readonly reason: string; readonly message: string }): Outcome {
-  const words = message || reason || 'no reason is told';
-  // Again it would be the same: the build itself needs more than it may have.
+  const words = message || reason || 'no reason is given';
+  // It would fail again: the build itself needs more disk than its limit.
   if (/exceeds the (total )?limit|exceeded its local ephemeral storage limit/i.test(message)) {
-    return failed('build_failed', `the build used more disk than it may: ${words}`);
+    return failed('build_failed', `the build used more disk than its limit: ${words}`);
   }
   return unavailable(`the pod of the build was ended by its node: ${words}`);
 }
@@ -200,11 +200,11 @@ function unavailableFailure(message: string): Failure {
 }
 
 function progressOf({ pod }: BuildObservation): string {
-  if (pod === undefined) return 'waits for a build pod';
-  if (pod.build.running) return 'the image is built';
-  if (pod.fetch.running || pod.fetch.ended !== undefined) return 'the build context is fetched';
-  if (pod.scheduled) return 'the build pod starts';
+  if (pod === undefined) return 'waiting for a build pod';
+  if (pod.build.running) return 'building the image';
+  if (pod.fetch.running || pod.fetch.ended !== undefined) return 'fetching the build context';
+  if (pod.scheduled) return 'starting the build pod';
   return pod.unschedulable === undefined
-    ? 'the build pod waits for a node'
-    : `the build pod waits for a node: ${pod.unschedulable}`;
+    ? 'the build pod is waiting for a node'
+    : `the build pod is waiting for a node: ${pod.unschedulable}`;
 }

@@ -297,7 +297,7 @@ const cases: readonly {
     lines: ['panic: runtime error: index out of range', 'goroutine 1 [running]:'],
     exitCode: 2,
     code: 'builder_unavailable',
-    message: /broke down/,
+    message: /the executor crashed/,
   },
   {
     name: 'an executor that was killed without a word',

@@ -1,19 +1,19 @@
 /**
- * Says from the executor's log why it ended with an error. Pure. The last line is the error itself; what it is about (step,
- * image) is told by the lines before. Texts are those of Kaniko and of the registry client in it.
+ * Finds out from the executor's log why it failed. Pure. The last line is the error itself; the lines before it name the step and
+ * the image that it is about. The texts are those of Kaniko and of the registry client in it.
  */
 import type { ErrorCode } from '../../../shared/error-codes.ts';
 
 export interface LogVerdict {
   readonly code: ErrorCode;
   readonly message: string;
-  /** Instruction of the Dockerfile that failed. */
+  /** The instruction of the Dockerfile that failed. */
   readonly step?: string;
   readonly exitCode?: number;
 }
 
 interface Found {
-  /** The executor's own last word. */
+  /** The error that the executor printed last. */
   readonly error: string;
   readonly step: string | undefined;
   readonly image: string | undefined;
@@ -33,8 +33,8 @@ const away =
   /dial tcp|lookup .*(no such host|server misbehaving)|connection (refused|reset)|i\/o timeout|TLS handshake timeout|context deadline exceeded|Client\.Timeout|\bEOF\b|broken pipe|TOOMANYREQUESTS|too many requests|status code (429|5\d\d)|\b(500|502|503|504) [A-Z]|INTERNAL_ERROR|UNAVAILABLE|server gave HTTP response/;
 
 /**
- * @param lines the last lines of the log, without escapes, the newest last.
- * @param exitCode of the executor's container, not 0.
+ * @param lines are the last lines of the log without escape sequences, newest last.
+ * @param exitCode is that of the executor's container, not 0.
  */
 export function classifyLog(lines: readonly string[], exitCode: number): LogVerdict {
   const error = lastError(lines);
@@ -68,7 +68,7 @@ function verdict(
   };
 }
 
-/** The executor prints its usage after some errors, so the error is not always in the last line. */
+/** Finds the error, which is not always the last line: after some errors the executor prints its usage. */
 function lastError(lines: readonly string[]): string {
   const own = lines.findLast((line) =>
     /^(error (building|pushing|checking|resolving|executing)|Error: |error )/.test(line),
@@ -98,7 +98,8 @@ function pushFailure(found: Found, words: string): LogVerdict {
   if (/getting tag for destination/.test(error))
     return verdict('build_failed', found, 'the name of the image is not valid');
   if (denied.test(error)) return verdict('push_denied', found, 'the registry refused the push');
-  if (missing.test(error)) return verdict('push_denied', found, 'the registry has no such repository and makes none');
+  if (missing.test(error))
+    return verdict('push_denied', found, 'the registry has no such repository and does not create it');
   if (untrusted.test(error))
     return verdict('registry_unavailable', found, `${words}: its certificate is not trusted ([registry] ca_file)`);
   return verdict('registry_unavailable', found, words);
@@ -120,19 +121,19 @@ function dockerfileFailure(found: Found): LogVerdict | undefined {
 
 const killedStatus = '137';
 
-/** A step that ran and failed, or could not run. */
+/** The verdict on a step that failed, or could not run. */
 function stepFailure(found: Found): LogVerdict | undefined {
   const { error, step } = found;
   const named = step === undefined ? 'a step of the Dockerfile' : `the step \`${step}\``;
   const about = step === undefined ? {} : { step };
   const status = /waiting for process to exit: exit status (\d+)/.exec(error)?.[1];
   const signal = /waiting for process to exit: signal: (.+)$/.exec(error)?.[1];
-  // A shell whose program was killed ends with 128 + 9. The kubelet's own word, OOMKilled, may be missing: it needs
-  // the kernel's event to come before the end of the container.
+  // A shell whose program was killed ends with 128 + 9. The kubelet reports OOMKilled only if the kernel's event comes before the
+  // container ends, so it may be missing.
   if (status === killedStatus || signal === 'killed') {
     return {
       code: 'build_out_of_memory',
-      message: `${named} was killed, as the kernel does with what needs more memory than it may have`,
+      message: `${named} was killed, most likely by the kernel because it needed more memory than its limit`,
       ...about,
       ...(status === undefined ? {} : { exitCode: Number(status) }),
     };
@@ -155,7 +156,7 @@ function stepFailure(found: Found): LogVerdict | undefined {
   return undefined;
 }
 
-/** Pulling a base image, or layers of the cache. */
+/** The verdict on a base image, or layers of the cache, that could not be pulled. */
 function registryFailure(found: Found): LogVerdict | undefined {
   const { error, lines } = found;
   const url = /https?:\/\/([^/\s"]+)\/v2\/([^\s"]+)\/(?:manifests|blobs)\/([^\s":]+(?::[0-9a-f]+)?)/.exec(error);
@@ -166,12 +167,12 @@ function registryFailure(found: Found): LogVerdict | undefined {
     image === undefined ? 'the base image' : `the base image ${image.replace(/^index\.docker\.io\/(library\/)?/, '')}`;
   if (missing.test(error) || denied.test(error)) {
     const words = denied.test(error)
-      ? 'does not exist, or cannot be pulled with the credentials at hand'
+      ? 'does not exist, or cannot be pulled with the configured credentials'
       : 'does not exist';
     return { code: 'base_image_not_found', message: `${base} ${words}: ${detailOf(error)}` };
   }
   if (!away.test(error) && !untrusted.test(error)) return undefined;
-  // What a mirror does not have is asked for at Docker Hub, which may be out of reach: the mirror's answer is the one that counts.
+  // For an image that a mirror lacks, the executor asks Docker Hub, which may be out of reach: the mirror's answer counts.
   const refusedByMirror = lines.some(
     (line) => /Failed to retrieve image .* from remapped registry/.test(line) && missing.test(line),
   );
@@ -186,12 +187,12 @@ function registryFailure(found: Found): LogVerdict | undefined {
 
 function otherFailure(found: Found): LogVerdict {
   const { step, error } = found;
-  if (/^(panic|FATA|PANI)/.test(error)) return verdict('builder_unavailable', found, 'the executor broke down');
+  if (/^(panic|FATA|PANI)/.test(error)) return verdict('builder_unavailable', found, 'the executor crashed');
   const at = step === undefined ? 'the build failed' : `the build failed at \`${step}\``;
   return verdict('build_failed', found, at);
 }
 
-/** It was killed, or its log was lost. */
+/** The verdict on an executor that was killed, or whose log was lost. */
 function withoutVerdict({ exitCode, step }: Found): LogVerdict {
   const at = step === undefined ? '' : ` at \`${step}\``;
   const how =
