@@ -1,6 +1,6 @@
 /** Names, labels and annotations of a build's Job. They depend on the tag alone, so that a restarted agent finds its builds. */
 import { createHash } from 'node:crypto';
-import { labels, manager } from '../../platform/kubernetes/manifests/names.ts';
+import { labels, manager } from '../../kube/labels.ts';
 
 export const buildLabels = {
   component: 'app.kubernetes.io/component',

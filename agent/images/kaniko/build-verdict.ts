@@ -1,11 +1,10 @@
 /**
  * Where a build is judged by its Job and pod: wait, ended (its log says why), or failed. Pure, in the manner of
- * platform/kubernetes/rollout.ts: what is seen becomes symptoms, each with the time that it may last.
+ * platform/kubernetes/rollout/verdict.ts: what is seen becomes symptoms, each with the time that it may last.
  */
 import type { ErrorCode } from '../../../shared/error-codes.ts';
-import type { FailurePhase } from '../../../shared/errors.ts';
 import type { AgentConfig } from '../../config/config.ts';
-import { weigh, type SymptomTimes, type TimedSymptom } from '../../platform/kubernetes/rollout/symptoms.ts';
+import { judge, passingGraceMs, pullGraceMs, type Symptom, type SymptomTimes } from '../../kube/symptoms.ts';
 import type { BuildPodFacts, ContainerFacts, JobFacts } from './build-facts.ts';
 
 export interface BuildObservation {
@@ -18,11 +17,7 @@ export interface BuildObservation {
   readonly podRefused: string | undefined;
 }
 
-interface Failure {
-  readonly code: ErrorCode;
-  readonly phase: FailurePhase;
-  readonly message: string;
-}
+type Failure = Pick<Symptom, 'code' | 'phase' | 'message'>;
 
 type Outcome =
   /** `termination` is the executor's termination message. */
@@ -33,11 +28,6 @@ type Outcome =
 
 export type BuildVerdict = Outcome | { readonly kind: 'waiting'; readonly message: string; readonly againMs: number };
 
-type Symptom = Failure & TimedSymptom;
-
-/** Three tries of the kubelet (at 0, 10 and 30 s): a registry that is only away for a moment does no harm. */
-const pullGraceMs = 35_000;
-const passingGraceMs = 10_000;
 /** Between the end of a pod and the condition of the Job that says why. */
 const conditionGraceMs = 5_000;
 const noPodGraceMs = 60_000;
@@ -51,13 +41,10 @@ export function judgeBuild(
 ): { readonly verdict: BuildVerdict; readonly since: SymptomTimes } {
   const outcome = outcomeOf(seen, config);
   if (outcome !== undefined) return { verdict: outcome, since };
-  const symptoms = symptomsOf(seen, config);
-  const { worst, since: times, againMs } = weigh(symptoms, since, nowMs);
-  if (worst !== undefined) {
-    const { code, phase, message } = worst;
-    return { verdict: { kind: 'failed', code, phase, message }, since: times };
-  }
-  return { verdict: { kind: 'waiting', message: progressOf(seen), againMs }, since: times };
+  const { since: times, ...judged } = judge(symptomsOf(seen, config), since, nowMs);
+  if (judged.kind === 'waiting') return { verdict: { ...judged, message: progressOf(seen) }, since: times };
+  const { code, phase, message } = judged.symptom;
+  return { verdict: { kind: 'failed', code, phase, message }, since: times };
 }
 
 /** The outcome that is certain at once. */

@@ -2,7 +2,7 @@
 import type { V1Job, V1PodSpec, V1Secret, V1SecretVolumeSource, V1Toleration } from '@kubernetes/client-node';
 import type { AgentConfig } from '../../config/config.ts';
 import { typeOf } from '../../kube/kinds.ts';
-import { labels } from '../../platform/kubernetes/manifests/names.ts';
+import { labels } from '../../kube/labels.ts';
 import type { DockerConfig } from '../../registry/credentials.ts';
 import type { BuildRequest } from '../builder.ts';
 import { contextsPath } from '../context-endpoint.ts';

@@ -6,7 +6,7 @@ import type { JobFacts } from './build-facts.ts';
 import type { BuildJobs } from './build-jobs.ts';
 import type { BuildOutput } from './build-output.ts';
 import type { BuildPicture } from './build-picture.ts';
-import type { SymptomTimes } from '../../platform/kubernetes/rollout/symptoms.ts';
+import type { SymptomTimes } from '../../kube/symptoms.ts';
 import { judgeBuild, type BuildVerdict } from './build-verdict.ts';
 import type { BuildConfig } from './job.ts';
 

@@ -3,11 +3,12 @@ import type { KubernetesObject, V1Deployment } from '@kubernetes/client-node';
 import { AppError } from '../../../shared/errors.ts';
 import type { Clock } from '../../../shared/wait/clock.ts';
 import { sleep } from '../../../shared/wait/sleep.ts';
-import { platformError, type Objects, type ObjectKind } from './manifests/apply.ts';
-import type { Desired } from './picture/desired.ts';
-import { appObjectName, labels, selectorOf, versionObjectName } from './manifests/names.ts';
+import { platformError, type Objects, type ObjectKind } from './objects/objects.ts';
+import type { Desired } from './objects/desired.ts';
+import { labels } from '../../kube/labels.ts';
+import { appObjectName, selectorOf, versionObjectName } from './manifests/names.ts';
 import type { Targets } from './rollout/targets.ts';
-import type { Workloads } from './manifests/workloads.ts';
+import type { Workloads } from './objects/workloads.ts';
 
 export interface EndDeps {
   readonly objects: Objects;

@@ -2,20 +2,22 @@
 import { AppError, toAppError } from '../../../shared/errors.ts';
 import type { Log } from '../../../shared/log.ts';
 import type { LogLine } from '../../../shared/protocol/views.ts';
+import { onAbort } from '../../../shared/wait/abort.ts';
 import type { Clock } from '../../../shared/wait/clock.ts';
+import { Semaphore } from '../../../shared/wait/semaphore.ts';
 import { sleep } from '../../../shared/wait/sleep.ts';
 import type { KubeApi } from '../../kube/api.ts';
 import type { PodFacts } from './picture/facts.ts';
 import { createLineQueue, type LineQueue } from './line-queue.ts';
 import { containerName } from './manifests/manifests.ts';
-import type { Picture } from './picture/watch.ts';
+import type { Picture } from './picture/picture.ts';
 
 interface LogsDeps {
   readonly api: Pick<KubeApi, 'log'>;
   readonly namespace: string;
   readonly picture: Pick<Picture, 'podsOf' | 'onChange' | 'synced'>;
   /** Of the whole platform: its streams at a time. */
-  readonly logSlots: LogSlots;
+  readonly logSlots: Semaphore;
   readonly log: Log;
   readonly clock: Clock;
 }
@@ -35,41 +37,19 @@ const maxStreams = 32;
 const maxStreamsInAll = 64;
 const retryMs = 1_000;
 
-export interface LogSlots {
-  /** @returns whether there was one; then it is to be given back. */
-  take(): boolean;
-  giveBack(): void;
-}
-
-export function createLogSlots(): LogSlots {
-  let taken = 0;
-  return {
-    take() {
-      if (taken >= maxStreamsInAll) return false;
-      taken += 1;
-      return true;
-    },
-    giveBack() {
-      taken -= 1;
-    },
-  };
+/** The streams that the platform may have open at a time. */
+export function createLogSlots(): Semaphore {
+  return new Semaphore({ places: maxStreamsInAll });
 }
 
 /** @throws AppError too_many_calls where no more logs can be read now. */
 export async function* followLogs(deps: LogsDeps, query: LogsQuery, signal: AbortSignal): AsyncGenerator<LogLine> {
-  const { logSlots } = deps;
-  // Held for as long as the query, pods or not: the one of its first stream.
-  if (!logSlots.take()) {
-    throw new AppError(
-      'too_many_calls',
-      `the logs of ${String(maxStreamsInAll)} pods are being read, no more at a time`,
-    );
+  // Held for as long as the query, pods or not: its first stream needs no other.
+  using slot = deps.logSlots.tryAcquire();
+  if (slot === undefined) {
+    throw new AppError('too_many_calls', `the logs of ${String(maxStreamsInAll)} pods are being read: try again later`);
   }
-  try {
-    yield* readLogs(deps, query, signal);
-  } finally {
-    logSlots.giveBack();
-  }
+  yield* readLogs(deps, query, signal);
 }
 
 async function* readLogs(deps: LogsDeps, query: LogsQuery, signal: AbortSignal): AsyncGenerator<LogLine> {
@@ -88,13 +68,13 @@ async function* readLogs(deps: LogsDeps, query: LogsQuery, signal: AbortSignal):
       const starts = pod.running ? pod.exits : pod.exits - 1;
       const instance = `${pod.uid}/${String(starts)}`;
       if (starts < 0 || seen.has(instance) || readers.size >= maxStreams) continue;
-      if (readers.size > 0 && !logSlots.take()) continue;
+      const slot = readers.size > 0 ? logSlots.tryAcquire() : undefined;
+      if (readers.size > 0 && slot === undefined) continue;
       seen.add(instance);
       // What came before the query is cut to its tail; what comes while it is followed is wanted whole.
       const reading = readPod(deps, { pod, query, tail: first ? query.tail : undefined }, queue, ended).finally(() => {
         readers.delete(instance);
-        // The first slot is the query's own.
-        if (readers.size > 0) logSlots.giveBack();
+        slot?.[Symbol.dispose]();
         if (readers.size === 0 && !query.follow) queue.end();
       });
       readers.set(instance, reading);
@@ -103,15 +83,13 @@ async function* readLogs(deps: LogsDeps, query: LogsQuery, signal: AbortSignal):
   }
 
   const unsubscribe = query.follow ? picture.onChange(readNew) : () => undefined;
-  const onAbort = (): void => queue.end();
-  signal.addEventListener('abort', onAbort, { once: true });
+  using _listener = onAbort(signal, () => queue.end());
   try {
     readNew();
     if (signal.aborted || (readers.size === 0 && !query.follow)) return;
     yield* queue.lines();
   } finally {
     unsubscribe();
-    signal.removeEventListener('abort', onAbort);
     stop.abort();
     queue.end();
     await Promise.all(readers.values());

@@ -7,11 +7,11 @@ import type { Registry } from '../../registry/registry.ts';
 import type { Images } from '../../images/images.ts';
 import type { Sources } from '../../source/sources.ts';
 import { noPin, type Platform } from '../platform.ts';
-import { adoptVersions, hasReplicas } from './picture/adopt.ts';
+import { adoptVersions, hasReplicas } from './adopt.ts';
 import type { KubeApi } from '../../kube/api.ts';
-import { createObjects, platformError } from './manifests/apply.ts';
-import { createDesired } from './picture/desired.ts';
-import { createDrift } from './picture/drift.ts';
+import { createObjects, platformError } from './objects/objects.ts';
+import { createDesired } from './objects/desired.ts';
+import { createDrift } from './objects/drift.ts';
 import { discardVersion, removeApp, stopVersion } from './end.ts';
 import { createLogSlots, followLogs } from './logs.ts';
 import { createPodReports } from './rollout/pod-reports.ts';
@@ -19,8 +19,8 @@ import { createProber } from './rollout/probe.ts';
 import { startVersion } from './rollout/start.ts';
 import { switchService } from './rollout/switch.ts';
 import { createTargets } from './rollout/targets.ts';
-import { startPicture } from './picture/watch.ts';
-import { createWorkloads } from './manifests/workloads.ts';
+import { startPicture } from './picture/picture.ts';
+import { createWorkloads } from './objects/workloads.ts';
 
 export interface KubernetesPlatformDeps {
   /** Stays the caller's: it is not closed with the platform. */

@@ -3,7 +3,8 @@ import { createHash } from 'node:crypto';
 import type { V1Container, V1ObjectMeta, V1ResourceRequirements } from '@kubernetes/client-node';
 import type { VersionRun } from '../../platform.ts';
 import { typeOf, type Kinds } from '../../../kube/kinds.ts';
-import { appObjectName, claimName, labels, labelsOf, versionObjectName } from './names.ts';
+import { labels } from '../../../kube/labels.ts';
+import { appObjectName, claimName, labelsOf, versionObjectName } from './names.ts';
 
 export type ManifestKind =
   'ConfigMap' | 'Secret' | 'PersistentVolumeClaim' | 'Deployment' | 'HorizontalPodAutoscaler' | 'Service';

@@ -3,16 +3,7 @@
  * its objects; they are at most 63 characters and never the same for two things.
  */
 import { createHash } from 'node:crypto';
-
-export const labels = {
-  managedBy: 'app.kubernetes.io/managed-by',
-  app: 'holdfast.dev/app',
-  version: 'holdfast.dev/version',
-  /** Name of the Deployment a pod belongs to: what Deployments select by. */
-  workload: 'holdfast.dev/workload',
-} as const;
-
-export const manager = 'holdfast';
+import { labels, manager } from '../../../kube/labels.ts';
 
 /** Every object of ours, of one app where given. */
 export function selectorOf(app?: string): string {

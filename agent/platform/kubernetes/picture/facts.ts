@@ -1,7 +1,7 @@
 /** What is kept in memory of the objects that are watched: flat, small, and all that judging and repairing needs. */
 import { createHash } from 'node:crypto';
 import type { KubernetesObject, V1Deployment, V1Pod, V1PodCondition } from '@kubernetes/client-node';
-import { labels } from '../manifests/names.ts';
+import { labels } from '../../../kube/labels.ts';
 import { containerName, contentAnnotation, http2HealthAnnotation } from '../manifests/manifests.ts';
 
 export interface PodFacts {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test, type TestContext } from 'node:test';
 import { silentLog } from '../../../../shared/log.ts';
 import { createManualClock } from '../../../../shared/wait/testing/manual-clock.ts';
-import { createDesired } from '../picture/desired.ts';
+import { createDesired } from '../objects/desired.ts';
 import type { AppliedFacts, PodFacts } from '../picture/facts.ts';
 import { deploymentName } from '../manifests/manifests.ts';
 import type { ProbeAddress } from './probe.ts';

@@ -3,17 +3,17 @@ import { AppError } from '../../../../shared/errors.ts';
 import type { Log } from '../../../../shared/log.ts';
 import type { Clock } from '../../../../shared/wait/clock.ts';
 import type { StartOptions, VersionRun } from '../../platform.ts';
-import type { Objects } from '../manifests/apply.ts';
-import type { Desired } from '../picture/desired.ts';
+import type { Objects } from '../objects/objects.ts';
+import type { Desired } from '../objects/desired.ts';
 import type { PodFacts } from '../picture/facts.ts';
 import type { PodReports } from './pod-reports.ts';
 import { deploymentName } from '../manifests/manifests.ts';
-import { judge, type Symptom } from './rollout.ts';
-import type { SymptomTimes } from './symptoms.ts';
+import { judgeRollout, type PodSymptom } from './verdict.ts';
+import type { SymptomTimes } from '../../../kube/symptoms.ts';
 import type { Targets } from './targets.ts';
 import { watchUntil } from '../../../../shared/wait/watch-until.ts';
-import type { Picture } from '../picture/watch.ts';
-import type { Workloads } from '../manifests/workloads.ts';
+import type { Picture } from '../picture/picture.ts';
+import type { Workloads } from '../objects/workloads.ts';
 
 export interface StartDeps {
   readonly objects: Pick<Objects, 'delete'>;
@@ -85,7 +85,7 @@ interface Wait {
 
 type Outcome =
   | { readonly kind: 'answers' }
-  | { readonly kind: 'failed'; readonly symptom: Symptom }
+  | { readonly kind: 'failed'; readonly symptom: PodSymptom }
   /** An app that had answered and went down again and again: the kubelet makes it wait, a new pod begins at once. */
   | { readonly kind: 'backOff'; readonly pods: readonly PodFacts[] };
 
@@ -118,7 +118,7 @@ async function firstOutcome(
       (pod) => pod.waiting?.reason === 'CrashLoopBackOff' && (wait.priorExits.get(pod.uid) ?? 0) > 0,
     );
     if (backOff.length > 0) return { done: { kind: 'backOff', pods: backOff } };
-    const { verdict, since } = judge(
+    const { verdict, since } = judgeRollout(
       { pods, replicaFailure: deployment?.replicaFailure, priorExits: wait.priorExits },
       run.config,
       wait.since,
@@ -151,7 +151,7 @@ async function firstOutcome(
   });
 }
 
-async function failed(deps: StartDeps, run: VersionRun, symptom: Symptom, signal: AbortSignal): Promise<AppError> {
+async function failed(deps: StartDeps, run: VersionRun, symptom: PodSymptom, signal: AbortSignal): Promise<AppError> {
   const { code, phase, pod } = symptom;
   const [logs, warning] = await Promise.all([
     pod === undefined || phase !== 'start' ? [] : deps.reports.lastLines(pod, signal),

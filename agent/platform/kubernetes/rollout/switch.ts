@@ -3,11 +3,11 @@ import type { V1EndpointSlice } from '@kubernetes/client-node';
 import type { Clock } from '../../../../shared/wait/clock.ts';
 import { sleep } from '../../../../shared/wait/sleep.ts';
 import type { VersionRun } from '../../platform.ts';
-import type { Objects } from '../manifests/apply.ts';
-import type { Desired } from '../picture/desired.ts';
+import type { Objects } from '../objects/objects.ts';
+import type { Desired } from '../objects/desired.ts';
 import { appObjectName } from '../manifests/names.ts';
-import type { Picture } from '../picture/watch.ts';
-import type { Workloads } from '../manifests/workloads.ts';
+import type { Picture } from '../picture/picture.ts';
+import type { Workloads } from '../objects/workloads.ts';
 import { watchUntil } from '../../../../shared/wait/watch-until.ts';
 
 interface SwitchDeps {

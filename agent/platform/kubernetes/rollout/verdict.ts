@@ -7,10 +7,8 @@
  */
 import type { AppConfig } from '../../../../shared/protocol/app-config.ts';
 import type { EnsureProgress } from '../../../../shared/protocol/methods.ts';
-import type { ErrorCode } from '../../../../shared/error-codes.ts';
-import type { FailurePhase } from '../../../../shared/errors.ts';
 import type { ExitFacts, PodFacts } from '../picture/facts.ts';
-import { weigh, type SymptomTimes, type TimedSymptom } from './symptoms.ts';
+import { judge, passingGraceMs, pullGraceMs, type Symptom, type SymptomTimes } from '../../../kube/symptoms.ts';
 
 export interface Observation {
   /** Pods of the version, without those that leave. */
@@ -21,16 +19,13 @@ export interface Observation {
   readonly priorExits: ReadonlyMap<string, number>;
 }
 
-export interface Symptom extends TimedSymptom {
-  readonly code: ErrorCode;
-  readonly phase: FailurePhase;
-  readonly message: string;
+export interface PodSymptom extends Symptom {
   /** Whose logs tell more. */
   readonly pod?: PodFacts;
 }
 
 export type Verdict =
-  | { readonly kind: 'failed'; readonly symptom: Symptom }
+  | { readonly kind: 'failed'; readonly symptom: PodSymptom }
   | {
       readonly kind: 'waiting';
       readonly phase: EnsureProgress['phase'];
@@ -40,41 +35,29 @@ export type Verdict =
 
 /** Ends before the first answer that make a failure: the first may be bad luck (a database not up yet). */
 const maxExits = 2;
-/** Three tries of the kubelet (at 0, 10 and 30 s): a registry that is only away for a moment does no harm. */
-const pullGraceMs = 35_000;
-/** Faults that the next sync of a controller or kubelet may take away. */
-const passingGraceMs = 10_000;
 /** The condition of an earlier start stays for a moment after the Deployment is scaled up again. */
 const staleConditionMs = 1_500;
 /** For what happens before any container runs: a large image may take its time, but not for ever. */
 const preparationMs = 10 * 60_000;
 
 /** @returns the verdict now, and the times to be given to the next look. */
-export function judge(
+export function judgeRollout(
   observation: Observation,
   config: Pick<AppConfig, 'container' | 'kubernetes'>,
-  since: SymptomTimes,
+  before: SymptomTimes,
   nowMs: number,
 ): { readonly verdict: Verdict; readonly since: SymptomTimes } {
   const symptoms = symptomsOf(observation, config);
-  const { worst, since: times, againMs } = weigh(symptoms, since, nowMs);
-  const verdict: Verdict =
-    worst === undefined
-      ? {
-          kind: 'waiting',
-          ...progressOf(observation, symptoms),
-          againMs,
-        }
-      : { kind: 'failed', symptom: worst };
-  return { verdict, since: times };
+  const { since, ...judged } = judge(symptoms, before, nowMs);
+  return { verdict: judged.kind === 'failed' ? judged : { ...judged, ...progressOf(observation, symptoms) }, since };
 }
 
 /** Everything that is wrong, the most telling first. */
 export function symptomsOf(
   { pods, replicaFailure, priorExits }: Observation,
   config: Pick<AppConfig, 'container' | 'kubernetes'>,
-): Symptom[] {
-  const found: Symptom[] = [];
+): PodSymptom[] {
+  const found: PodSymptom[] = [];
   if (replicaFailure !== undefined && pods.length === 0) found.push(forbidden(replicaFailure));
   const exitsOf = (pod: PodFacts): number => Math.max(0, pod.exits - (priorExits.get(pod.uid) ?? 0));
   for (const pod of pods) {
@@ -138,7 +121,7 @@ function notReadyMessage(pod: PodFacts, deadlineSecs: number): string {
 }
 
 /** Ends that no further try will change: there is no such command, or the machine cannot run it. */
-function cannotRunAtAll(pod: PodFacts, exit: ExitFacts): Symptom | undefined {
+function cannotRunAtAll(pod: PodFacts, exit: ExitFacts): PodSymptom | undefined {
   if (!['StartError', 'ContainerCannotRun', 'RunContainerError'].includes(exit.reason)) return undefined;
   return {
     key: 'cannot-run',
@@ -151,7 +134,10 @@ function cannotRunAtAll(pod: PodFacts, exit: ExitFacts): Symptom | undefined {
 }
 
 /** `waiting` reasons of the kubelet and the container runtimes. */
-function stuckContainer(pod: PodFacts, { reason, message }: { reason: string; message: string }): Symptom | undefined {
+function stuckContainer(
+  pod: PodFacts,
+  { reason, message }: { reason: string; message: string },
+): PodSymptom | undefined {
   switch (reason) {
     case 'ErrImagePull':
     case 'ImagePullBackOff':
@@ -185,7 +171,7 @@ function stuckContainer(pod: PodFacts, { reason, message }: { reason: string; me
 }
 
 /** What registries and runtimes say, most definite first. @see https://distribution.github.io/distribution/spec/api/#errors */
-function pullFailure(message: string): Pick<Symptom, 'key' | 'code' | 'message' | 'graceMs'> {
+function pullFailure(message: string): Pick<PodSymptom, 'key' | 'code' | 'message' | 'graceMs'> {
   const base = { key: 'pull', message: message === '' ? 'the image cannot be pulled' : message };
   if (/no match for platform|exec format|unsupported media type|schema 1/i.test(message)) {
     return { ...base, code: 'image_invalid', graceMs: 0 };
@@ -205,7 +191,7 @@ function pullFailure(message: string): Pick<Symptom, 'key' | 'code' | 'message' 
 }
 
 /** The API server's admission refuses the pods. */
-function forbidden(message: string): Symptom {
+function forbidden(message: string): PodSymptom {
   const quota = /exceeded quota|failed quota|(maximum|minimum) .*(usage|limit)|must specify (limits|requests)/i.test(
     message,
   );
@@ -227,7 +213,7 @@ function wordsOfExit(exit: ExitFacts): string {
 
 function progressOf(
   { pods, replicaFailure }: Observation,
-  symptoms: readonly Symptom[],
+  symptoms: readonly PodSymptom[],
 ): { phase: EnsureProgress['phase']; message: string } {
   const trouble = symptoms.find(({ key }) => key !== 'not-ready' && key !== 'nothing-runs');
   const detail = trouble === undefined ? '' : `: ${trouble.message}`;

@@ -5,8 +5,8 @@ import { retry } from '../../../../shared/wait/retry.ts';
 import type { DeleteOptions, KubeApi } from '../../../kube/api.ts';
 import { isPassing, isStatus, KubeApiError } from '../../../kube/errors.ts';
 import type { Kinds } from '../../../kube/kinds.ts';
-import type { Manifest, ManifestKind } from './manifests.ts';
-import { manager } from './names.ts';
+import type { Manifest, ManifestKind } from '../manifests/manifests.ts';
+import { manager } from '../../../kube/labels.ts';
 
 export type ObjectKind = ManifestKind | 'Pod' | 'ReplicaSet' | 'EndpointSlice';
 

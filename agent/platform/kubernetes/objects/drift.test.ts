@@ -4,10 +4,10 @@ import { silentLog, type Log } from '../../../../shared/log.ts';
 import { createManualClock } from '../../../../shared/wait/testing/manual-clock.ts';
 import { createDesired } from './desired.ts';
 import { createDrift } from './drift.ts';
-import { appliedFacts, type AppliedFacts } from './facts.ts';
+import { appliedFacts, type AppliedFacts } from '../picture/facts.ts';
 import { serviceOf } from '../manifests/manifests.ts';
 import { testRun } from '../../../testing/kubernetes-run.ts';
-import { createWorkloads } from '../manifests/workloads.ts';
+import { createWorkloads } from './workloads.ts';
 
 function setUp(t: TestContext) {
   const clock = createManualClock(0);

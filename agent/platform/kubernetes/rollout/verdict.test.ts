@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { ErrorCode } from '../../../../shared/error-codes.ts';
 import type { PodFacts } from '../picture/facts.ts';
-import { judge, type Observation } from './rollout.ts';
+import { judgeRollout, type Observation } from './verdict.ts';
 import { testPod, testRun } from '../../../testing/kubernetes-run.ts';
 
 const { config } = testRun({
@@ -14,7 +14,7 @@ function verdictAfter(lastedMs: number, seen: Partial<Observation>) {
   const observation: Observation = { pods: [], replicaFailure: undefined, priorExits: new Map(), ...seen };
   let since: ReadonlyMap<string, number> = new Map();
   for (let nowMs = 0; ; nowMs += 500) {
-    const result = judge(observation, config, since, nowMs);
+    const result = judgeRollout(observation, config, since, nowMs);
     if (result.verdict.kind === 'failed' || nowMs >= lastedMs) return { verdict: result.verdict, atMs: nowMs };
     since = result.since;
   }
@@ -201,9 +201,9 @@ test('a symptom that passes begins anew', () => {
     priorExits: new Map(),
   };
   const fine = { ...away, pods: [testPod(waiting('ContainerCreating'))] };
-  let { since } = judge(away, config, new Map(), 0);
-  ({ since } = judge(fine, config, since, 30_000));
-  assert.equal(judge(away, config, since, 40_000).verdict.kind, 'waiting');
+  let { since } = judgeRollout(away, config, new Map(), 0);
+  ({ since } = judgeRollout(fine, config, since, 30_000));
+  assert.equal(judgeRollout(away, config, since, 40_000).verdict.kind, 'waiting');
 });
 
 test('while it waits it says what for, and when to look again at the latest', () => {

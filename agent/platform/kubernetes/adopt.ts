@@ -1,13 +1,13 @@
 /** Takes charge of what runs already, after this agent became leader, and clears away what nobody names any more. */
-import type { Log } from '../../../../shared/log.ts';
-import type { Clock } from '../../../../shared/wait/clock.ts';
-import type { VersionRun } from '../../platform.ts';
-import type { Drift } from './drift.ts';
-import { deleteObjects, discardVersion, type EndDeps } from '../end.ts';
-import { appObjectName, versionObjectName } from '../manifests/names.ts';
-import type { Targets } from '../rollout/targets.ts';
-import { watchUntil } from '../../../../shared/wait/watch-until.ts';
-import { watchedKinds, type Picture } from './watch.ts';
+import type { Log } from '../../../shared/log.ts';
+import type { Clock } from '../../../shared/wait/clock.ts';
+import type { VersionRun } from '../platform.ts';
+import type { Drift } from './objects/drift.ts';
+import { deleteObjects, discardVersion, type EndDeps } from './end.ts';
+import { appObjectName, versionObjectName } from './manifests/names.ts';
+import type { Targets } from './rollout/targets.ts';
+import { watchUntil } from '../../../shared/wait/watch-until.ts';
+import { watchedKinds, type Picture } from './picture/picture.ts';
 
 interface AdoptDeps extends EndDeps {
   readonly picture: Pick<Picture, 'applied' | 'podsOf' | 'onChange' | 'synced'>;

@@ -7,7 +7,7 @@ import { Semaphore } from '../../../../shared/wait/semaphore.ts';
 import { sleep } from '../../../../shared/wait/sleep.ts';
 import type { Desired } from './desired.ts';
 import { deploymentName } from '../manifests/manifests.ts';
-import type { Workloads } from '../manifests/workloads.ts';
+import type { Workloads } from './workloads.ts';
 
 export interface Drift {
   /** Something of the app changed: look soon. */

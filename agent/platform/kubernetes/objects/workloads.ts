@@ -1,11 +1,12 @@
 /** Brings the objects of versions into the cluster, and remembers what should be there so that drift can be seen. */
 import type { Clock } from '../../../../shared/wait/clock.ts';
 import type { VersionRun } from '../../platform.ts';
-import { platformError, type Objects } from './apply.ts';
+import { platformError, type Objects } from './objects.ts';
 import { appliedFacts, type AppliedFacts } from '../picture/facts.ts';
 import type { Change } from '../../../kube/informer.ts';
 import type { Kinds } from '../../../kube/kinds.ts';
-import { appObjectName, labels, versionObjectName } from './names.ts';
+import { labels } from '../../../kube/labels.ts';
+import { appObjectName, versionObjectName } from '../manifests/names.ts';
 import {
   contentAnnotation,
   deploymentName,
@@ -16,8 +17,8 @@ import {
   type Manifest,
   type ManifestKind,
   type ObjectsOptions,
-} from './manifests.ts';
-import type { Picture, WatchedKind } from '../picture/watch.ts';
+} from '../manifests/manifests.ts';
+import type { Picture, WatchedKind } from '../picture/picture.ts';
 
 /** The watch tells of an apply within milliseconds; later than this it is believed whatever it shows. */
 const untoldMs = 5_000;
