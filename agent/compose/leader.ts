@@ -36,7 +36,7 @@ export class Leader {
     this.#deps = deps;
   }
 
-  /** What this agent holds while it leads. */
+  /** The parts of the leading agent; undefined on a standby. */
   get current(): Leadership | undefined {
     return this.#current;
   }

@@ -1,4 +1,4 @@
-/** What an agent holds while it leads, from the new epoch to the loss of the lease. Built for each term. */
+/** The parts of an agent that exist only while it leads. They are built for each new epoch, and closed when the lead is lost. */
 import type { AppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
 import type { Clock } from '../../shared/wait/clock.ts';

@@ -1,4 +1,4 @@
-/** Where apps run, as `container_command` says, with what belongs to it: the leader election and the images. */
+/** Builds the platform that `container_command` chooses, and the leader election and images that go with it. */
 import type { Log } from '../../shared/log.ts';
 import type { Clock } from '../../shared/wait/clock.ts';
 import type { AgentConfig } from '../config/config.ts';

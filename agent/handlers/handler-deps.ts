@@ -1,4 +1,4 @@
-/** What the handlers need of the agent, and the types that they share. */
+/** The parts of the agent that the handlers need. */
 import type { AgentMethods, RouterMethods } from '../../shared/protocol/methods.ts';
 import type { Handlers } from '../../shared/rpc/types.ts';
 import type { Images } from '../images/images.ts';

@@ -8,7 +8,7 @@ import type { EnsureProgress } from '../../shared/protocol/methods.ts';
 import type { Target } from '../../shared/protocol/routes.ts';
 import type { LogLine } from '../../shared/protocol/views.ts';
 
-/** What exactly a version runs; null where it is not known (yet). */
+/** The exact image or source that a version runs; members are null as long as they are not known. */
 export interface Pin {
   readonly imageDigest: string | null;
   /** `git:<commit>`, or `sha256:<hex>` of an upload or a folder. */
@@ -23,7 +23,7 @@ export const noPin: Pin = { imageDigest: null, sourceDigest: null, imageTag: nul
 export interface VersionRun {
   readonly app: string;
   readonly version: number;
-  /** With the values of its secrets. */
+  /** The spec, with the values of its secrets. */
   readonly spec: AppSpec;
   /** The defaults of `[app_config]` with the overrides of the app. */
   readonly config: AppConfig;

@@ -12,7 +12,7 @@ export interface Probe {
   readonly port: number;
   /** The path that must answer 2xx or 3xx; undefined: an open port is enough. */
   readonly healthPath: string | undefined;
-  /** What the app speaks, by default HTTP/1.1. */
+  /** The protocol of the app; HTTP/1.1 by default. */
   readonly protocol?: 'http1' | 'h2c' | undefined;
   /** Bounds a host that drops packets and an app that accepts but does not answer. */
   readonly timeoutMs: number;
@@ -41,20 +41,20 @@ export async function probeOnce(probe: Probe, signal: AbortSignal): Promise<bool
   }
 }
 
-type Tell = (answers: boolean) => void;
+type Report = (answers: boolean) => void;
 interface Connection {
   destroy(): void;
 }
 
-function probePort({ host, port }: Probe, tell: Tell): Connection {
-  const fail = (): void => tell(false);
-  return connect({ host, port }, () => tell(true))
+function probePort({ host, port }: Probe, report: Report): Connection {
+  const fail = (): void => report(false);
+  return connect({ host, port }, () => report(true))
     .on('error', fail)
     .once('close', fail);
 }
 
-function probeHttp1({ host, port }: Probe, path: string, tell: Tell): Connection {
-  const fail = (): void => tell(false);
+function probeHttp1({ host, port }: Probe, path: string, report: Report): Connection {
+  const fail = (): void => report(false);
   const socket = connect({ host, port }).on('error', fail).once('close', fail);
   const request = `GET ${path} HTTP/1.1\r\nHost: ${authorityOf(host, port)}`;
   socket.write(`${request}\r\nUser-Agent: holdfast-probe\r\nConnection: close\r\n\r\n`);
@@ -63,21 +63,21 @@ function probeHttp1({ host, port }: Probe, path: string, tell: Tell): Connection
     head += chunk.toString('latin1');
     const status = finalStatus(head);
     // Only the status counts: the body of a health page may never end.
-    if (status !== undefined) tell(isHealthy(status));
+    if (status !== undefined) report(isHealthy(status));
     else if (head.length > maxHeadBytes) fail();
   });
   return socket;
 }
 
-function probeHttp2({ host, port }: Probe, path: string, tell: Tell): Connection {
-  const fail = (): void => tell(false);
+function probeHttp2({ host, port }: Probe, path: string, report: Report): Connection {
+  const fail = (): void => report(false);
   const session = connectHttp2(`http://${authorityOf(host, port)}`, { settings: { enablePush: false } });
   session.on('error', fail).once('close', fail);
   session
     .request({ ':path': path, 'user-agent': 'holdfast-probe' })
     .on('error', fail)
     .once('close', fail)
-    .once('response', ({ ':status': status = 0 }) => tell(isHealthy(status)));
+    .once('response', ({ ':status': status = 0 }) => report(isHealthy(status)));
   return session;
 }
 

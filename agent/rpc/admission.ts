@@ -1,4 +1,4 @@
-/** Who may come in: the token, the lead and the bound per token are checked for links and POST calls alike. */
+/** Admits links and POST calls: checks the token, that this agent leads, and the bound per token. */
 import type { IncomingMessage } from 'node:http';
 import { AppError } from '../../shared/errors.ts';
 import type { Identity } from '../../shared/rpc/types.ts';

@@ -26,7 +26,7 @@ interface LinksDeps<Local extends MethodTable, Remote extends MethodTable> {
 }
 
 export interface Links {
-  /** For the event `upgrade` of the HTTP server. */
+  /** The listener for the event `upgrade` of the HTTP server. */
   readonly upgrade: (request: IncomingMessage, socket: Duplex, head: Buffer) => void;
   readonly drop: (reason: ErrorCode) => Promise<void>;
   readonly close: () => Promise<void>;

@@ -16,7 +16,7 @@ export interface Git {
   unpack(spec: SourceSpec, commit: string, target: string, signal: AbortSignal): Promise<UnpackedTree>;
 }
 
-/** What was committed is what is built: these attributes switch off those of the repository that change archives. */
+/** These attributes override those of the repository that change archives, so that what is built is exactly what was committed. */
 const attributes = '* -export-ignore -export-subst\n';
 
 export function createGit(deps: GitServerDeps): Git {

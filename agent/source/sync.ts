@@ -21,7 +21,7 @@ export interface SyncApp {
   readonly digests: readonly (string | null)[];
 }
 
-/** What syncing needs of the versions. */
+/** The part of the version engine that syncing needs. */
 export interface SyncEngine {
   apps(): readonly SyncApp[];
   /** @throws AppError app_not_found */
@@ -41,7 +41,7 @@ interface SyncDeps {
   readonly random?: () => number;
 }
 
-/** What is known of an app between two looks at its source. */
+/** The state of one app between two looks at its source. */
 interface SyncState {
   /** The work of the current look. */
   looking: Promise<void> | undefined;

@@ -7,7 +7,7 @@ import type { Database, Queryable } from './database.ts';
 import { insertEvents } from './event-store.ts';
 import type { AppRecord, NewEvent, Outcome, VersionRecord } from './records.ts';
 
-/** What one declaration writes, all or nothing. */
+/** The changes of one declaration, which are written all or not at all. */
 export interface Declaration {
   readonly created: readonly AppRecord[];
   /** The app as it is afterwards, and the version that was added, if any. */
@@ -16,7 +16,7 @@ export interface Declaration {
   readonly events: readonly NewEvent[];
 }
 
-/** What the agent learns about a version while it runs it. What is absent or null stays as it is; a null failure clears it. */
+/** Facts about a version that the agent learns while it runs. Absent or null members stay as they are, except that a null failure clears the failure. */
 export type Learnt = Partial<Pick<VersionRecord, 'outcome' | 'failure' | 'timings' | 'imageDigest' | 'imageTag'>>;
 
 /** One record that is written behind. Absent members stay as they are. */

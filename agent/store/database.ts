@@ -8,7 +8,7 @@ export interface Rows<R> {
   readonly rowCount: number | null;
 }
 
-/** What the stores need of a connection. */
+/** The part of a connection that the stores need. */
 export interface Queryable {
   query<R>(text: string, values?: readonly unknown[]): Promise<Rows<R>>;
 }

@@ -1,5 +1,5 @@
 /**
- * What the agent learns while it runs versions, written behind the request path and in order: a wake must not wait for Postgres. While
+ * Writes what the agent learns while it runs versions, behind the request path and in order, because a wake must not wait for Postgres. While
  * Postgres is away nothing is lost, up to a bound.
  */
 import { type AppError, toAppError } from '../../shared/errors.ts';
@@ -14,7 +14,7 @@ export interface Outbox {
   readonly size: number;
   /** Resolves when everything added so far is written or dropped. @throws the signal's reason; AppError store_unavailable, fenced. */
   flushed(signal: AbortSignal): Promise<void>;
-  /** Takes no more, and writes what is queued unless Postgres is away. */
+  /** Takes no more records, and writes those that are queued unless Postgres is away. */
   close(): Promise<void>;
 }
 

@@ -9,7 +9,7 @@ export type Outcome = 'declared' | 'good' | 'failed';
 
 export interface VersionRecord {
   readonly version: number;
-  /** With the values of its secrets. */
+  /** The spec, with the values of its secrets. */
   readonly spec: AppSpec;
   readonly imageDigest: string | null;
   readonly sourceDigest: string | null;

@@ -1,4 +1,4 @@
-/** For tests with a real buildah: a base image of this machine's programs, and what a builder has left behind. */
+/** Helpers for tests with a real buildah: a base image made of this machine's programs, and a check for what a builder leaves behind. */
 import { execFile } from 'node:child_process';
 import { copyFile, mkdir, readFile, readdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
@@ -23,7 +23,7 @@ export async function leftovers(dataFolder: string): Promise<string[]> {
   return [...mounts, ...processes, ...work.filter((name) => name.startsWith('b-'))];
 }
 
-/** A base image of this machine's shell, pushed as `base:1`. */
+/** Pushes a base image made of this machine's shell as `base:1`. */
 export async function pushBase(t: TestContext, registry: TestRegistry): Promise<string> {
   const image = `${registry.host}/team/base:1`;
   const folder = await folderOf(t, {});

@@ -1,4 +1,4 @@
-/** For tests: a real builder server with buildah behind it, and the delegate that an agent has of it. */
+/** A real builder server with buildah behind it, and the agent's delegate for it. */
 import { mkdtemp, mkdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -15,7 +15,7 @@ import type { DelegateBuilderDeps } from '../images/delegate/delegate-builder.ts
 
 export const testToken = 'token-of-the-builder-0123456789';
 
-/** The context of a folder as tar.gz. */
+/** Packs the build context of a folder as tar.gz. */
 export const packContext: DelegateBuilderDeps['pack'] = ({ folder, extraFiles }) => {
   const out = new PassThrough();
   async function* packed(): AsyncGenerator<Buffer> {

@@ -1,4 +1,4 @@
-/** What every process platform of a test is given: this machine's Node.js and environment, real time, no log. */
+/** The dependencies of a process platform in tests: this machine's Node.js and environment, real time, no log. */
 import { silentLog } from '../../shared/log.ts';
 import { systemClock } from '../../shared/wait/clock.ts';
 import type { ProcessPlatformDeps } from '../platform/process/platform.ts';

@@ -1,4 +1,4 @@
-/** What the tests of this folder stand on: records, routers that watch and acknowledge, and turns of the event loop. */
+/** Fixtures for tests of versions and routes: records, and routers that watch and acknowledge. */
 import { turns } from '../../shared/wait/testing/until.ts';
 import { appConfig, type AppConfig } from '../../shared/protocol/app-config.ts';
 import { appSpec, type AppSpecInput } from '../../shared/protocol/app-spec.ts';
@@ -32,7 +32,7 @@ export function versionRecord(version: number, more: Partial<VersionRecord> = {}
   };
 }
 
-/** An app whose newest version is live, with all versions before it good. */
+/** An app whose newest version is live. */
 export function appRecord(versions: readonly VersionRecord[], more: Partial<AppRecord> = {}): AppRecord {
   const good = versions.filter(({ outcome }) => outcome === 'good').map(({ version }) => version);
   const latest = Math.max(...versions.map(({ version }) => version));
@@ -60,17 +60,17 @@ export const silentMetrics: VersionMetrics = {
   wake: () => undefined,
 };
 
-/** What routers answer that have so many calls. */
+/** The answer of routers that have this many calls left. */
 export function releasedOf(left: number, more: Partial<Released> = {}): Released {
   return { left, unasked: 0, busy: left > 0, bytes: 0, idleMs: Infinity, ...more };
 }
 
 export interface TestRouter {
-  /** Its route table now. */
+  /** The current route table. */
   readonly table: ReadonlyMap<string, Route>;
-  /** Every route it was ever told, as `app v1 ready`. */
+  /** Every route that it received, as `app v1 ready`. */
   readonly history: readonly string[];
-  /** False: items are kept back unacknowledged until it is set again. */
+  /** While false, items stay unacknowledged until it is set to true. */
   acknowledges: boolean;
   leave(): Promise<void>;
 }

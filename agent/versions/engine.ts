@@ -90,7 +90,7 @@ export class Engine {
     return machine;
   }
 
-  /** By name. */
+  /** All machines, sorted by the names of their apps. */
   machines(): AppMachine[] {
     return [...this.#machines.values()].toSorted((a, b) => (a.record.name < b.record.name ? -1 : 1));
   }

@@ -46,7 +46,7 @@ export class ProcessApps {
     return ring;
   }
 
-  /** Ends what runs of the app, except that this version is only waited for if it is being stopped. */
+  /** Ends every other version of the app. If this version is being stopped, waits for that. */
   async endOthers(app: string, version: number, signal: AbortSignal): Promise<void> {
     const { stopGraceMs: graceMs } = this.#deps;
     for (const [number, processes] of this.of(app)) {

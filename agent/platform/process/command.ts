@@ -30,7 +30,7 @@ type Plan = Pick<PresetCommand, 'run' | 'cwd' | 'binaries' | 'env'>;
 export async function resolveCommand(options: {
   readonly spec: AppSpec;
   readonly version: number;
-  /** Where it runs: the snapshot, or the copy with the installed dependencies. */
+  /** The folder to run in: the snapshot, or the copy with the installed dependencies. */
   readonly folder: string;
   readonly plan: Plan & { readonly run: readonly string[] };
   /** The folder of each volume, by name. */

@@ -58,7 +58,7 @@ export function createInstalled(deps: {
     place: string,
     request: InstallRequest,
     signal: AbortSignal,
-    tell: (progress: Progress) => void,
+    report: (progress: Progress) => void,
   ): Promise<void> {
     const tree = join(place, 'tree');
     try {
@@ -80,8 +80,8 @@ export function createInstalled(deps: {
         {
           ...deps,
           signal,
-          onStep: (step) => tell({ step }),
-          onLine: (line) => tell({ line }),
+          onStep: (step) => report({ step }),
+          onLine: (line) => report({ line }),
         },
       );
       await writeFile(join(place, 'done'), '');
@@ -104,8 +104,8 @@ export function createInstalled(deps: {
           continue;
         }
         if (task === undefined) {
-          task = new SharedTask((inner, tell) =>
-            make(place, request, inner, tell).finally(() => {
+          task = new SharedTask((inner, report) =>
+            make(place, request, inner, report).finally(() => {
               tasks.delete(place);
             }),
           );

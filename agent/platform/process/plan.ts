@@ -1,4 +1,4 @@
-/** What a folder needs before it runs, and what runs then: the app's own command, or that of the preset that fits the folder. */
+/** Plans how a folder is run: what to install first, and the command, which is the app's own or that of the preset that fits. */
 import { fileURLToPath } from 'node:url';
 import { AppError, toAppError } from '../../../shared/errors.ts';
 import { detectPreset, presetCommand } from '../../../shared/presets/detect.ts';
@@ -6,13 +6,13 @@ import { folderTree } from '../../../shared/presets/folder-tree.ts';
 import type { PresetCommand } from '../../../shared/presets/preset.ts';
 import type { AppSpec } from '../../../shared/protocol/app-spec.ts';
 
-/** How a folder is run. */
+/** A plan that has a command. */
 export interface RunnablePlan extends PresetCommand {
   readonly run: readonly string[];
 }
 
 const staticServer = fileURLToPath(new URL('./static-server.ts', import.meta.url));
-/** For a folder that no preset fits: there is nothing to install, and nothing is known to run. */
+/** The plan for a folder that no preset fits: nothing to install, and no command. */
 const bare: PresetCommand = { install: [], run: undefined, cwd: '', binaries: ['node_modules/.bin'], env: {} };
 
 /**

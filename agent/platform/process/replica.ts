@@ -46,7 +46,7 @@ interface Life {
   readonly id: string;
   readonly port: number;
   readonly process: GuardedProcess;
-  /** Aborted when the process has ended or is told to end. */
+  /** Aborts when the process has ended, or when it is asked to end. */
   readonly over: AbortController;
   probing: Promise<void>;
   answered: boolean;

@@ -92,7 +92,7 @@ async function find(root: string, path: string): Promise<Found | undefined> {
   return undefined;
 }
 
-/** Undefined if nothing is there, or if a link leads outside the folder. */
+/** Undefined if nothing exists at the path, or if a link leads outside the folder. */
 async function kindOf(root: string, path: string): Promise<'file' | 'folder' | undefined> {
   const real = await realpath(path).catch(() => undefined);
   if (real === undefined || (real !== root && !real.startsWith(root + sep))) return undefined;

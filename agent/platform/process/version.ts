@@ -81,7 +81,7 @@ export class VersionProcesses {
     await this.settled();
   }
 
-  /** Resolves when every process that was told to end has done so. */
+  /** Resolves when every process that was asked to end has done so. */
   async settled(): Promise<void> {
     await Promise.all(this.#ending);
   }

@@ -1,4 +1,7 @@
-/** What one app does now, and since when. After a failure, calls may start it again when a pause is over, which doubles with each failure in a row. */
+/**
+ * The phase of one app, and since when it lasts. After a failure, calls may start the app again after a pause, which doubles with each
+ * failure in a row.
+ */
 import type { StartTimings } from '../../../shared/protocol/routes.ts';
 import type { Failure } from '../../../shared/protocol/views.ts';
 import type { Clock } from '../../../shared/wait/clock.ts';
@@ -43,7 +46,7 @@ export class AppPhase {
     this.#enter({ kind: 'serving', timings });
   }
 
-  /** @returns the phase, to tell later whether it still lasts. */
+  /** @returns the phase, by which the caller can check later whether it still lasts. */
   drain(timings: StartTimings): Phase {
     return this.#enter({ kind: 'draining', timings });
   }

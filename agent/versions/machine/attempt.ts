@@ -19,7 +19,7 @@ export interface AttemptRequest {
   readonly signal: AbortSignal;
   readonly clock: Clock;
   readonly onPhase: OnPhase;
-  /** Called when the image or folder is there, right before the platform starts the version. */
+  /** Called when the image or folder is ready, right before the platform starts the version. */
   readonly onPrepared: (pin: Pin) => void;
 }
 

@@ -1,4 +1,4 @@
-/** What the machine of an app needs of the agent around it, and what it is asked. */
+/** The parts of the agent that the machine of an app needs, and the requests that it gets. */
 import type { ErrorCode } from '../../../shared/error-codes.ts';
 import type { Log } from '../../../shared/log.ts';
 import type { AppConfig } from '../../../shared/protocol/app-config.ts';
@@ -43,11 +43,11 @@ export interface VersionMetrics {
   wake(result: 'call' | 'person' | 'refused'): void;
 }
 
-/** Who asks for a start. */
+/** The caller of `ensure`. */
 export interface Starter {
   /** The name of the token. */
   readonly actor: string;
-  /** True for a router that asks for a call; false for a person or a tool, whom the wake budget does not bind. */
+  /** True for a router that asks for a call; false for a person or a tool, to which the wake budget does not apply. */
   readonly forCall: boolean;
   /** The call, if the router describes it. */
   readonly cause: WakeCause | undefined;
@@ -58,7 +58,7 @@ export interface EnsureRequest {
   readonly version: number | undefined;
   /** Ids of targets that are said to refuse connections. */
   readonly suspects: readonly string[];
-  /** Who asks; undefined for the agent itself. */
+  /** The caller; undefined for the agent itself. */
   readonly by?: Starter;
   readonly onProgress: (progress: EnsureProgress) => void;
   readonly signal: AbortSignal;

@@ -10,7 +10,7 @@ import type { Leftovers } from './leftovers.ts';
 import type { EnsureRequest, EnsureResult, MachineDeps } from './machine-deps.ts';
 import type { StableAddress } from './stable-address.ts';
 
-/** What the machine does with the end of a start. */
+/** How the machine reacts to the end of a start. */
 export interface StartOutcomes {
   /** Whether calls get the live version now. */
   isServing(): boolean;

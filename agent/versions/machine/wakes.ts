@@ -1,4 +1,4 @@
-/** Who starts an app, and how often calls may wake it (`wake.max_per_hour`). One per app. */
+/** Records who starts an app, and bounds how often calls may wake it (`wake.max_per_hour`). There is one per app. */
 import { AppError } from '../../../shared/errors.ts';
 import type { Clock } from '../../../shared/wait/clock.ts';
 import type { Starter, VersionMetrics } from './machine-deps.ts';

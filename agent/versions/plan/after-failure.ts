@@ -1,4 +1,4 @@
-/** What becomes of an app whose live version has failed to start. */
+/** Decides what happens to an app whose live version has failed to start. */
 import type { AppConfig } from '../../../shared/protocol/app-config.ts';
 import type { AppRecord } from '../../store/records.ts';
 

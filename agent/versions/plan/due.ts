@@ -1,4 +1,4 @@
-/** What the time makes due for an app that nothing is being done to, and when to look at it again. */
+/** Decides what is due for an app that is not being started or drained, and when to look at it again. */
 import type { KeptAwake } from './keep-awake.ts';
 import type { Phase } from './serving.ts';
 

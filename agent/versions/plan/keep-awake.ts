@@ -1,4 +1,4 @@
-/** Which apps run whether they are called or not: by `min_replicas`, or during their `running_hours`. */
+/** Decides which apps run whether they are called or not: by `min_replicas`, or during their `running_hours`. */
 import { RunningHours } from '../../../shared/protocol/running-hours.ts';
 import type { VersionRun } from '../../platform/platform.ts';
 

@@ -1,4 +1,4 @@
-/** What a declaration changes, before anything is written. It is pure, so that `dryRun` and an apply cannot differ. */
+/** Plans what a declaration changes, before anything is written. It is pure, so that `dryRun` and an apply cannot differ. */
 import { isDeepStrictEqual } from 'node:util';
 import { AppError } from '../../../shared/errors.ts';
 import { resolveAppConfig, type AppConfig } from '../../../shared/protocol/app-config.ts';

@@ -1,4 +1,4 @@
-/** What routers and people see of an app: pure functions of its record and of what its machine is doing. */
+/** The route and the views of an app: pure functions of its record and of the state of its machine. */
 import { isDeepStrictEqual } from 'node:util';
 import { defaultWakeRules, type AppConfig } from '../../../shared/protocol/app-config.ts';
 import { maskedSecret } from '../../../shared/protocol/app-spec.ts';
