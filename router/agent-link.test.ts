@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { call, ready, routeOf, startTestRouter, startUpstream, targetOf, TestClock, until } from './testing/router.ts';
+import { createShiftedClock } from '../shared/wait/testing/manual-clock.ts';
+import { until } from '../shared/wait/testing/until.ts';
+import { call, ready, routeOf, startTestRouter, startUpstream, targetOf } from './testing/router.ts';
 
 test('a push is acknowledged when it has taken effect, a gap leads to a new watch', async (t) => {
   const app = await startUpstream(t, 'a-1', (_, res) => res.end('ok'));
@@ -23,7 +25,7 @@ test('a push is acknowledged when it has taken effect, a gap leads to a new watc
 });
 
 test('warm calls go on while the agent is away (on_agent_loss = "serve")', async (t) => {
-  const clock = new TestClock();
+  const clock = createShiftedClock();
   const app = await startUpstream(t, 'a-1', (_, res) => res.end('ok'));
   const { agent, port } = await startTestRouter(t, { clock, routes: [routeOf('a', ready(targetOf(app)))] });
   agent.down();
@@ -32,7 +34,7 @@ test('warm calls go on while the agent is away (on_agent_loss = "serve")', async
 });
 
 test('with on_agent_loss = "hold" calls are held once the lease has run out, until a new snapshot', async (t) => {
-  const clock = new TestClock();
+  const clock = createShiftedClock();
   const app = await startUpstream(t, 'a-1', (_, res) => res.end('ok'));
   const { agent, port, router } = await startTestRouter(t, {
     clock,
@@ -51,7 +53,7 @@ test('with on_agent_loss = "hold" calls are held once the lease has run out, unt
 });
 
 test('a process that was stopped beyond its lease does not serve by what it knew (on_agent_loss = "hold")', async (t) => {
-  const clock = new TestClock();
+  const clock = createShiftedClock();
   const app = await startUpstream(t, 'a-1', (_, res) => res.end('v1'));
   const { agent, port, router } = await startTestRouter(t, {
     clock,
@@ -80,7 +82,7 @@ test('a process that was stopped beyond its lease does not serve by what it knew
 });
 
 test('the lease is renewed by answered reports, also with nothing to tell', async (t) => {
-  const clock = new TestClock();
+  const clock = createShiftedClock();
   const app = await startUpstream(t, 'a-1', (_, res) => res.end('ok'));
   const { agent, port } = await startTestRouter(t, {
     clock,
@@ -96,7 +98,7 @@ test('the lease is renewed by answered reports, also with nothing to tell', asyn
 });
 
 test('activity tells what is held, in flight and done, and leaves out apps that did nothing', async (t) => {
-  const clock = new TestClock();
+  const clock = createShiftedClock();
   let finish: (() => void) | undefined;
   const app = await startUpstream(t, 'a-1', (_, res) => (finish = () => res.end('12345')));
   const { agent, port, router } = await startTestRouter(t, {

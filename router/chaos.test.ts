@@ -7,7 +7,9 @@ import assert from 'node:assert/strict';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { test, type TestContext } from 'node:test';
 import type { Route, Target } from '../shared/protocol/routes.ts';
-import { asleep, closedPort, ready, routeOf, startTestRouter, TestClock, until } from './testing/router.ts';
+import { createShiftedClock } from '../shared/wait/testing/manual-clock.ts';
+import { until } from '../shared/wait/testing/until.ts';
+import { asleep, closedPort, ready, routeOf, startTestRouter } from './testing/router.ts';
 
 const clients = Number(process.env['HOLDFAST_CHAOS_CLIENTS'] ?? 0);
 const seed = Number(process.env['HOLDFAST_CHAOS_SEED'] ?? Math.trunc(Math.random() * 2 ** 31));
@@ -126,7 +128,7 @@ if (clients > 0) void test('whatever clients and apps do, nothing is left of the
 
 async function chaos(t: TestContext): Promise<void> {
   t.diagnostic(`seed ${seed}`);
-  const clock = new TestClock();
+  const clock = createShiftedClock();
   const appSockets = new Set<Socket>();
   const apps = await Promise.all(['one', 'two', 'three'].map((id) => startApp(t, id, appSockets)));
   const refusing: Target = { id: 'refusing', host: '127.0.0.1', port: await closedPort() };

@@ -2,6 +2,8 @@ import assert from 'node:assert/strict';
 import { Agent } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { test } from 'node:test';
+import { createShiftedClock } from '../shared/wait/testing/manual-clock.ts';
+import { until } from '../shared/wait/testing/until.ts';
 import {
   asleep,
   call,
@@ -11,8 +13,6 @@ import {
   startTestRouter,
   startUpstream,
   targetOf,
-  TestClock,
-  until,
   untilMetric,
 } from './testing/router.ts';
 
@@ -60,7 +60,7 @@ test('a drain ends calls, held calls and upgrades first, says so to load balance
 });
 
 test('a drain that lasts too long closes what is left', async (t) => {
-  const clock = new TestClock();
+  const clock = createShiftedClock();
   let arrived = false;
   const app = await startUpstream(t, 'a-1', () => (arrived = true));
   const { router, port } = await startTestRouter(t, {

@@ -3,7 +3,8 @@ import { Agent, request } from 'node:http';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { test, type TestContext } from 'node:test';
 import type { Target } from '../../shared/protocol/routes.ts';
-import { asleep, call, ready, routeOf, startTestRouter, startUpstream, targetOf, until } from '../testing/router.ts';
+import { until } from '../../shared/wait/testing/until.ts';
+import { asleep, call, ready, routeOf, startTestRouter, startUpstream, targetOf } from '../testing/router.ts';
 
 /** A server of bytes: what it gets is given to the test, what it answers the test says. */
 async function startRawUpstream(t: TestContext, id: string, onSocket: (socket: Socket) => void): Promise<Target> {

@@ -3,6 +3,8 @@ import type { ServerResponse } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { test, type TestContext } from 'node:test';
 import { exchangeBytes, startRawApp } from '../testing/raw-bytes.ts';
+import { createShiftedClock } from '../../shared/wait/testing/manual-clock.ts';
+import { until } from '../../shared/wait/testing/until.ts';
 import {
   asleep,
   call,
@@ -12,8 +14,6 @@ import {
   startTestRouter,
   startUpstream,
   targetOf,
-  TestClock,
-  until,
   untilMetric,
 } from '../testing/router.ts';
 
@@ -33,7 +33,7 @@ function open(
 }
 
 test('a head that never becomes whole is answered 408 at its deadline, byte after byte or not', async (t) => {
-  const clock = new TestClock();
+  const clock = createShiftedClock();
   const router = await startTestRouter(t, { clock });
   const slow = open(t, router.port);
   slow.socket.write('GET / HT');
@@ -56,7 +56,7 @@ test('a head that never becomes whole is answered 408 at its deadline, byte afte
 });
 
 test('a body that stalls is answered 408, one that keeps coming is not', async (t) => {
-  const clock = new TestClock();
+  const clock = createShiftedClock();
   let received = 0;
   const app = await startUpstream(t, 'a-1', (req, res) => {
     req.on('data', (chunk: Buffer) => (received += chunk.length));
@@ -89,7 +89,7 @@ test('a body that stalls is answered 408, one that keeps coming is not', async (
 });
 
 test('a client that takes nothing of its answer is cut off, and with it the call at the app', async (t) => {
-  const clock = new TestClock();
+  const clock = createShiftedClock();
   let left = false;
   const app = await startUpstream(t, 'a-1', (_, res) => {
     res.on('close', () => (left = true));
@@ -238,7 +238,7 @@ test('bodies that are not whole have half of the sockets to a target at most, so
 });
 
 test('an idle connection to an app is closed at its age, sooner where the app says so', async (t) => {
-  const clock = new TestClock();
+  const clock = createShiftedClock();
   const says = (fields: string): string => `HTTP/1.1 200 OK\r\n${fields}Content-Length: 0\r\n\r\n`;
   for (const [fields, connections] of [
     ['', 1],
@@ -277,7 +277,7 @@ test('readers that take nothing: what waits for all is bounded, and everybody el
     more();
   });
   const limit = 1_048_576;
-  const clock = new TestClock();
+  const clock = createShiftedClock();
   const router = await startTestRouter(t, {
     clock,
     routes: [routeOf('a', ready(targetOf(app)))],

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { connect, type Socket } from 'node:net';
 import { test, type TestContext } from 'node:test';
 import { clientOf } from './client-limit.ts';
-import { startTestRouter, until, type RouterUnderTest } from '../testing/router.ts';
+import { until } from '../../shared/wait/testing/until.ts';
+import { startTestRouter, type RouterUnderTest } from '../testing/router.ts';
 
 function open(t: TestContext, port: number, localAddress: string): Socket {
   const socket = connect({ port, host: '127.0.0.1', localAddress });

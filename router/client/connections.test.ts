@@ -7,6 +7,8 @@ import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { connect as connectTls } from 'node:tls';
 import { certificates } from '../../test/support/certificates.ts';
+import { createShiftedClock } from '../../shared/wait/testing/manual-clock.ts';
+import { until } from '../../shared/wait/testing/until.ts';
 import {
   asleep,
   metric,
@@ -15,8 +17,6 @@ import {
   startTestRouter,
   startUpstream,
   targetOf,
-  TestClock,
-  until,
   untilMetric,
   type RouterUnderTest,
 } from '../testing/router.ts';
@@ -28,11 +28,11 @@ import { placesWithin } from './places.ts';
 const largeBytes = 1_500_000;
 
 interface Ground extends RouterUnderTest {
-  readonly clock: TestClock;
+  readonly clock: ReturnType<typeof createShiftedClock>;
 }
 
 async function startGround(t: TestContext, config: object): Promise<Ground> {
-  const clock = new TestClock();
+  const clock = createShiftedClock();
   const app = await startUpstream(t, 'a-1', (req, res) => {
     if (req.url === '/quiet') return;
     res.end(req.url === '/large' ? Buffer.alloc(largeBytes, 'x') : 'ok');

@@ -12,7 +12,8 @@ import {
   type ServiceError,
 } from '@grpc/grpc-js';
 import type { Target } from '../../shared/protocol/routes.ts';
-import { asleep, ready, routeOf, startTestRouter, until } from '../testing/router.ts';
+import { until } from '../../shared/wait/testing/until.ts';
+import { asleep, ready, routeOf, startTestRouter } from '../testing/router.ts';
 
 const bytes = { serialize: (value: Buffer) => value, deserialize: (value: Buffer) => value };
 

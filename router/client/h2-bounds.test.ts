@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { constants } from 'node:http2';
 import { connect, type Socket } from 'node:net';
 import { test } from 'node:test';
+import { until } from '../../shared/wait/testing/until.ts';
 import {
   asleep,
   call,
@@ -11,7 +12,6 @@ import {
   startTestRouter,
   startUpstream,
   targetOf,
-  until,
   untilMetric,
 } from '../testing/router.ts';
 import { block, Flag, frame, FrameClient, preface, settings, Type } from '../testing/h2-frames.ts';

@@ -2,17 +2,9 @@ import assert from 'node:assert/strict';
 import { connect } from 'node:net';
 import { constants } from 'node:http2';
 import { test } from 'node:test';
-import {
-  asleep,
-  call,
-  ready,
-  routeOf,
-  startTestRouter,
-  startUpstream,
-  targetOf,
-  TestClock,
-  until,
-} from '../testing/router.ts';
+import { createShiftedClock } from '../../shared/wait/testing/manual-clock.ts';
+import { until } from '../../shared/wait/testing/until.ts';
+import { asleep, call, ready, routeOf, startTestRouter, startUpstream, targetOf } from '../testing/router.ts';
 import { answerOf, callBy, openSession } from '../testing/h2.ts';
 
 test('a client with prior knowledge is answered on the port of HTTP/1.1, and both at once', async (t) => {
@@ -289,7 +281,7 @@ test('a drain lets streams end, takes what the client sent before it knew, and c
 });
 
 test('an idle connection is closed with a GOAWAY, one with a call is not', async (t) => {
-  const clock = new TestClock();
+  const clock = createShiftedClock();
   const { port, router, registry } = await startTestRouter(t, {
     clock,
     routes: [routeOf('a', asleep, { holdTimeoutMs: 1_000_000 })],
@@ -315,7 +307,7 @@ test('an idle connection is closed with a GOAWAY, one with a call is not', async
 });
 
 test('a body that does not come, and an answer that is not taken, end their streams in time', async (t) => {
-  const clock = new TestClock();
+  const clock = createShiftedClock();
   const app = await startUpstream(t, 'a-1', (req, res) => {
     if (req.method === 'POST') req.resume();
     else res.end(Buffer.alloc(1_000_000));

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { asleep, call, ready, routeOf, startTestRouter, startUpstream, targetOf, until } from '../testing/router.ts';
+import { until } from '../../shared/wait/testing/until.ts';
+import { asleep, call, ready, routeOf, startTestRouter, startUpstream, targetOf } from '../testing/router.ts';
 import { block, Flag, frame, FrameClient, preface, settings, Type } from '../testing/h2-frames.ts';
 
 type Fields = readonly (readonly [name: string, value: string])[];

@@ -5,7 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { promisify } from 'node:util';
-import { asleep, ready, routeOf, startTestRouter, startUpstream, targetOf, until } from '../testing/router.ts';
+import { until } from '../../shared/wait/testing/until.ts';
+import { asleep, ready, routeOf, startTestRouter, startUpstream, targetOf } from '../testing/router.ts';
 import { startHttp2App } from '../testing/h2.ts';
 
 const run = promisify(execFile);

@@ -4,6 +4,8 @@ import { connect, type Socket } from 'node:net';
 import { test, type TestContext } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import { startRawApp } from '../testing/raw-bytes.ts';
+import { createShiftedClock } from '../../shared/wait/testing/manual-clock.ts';
+import { until } from '../../shared/wait/testing/until.ts';
 import {
   asleep,
   call,
@@ -12,8 +14,6 @@ import {
   startTestRouter,
   startUpstream,
   targetOf,
-  TestClock,
-  until,
   type RouterUnderTest,
 } from '../testing/router.ts';
 
@@ -62,7 +62,7 @@ test('requests that come one behind the other from a client that reads no answer
     socket.on('data', (chunk: Buffer) => (text = (text + chunk.toString('latin1')).slice(-5_000)));
     socket.resume();
     socket.write(`GET ${path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n`);
-    await until(() => socket.closed, 'the last answer', 30_000);
+    await until(() => socket.closed, 'the last answer', { withinMs: 30_000 });
     assert.match(text, /connection: close/i);
   }
 });
@@ -82,7 +82,7 @@ test('interim answers without end go no faster than the client takes them', asyn
   let text = '';
   client.on('data', (chunk: Buffer) => (text = (text + chunk.toString('latin1')).slice(-2_000)));
   client.resume();
-  await until(() => text.endsWith('\r\n\r\nok'), 'the answer', 30_000);
+  await until(() => text.endsWith('\r\n\r\nok'), 'the answer', { withinMs: 30_000 });
 });
 
 test('a body whose rest is thrown away and the requests behind it are seen in the order in which they came', async (t) => {
@@ -138,13 +138,13 @@ test('a reader slower than a small stream buffer gets all of it, either way', as
     setTimeout(() => down.resume(), 1);
   });
   down.resume();
-  await until(() => bytes > size, 'the whole answer', 20_000);
+  await until(() => bytes > size, 'the whole answer', { withinMs: 20_000 });
   const up = open(t, router.port);
   let text = '';
   up.on('data', (chunk: Buffer) => (text += chunk.toString('latin1')));
   up.write(`POST /a HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: ${size}\r\n\r\n`);
   up.write(Buffer.alloc(size));
-  await until(() => text.endsWith('done'), 'the answer to the upload', 20_000);
+  await until(() => text.endsWith('done'), 'the answer to the upload', { withinMs: 20_000 });
   assert.equal(got, size);
 });
 
@@ -182,7 +182,7 @@ test('a drain lets a slow client have the rest of an answer that the app has fin
     // The app is done with it some time before its client is.
     if (bytes > size - 300_000) drain ??= router.drain();
   });
-  await until(() => bytes > size || socket.closed, 'the end', 30_000);
+  await until(() => bytes > size || socket.closed, 'the end', { withinMs: 30_000 });
   assert.ok(bytes > size, `${bytes} bytes`);
   await drain;
 });
@@ -205,7 +205,7 @@ test('a drain lets the request come that is half here', async (t) => {
 
 test('an app that says more than its answer, however late, gets no second call by any of its connections', async (t) => {
   // Broke: said a moment later, it was taken for the answer to the next call, and that one's for the one after it.
-  const clock = new TestClock();
+  const clock = createShiftedClock();
   let behind = 'HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil';
   const app = await startRawApp(t, {
     onData: (socket) => {

@@ -2,6 +2,8 @@
 import assert from 'node:assert/strict';
 import { connect, type Socket } from 'node:net';
 import { test, type TestContext } from 'node:test';
+import { createShiftedClock } from '../../shared/wait/testing/manual-clock.ts';
+import { until } from '../../shared/wait/testing/until.ts';
 import {
   asleep,
   metric,
@@ -10,8 +12,6 @@ import {
   startTestRouter,
   startUpstream,
   targetOf,
-  TestClock,
-  until,
   untilMetric,
 } from '../testing/router.ts';
 
@@ -45,7 +45,7 @@ test('a client that leaves while its call waits is seen behind a megabyte that n
 });
 
 test('what is read of calls that wait grows to a part of what may be read ahead of all, and goes to the app', async (t) => {
-  const clock = new TestClock();
+  const clock = createShiftedClock();
   const router = await startTestRouter(t, {
     clock,
     routes: [routeOf('a', asleep)],
@@ -74,7 +74,7 @@ test('what is read of calls that wait grows to a part of what may be read ahead 
     req.on('end', () => res.end('done'));
   });
   router.agent.push(routeOf('a', ready(targetOf(app))));
-  await until(() => peers.every(({ text }) => text().includes('done')), 'all answers', 30_000);
+  await until(() => peers.every(({ text }) => text().includes('done')), 'all answers', { withinMs: 30_000 });
   assert.equal(got, 20 * size);
   assert.equal(await metric(router, readAheadBytes), 0);
 });
@@ -110,7 +110,7 @@ test('a client that ends its half behind its request, as nc -N does, gets its an
 });
 
 test('a client that ends its half keeps an answer that goes on, and loses one that pauses', async (t) => {
-  const clock = new TestClock();
+  const clock = createShiftedClock();
   let say: ((text: string) => void) | undefined;
   let left = false;
   const app = await startUpstream(t, 'a-1', (_, res) => {

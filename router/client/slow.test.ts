@@ -2,6 +2,8 @@
 import assert from 'node:assert/strict';
 import { connect, type Socket } from 'node:net';
 import { test, type TestContext } from 'node:test';
+import { createShiftedClock } from '../../shared/wait/testing/manual-clock.ts';
+import { until } from '../../shared/wait/testing/until.ts';
 import {
   asleep,
   call,
@@ -10,8 +12,6 @@ import {
   startTestRouter,
   startUpstream,
   targetOf,
-  TestClock,
-  until,
   type RouterUnderTest,
 } from '../testing/router.ts';
 
@@ -42,7 +42,7 @@ async function metric({ registry }: RouterUnderTest, name: string): Promise<numb
 }
 
 test('a thousand slow heads, slow bodies, idle sockets, held uploads and slow readers cost what their bounds say, and go', async (t) => {
-  const clock = new TestClock();
+  const clock = createShiftedClock();
   const large = Buffer.alloc(4_000_000);
   const app = await startUpstream(t, 'a-1', (req, res) => {
     if (req.url === '/large') res.end(large);
@@ -90,7 +90,7 @@ test('a thousand slow heads, slow bodies, idle sockets, held uploads and slow re
       return [...heads, ...bodies, ...idle].every(({ socket }) => socket.closed || socket.destroyed);
     },
     'their ends',
-    60_000,
+    { withinMs: 60_000 },
   );
   assert.ok(heads.every(({ text }) => text().startsWith('HTTP/1.1 408 ')));
   assert.ok(bodies.every(({ text }) => text().startsWith('HTTP/1.1 408 ')));
@@ -101,7 +101,7 @@ test('a thousand slow heads, slow bodies, idle sockets, held uploads and slow re
       return held.every(({ text }) => text().startsWith('HTTP/1.1 504 '));
     },
     'the held ones',
-    60_000,
+    { withinMs: 60_000 },
   );
   while ((await metric(router, 'connections')) > 0) {
     clock.advance(5_000);

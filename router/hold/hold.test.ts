@@ -2,6 +2,8 @@ import assert from 'node:assert/strict';
 import { request } from 'node:http';
 import { test } from 'node:test';
 import { AppError } from '../../shared/errors.ts';
+import { createShiftedClock } from '../../shared/wait/testing/manual-clock.ts';
+import { until } from '../../shared/wait/testing/until.ts';
 import {
   asleep,
   call,
@@ -11,15 +13,13 @@ import {
   startTestRouter,
   startUpstream,
   targetOf,
-  TestClock,
-  until,
 } from '../testing/router.ts';
 
 test('1,000 concurrent calls of a sleeping app are held, make one ensure, and are all answered when it runs', async (t) => {
   const { agent, router, port } = await startTestRouter(t, { routes: [routeOf('a', asleep)] });
   const app = await startUpstream(t, 'a-1', (req, res) => res.end(req.url));
   const calls = Promise.all(Array.from({ length: 1_000 }, (_, i) => call(port, `/a/${i}`)));
-  await until(() => router.held === 1_000, '1,000 held calls', 30_000);
+  await until(() => router.held === 1_000, '1,000 held calls', { withinMs: 30_000 });
   assert.deepEqual(agent.ensures, [{ app: 'a', version: 1, suspects: [] }]);
   agent.push(routeOf('a', ready(targetOf(app))));
   const answers = await calls;
@@ -73,7 +73,7 @@ test('calls over the bound of the whole router are refused, whichever app they a
 });
 
 test('a call that waited its whole time gets 504, and 503 where no agent could be asked', async (t) => {
-  const clock = new TestClock();
+  const clock = createShiftedClock();
   const { agent, router, port } = await startTestRouter(t, { clock, routes: [routeOf('a', asleep)] });
   const late = call(port, '/a');
   await until(() => router.held === 1, 'a held call');
@@ -149,7 +149,7 @@ test('a failed version answers 502 with code, phase and owner, held calls and ne
 });
 
 test('where the ensure says that the version failed and no push follows, the calls get its code and nothing of its message', async (t) => {
-  const clock = new TestClock();
+  const clock = createShiftedClock();
   const { agent, router, port } = await startTestRouter(t, { clock, routes: [routeOf('a', asleep)] });
   agent.onEnsure = () => Promise.reject(new AppError('image_not_found', 'secret-registry says no', { phase: 'pull' }));
   const held = call(port, '/a');

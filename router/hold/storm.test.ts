@@ -7,7 +7,8 @@ import { Call } from '../call/call.ts';
 import { H1Connection } from '../client/h1-connection.ts';
 import { Attempt } from '../upstream/attempt.ts';
 import { Room } from './room.ts';
-import { asleep, ready, routeOf, startTestRouter, startUpstream, targetOf, until } from '../testing/router.ts';
+import { until } from '../../shared/wait/testing/until.ts';
+import { asleep, ready, routeOf, startTestRouter, startUpstream, targetOf } from '../testing/router.ts';
 
 const waves = 20;
 const callsAWave = 100;

@@ -2,10 +2,10 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Backlog, Backlogs } from './backlog.ts';
 import { Deadlines } from './deadlines.ts';
-import { TestClock } from '../testing/router.ts';
+import { createShiftedClock } from '../../shared/wait/testing/manual-clock.ts';
 
 function ground(onCut: () => void = () => undefined) {
-  const clock = new TestClock();
+  const clock = createShiftedClock();
   const deadlines = new Deadlines(clock);
   return { clock, all: new Backlogs({ maxBytes: 1_000_000, partBytes: 65_536, clock, deadlines, onCut }) };
 }

@@ -5,7 +5,7 @@ import { test, type TestContext } from 'node:test';
 import { ClientSockets } from './client-socket.ts';
 import { SocketIo } from './socket-io.ts';
 import { heldBytes, pauseReading, resumeReading, unsentBytes } from './socket-state.ts';
-import { until } from '../testing/router.ts';
+import { until } from '../../shared/wait/testing/until.ts';
 
 const io = new SocketIo();
 

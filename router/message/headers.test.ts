@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { STATUS_CODES } from 'node:http';
 import { connect } from 'node:net';
 import { test } from 'node:test';
+import { until } from '../../shared/wait/testing/until.ts';
 import {
   asleep,
   call,
@@ -11,7 +12,6 @@ import {
   startTestRouter,
   startUpstream,
   targetOf,
-  until,
 } from '../testing/router.ts';
 
 /** Sends bytes as they are and reads until the other side closes. */

@@ -25,4 +25,12 @@ test('durations are shown as the library shows them, and calls by status', async
   assert.match(shown, /holdfast_router_requests_total\{code="504"\} 2\n/);
   // Asked again, it is the same.
   assert.equal(await ours.metrics(), shown);
+  // Registered by hand, the histogram must go through everything that the router does with a registry.
+  const twice = async (registry: Registry): Promise<string> => {
+    const json = await registry.getMetricsAsJSON();
+    return await Registry.aggregate([json, JSON.parse(JSON.stringify(json)) as typeof json]).metrics();
+  };
+  const sum = await twice(theirs);
+  assert.ok((await twice(ours)).includes(sum.trim()), `the sum of two workers has not\n${sum}`);
+  assert.ok(ours.getSingleMetric('holdfast_router_request_duration_seconds'));
 });

@@ -8,7 +8,7 @@ import { test, type TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { systemClock } from '../../shared/wait/clock.ts';
 import { LineWriter } from './line-writer.ts';
-import { until } from '../testing/router.ts';
+import { until } from '../../shared/wait/testing/until.ts';
 
 function openFile(t: TestContext, flags = 'a'): { readonly fd: number; readonly text: () => string } {
   const folder = mkdtempSync(join(tmpdir(), 'holdfast-lines-'));

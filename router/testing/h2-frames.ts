@@ -1,7 +1,7 @@
 /** For tests of frames: a client of HTTP/2 that says what the test says, frame by frame. RFC 9113 §4.1, RFC 7541. */
 import { connect, type Socket } from 'node:net';
 import type { TestContext } from 'node:test';
-import { until } from './router.ts';
+import { until } from '../../shared/wait/testing/until.ts';
 
 export const preface = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
 

@@ -15,7 +15,8 @@ import { silentLog } from '../../shared/log.ts';
 import type { AgentMethods, EnsureProgress, ResultOf, RouterMethods } from '../../shared/protocol/methods.ts';
 import type { WakeCause } from '../../shared/protocol/wake-cause.ts';
 import type { Route, RoutesItem, Target } from '../../shared/protocol/routes.ts';
-import { systemClock, type Clock } from '../../shared/wait/clock.ts';
+import { until } from '../../shared/wait/testing/until.ts';
+import type { Clock } from '../../shared/wait/clock.ts';
 import type { Handlers, Peer } from '../../shared/rpc/types.ts';
 import type { AgentDial } from '../agent-link.ts';
 import { tlsConfig } from '../client/tls/config.ts';
@@ -190,42 +191,6 @@ export async function closedPort(): Promise<number> {
   return port;
 }
 
-/** Time that a test moves: `nowMs` jumps, and what is due then runs. */
-export class TestClock implements Clock {
-  #offsetMs = 0;
-  readonly #timers = new Set<{ readonly atMs: number; readonly stop: () => void; readonly task: () => void }>();
-
-  nowMs(): number {
-    return systemClock.nowMs() + this.#offsetMs;
-  }
-
-  after(delayMs: number, task: () => void): () => void {
-    const stop = systemClock.after(delayMs, () => {
-      if (this.#timers.delete(timer)) task();
-    });
-    const timer = { atMs: this.nowMs() + delayMs, stop, task };
-    this.#timers.add(timer);
-    return () => {
-      this.#timers.delete(timer);
-      stop();
-    };
-  }
-
-  advance(ms: number): void {
-    this.#offsetMs += ms;
-    for (const timer of this.#timers) {
-      if (timer.atMs > this.nowMs() || !this.#timers.delete(timer)) continue;
-      timer.stop();
-      timer.task();
-    }
-  }
-
-  /** The clock goes on, but nothing runs: what a stopped process finds when it is continued. */
-  jump(ms: number): void {
-    this.#offsetMs += ms;
-  }
-}
-
 /** What lies between the clients of the tests and the router, in files that run the tests of others again. */
 export interface Front {
   readonly config: Partial<RouterDeps['config']>;
@@ -350,32 +315,17 @@ export function call(port: number, path: string, options: RequestOptions & { bod
   });
 }
 
-/** Waits for a condition by looking at it again and again; fails loudly instead of hanging. */
-export async function until(condition: () => boolean, what: string, withinMs = 10_000): Promise<void> {
-  const endMs = performance.now() + withinMs;
-  while (!condition()) {
-    if (performance.now() > endMs) throw new Error(`never came: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 2));
-  }
-}
-
 /** @returns NaN where the metric has no value yet. */
 export async function metric({ registry }: Pick<RouterUnderTest, 'registry'>, name: string): Promise<number> {
   return Number(new RegExp(`^${name} (\\d+)$`, 'm').exec(await registry.metrics())?.[1]);
 }
 
 /** Waits for a metric to be as it should. */
-export async function untilMetric(
+export function untilMetric(
   router: Pick<RouterUnderTest, 'registry'>,
   name: string,
   condition: (value: number) => boolean,
   withinMs = 10_000,
 ): Promise<void> {
-  const endMs = performance.now() + withinMs;
-  for (;;) {
-    const value = await metric(router, name);
-    if (condition(value)) return;
-    if (performance.now() > endMs) throw new Error(`never came: ${name} is ${value}`);
-    await new Promise((resolve) => setTimeout(resolve, 2));
-  }
+  return until(async () => condition(await metric(router, name)), name, { withinMs });
 }

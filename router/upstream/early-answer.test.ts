@@ -3,7 +3,8 @@ import { createServer } from 'node:http';
 import { connect, createServer as createRawServer, type AddressInfo, type Socket } from 'node:net';
 import { test, type TestContext } from 'node:test';
 import type { Target } from '../../shared/protocol/routes.ts';
-import { ready, routeOf, startTestRouter, until } from '../testing/router.ts';
+import { until } from '../../shared/wait/testing/until.ts';
+import { ready, routeOf, startTestRouter } from '../testing/router.ts';
 
 interface Client {
   readonly socket: Socket;

@@ -2,17 +2,9 @@ import assert from 'node:assert/strict';
 import { constants, type ServerHttp2Stream } from 'node:http2';
 import { createServer, type AddressInfo } from 'node:net';
 import { test } from 'node:test';
-import {
-  asleep,
-  call,
-  ready,
-  routeOf,
-  startTestRouter,
-  startUpstream,
-  targetOf,
-  TestClock,
-  until,
-} from '../testing/router.ts';
+import { createShiftedClock } from '../../shared/wait/testing/manual-clock.ts';
+import { until } from '../../shared/wait/testing/until.ts';
+import { asleep, call, ready, routeOf, startTestRouter, startUpstream, targetOf } from '../testing/router.ts';
 import { exchangeBytes } from '../testing/raw-bytes.ts';
 import { answerOf, callBy, openSession, startHttp2App } from '../testing/h2.ts';
 
@@ -241,7 +233,7 @@ test('an app that speaks only HTTP/1.1 is a 502, and calls wait for one that ref
 });
 
 test('an app that does not begin its answer is given up, and its stream is cancelled', async (t) => {
-  const clock = new TestClock();
+  const clock = createShiftedClock();
   let code = -1;
   let arrived = false;
   const app = await startHttp2App(t, (stream) => {

@@ -5,6 +5,8 @@ import { request } from 'node:http';
 import { createServer, type AddressInfo, type Socket } from 'node:net';
 import { test, type TestContext } from 'node:test';
 import type { Target } from '../../shared/protocol/routes.ts';
+import { createShiftedClock } from '../../shared/wait/testing/manual-clock.ts';
+import { until } from '../../shared/wait/testing/until.ts';
 import {
   asleep,
   call,
@@ -14,8 +16,6 @@ import {
   startTestRouter,
   startUpstream,
   targetOf,
-  TestClock,
-  until,
   type Answer,
 } from '../testing/router.ts';
 
@@ -63,7 +63,7 @@ test('max_concurrency_total bounds the calls of an app over all its targets, inc
 });
 
 test('a call that waits for room longer than the app allows gets 503 queue_timeout; waiting for a start does not count', async (t) => {
-  const clock = new TestClock();
+  const clock = createShiftedClock();
   const finish: (() => void)[] = [];
   const app = await startUpstream(t, 'a-1', (_, res) => finish.push(() => res.end('ok')));
   const bounds = { maxConcurrency: 1, queueTimeoutMs: 5_000 };
@@ -130,7 +130,7 @@ test('thousands of held calls are released in order and refused in order, a few 
   const hold = async (): Promise<Promise<Answer>[]> => {
     const calls: Promise<Answer>[] = [];
     for (let i = 0; i < count; i += 1) calls.push(call(port, `/a/${i}`));
-    await until(() => router.held === count, 'held calls', 30_000);
+    await until(() => router.held === count, 'held calls', { withinMs: 30_000 });
     return calls;
   };
   const refused = await hold();
@@ -209,7 +209,7 @@ test('a fresh target gets a few calls, more with answers, and more with time whe
 });
 
 test('the only target of an app is not set aside for one dial that timed out, and two in a row are reported to the agent', async (t) => {
-  const clock = new TestClock();
+  const clock = createShiftedClock();
   // A listener that never accepts, its queue filled: SYNs are dropped.
   const child = spawn(
     'python3',

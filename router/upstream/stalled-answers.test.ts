@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import { connect, type Socket } from 'node:net';
 import { test } from 'node:test';
-import { call, ready, routeOf, startTestRouter, startUpstream, targetOf, TestClock, until } from '../testing/router.ts';
+import { createShiftedClock } from '../../shared/wait/testing/manual-clock.ts';
+import { until } from '../../shared/wait/testing/until.ts';
+import { call, ready, routeOf, startTestRouter, startUpstream, targetOf } from '../testing/router.ts';
 
 test('clients that do not read their answers do not keep all connections to an app from the calls that wait', async (t) => {
   const chunk = Buffer.alloc(262_144, 'x');
@@ -16,7 +18,7 @@ test('clients that do not read their answers do not keep all connections to an a
     res.on('drain', more);
     more();
   });
-  const clock = new TestClock();
+  const clock = createShiftedClock();
   const { port, router } = await startTestRouter(t, {
     clock,
     routes: [routeOf('a', ready(targetOf(app)))],

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { connect, type Socket } from 'node:net';
 import { test, type TestContext } from 'node:test';
 import { startRawApp, type RawApp } from '../testing/raw-bytes.ts';
+import { until } from '../../shared/wait/testing/until.ts';
 import {
   call,
   metric,
@@ -11,7 +12,6 @@ import {
   startTestRouter,
   startUpstream,
   targetOf,
-  until,
   untilMetric,
   type RouterUnderTest,
 } from '../testing/router.ts';

@@ -4,7 +4,9 @@ import { connect, type AddressInfo, type Socket } from 'node:net';
 import { test, type TestContext } from 'node:test';
 import { WebSocket, WebSocketServer } from 'ws';
 import type { Target } from '../../shared/protocol/routes.ts';
-import { ready, routeOf, startTestRouter, TestClock, until } from '../testing/router.ts';
+import { createShiftedClock } from '../../shared/wait/testing/manual-clock.ts';
+import { until } from '../../shared/wait/testing/until.ts';
+import { ready, routeOf, startTestRouter } from '../testing/router.ts';
 
 async function startApp(
   t: TestContext,
@@ -36,7 +38,7 @@ function openRaw(t: TestContext, port: number, allowHalfOpen: boolean): Socket {
 }
 
 test('an upgraded connection is ended at its age, on both sides, and what was said until then arrives', async (t) => {
-  const clock = new TestClock();
+  const clock = createShiftedClock();
   let atApp = '';
   let appEnded = false;
   const app = await startApp(t, (socket) => {
@@ -61,7 +63,7 @@ test('an upgraded connection is ended at its age, on both sides, and what was sa
 });
 
 test('sides that stay open after that, or take nothing, are cut off', async (t) => {
-  const clock = new TestClock();
+  const clock = createShiftedClock();
   let closed = 0;
   const app = await startApp(t, (socket) => {
     socket.allowHalfOpen = true;
@@ -93,7 +95,7 @@ test('sides that stay open after that, or take nothing, are cut off', async (t) 
 });
 
 test('a WebSocket is closed with 1001 at its age and may open another one; without an age it stays', async (t) => {
-  const clock = new TestClock();
+  const clock = createShiftedClock();
   const sockets = new WebSocketServer({ noServer: true });
   const app = await startApp(t, (socket, req, head) => {
     sockets.handleUpgrade(req, socket, head, (peer) => peer.on('message', (data: Buffer) => peer.send(data)));

@@ -4,7 +4,8 @@ import { connect, type AddressInfo, type Socket } from 'node:net';
 import { test, type TestContext } from 'node:test';
 import { WebSocket, WebSocketServer } from 'ws';
 import type { Target } from '../../shared/protocol/routes.ts';
-import { asleep, call, ready, routeOf, startTestRouter, startUpstream, targetOf, until } from '../testing/router.ts';
+import { until } from '../../shared/wait/testing/until.ts';
+import { asleep, call, ready, routeOf, startTestRouter, startUpstream, targetOf } from '../testing/router.ts';
 
 async function startSocketApp(t: TestContext, id: string): Promise<Target> {
   const server = createServer();

@@ -6,7 +6,8 @@ import { connect, type AddressInfo, type Socket } from 'node:net';
 import { test, type TestContext } from 'node:test';
 import { WebSocket, WebSocketServer } from 'ws';
 import type { Target } from '../../shared/protocol/routes.ts';
-import { asleep, ready, routeOf, startTestRouter, until, type RouterUnderTest } from '../testing/router.ts';
+import { until } from '../../shared/wait/testing/until.ts';
+import { asleep, ready, routeOf, startTestRouter, type RouterUnderTest } from '../testing/router.ts';
 
 interface App {
   readonly target: Target;
@@ -189,7 +190,7 @@ test('1,000 WebSockets at once have each its own echoes', async (t) => {
     });
     socket.send(`${index} 0`);
   }
-  await until(() => right === 5_000, 'all echoes', 30_000);
+  await until(() => right === 5_000, 'all echoes', { withinMs: 30_000 });
   for (const [index, socket] of sockets.entries()) {
     if (index % 2 === 0) socket.terminate();
     else socket.close();
@@ -227,7 +228,7 @@ test('a side that reads nothing costs what its bound says, either way, and gets 
   assert.ok((await waiting()) < 300_000);
   client.resume();
   appSocket?.resume();
-  await until(() => atClient === count * message.length && atApp === atClient, 'all of it', 30_000);
+  await until(() => atClient === count * message.length && atApp === atClient, 'all of it', { withinMs: 30_000 });
 });
 
 test('a reset of either side is a reset for the other, in the middle of a message', async (t) => {

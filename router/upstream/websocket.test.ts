@@ -5,7 +5,9 @@ import { connect, type AddressInfo, type Socket } from 'node:net';
 import { test, type TestContext } from 'node:test';
 import { WebSocket, WebSocketServer } from 'ws';
 import type { Target } from '../../shared/protocol/routes.ts';
-import { asleep, call, ready, routeOf, startTestRouter, TestClock, until } from '../testing/router.ts';
+import { createShiftedClock } from '../../shared/wait/testing/manual-clock.ts';
+import { until } from '../../shared/wait/testing/until.ts';
+import { asleep, call, ready, routeOf, startTestRouter } from '../testing/router.ts';
 
 /** Echoes each message: text as text, binary as binary. */
 async function startEcho(t: TestContext): Promise<Target> {
@@ -133,7 +135,7 @@ test('at the end of a drain a WebSocket is closed with 1001, both to the client 
 });
 
 test('a WebSocket in the middle of a long frame is closed after that frame', async (t) => {
-  const clock = new TestClock();
+  const clock = createShiftedClock();
   const server = createServer();
   let finish: () => void = () => undefined;
   server.on('upgrade', (_req, socket: Socket) => {

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { wakeRule } from '../../shared/protocol/app-config.ts';
 import { answerOf, callBy, openSession } from '../testing/h2.ts';
-import { asleep, ready, routeOf, startTestRouter, startUpstream, targetOf, until } from '../testing/router.ts';
+import { until } from '../../shared/wait/testing/until.ts';
+import { asleep, ready, routeOf, startTestRouter, startUpstream, targetOf } from '../testing/router.ts';
 
 const browser = {
   accept: 'text/html,*/*;q=0.8',

@@ -5,17 +5,9 @@ import { AppError } from '../../shared/errors.ts';
 import { wakeRule } from '../../shared/protocol/app-config.ts';
 import type { EnsureProgress } from '../../shared/protocol/methods.ts';
 import type { Route } from '../../shared/protocol/routes.ts';
-import {
-  asleep,
-  call,
-  ready,
-  routeOf,
-  startTestRouter,
-  startUpstream,
-  targetOf,
-  TestClock,
-  until,
-} from '../testing/router.ts';
+import { createShiftedClock } from '../../shared/wait/testing/manual-clock.ts';
+import { until } from '../../shared/wait/testing/until.ts';
+import { asleep, call, ready, routeOf, startTestRouter, startUpstream, targetOf } from '../testing/router.ts';
 import type { PageState } from './page-state.ts';
 
 const browser = { headers: { Accept: 'text/html,*/*;q=0.8', 'Upgrade-Insecure-Requests': '1' } };
@@ -152,7 +144,7 @@ test('a version that failed is told to the stream and to whoever opens the app, 
 });
 
 test('a start that fails without a push is shown too, and the next one who opens the app tries again', async (t) => {
-  const clock = new TestClock();
+  const clock = createShiftedClock();
   const { agent, port } = await startTestRouter(t, { clock, routes: [waitingRoute(asleep)] });
   agent.onEnsure = () => Promise.reject(new AppError('build_queue_full', 'full'));
   await call(port, '/a', browser);
@@ -213,7 +205,7 @@ test('streams are bounded; one more is refused and can still ask', async (t) => 
 });
 
 test('a stream is told now and then that it is alive, and ends at its age', async (t) => {
-  const clock = new TestClock();
+  const clock = createShiftedClock();
   const { port } = await startTestRouter(t, { clock, routes: [waitingRoute(asleep)] });
   const page = await listen(t, port);
   for (let beats = 1; beats <= 3; beats += 1) {

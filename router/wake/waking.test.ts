@@ -3,17 +3,9 @@ import { Agent } from 'node:http';
 import { test } from 'node:test';
 import { AppError } from '../../shared/errors.ts';
 import { wakeRule } from '../../shared/protocol/app-config.ts';
-import {
-  asleep,
-  call,
-  ready,
-  routeOf,
-  startTestRouter,
-  startUpstream,
-  targetOf,
-  TestClock,
-  until,
-} from '../testing/router.ts';
+import { createShiftedClock } from '../../shared/wait/testing/manual-clock.ts';
+import { until } from '../../shared/wait/testing/until.ts';
+import { asleep, call, ready, routeOf, startTestRouter, startUpstream, targetOf } from '../testing/router.ts';
 
 const bots = [wakeRule.parse({ user_agent: '*bot*', answer: { status: 200, content_type: 'text/html', body: 'zzz' } })];
 const bot = { headers: { 'User-Agent': 'SomeBot/1.0' } };
@@ -53,7 +45,7 @@ test('a static answer leaves the connection open: to HEAD without body, and behi
 });
 
 test('calls that a rule fits keep no app awake, and do not start a version that waits for a call', async (t) => {
-  const clock = new TestClock();
+  const clock = createShiftedClock();
   const app = await startUpstream(t, 'one', (_req, res) => void setImmediate(() => res.end('ok')));
   const serving = ready(targetOf(app));
   const { agent, port } = await startTestRouter(t, { clock, routes: [routeOf('a', serving, { wakeRules: bots })] });
@@ -109,7 +101,7 @@ test('the agent is told which call woke the app, without its query, and as far a
 });
 
 test('calls of an app that may not be woken any more get 503 at once, and the agent is asked again only when it may', async (t) => {
-  const clock = new TestClock();
+  const clock = createShiftedClock();
   const { agent, port, router, registry } = await startTestRouter(t, { clock, routes: [routeOf('a', asleep)] });
   const gate = Promise.withResolvers<void>();
   agent.onEnsure = async () => {

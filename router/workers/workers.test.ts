@@ -6,7 +6,8 @@ import { createInterface } from 'node:readline';
 import { test, type TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { startFakeAgent } from '../../bench/rig/fake-agent.ts';
-import { call, closedPort, ready, routeOf, startUpstream, targetOf, until } from '../testing/router.ts';
+import { until } from '../../shared/wait/testing/until.ts';
+import { call, closedPort, ready, routeOf, startUpstream, targetOf } from '../testing/router.ts';
 
 const main = fileURLToPath(new URL('../main.ts', import.meta.url));
 const token = 'a-token-for-tests-0123456789';
@@ -44,7 +45,7 @@ async function startProcess(t: TestContext, env: Record<string, string> = {}): P
   });
   createInterface({ input: child.stdout }).on('line', (line) => lines.push(JSON.parse(line) as (typeof lines)[0]));
   const hello = (): Record<string, unknown> | undefined => lines.find(({ msg }) => msg === 'listening');
-  await until(() => hello() !== undefined || child.exitCode !== null, 'the workers', 60_000);
+  await until(() => hello() !== undefined || child.exitCode !== null, 'the workers', { withinMs: 60_000 });
   return { child, port: Number(hello()?.['port']), adminPort: Number(hello()?.['adminPort']), lines };
 }
 

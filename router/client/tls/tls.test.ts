@@ -6,6 +6,8 @@ import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { connect, type ConnectionOptions, type TLSSocket } from 'node:tls';
 import { certificates } from '../../../test/support/certificates.ts';
+import { createShiftedClock } from '../../../shared/wait/testing/manual-clock.ts';
+import { until } from '../../../shared/wait/testing/until.ts';
 import {
   asleep,
   ready,
@@ -13,8 +15,6 @@ import {
   startTestRouter,
   startUpstream,
   targetOf,
-  TestClock,
-  until,
   type RouterUnderTest,
 } from '../../testing/router.ts';
 import { tlsConfig, type TlsConfig } from './config.ts';
@@ -38,12 +38,12 @@ async function mount(folder: string, version: string, names: readonly string[]):
 
 interface Tls extends RouterUnderTest {
   readonly tlsPort: number;
-  readonly clock: TestClock;
+  readonly clock: ReturnType<typeof createShiftedClock>;
 }
 
 async function startTls(t: TestContext, tls: Partial<TlsConfig>, more: object = {}): Promise<Tls> {
   const app = await startUpstream(t, 'a-1', (req, res) => void req.resume().on('end', () => res.end('ok')));
-  const clock = new TestClock();
+  const clock = createShiftedClock();
   const router = await startTestRouter(t, {
     clock,
     routes: [routeOf('a', ready(targetOf(app))), routeOf('b', asleep)],
