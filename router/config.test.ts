@@ -38,7 +38,7 @@ test('the token can come from a file, by key or by variable', () => {
 test('a router without a token is refused', () => {
   assert.match(
     refusal('[router]\nlisten_port = 1\n'),
-    /\/etc\/router\.toml:1:2: router\.token: exactly one of token and token_file/,
+    /\/etc\/router\.toml:1:2: router\.token: set exactly one of token and token_file/,
   );
 });
 

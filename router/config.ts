@@ -1,4 +1,4 @@
-/** The router's configuration: the keys of `[router]` and the token, which may come from a file. */
+/** The configuration of the router: the keys of `[router]`, and the token, which may come from a file. */
 import { hostname } from 'node:os';
 import { z } from 'zod';
 import { loadConfig } from '../shared/config/load.ts';
@@ -16,12 +16,12 @@ import { http2Keys } from './client/h2-config.ts';
 
 const cidr = z.union([z.cidrv4(), z.cidrv6(), z.ipv4(), z.ipv6()], 'must be an address or a CIDR such as 10.0.0.0/8');
 
-/** The file as written. `loadRouterConfig` gives what the router uses. */
+/** Schema of the file as it is written; `loadRouterConfig` returns what the router uses. */
 export const routerConfig = z.strictObject({
   router: z
     .strictObject({
-      listen_host: listenHost.default('0.0.0.0').describe('Address that calls and the admin server listen on.'),
-      listen_port: port.default(8080).describe('Port of the calls.'),
+      listen_host: listenHost.default('0.0.0.0').describe('Address on which the router and its admin server listen.'),
+      listen_port: port.default(8080).describe('Port for calls.'),
       admin_port: port.default(8081).describe('Port of `/livez`, `/readyz`, `/metrics` and `/debug/targets`.'),
       workers: z
         .int()
@@ -29,20 +29,20 @@ export const routerConfig = z.strictObject({
         .max(64)
         .default(1)
         .describe(
-          'Processes that take calls, on shared ports; 0 is one for each core. Bounds of the router and of apps are divided among them.',
+          'Number of processes that take calls on the shared ports; 0 starts one for each core. The limits of the router and of apps are divided among them.',
         ),
-      name: z.string().min(1).max(253).optional().describe('Name of this router, unique; default: the host name.'),
+      name: z.string().min(1).max(253).optional().describe('Unique name of this router. Defaults to the host name.'),
       agent_url: z
         .url({ protocol: /^https?$/, error: 'must be http://host:port or https://host:port' })
         .default('http://127.0.0.1:7400')
-        .describe("Where the agent's RPC is."),
-      token: tokenValue.optional().describe('Token of scope `router`; better by token_file.'),
-      token_file: z.string().min(1).optional().describe('File that holds the token.'),
+        .describe('URL of the RPC server of the agent.'),
+      token: tokenValue.optional().describe('Token with the scope `router`. Prefer token_file.'),
+      token_file: z.string().min(1).optional().describe('File that contains the token.'),
       on_agent_loss: z
         .enum(['serve', 'hold'])
         .default('serve')
         .describe(
-          'When the agent has not been heard of for lease_secs: go on with what is known (an older version may answer), or hold calls until it is back.',
+          'What to do when the agent has been silent for lease_secs: `serve` keeps forwarding by the last known routes, so that an older version may answer; `hold` holds calls until the agent is back.',
         ),
       lease_secs: z
         .number()
@@ -50,34 +50,39 @@ export const routerConfig = z.strictObject({
         .max(300)
         .default(10)
         .describe(
-          "Silence of the agent, seconds, after which it counts as lost; the agent's router_lease_secs is the same time.",
+          'Seconds of silence after which the agent counts as lost. Must equal router_lease_secs of the agent.',
         ),
       hold_max_calls: z
         .int()
         .min(1)
         .max(1_000_000)
         .default(10_000)
-        .describe('Calls that may wait in this router, of all apps.'),
+        .describe('Maximum number of calls held by this router, for all apps together.'),
       max_header_bytes: z
         .int()
         .min(1_024)
         .max(1_048_576)
         .default(16_384)
-        .describe('Size of the header section of a call at most.'),
+        .describe('Maximum size of the header section of a request, in bytes.'),
       max_header_fields: z
         .int()
         .min(8)
         .max(10_000)
         .default(256)
-        .describe('Fields of a header or trailer section at most.'),
-      max_trailer_bytes: z.int().min(256).max(1_048_576).default(8_192).describe('Size of a trailer section at most.'),
+        .describe('Maximum number of fields in a header or trailer section.'),
+      max_trailer_bytes: z
+        .int()
+        .min(256)
+        .max(1_048_576)
+        .default(8_192)
+        .describe('Maximum size of a trailer section, in bytes.'),
       max_connections: z
         .int()
         .min(0)
         .max(10_000_000)
         .default(0)
         .describe(
-          'Connections of clients at most, one by TLS counts as 14, one of HTTP/2 as eight more; for further ones those make room that have had no call for two seconds, else they are closed as they come. 0: 10,500, and where the container has more memory than 256 MiB for each worker, 50 more for each MiB.',
+          'Maximum number of client connections; one with TLS counts as 14, and HTTP/2 adds eight. When the limit is reached, connections that have been idle for two seconds are closed to make room; if there are none, new connections are refused. 0 means 10,500, plus 50 for each MiB of container memory above 256 MiB per worker.',
         ),
       max_connections_per_client: z
         .int()
@@ -85,7 +90,7 @@ export const routerConfig = z.strictObject({
         .max(1_000_000)
         .default(0)
         .describe(
-          'Connections of one client address (of IPv6, of its /64) at most; further ones are closed as they come. 0 is no limit: behind a load balancer that hides addresses all clients are one. Trusted proxies have none.',
+          'Maximum number of connections from one client address (for IPv6, from one /64); further ones are refused. 0 means no limit, which a load balancer that hides client addresses requires. Trusted proxies have no limit.',
         ),
       read_ahead_max_bytes: z
         .int()
@@ -93,7 +98,7 @@ export const routerConfig = z.strictObject({
         .max(68_719_476_736)
         .default(25_165_824)
         .describe(
-          'Bytes kept of clients, of all connections: heads, where they are large or not whole, and what comes behind the head of a call that waits. Over it, calls that would wait or have large heads get 503.',
+          'Maximum number of bytes read ahead from all clients: large and incomplete heads, and what follows the head of a held call. Above it, calls that would be held and calls with large heads get 503.',
         ),
       stream_buffer_bytes: z
         .int()
@@ -101,21 +106,23 @@ export const routerConfig = z.strictObject({
         .max(16_777_216)
         .default(65_536)
         .describe(
-          'Bytes that wait for a slow reader, of one stream in one direction, before the other side is held up.',
+          'Bytes that may wait for a slow reader, for each stream and direction, before the router pauses the other side.',
         ),
       max_waiting_streams: z
         .int()
         .min(0)
         .max(100_000)
         .default(1_000)
-        .describe('Waiting pages that are told live how far their app is; further ones ask every few seconds.'),
+        .describe(
+          'Maximum number of waiting pages that follow the progress of their app live; further ones poll every few seconds.',
+        ),
       stream_buffers_max_bytes: z
         .int()
         .min(1_048_576)
         .max(68_719_476_736)
         .default(16_777_216)
         .describe(
-          'The same of all streams together. As it fills, each stream may have less; when it is full, those are cut off that have taken nothing for longest.',
+          'Bytes that may wait for slow readers, for all streams together. As this fills, each stream may have less; when it is full, the streams that have been behind for longest are cut off.',
         ),
       max_upstream_sockets: z
         .int()
@@ -123,108 +130,114 @@ export const routerConfig = z.strictObject({
         .max(60_000)
         .default(1_000)
         .describe(
-          'Sockets in use to one target at most; further calls wait. Half of them at most are for calls whose body is not whole yet; further such calls get 503.',
+          'Maximum number of sockets in use to one target; further calls are held. At most half of them serve calls whose request body is still arriving; further such calls get 503.',
         ),
       max_idle_upstream_sockets: z
         .int()
         .min(0)
         .max(60_000)
         .default(256)
-        .describe('Idle sockets kept to one target at most.'),
+        .describe('Maximum number of idle sockets kept for one target.'),
       trusted_proxies: z
         .array(cidr)
         .max(256)
         .default([])
         .describe(
-          'Addresses or CIDRs of proxies whose `X-Forwarded-*`, `Forwarded`, `X-Request-Id` and `traceparent` are believed: chains of addresses from their end up to the first that is no such proxy.',
+          'Addresses or CIDRs of proxies whose `X-Forwarded-*`, `Forwarded`, `X-Request-Id` and `traceparent` fields are trusted. Chains of addresses are trusted from their end to the first address that is not such a proxy.',
         ),
       drain_delay_secs: z
         .number()
         .min(0)
         .max(300)
         .default(5)
-        .describe('After SIGTERM: time for load balancers to see that it is not ready, before it stops accepting.'),
+        .describe(
+          'Seconds after SIGTERM before the router stops accepting connections, so that load balancers see that it is not ready.',
+        ),
       drain_timeout_secs: z
         .number()
         .min(0)
         .max(3_600)
         .default(30)
-        .describe('Then: time that calls, held ones too, and WebSockets have to end; these are closed with 1001 then.'),
+        .describe(
+          'Seconds after drain_delay_secs for calls, held calls and WebSockets to end. Then held calls are refused, and WebSockets are closed with 1001.',
+        ),
       upstream_connect_timeout_ms: z
         .int()
         .min(1)
         .max(60_000)
         .default(2_000)
-        .describe('Time to connect to a target, milliseconds.'),
+        .describe('Maximum time to connect to a target, in milliseconds.'),
       upstream_headers_timeout_secs: z
         .number()
         .min(1)
         .max(86_400)
         .default(300)
-        .describe('Time an app has to begin its answer, seconds.'),
+        .describe('Maximum time for an app to begin its answer, in seconds.'),
       request_headers_timeout_secs: z
         .number()
         .min(1)
         .max(3_600)
         .default(60)
-        .describe('Time a client has to send its headers, seconds.'),
+        .describe('Maximum time for a client to send a request head, in seconds.'),
       request_timeout_secs: z
         .number()
         .min(0)
         .max(86_400)
         .default(300)
-        .describe('Time a client has to send its whole request once it is read, seconds; 0 is no limit.'),
+        .describe(
+          'Maximum time for a client to send its whole request body, from when the router begins to read it, in seconds; 0 means no limit.',
+        ),
       request_stall_timeout_secs: z
         .number()
         .min(1)
         .max(86_400)
         .default(60)
-        .describe('Time between two parts of a request body once it is read, seconds.'),
+        .describe('Maximum time between two parts of a request body that the router reads, in seconds.'),
       response_stall_timeout_secs: z
         .number()
         .min(1)
         .max(86_400)
         .default(120)
-        .describe('Time in which a client takes nothing of an answer that waits for it, seconds; then it is cut off.'),
+        .describe('Maximum time for which a client may read nothing of its answer, in seconds; then it is cut off.'),
       keep_alive_timeout_secs: z
         .number()
         .min(1)
         .max(3_600)
         .default(75)
-        .describe('How long an idle connection of a client is kept, seconds.'),
+        .describe('Time for which an idle client connection is kept, in seconds.'),
       tls: tlsConfig,
       ...http2Keys,
-      log_level: logLevel.default('info').describe('Least level that is logged.'),
+      log_level: logLevel.default('info').describe('Minimum level of log lines.'),
       access_log: z
         .boolean()
         .default(false)
-        .describe('Write a line for each call to standard output, whatever log_level is.'),
+        .describe('Write a line for each call to standard output, whatever the log_level.'),
     })
     .refine(({ tls }) => tls.listen_port === undefined || tls.certificate.length > 0 || tls.cert_folder !== undefined, {
-      message: 'needs a certificate: [[router.tls.certificate]] or cert_folder',
+      message: 'needs a certificate: add [[router.tls.certificate]] or cert_folder',
       path: ['tls', 'listen_port'],
     })
     .refine(({ tls }) => !tls.redirect_http || tls.listen_port !== undefined, {
-      message: 'needs listen_port',
+      message: 'needs tls.listen_port, the port to redirect to',
       path: ['tls', 'redirect_http'],
     })
     .refine((value) => (value.token === undefined) !== (value.token_file === undefined), {
-      message: 'exactly one of token and token_file must be given',
+      message: 'set exactly one of token and token_file',
       path: ['token'],
     })
     .prefault({})
-    .describe('The router.'),
+    .describe('Settings of the router.'),
 });
 
 type RouterFile = z.output<typeof routerConfig>['router'];
 
-/** The section with the token read and the name known. */
+/** The section with its token read, its name resolved, and its paths absolute. */
 export type RouterConfig = Omit<RouterFile, 'token_file' | 'token' | 'name'> & {
   readonly token: string;
   readonly name: string;
 };
 
-/** @throws AppError config_invalid, naming for each problem the key, its line and what to do. */
+/** @throws AppError config_invalid, which names the key of each problem, its line, and what to do. */
 export function loadRouterConfig(source: ConfigSource): RouterConfig {
   const open = openSource(source);
   return loadConfig({ ...open, schema: routerConfig }, ({ router }, report) => {

@@ -3,7 +3,7 @@ import { constants, type ServerHttp2Stream } from 'node:http2';
 import { leastPartBytes } from '../io/backlog.ts';
 import type { AnsweredCall, AnswerForm, AnswerSink } from '../call/client-side.ts';
 import type { Trailers } from '../message/field-parser.ts';
-import { ownCopy, tellFrom, writeToStream } from '../io/socket-state.ts';
+import { ownCopy, setDrainThreshold, writeToStream } from '../io/socket-state.ts';
 import type { HeadWriter } from '../message/head-writer.ts';
 import type { ResponseParser } from '../message/response-parser.ts';
 import { writeResponseHead } from '../message/response-head.ts';
@@ -27,7 +27,7 @@ export class H2Answer implements AnswerSink {
     this.#stream = stream;
     this.#writer = writer;
     this.pending = new PendingOutput(stream, backlogs);
-    tellFrom(stream, leastPartBytes);
+    setDrainThreshold(stream, leastPartBytes);
   }
 
   continue(): void {

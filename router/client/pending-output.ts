@@ -2,7 +2,7 @@
 import type { Writable } from 'node:stream';
 import { Backlog, type Backlogs } from '../io/backlog.ts';
 import type { Resettable } from '../io/client-socket.ts';
-import { heldBytes, tellsWhenTaken, unsentBytes } from '../io/socket-state.ts';
+import { heldBytes, willDrain, unsentBytes } from '../io/socket-state.ts';
 
 /** Copy parts of answers up to this size, so that the buffer that they were read into is free for the next read. */
 export const maxCopiedBytes = 16_384;
@@ -26,7 +26,7 @@ export class PendingOutput {
 
   /** @returns whether the client is so far behind that its answer has to pause; 'drain' then says when to go on. */
   update(): boolean {
-    return this.#backlog.note(heldBytes(this.#stream)) && tellsWhenTaken(this.#stream);
+    return this.#backlog.note(heldBytes(this.#stream)) && willDrain(this.#stream);
   }
 
   /** @returns for how long the client has taken nothing; 0 while nothing waits. */

@@ -84,13 +84,13 @@ export function heldBytes(socket: Writable): number {
 }
 
 /** Has 'drain' come from so many bytes on that waited, in a stream for which Node has no option. */
-export function tellFrom(stream: Writable, bytes: number): void {
+export function setDrainThreshold(stream: Writable, bytes: number): void {
   const state = (stream as DirectSocket)._writableState;
   if (state !== undefined) state.highWaterMark = bytes;
 }
 
 /** Whether 'drain' comes when what waits is taken: not where little waits in a stream. */
-export function tellsWhenTaken(socket: Writable): boolean {
+export function willDrain(socket: Writable): boolean {
   return socket.writableNeedDrain || ((socket as DirectSocket).directBytes ?? 0) > 0;
 }
 

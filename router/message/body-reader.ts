@@ -1,7 +1,7 @@
 /**
- * The body of a message as it comes in: by its length, in chunks (RFC 9112 §7.1, with trailer fields), or until the connection
- * ends. Data in chunks are moved together where they lie, so that one read gives one range. Chunk extensions are checked
- * and left out: nobody uses them, and they are how two readers come to see different chunks.
+ * Reads the body of a message as it arrives: of known length, in chunks (RFC 9112 §7.1, with trailer fields), or until the
+ * connection ends. The data of chunks is moved together in place, so that one read yields one range. Chunk extensions are
+ * checked and dropped: nobody uses them, and they are how two readers come to see different chunks.
  */
 import { cr, hexValue, lf, tokenByte, valueByte } from './bytes.ts';
 import { Field } from './field-names.ts';
@@ -25,9 +25,9 @@ export interface BodyLimits {
   readonly maxTrailerBytes: number;
 }
 
-/** Of all chunks of a body; node's own parser has the same. */
+/** For all chunks of a body together; Node's parser has the same limit. */
 const maxExtensionBytes = 16_384;
-/** Below 2^52. */
+/** Keeps sizes below 2^52. */
 const maxSizeDigits = 13;
 const semicolon = 0x3b;
 const equals = 0x3d;
@@ -35,13 +35,13 @@ const quote = 0x22;
 const backslash = 0x5c;
 
 export class BodyReader {
-  /** What the last `read` found: data, and where it stopped. */
+  /** The range of data that the last `read` found, and where it stopped. */
   dataStart = 0;
   dataEnd = 0;
   next = 0;
   done = true;
   fault: Fault | undefined;
-  /** Of a body in chunks that had any, in bytes of their own. */
+  /** The trailer fields of a chunked body, if it had any, in memory of their own. */
   trailers: Trailers | undefined;
   readonly #limits: BodyLimits;
   #kind: 'none' | 'length' | 'chunked' | 'close' = 'none';
@@ -80,7 +80,7 @@ export class BodyReader {
     this.done = false;
   }
 
-  /** The end of the connection is its end. */
+  /** Begins a body that ends with its connection. */
   beginClose(): void {
     this.beginNone();
     this.#kind = 'close';
@@ -91,12 +91,12 @@ export class BodyReader {
     return this.#kind === 'close';
   }
 
-  /** Bytes that are known to follow; 0 in chunks. */
+  /** Bytes of a body of known length that have not arrived; 0 for other bodies. */
   get left(): number {
     return this.#kind === 'length' ? this.#left : 0;
   }
 
-  /** Takes what belongs to the body. A fault is told by `fault`, and nothing more may be read then. */
+  /** Reads what belongs to the body. Once `fault` is set, nothing more may be read. */
   read(bytes: Buffer, start: number, end: number): void {
     this.dataStart = start;
     this.dataEnd = start;
@@ -201,7 +201,7 @@ export class BodyReader {
     this.next = pos;
   }
 
-  /** What may follow a size or an extension: another extension, or the end of the line. */
+  /** Reads what may follow a size or an extension: another extension, or the end of the line. */
   #afterPart(byte: number, what: string): void {
     if (byte === cr) this.#state = State.sizeLf;
     else if (byte === semicolon) {
@@ -225,9 +225,9 @@ export class BodyReader {
     this.dataEnd += count;
   }
 
-  /** @returns after what was taken. */
+  /** @returns the offset of the first byte that was not taken. */
   #readTrailers(bytes: Buffer, pos: number, end: number): number {
-    // Nearly always there are none.
+    // Nearly all bodies have none.
     if (this.#trailerLength === 0 && end - pos >= 2 && bytes[pos] === cr && bytes[pos + 1] === lf) {
       this.done = true;
       return pos + 2;
@@ -265,7 +265,7 @@ export class BodyReader {
   }
 }
 
-/** RFC 9110 §6.5.1 forbids it, and what joins trailer fields with the others would see another message. */
+/** RFC 9110 §6.5.1 forbids such a trailer field: a reader that merges trailers into the header would see another message. */
 function delimits({ at, count }: FieldParser): boolean {
   for (let base = 4; base < count * fieldStride; base += fieldStride) {
     if (at[base] === Field.contentLength || at[base] === Field.transferEncoding) return true;

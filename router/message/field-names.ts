@@ -1,25 +1,25 @@
-/** The fields that the router itself acts on, told apart by their bytes. */
+/** Recognises the fields that the router itself acts on, by their bytes. */
 import { tokenByte } from './bytes.ts';
 
-/** What a field is to the router. Numbers, because they are kept among offsets. */
+/** What a field means to the router. The kinds are numbers because parsers keep them among offsets. */
 export const Field = {
-  /** Passed on as it is. */
+  /** Forwarded as it is. */
   other: 0,
   host: 1,
   contentLength: 2,
   transferEncoding: 3,
   connection: 4,
-  /** Of one connection only, RFC 9110 §7.6.1, with those that older proxies treat so. */
+  /** Hop-by-hop: RFC 9110 §7.6.1, and what older proxies treat like that. */
   hop: 5,
   te: 6,
   upgrade: 7,
   trailer: 8,
   expect: 9,
-  /** What only a trusted proxy may say of the client. */
+  /** Describes the client, which only trusted proxies may do. */
   forwarding: 10,
-  /** The same by another name: CGI-like apps read `_` as `-`. */
+  /** A forwarding field spelled with `_`, which CGI-like apps read as `-`. */
   lookalike: 11,
-  /** https://www.w3.org/TR/trace-context/ */
+  /** Trace Context: https://www.w3.org/TR/trace-context/ */
   trace: 12,
   date: 13,
 } as const;
@@ -62,7 +62,7 @@ for (const [name, kind] of Object.entries(known)) {
   (byLength[name.length] ??= []).push({ bytes: Uint8Array.from(Buffer.from(name)), kind });
 }
 
-/** @param start of the name, a token. */
+/** @returns the kind of the field whose name, a token, is in this range. */
 export function fieldKind(bytes: Uint8Array, start: number, end: number): number {
   const candidates = byLength[end - start];
   if (candidates === undefined) return Field.other;
@@ -80,7 +80,7 @@ export function fieldKind(bytes: Uint8Array, start: number, end: number): number
     }
     if (at < name.length) continue;
     if (!underscores) return kind;
-    // `Content_Length` frames nothing here, and may frame the body for such an app: it does not get there.
+    // `Content_Length` frames nothing here but may frame the body for such an app, so it is not forwarded.
     if (kind === Field.contentLength || kind === Field.transferEncoding) return Field.hop;
     return kind === Field.forwarding ? Field.lookalike : Field.other;
   }

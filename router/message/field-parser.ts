@@ -1,14 +1,14 @@
 /**
- * Header and trailer sections, RFC 9112 §5, strictly: no folding, no bare CR or LF, no blank before a colon, nothing in a
- * value that a field cannot have. Keeps offsets only, and can be cut at any byte and go on with more.
+ * Parses header and trailer sections, RFC 9112 §5, strictly: no folding, no bare CR or LF, no space before a colon, no byte in a
+ * value that is not allowed there. Keeps offsets only. A section may be cut at any byte; the parser continues with the rest.
  */
 import { colon, cr, lf, space, tab, tokenByte, valueByte } from './bytes.ts';
 import { fieldKind } from './field-names.ts';
 
-/** How far a parser got. */
+/** `more`: needs more bytes · `done`: the section or head is complete · `bad`: it is refused, see `fault` */
 export type Progress = 'more' | 'done' | 'bad';
 
-/** Why a message is refused. */
+/** Why a message is refused: a status, and a noun phrase for the error message. */
 export interface Fault {
   readonly status: number;
   readonly what: string;
@@ -27,14 +27,14 @@ const State = { lineStart: 0, name: 1, beforeValue: 2, value: 3, lineEnd: 4, sec
 export class FieldParser {
   readonly #maxFields: number;
   /**
-   * Per field: start of the line and of the name, end of the name, start and end of the value without blanks, kind. The end of
-   * its line is the start of the next one's, or `linesEnd`.
+   * Five numbers for each field: start of its line and name, end of its name, start and end of its trimmed value, and its kind.
+   * A line ends where the next one starts, the last one at `linesEnd`.
    */
   readonly at: number[] = [];
   count = 0;
-  /** Where the empty line begins that ends the section. */
+  /** Offset of the empty line that ends the section. */
   linesEnd = 0;
-  /** After the empty line. */
+  /** Offset of the first byte after the section. */
   end = 0;
   fault: Fault | undefined;
   #state: number = State.lineStart;
@@ -44,7 +44,7 @@ export class FieldParser {
     this.#maxFields = maxFields;
   }
 
-  /** @param pos where the section begins. */
+  /** @param pos offset of the section. */
   begin(pos: number): void {
     this.count = 0;
     this.fault = undefined;
@@ -52,7 +52,7 @@ export class FieldParser {
     this.#pos = pos;
   }
 
-  /** Goes on where it was; `end` is the end of what is there. */
+  /** Continues where it stopped, up to `end`. */
   parse(bytes: Uint8Array, end: number): Progress {
     const { at } = this;
     let pos = this.#pos;

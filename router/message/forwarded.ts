@@ -1,41 +1,41 @@
 /**
- * What trusted proxies say of the client before them, as far as they can know it. A chain of addresses is believed from its end:
- * each trusted proxy has added the address that it saw, so the last one that is no trusted proxy's is the client's, and what
- * stands before that is what this client says of itself. That, and what is malformed, does not get to the app.
+ * What trusted proxies report about the client before them, as far as they can know it. A chain of addresses is trusted from its
+ * end: each trusted proxy has added the address that it saw, so the last address that is not a trusted proxy is the client, and
+ * what precedes it is what this client claims. Claims and malformed elements are not forwarded to the app.
  */
 import { isIP } from 'node:net';
 import { isHost } from './host.ts';
 import type { PeerIdentity } from './peer-identity.ts';
 
-/** As collected from the head, by lower-case name, several fields of a name joined by commas. */
-export type Told = ReadonlyMap<string, string>;
+/** Values by lower-case name, several fields of one name joined by commas. */
+export type ForwardingFields = ReadonlyMap<string, string>;
 
-/** More of them is no chain of proxies. */
+/** No real chain of proxies is longer. */
 const maxHops = 32;
 
 interface Hop {
-  /** As in X-Forwarded-For. */
+  /** An element of X-Forwarded-For. */
   readonly node: string;
   readonly proto?: string | undefined;
   readonly host?: string | undefined;
 }
 
 interface Chain {
-  /** The client first. */
+  /** The trusted part, with the client first. */
   readonly hops: readonly Hop[];
-  /** How many stood before those. */
+  /** Number of elements before the trusted part. */
   readonly cut: number;
 }
 
-/** The fields for the app, each with its line end. @param host that the call is for. */
-export function forwardedFields(peer: PeerIdentity, host: string, told: Told): string {
-  const chain = believed(told.get('x-forwarded-for')?.split(',').map(plainHop), peer);
-  const elements = believed(splitElements(told.get('forwarded')).map(elementHop), peer);
+/** @param host the host of the request. @returns the field lines for the app. */
+export function forwardedFields(peer: PeerIdentity, host: string, fields: ForwardingFields): string {
+  const chain = trustedPart(fields.get('x-forwarded-for')?.split(',').map(plainHop), peer);
+  const elements = trustedPart(splitElements(fields.get('forwarded')).map(elementHop), peer);
   const first = elements.hops[0];
-  const proto = pick(told.get('x-forwarded-proto'), chain, isProto) ?? first?.proto ?? peer.scheme;
-  const outerHost = pick(told.get('x-forwarded-host'), chain, isNamedHost) ?? first?.host ?? host;
-  const port = pick(told.get('x-forwarded-port'), chain, isPort);
-  // RFC 7239 §7.4: one form is told by the other where a proxy knows that alone.
+  const proto = pick(fields.get('x-forwarded-proto'), chain, isProto) ?? first?.proto ?? peer.scheme;
+  const outerHost = pick(fields.get('x-forwarded-host'), chain, isNamedHost) ?? first?.host ?? host;
+  const port = pick(fields.get('x-forwarded-port'), chain, isPort);
+  // RFC 7239 §7.4: each form is derived from the other where a proxy sent that alone.
   const hops = chain.hops.length > 0 ? chain.hops : elements.hops;
   const others =
     elements.hops.length > 0
@@ -51,14 +51,14 @@ export function forwardedFields(peer: PeerIdentity, host: string, told: Told): s
   );
 }
 
-/** Who called, as far as is known. @param told value of X-Forwarded-For, if the client is trusted. */
-export function callerAddress(peer: PeerIdentity, told: string | undefined): string {
-  if (told === undefined || !peer.trusted) return peer.address;
-  const [hop] = believed(told.split(',').map(plainHop), peer).hops;
+/** @param forwardedFor value of X-Forwarded-For. @returns the address of the client, as far as trusted proxies know it. */
+export function clientAddress(peer: PeerIdentity, forwardedFor: string | undefined): string {
+  if (forwardedFor === undefined || !peer.trusted) return peer.address;
+  const [hop] = trustedPart(forwardedFor.split(',').map(plainHop), peer).hops;
   return (hop === undefined ? undefined : addressOf(hop.node)) ?? peer.address;
 }
 
-/** A prefix that a trusted proxy has taken off, as it may stand before ours; `''` where it is none. */
+/** @param value of X-Forwarded-Prefix. @returns the prefix that a proxy has stripped; `''` if it is not a valid path. */
 export function outerPrefixOf(value: string): string {
   return /^(?:\/[A-Za-z0-9\-._~%!$&'()*+;=:@]+)+\/?$/.test(value) && value.length <= maxPrefixLength
     ? value.replace(/\/$/, '')
@@ -67,7 +67,7 @@ export function outerPrefixOf(value: string): string {
 
 const maxPrefixLength = 512;
 
-/** W3C Trace Context, §3.2.2: what is malformed begins no trace of ours, and its tracestate means nothing. */
+/** W3C Trace Context, §3.2.2: a malformed traceparent is ignored together with its tracestate. */
 export function isTraceparent(value: string): boolean {
   const [, version, trace = '', parent = '', rest = ''] =
     /^([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(-.*)?$/.exec(value) ?? [];
@@ -75,8 +75,8 @@ export function isTraceparent(value: string): boolean {
   return version !== '00' || rest === '';
 }
 
-/** From the end up to the first that no trusted proxy is, and without those that are malformed or before such a one. */
-function believed(list: readonly (Hop | undefined)[] | undefined, peer: PeerIdentity): Chain {
+/** The elements from the end to the first one that is not a trusted proxy, stopping at a malformed one. */
+function trustedPart(list: readonly (Hop | undefined)[] | undefined, peer: PeerIdentity): Chain {
   if (list === undefined) return { hops: [], cut: 0 };
   let from = list.length;
   while (from > 0 && list.length - from < maxHops) {
@@ -89,7 +89,7 @@ function believed(list: readonly (Hop | undefined)[] | undefined, peer: PeerIden
   return { hops: list.slice(from) as Hop[], cut: from };
 }
 
-/** An element of X-Forwarded-For. */
+/** Parses an element of X-Forwarded-For. */
 function plainHop(text: string): Hop | undefined {
   const node = text.trim();
   return isNode(node) ? { node } : undefined;
@@ -98,7 +98,7 @@ function plainHop(text: string): Hop | undefined {
 const token = "[A-Za-z0-9!#$%&'*+\\-.^_`|~]+";
 const pair = new RegExp(`^(${token})=(?:(${token})|"([^"\\\\]*)")$`);
 
-/** An element of Forwarded, RFC 7239 §4; backslashes have no use in what is told. */
+/** Parses an element of Forwarded, RFC 7239 §4. Values have no use for backslashes. */
 function elementHop(text: string): Hop | undefined {
   let node: string | undefined;
   let proto: string | undefined;
@@ -127,7 +127,7 @@ function elementHop(text: string): Hop | undefined {
   return node === undefined ? undefined : { node, proto, host };
 }
 
-/** At commas that are in no quotes. */
+/** Splits at commas outside of quotes. */
 function splitElements(text: string | undefined): string[] {
   if (text === undefined) return [];
   const elements: string[] = [];
@@ -141,7 +141,7 @@ function splitElements(text: string | undefined): string[] {
       from = at + 1;
     }
   }
-  // Where a quote is left open, nobody knows where the last elements begin.
+  // After an open quote, the beginnings of the last elements are unknown.
   return quoted ? [] : [...elements, text.slice(from)];
 }
 
@@ -151,12 +151,12 @@ function elementOf({ node, proto, host }: Hop): string {
   return `for=${plain}${host === undefined ? '' : `;host="${host}"`}${proto === undefined ? '' : `;proto=${proto}`}`;
 }
 
-/** An address, perhaps with a port, or what stands for one that is not told, RFC 7239 §6. */
+/** An address, perhaps with a port, or an obfuscated identifier, RFC 7239 §6. */
 function isNode(text: string): boolean {
   return addressOf(text) !== undefined || /^(?:unknown|_[A-Za-z0-9._-]+)$/.test(text);
 }
 
-/** The address of a node alone. */
+/** @returns the address of a node, without its port. */
 function addressOf(node: string): string | undefined {
   if (node.length > 64 || node.includes('%')) return undefined;
   const [, v6, v4] = /^(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+))(?::\d{1,5})?$/.exec(node) ?? [];
@@ -167,8 +167,8 @@ function addressOf(node: string): string | undefined {
 }
 
 /**
- * One value of a list: the client's where each proxy has added one as it has to X-Forwarded-For, else the last, which the
- * nearest proxy has said itself.
+ * Picks one value of a list: the client's if each proxy has added a value as it has to X-Forwarded-For; otherwise the last one,
+ * which comes from the nearest proxy.
  */
 function pick(text: string | undefined, chain: Chain, fits: (value: string) => boolean): string | undefined {
   if (text === undefined) return undefined;

@@ -1,19 +1,19 @@
-/** How the body of a message is delimited, as its fields say it: RFC 9112 §6.3. What two readers could see differently is a fault. */
+/** How the body of a message is delimited, RFC 9112 §6.3. What two readers could understand differently is a fault. */
 import { comma, space, tab, tokenByte } from './bytes.ts';
 import { Field } from './field-names.ts';
 import { fieldStride, type FieldParser } from './field-parser.ts';
 
-/** What Content-Length, Transfer-Encoding and Connection say together. */
+/** What Content-Length, Transfer-Encoding and Connection say together. Filled by one `read` after the other. */
 export class Framing {
-  /** -1: not said. */
+  /** -1 without Content-Length. */
   contentLength = -1;
   chunked = false;
-  /** Connection: close, and keep-alive. */
+  /** Connection lists `close`, and `keep-alive`. */
   close = false;
   keepAlive = false;
-  /** Connection: upgrade. */
+  /** Connection lists `upgrade`. */
   upgrade = false;
-  /** Lower-case names of fields that Connection lists besides those. */
+  /** Lower-case names of the fields that Connection lists otherwise. */
   named: Set<string> | undefined;
   fault: string | undefined;
 
@@ -51,7 +51,7 @@ export class Framing {
     if (this.chunked && this.contentLength >= 0) this.fault ??= 'both Transfer-Encoding and Content-Length';
   }
 
-  /** 1*DIGIT, once, without a zero before: some read that as octal. */
+  /** Accepts 1*DIGIT, once, without a leading zero, which some readers take for octal. */
   #length(bytes: Buffer, start: number, end: number): void {
     const digits = end - start;
     let value = 0;
@@ -85,14 +85,14 @@ export class Framing {
   }
 }
 
-/** A tab behind the coding is a blank to some and a part of the coding to others, node's own parser among them. */
+/** Some readers trim a tab behind the coding; to others, Node's parser among them, it is part of the coding. */
 function tabBehind(bytes: Uint8Array, end: number): boolean {
   let pos = end;
   while (bytes[pos] === space) pos += 1;
   return bytes[pos] === tab;
 }
 
-/** Whether the bytes are this token, in any case. */
+/** Compares bytes with a token, without regard to case. @param name in lower case. */
 export function equalsToken(bytes: Uint8Array, start: number, end: number, name: Uint8Array): boolean {
   if (end - start !== name.length) return false;
   for (let at = 0; at < name.length; at += 1) {
@@ -101,7 +101,7 @@ export function equalsToken(bytes: Uint8Array, start: number, end: number, name:
   return true;
 }
 
-/** Below 2^53. */
+/** Keeps lengths below 2^53. */
 const maxLengthDigits = 15;
 const chunkedName = Uint8Array.from(Buffer.from('chunked'));
 const closeName = Uint8Array.from(Buffer.from('close'));

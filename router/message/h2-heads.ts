@@ -1,15 +1,15 @@
 /**
- * Heads between HTTP/2 and the canonical form, which is that of HTTP/1.1: what came by a stream is put into bytes that the one
- * strict parser reads, and what was composed for a connection of HTTP/1.1 is cut into the fields of a stream. RFC 9113 §8.
+ * Translates heads between HTTP/2 and the canonical form, which is that of HTTP/1.1: the fields of a stream become bytes for the
+ * one strict parser, and a head composed for HTTP/1.1 becomes the fields of a stream. RFC 9113 §8.
  */
 import type { OutgoingHttpHeaders } from 'node:http2';
 import { Field } from './field-names.ts';
 import { FieldParser, fieldStride, type Fault, type Trailers } from './field-parser.ts';
 
-/** Names and values in turn, as node:http2 gives and takes them. */
+/** Alternating names and values, as in node:http2. */
 export type RawFields = readonly string[];
 
-/** RFC 9113 §8.2.2: of one connection only, so a message that has one is malformed. */
+/** Connection-specific fields, which make a message malformed: RFC 9113 §8.2.2. */
 const connectionSpecific: ReadonlySet<string> = new Set([
   'connection',
   'http2-settings',
@@ -19,12 +19,12 @@ const connectionSpecific: ReadonlySet<string> = new Set([
   'upgrade',
 ]);
 
-/** What would end a line of the canonical form. */
+/** Characters that would end a line of the canonical form. */
 const lineBreaking = /[\0\r\n]/;
-/** Of requests whose receiver wants to know that there is no body: RFC 9110 §8.6. */
+/** Methods that need a Content-Length even without a body: RFC 9110 §8.6. */
 const bodyMethods: ReadonlySet<string> = new Set(['POST', 'PUT', 'PATCH']);
 
-/** @param open whether a body may follow. @returns the head as bytes, or why there is none. */
+/** @param open whether a body may follow. @returns the request head as bytes, or why it is refused. */
 export function requestBytes(raw: RawFields, open: boolean): Buffer | Fault {
   let method = '';
   let path = '';
@@ -54,7 +54,7 @@ export function requestBytes(raw: RawFields, open: boolean): Buffer | Fault {
         host = value;
         break;
       case 'cookie':
-        // RFC 9113 §8.2.3: cut up for compression, and joined for everybody else.
+        // RFC 9113 §8.2.3: cookies are split for compression, and joined for HTTP/1.1.
         cookies = cookies === '' ? value : `${cookies}; ${value}`;
         break;
       default:
@@ -63,7 +63,7 @@ export function requestBytes(raw: RawFields, open: boolean): Buffer | Fault {
         lines += `${name}: ${value}\r\n`;
     }
   }
-  // RFC 9113 §8.3.1: two readers could take either.
+  // RFC 9113 §8.3.1. Two readers could use different ones.
   if (authority !== undefined && host !== undefined && authority !== host) return malformed('two different hosts');
   if (!path.startsWith('/') && !(path === '*' && method === 'OPTIONS')) return malformed('the path');
   const named = authority ?? host;
@@ -74,7 +74,7 @@ export function requestBytes(raw: RawFields, open: boolean): Buffer | Fault {
   return Buffer.from(`${method} ${path} HTTP/1.1\r\nhost: ${named}\r\n${lines}\r\n`, 'latin1');
 }
 
-/** @returns the head as bytes, or what is wrong with it. */
+/** @returns the answer head as bytes, or what is wrong with it. */
 export function responseBytes(raw: RawFields): Buffer | string {
   let status = '';
   let lines = '';
@@ -89,7 +89,7 @@ export function responseBytes(raw: RawFields): Buffer | string {
   return Buffer.from(`HTTP/1.1 ${status} \r\n${lines}\r\n`, 'latin1');
 }
 
-/** @returns what ends a body behind it, or why it may not. */
+/** @returns the trailer section, undefined if it has no fields, or why it is refused. */
 export function trailersOf(
   raw: RawFields,
   limits: { readonly maxFields: number; readonly maxTrailerBytes: number },
@@ -113,7 +113,7 @@ export function isFault(value: Trailers | Fault | undefined): value is Fault {
   return value !== undefined && 'what' in value;
 }
 
-/** Trailer fields but those that delimit or route a message, RFC 9110 §6.5.1, as a stream takes them. */
+/** The trailer fields for a stream, without those that delimit or route a message: RFC 9110 §6.5.1. */
 export function trailerFields(trailers: Trailers | undefined): OutgoingHttpHeaders {
   const found: string[] = [];
   if (trailers !== undefined) {
@@ -130,7 +130,7 @@ export function trailerFields(trailers: Trailers | undefined): OutgoingHttpHeade
   return grouped(found);
 }
 
-/** The same with the values of a name together. */
+/** Groups the values of each name. */
 export function grouped(raw: RawFields): OutgoingHttpHeaders {
   const fields: Record<string, string | string[]> = Object.create(null) as Record<string, string | string[]>;
   for (let index = 0; index < raw.length; index += 2) {
@@ -145,8 +145,8 @@ export function grouped(raw: RawFields): OutgoingHttpHeaders {
 }
 
 /**
- * The fields of a head that was composed for HTTP/1.1, without what is of a connection of that: its first line is `first`'s.
- * @param into gets them behind what it has.
+ * Appends the fields of a head that was composed for HTTP/1.1, without its first line and its connection-specific fields.
+ * @param into names and values in turn.
  */
 export function cutFields(head: Buffer, into: string[], isRequest: boolean): void {
   const lines = head.toString('latin1').split('\r\n');

@@ -1,14 +1,14 @@
 /**
- * Where messages are put together before they are written: one place for all connections, since each is written before the
- * next one begins. Where the kernel does not take all of one at once, its write keeps the slab that it lies in until it has: so
- * slabs are small, of several sizes, no two messages that wait have one together, and the whole of it counts (`heldBytes`).
+ * Composes messages before they are written. One writer serves all connections, because each message is written before the next
+ * one begins. If the kernel does not take all of a message at once, the pending write keeps the slab in which the message lies.
+ * So slabs are small and of several sizes, no two pending messages share one, and all of it counts as held (`heldBytes`).
  */
 import type { Writable } from 'node:stream';
 import type { SocketIo } from '../io/socket-io.ts';
 
-/** Nearly all messages fit into the first; the last one has room for a head and one read of a body. One of each is kept. */
+/** Nearly all messages fit into the first size; the last one has room for a head and one read of a body. One slab of each size is kept. */
 const slabSizes = [4_096, 8_192, 16_384, 32_768, 65_536, 98_304];
-/** Shorter ones are copied faster by hand than by a call. */
+/** Shorter texts are copied faster in a loop than by a call. */
 const shortBytes = 64;
 const maxBeginning = 2_048;
 const hexDigits = Uint8Array.from(Buffer.from('0123456789abcdef'));
@@ -17,7 +17,7 @@ export class HeadWriter {
   readonly #io: SocketIo;
   readonly #slabs: Buffer[] = slabSizes.map((bytes) => Buffer.allocUnsafeSlow(bytes));
   #slab: Buffer = this.#slabs[0] as Buffer;
-  /** Of the first slab, its beginnings, by length: most messages are short, and of few lengths. */
+  /** Views of the beginning of the first slab, by length: most messages are short, and of few lengths. */
   #beginnings: (Buffer | undefined)[] = [];
   #end = 0;
 
@@ -57,7 +57,7 @@ export class HeadWriter {
     this.#end += length;
   }
 
-  /** Bytes as hexadecimal digits. */
+  /** Appends bytes as hexadecimal digits. */
   hex(bytes: Buffer, start: number, end: number): void {
     const length = 2 * (end - start);
     if (this.#end + length > this.#slab.length) this.#grow(length);
@@ -72,7 +72,7 @@ export class HeadWriter {
     this.#end = to;
   }
 
-  /** 16 bytes as a UUID. */
+  /** Appends 16 bytes as a UUID. */
   uuid(bytes: Buffer, at: number): void {
     this.hex(bytes, at, at + 4);
     this.latin1('-');
@@ -85,7 +85,7 @@ export class HeadWriter {
     this.hex(bytes, at + 10, at + 16);
   }
 
-  /** A chunk of a body, RFC 9112 §7.1. */
+  /** Appends a chunk of a body, RFC 9112 §7.1. */
   chunk(bytes: Buffer, start: number, end: number): void {
     this.latin1((end - start).toString(16));
     this.latin1('\r\n');
@@ -93,32 +93,32 @@ export class HeadWriter {
     this.latin1('\r\n');
   }
 
-  /** Nothing of it is written. */
+  /** Drops what is composed. */
   discard(): void {
     this.#end = 0;
     this.#slab = this.#slabs[0] as Buffer;
   }
 
-  /** What is there, in bytes of its own, instead of sending it. */
+  /** Returns a copy of what is composed instead of sending it. */
   take(): Buffer {
     const own = Buffer.from(this.#slab.subarray(0, this.#end));
     this.discard();
     return own;
   }
 
-  /** Gives what is there to the socket, in one write. */
+  /** Sends what is composed in one write. */
   send(socket: Writable): void {
     if (this.#end > 0) this.#write(socket, undefined);
   }
 
-  /** The same, with `body` behind it from where that is; what of it waits must stay as it is. */
+  /** Sends what is composed and then `body`, which is not copied: while it waits it must stay as it is. */
   sendBefore(socket: Writable, body: Buffer): void {
     if (this.#end > 0) this.#write(socket, body);
     else this.#io.write(socket, undefined, body);
   }
 
   #write(socket: Writable, body: Buffer | undefined): void {
-    if (!this.#io.write(socket, this.#composed(), body)) this.#leave();
+    if (!this.#io.write(socket, this.#composed(), body)) this.#leaveSlab();
     this.#end = 0;
     this.#slab = this.#slabs[0] as Buffer;
   }
@@ -129,8 +129,8 @@ export class HeadWriter {
     return (this.#beginnings[end] ??= this.#slab.subarray(0, end));
   }
 
-  /** What was composed belongs to a write that is not over. */
-  #leave(): void {
+  /** Leaves the slab to a write that is not complete. */
+  #leaveSlab(): void {
     const index = this.#slabs.indexOf(this.#slab);
     if (index >= 0) this.#slabs[index] = Buffer.allocUnsafeSlow(this.#slab.length);
     if (index === 0) this.#beginnings = [];
@@ -138,7 +138,7 @@ export class HeadWriter {
 
   #grow(more: number): void {
     const least = this.#end + more;
-    // One that is larger than all of them is for its message alone.
+    // A message that is larger than all slabs gets one for itself.
     const slab = this.#slabs.find(({ length }) => length >= least) ?? Buffer.allocUnsafeSlow(least + (least >> 1));
     this.#slab.copy(slab, 0, 0, this.#end);
     this.#slab = slab;

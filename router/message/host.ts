@@ -1,4 +1,4 @@
-/** Hosts, as clients send them and as routes name them. */
+/** Hosts in the form that clients send, and in the form that routes use. */
 
 const hostPattern = /^[A-Za-z0-9\-._~%!$&'()*+,;=:[\]]*$/;
 
@@ -6,7 +6,7 @@ export function isHost(text: string): boolean {
   return hostPattern.test(text);
 }
 
-/** The host of a Host header as routes name it: lower case, without port and without a final dot. */
+/** @param header value of a Host field. @returns the host as routes name it: in lower case, without port and final dot. */
 export function routeHost(header: string): string {
   let host = header;
   const colon = header.lastIndexOf(':');

@@ -1,4 +1,4 @@
-/** The present time as a Date field has it (RFC 9110 §5.6.7), put together once a second. */
+/** The current time as the value of a Date field (RFC 9110 §5.6.7), formatted once a second. */
 export class HttpDate {
   #second = 0;
   #text = '';

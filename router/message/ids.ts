@@ -1,11 +1,11 @@
-/** Ids of requests and traces: random bytes, made many at a time, and written as text where they are needed. */
+/** Ids of requests and traces: random bytes, generated in batches, and formatted where they are needed. */
 import { randomFillSync } from 'node:crypto';
 
-/** 16 bytes of a request id and at the same time of a trace id, 8 of a parent id. */
+/** 16 bytes that serve as request id and as trace id, then 8 bytes of a parent id. */
 const idBytes = 24;
 const idsOfPool = 1_024;
 
-/** The ids of one call, where they lie. */
+/** The ids of one call: bytes of a pool from `at` on. */
 export interface CallIds {
   readonly bytes: Buffer;
   readonly at: number;
@@ -31,7 +31,7 @@ export class Ids {
   }
 }
 
-/** The request id as text. */
+/** Formats the request id. */
 export function uuidOf({ bytes, at }: CallIds): string {
   const hex = bytes.toString('hex', at, at + 16);
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;

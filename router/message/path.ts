@@ -1,11 +1,11 @@
-/** Paths: forwarded as they came, but for the prefix of the route; refused where two readers could see different ones. */
+/** Paths are forwarded as they came, except for the prefix of the route, and refused if two readers could see different ones. */
 
-/** Delimited by `\\` too, which URL parsers of browsers and apps read as `/`: https://url.spec.whatwg.org/#path-state */
+/** Matches dot segments, also between backslashes, which the URL parsers of browsers and apps read as `/`: https://url.spec.whatwg.org/#path-state */
 const dotSegment = /(?:^|[/\\])(?:\.|%2e){1,2}(?=[/\\#]|$)/i;
 
 /**
- * What is wrong with a raw path and query, in words. An app that resolves `..` would serve another route's path than the
- * one that was looked up; clients resolve it before they send, RFC 3986 §5.2.4.
+ * What is wrong with a raw path and query, in words. An app that resolves `..` would serve the path of another route than the
+ * one that was looked up. Clients resolve dot segments before they send, RFC 3986 §5.2.4.
  */
 export function pathFault(path: string): string | undefined {
   if (!path.includes('.') && !path.includes('%')) return undefined;
@@ -18,7 +18,7 @@ interface PathRoute {
   readonly stripPath: boolean;
 }
 
-/** Path for the app, and the prefix that was taken off (`''`: none). */
+/** @returns the path for the app, and the prefix that was stripped; `''`: none. */
 export function stripPrefix(
   path: string,
   route: PathRoute,
@@ -31,7 +31,7 @@ export function stripPrefix(
   return { path: rest.startsWith('/') ? rest : `/${rest}`, prefix: route.path };
 }
 
-/** Whether the path without its prefix would be `//…`, which URL parsers take for a host. */
+/** Whether the path without its prefix would begin with `//`, which URL parsers take for a host. */
 export function stripsToHost(path: string, route: PathRoute): boolean {
   if (!route.stripPath || route.path === '/') return false;
   const { length } = route.path;

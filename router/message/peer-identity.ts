@@ -1,10 +1,10 @@
-/** The other end of a client's connection: who it is, whether its word on others is taken, and what is told of it. */
+/** The peer of a client connection: its address, whether it is a trusted proxy, and what apps are told about it. */
 import { BlockList, isIPv6, type Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import { AppError } from '../../shared/errors.ts';
 import { isHost, routeHost } from './host.ts';
 
-/** @param entries addresses and CIDRs whose word on the client is taken. */
+/** @param entries addresses and CIDRs of trusted proxies. */
 export function trustedProxies(entries: readonly string[]): BlockList {
   const list = new BlockList();
   for (const entry of entries) {
@@ -22,7 +22,7 @@ export class PeerIdentity {
   readonly speaks: 'HTTP/1' | 'HTTP/2';
   readonly trusted: boolean;
   readonly #proxies: BlockList;
-  /** Of the last call: most calls of a connection have the same. */
+  /** Host of the last call: most calls of a connection have the same. */
   #host: string | undefined;
   #hostBytes = Buffer.alloc(0);
   #routeHost = '';
@@ -37,12 +37,12 @@ export class PeerIdentity {
     this.trusted = this.address !== '' && this.trusts(this.address);
   }
 
-  /** @param address an IP address, a proxy of which is trusted or not. */
+  /** Whether an IP address belongs to a trusted proxy. */
   trusts(address: string): boolean {
     return this.#proxies.check(address, isIPv6(address) ? 'ipv6' : 'ipv4');
   }
 
-  /** @returns the host as routes name it. @throws AppError request_invalid */
+  /** @returns the host as routes name it. @throws AppError request_invalid for a text that is not a host. */
   routeHost(host: string): string {
     if (host !== this.#host) {
       if (!isHost(host)) throw new AppError('request_invalid', 'The request is refused: the Host field is not a host.');
@@ -54,7 +54,7 @@ export class PeerIdentity {
     return this.#routeHost;
   }
 
-  /** The text of a Host field. */
+  /** @returns the text in this range; the same string as before where the host has not changed. */
   hostOf(bytes: Buffer, start: number, end: number): string {
     const last = this.#hostBytes;
     if (this.#host !== undefined && last.length === end - start) {
@@ -65,7 +65,7 @@ export class PeerIdentity {
     return bytes.toString('latin1', start, end);
   }
 
-  /** What the app is told of the client that said `host`. */
+  /** The forwarding fields for the app, for a client that asked for `host`. */
   forwarded(host: string): Buffer {
     if (host !== this.#host || this.#forwarded === undefined) {
       this.routeHost(host);
@@ -77,7 +77,7 @@ export class PeerIdentity {
     return this.#forwarded;
   }
 
-  /** RFC 7239 §6: an IPv6 address is in brackets, and then in quotes, as is a host with a port. */
+  /** An element of Forwarded. RFC 7239 §6: an IPv6 address is in brackets and quotes, and a host with a port is in quotes. */
   forwardedElement(host: string): string {
     const node = this.address.includes(':') ? `"[${this.address}]"` : this.address || 'unknown';
     return `for=${node};host="${host}";proto=${this.scheme}`;

@@ -1,6 +1,6 @@
 /**
- * A request head as it goes on to the app: without hop-by-hop fields (RFC 9110 §7.6.1), with what the router knows of the
- * client; all else as it came, in its order and case.
+ * Writes a request head for the app: without hop-by-hop fields (RFC 9110 §7.6.1), with what the router knows about the client,
+ * and everything else as it came, in the same order and case.
  */
 import { forwardedFields } from './forwarded.ts';
 import { Field } from './field-names.ts';
@@ -9,9 +9,9 @@ import type { HeadWriter } from './head-writer.ts';
 import type { RequestHead } from './request-head.ts';
 
 export interface Destination {
-  /** The target as the app gets it: without the prefix of the route. */
+  /** The request target for the app, without the prefix of the route. */
   readonly path: string;
-  /** Prefix that was taken off, here and before; `''`: none. */
+  /** The prefix that this router and proxies before it have stripped; `''`: none. */
   readonly prefix: string;
 }
 
@@ -27,8 +27,8 @@ export function writeRequestHead(writer: HeadWriter, head: RequestHead, destinat
   let hasHost = false;
   let traced = false;
   let te = false;
-  let told: Map<string, string> | undefined;
-  // Fields that stay go in runs, as they came.
+  let forwarding: Map<string, string> | undefined;
+  // Fields that stay are copied in runs; this is the start of the current one, or -1.
   let run = -1;
   for (let index = 0, base = 0; index < count; index += 1, base += fieldStride) {
     const lineStart = at[base] as number;
@@ -51,11 +51,11 @@ export function writeRequestHead(writer: HeadWriter, head: RequestHead, destinat
         break;
       case Field.forwarding:
         keep = false;
-        if (peer.trusted) collect((told ??= new Map()), fields, bytes, base);
+        if (peer.trusted) collect((forwarding ??= new Map()), fields, bytes, base);
         break;
       case Field.te:
         keep = false;
-        // The only one that says something about the app's answer rather than about this connection.
+        // The only TE value that is about the answer of the app rather than about this connection.
         te ||= /(^|,)\s*trailers\s*(;|,|$)/i.test(fields.valueAt(bytes, base));
         break;
       default:
@@ -76,14 +76,14 @@ export function writeRequestHead(writer: HeadWriter, head: RequestHead, destinat
   }
   if (run >= 0) writer.range(bytes, run, fields.linesEnd);
   if (!hasHost) writer.latin1(`Host: ${head.host}\r\n`);
-  if (told === undefined) writer.range(peer.forwarded(head.host), 0, peer.forwarded(head.host).length);
-  else writer.latin1(forwardedFields(peer, head.host, told));
+  if (forwarding === undefined) writer.range(peer.forwarded(head.host), 0, peer.forwarded(head.host).length);
+  else writer.latin1(forwardedFields(peer, head.host, forwarding));
   writer.latin1('X-Request-Id: ');
   const { bytes: random, at: idAt } = head.ids;
   if (head.givenId === undefined) writer.uuid(random, idAt);
   else writer.latin1(head.givenId);
   if (!traced) {
-    // Sampled: an app whose sampler follows its caller would otherwise record nothing.
+    // The flag says sampled, since an app whose sampler follows its parent would otherwise record nothing.
     writer.latin1('\r\ntraceparent: 00-');
     writer.hex(random, idAt, idAt + 16);
     writer.latin1('-');
@@ -98,17 +98,17 @@ export function writeRequestHead(writer: HeadWriter, head: RequestHead, destinat
   }
   if (head.chunked) writer.latin1('Transfer-Encoding: chunked\r\n');
   if (head.upgrade !== undefined) writer.latin1(`Connection: Upgrade\r\nUpgrade: ${head.upgrade}\r\n`);
-  // RFC 9110 §10.1.4.
+  // TE is hop-by-hop and must be listed: RFC 9110 §10.1.4.
   else if (te) writer.latin1('Connection: TE\r\n');
   writer.latin1('\r\n');
 }
 
 const traceparentLength = 11;
 
-/** Adds a field to those of its name, by lower-case name. */
-function collect(told: Map<string, string>, fields: FieldParser, bytes: Buffer, base: number): void {
+/** Adds a field to the values of its name. */
+function collect(forwarding: Map<string, string>, fields: FieldParser, bytes: Buffer, base: number): void {
   const name = bytes.toString('latin1', fields.at[base], fields.at[base + 1]).toLowerCase();
   const value = fields.valueAt(bytes, base);
-  const before = told.get(name);
-  told.set(name, before === undefined ? value : `${before}, ${value}`);
+  const before = forwarding.get(name);
+  forwarding.set(name, before === undefined ? value : `${before}, ${value}`);
 }

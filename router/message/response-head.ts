@@ -1,23 +1,23 @@
-/** The head of an app's answer on its way to the client: hop-by-hop fields out, how this connection goes on in, the rest as it came. */
+/** Writes the head of an app's answer for the client: without hop-by-hop fields, with the fields of the client's connection, the rest as it came. */
 import { Field } from './field-names.ts';
 import { fieldStride, type FieldParser, type Trailers } from './field-parser.ts';
 import type { HeadWriter } from './head-writer.ts';
 import type { ResponseParser } from './response-parser.ts';
 
 export interface AnswerFraming {
-  /** Its body goes to the client in chunks. */
+  /** The client gets the body in chunks. */
   readonly chunked: boolean;
-  /** How this connection goes on, as fields; `''` for an interim answer. */
+  /** Field lines that say whether the connection stays open; `''` for an interim answer. */
   readonly connection: string;
-  /** Value of Server-Timing, or `''`. */
+  /** Value of Server-Timing; `''`: none. */
   readonly timing: string;
-  /** Value of Date where the app has sent none (RFC 9110 §6.6.1); `''` for none. */
+  /** Value of Date for an answer without one (RFC 9110 §6.6.1); `''`: none. */
   readonly date: string;
-  /** Of a switch of protocols: Connection and Upgrade stay. */
+  /** The answer is a 101: Connection and Upgrade stay. */
   readonly switching: boolean;
 }
 
-/** @param parser that has parsed the head in `bytes`. */
+/** @param parser has parsed the head in `bytes`. */
 export function writeResponseHead(
   writer: HeadWriter,
   bytes: Buffer,
@@ -49,7 +49,7 @@ export function writeResponseHead(
         keep = framing.switching;
         break;
       case Field.contentLength:
-        // RFC 9110 §8.6: not with 1xx and 204.
+        // RFC 9110 §8.6 forbids it in 1xx and 204.
         keep = status >= 200 && status !== 204;
         break;
       case Field.trailer:
@@ -84,11 +84,11 @@ export function writeResponseHead(
   writer.latin1('\r\n');
 }
 
-/** Seconds that the app keeps an idle connection, as its Keep-Alive field says; Infinity where it says nothing. */
+/** Seconds for which the app keeps idle connections, from its Keep-Alive field; Infinity without one. */
 export function keepAliveSeconds(bytes: Buffer, fields: FieldParser): number {
   const { at, count } = fields;
   for (let index = 0, base = 0; index < count; index += 1, base += fieldStride) {
-    // `Keep-Alive`, told by its length from the others of its kind.
+    // The length distinguishes `Keep-Alive` from other fields of its kind.
     if (at[base + 4] !== Field.hop || (at[base + 1] as number) - (at[base] as number) !== 10) continue;
     const seconds = /timeout=(\d{1,6})/i.exec(bytes.toString('latin1', at[base + 2], at[base + 3]))?.[1];
     if (seconds !== undefined) return Number(seconds);
@@ -96,7 +96,7 @@ export function keepAliveSeconds(bytes: Buffer, fields: FieldParser): number {
   return Infinity;
 }
 
-/** The end of a body in chunks, with its trailer fields but those that delimit or route a message: RFC 9110 §6.5.1. */
+/** Writes the end of a chunked body, without trailer fields that delimit or route a message: RFC 9110 §6.5.1. */
 export function writeLastChunk(writer: HeadWriter, trailers: Trailers | undefined): void {
   writer.latin1('0\r\n');
   if (trailers !== undefined) {

@@ -10,7 +10,7 @@ import type { Clock } from '../../shared/wait/clock.ts';
 import { Backlog, leastPartBytes, type Backlogs } from '../io/backlog.ts';
 import type { Timed } from '../io/deadlines.ts';
 import type { SocketIo } from '../io/socket-io.ts';
-import { heldBytes, pauseReading, tellsWhenTaken } from '../io/socket-state.ts';
+import { heldBytes, pauseReading, willDrain } from '../io/socket-state.ts';
 import { smallBytes, type ReadBuffers } from '../io/read-buffers.ts';
 
 type Done = (error?: Error | null) => void;
@@ -100,7 +100,7 @@ export class UpstreamConnection extends Socket implements Timed {
 
   /** Whether the app has so much to take that the client has to wait. */
   isBehind(): boolean {
-    return this.#backlog.note(heldBytes(this)) && tellsWhenTaken(this);
+    return this.#backlog.note(heldBytes(this)) && willDrain(this);
   }
 
   /** Holds the bytes read last. */

@@ -4,7 +4,7 @@ import { AppError } from '../../shared/errors.ts';
 import type { RequestSource } from '../call/client-side.ts';
 import { Backlog, leastPartBytes } from '../io/backlog.ts';
 import type { Timed } from '../io/deadlines.ts';
-import { heldBytes, ownCopy, tellFrom, tellsWhenTaken } from '../io/socket-state.ts';
+import { heldBytes, ownCopy, setDrainThreshold, willDrain } from '../io/socket-state.ts';
 import { PausedReads } from '../io/paused-reads.ts';
 import type { Trailers } from '../message/field-parser.ts';
 import { cutFields, isFault, responseBytes, trailerFields, trailersOf, type RawFields } from '../message/h2-heads.ts';
@@ -84,7 +84,7 @@ export class H2Transport implements Transport, SessionUser, Timed {
   #listen(stream: ClientHttp2Stream): void {
     const { backlogs } = this.#deps;
     this.#stream = stream;
-    tellFrom(stream, leastPartBytes);
+    setDrainThreshold(stream, leastPartBytes);
     const coming = new Backlog(backlogs, stream);
     const paused = new PausedReads(stream, () => coming.note(paused.bytes));
     this.#sending = new Backlog(backlogs, stream);
@@ -122,7 +122,7 @@ export class H2Transport implements Transport, SessionUser, Timed {
   flush(): boolean {
     const stream = this.#writable;
     if (stream === undefined) return false;
-    return this.#sending?.note(heldBytes(stream)) !== true || !tellsWhenTaken(stream);
+    return this.#sending?.note(heldBytes(stream)) !== true || !willDrain(stream);
   }
 
   get #writable(): ClientHttp2Stream | undefined {
