@@ -19,7 +19,7 @@ async function metric({ registry }: RouterUnderTest, line: string): Promise<numb
 
 const refused = 'holdfast_router_connections_refused_total\\{reason="client"\\}';
 
-test('a client has so many connections, whoever else has some; a closed one makes room; a trusted proxy has no limit', async (t) => {
+test('the connections of one client are bounded, whatever others have; a closed one frees its place; a trusted proxy has no limit', async (t) => {
   const router = await startTestRouter(t, {
     config: { max_connections_per_client: 3, trusted_proxies: ['127.0.0.3'] },
   });

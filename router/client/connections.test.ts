@@ -86,7 +86,7 @@ async function tlsFiles(t: TestContext): Promise<{ tls: ReturnType<typeof tlsCon
   return { tls: tlsConfig.parse({ listen_port: 0, certificate }) };
 }
 
-test('a connection beyond the bound is closed as it comes, while the others are new or have calls', async (t) => {
+test('a connection over the limit is closed on arrival, while the others are new or have calls', async (t) => {
   const ground = await startGround(t, { max_connections: 3 });
   const held = open(t, ground);
   held.say(get('/cold'));
@@ -105,7 +105,7 @@ test('a connection beyond the bound is closed as it comes, while the others are 
   assert.equal(await metric(ground, 'holdfast_router_connections_gave_way_total'), 0);
 });
 
-test('those make room that have had no call for two seconds: silent ones, idle ones and halves of heads', async (t) => {
+test('connections without a call for two seconds are evicted: silent ones, idle ones and halves of heads', async (t) => {
   const ground = await startGround(t, { max_connections: 3 });
   const silent = open(t, ground);
   const idle = open(t, ground);
@@ -137,7 +137,7 @@ test('halves of heads on all connections do not keep others out', async (t) => {
   await Promise.all(others.map((client) => answers(client)));
 });
 
-test('one by TLS takes the places of 14', async (t) => {
+test('a connection by TLS takes 14 places', async (t) => {
   const ground = await startGround(t, { max_connections: 29, http2: false, ...(await tlsFiles(t)) });
   const secure = [openTls(t, ground), openTls(t, ground)];
   for (const client of secure) await answers(client);
@@ -155,12 +155,12 @@ test('one by TLS takes the places of 14', async (t) => {
   await untilMetric(ground, 'holdfast_router_connection_places', (places) => places <= 29);
 });
 
-test('one by TLS always fits', async (t) => {
+test('a connection by TLS always fits', async (t) => {
   const ground = await startGround(t, { max_connections: 2, ...(await tlsFiles(t)) });
   await answers(openTls(t, ground));
 });
 
-test('connections of TLS that say nothing make room', async (t) => {
+test('connections of TLS that say nothing are evicted', async (t) => {
   const ground = await startGround(t, { max_connections: 28, http2: false, ...(await tlsFiles(t)) });
   const silent = Array.from({ length: 2 }, () =>
     watch(t, connect({ port: ground.router.tlsPort ?? 0, host: '127.0.0.1' })),
@@ -174,7 +174,7 @@ test('connections of TLS that say nothing make room', async (t) => {
   );
 });
 
-test('idle connections of HTTP/2 make room, and say that no call was looked at', async (t) => {
+test('idle connections of HTTP/2 are evicted, and their clients learn that no call was looked at', async (t) => {
   const ground = await startGround(t, { max_connections: 9 });
   const session = connectHttp2(`http://127.0.0.1:${ground.port}`);
   t.after(() => session.destroy());
@@ -245,7 +245,7 @@ for (const protocol of ['HTTP/1.1', 'HTTP/2'] as const) {
   });
 }
 
-test('connections of HTTP/2 whose clients have said goodbye are counted and known until they are gone', async (t) => {
+test('connections of HTTP/2 whose clients have ended the session count until they are closed', async (t) => {
   // Broke: node ends nothing there; they had no place, and a drain waited for them in vain.
   const ground = await startGround(t, { max_connections: 9, drain_timeout_secs: 1 });
   for (let count = 0; count < 3; count += 1) {
@@ -265,7 +265,7 @@ test('connections of HTTP/2 whose clients have said goodbye are counted and know
   await ground.router.drain();
 });
 
-test('nobody is closed where it is not enough', async (t) => {
+test('nothing is evicted if that would not be enough', async (t) => {
   const ground = await startGround(t, { max_connections: 20, http2: false, ...(await tlsFiles(t)) });
   const held = Array.from({ length: 10 }, () => open(t, ground));
   for (const client of held) client.say(get('/cold'));
@@ -278,7 +278,7 @@ test('nobody is closed where it is not enough', async (t) => {
   for (const client of idle) assert.equal(client.closed(), false);
 });
 
-test('those that turn out to speak HTTP/2 find room or are closed', async (t) => {
+test('connections that turn out to speak HTTP/2 find room or are closed', async (t) => {
   const ground = await startGround(t, { max_connections: 20 });
   const clients = Array.from({ length: 12 }, () => new FrameClient(t, ground.port));
   await untilMetric(ground, 'holdfast_router_connections', (connections) => connections === 12);
@@ -287,7 +287,7 @@ test('those that turn out to speak HTTP/2 find room or are closed', async (t) =>
   assert.ok((await metric(ground, 'holdfast_router_connection_places')) <= 20);
 });
 
-test('connections of TLS that say a little make room, too', async (t) => {
+test('connections of TLS that say a little are evicted, too', async (t) => {
   const ground = await startGround(t, { max_connections: 28, http2: false, ...(await tlsFiles(t)) });
   const slow = Array.from({ length: 2 }, () =>
     watch(t, connect({ port: ground.router.tlsPort ?? 0, host: '127.0.0.1' })),

@@ -74,7 +74,7 @@ test('a client that takes no refusal for an answer is cut off', async (t) => {
   assert.equal(router.router.held, 0);
 });
 
-test('connections of HTTP/2 over their bound are closed as they come, those of HTTP/1.1 are not', async (t) => {
+test('connections of HTTP/2 over their limit are closed on arrival, those of HTTP/1.1 are not', async (t) => {
   const app = await startUpstream(t, 'a-1', (_, res) => res.end('ok'));
   const router = await startTestRouter(t, {
     routes: [routeOf('a', ready(targetOf(app)))],

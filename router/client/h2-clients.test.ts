@@ -163,7 +163,7 @@ test('errors are problem+json, and to gRPC callers a status of gRPC', async (t) 
   assert.match(String(grpc.fields['grpc-message']), /^route_not_found: /);
 });
 
-test('an answer before the end of the request is whole, and what is left of the request is not asked for', async (t) => {
+test('an answer before the end of the request is whole, and the rest of the request is not wanted', async (t) => {
   const app = await startUpstream(t, 'a-1', (_, res) => res.writeHead(413).end('no'));
   const { port } = await startTestRouter(t, { routes: [routeOf('a', ready(targetOf(app)))] });
   const session = openSession(t, port);
@@ -339,7 +339,7 @@ test('a body that does not come, and an answer that is not taken, end their stre
   assert.equal(down.rstCode, constants.NGHTTP2_CANCEL);
 });
 
-test('where HTTP/2 is switched off, its preface is no valid request', async (t) => {
+test('with HTTP/2 switched off, its preface is no valid request', async (t) => {
   const { port } = await startTestRouter(t, { config: { http2: false } });
   const session = openSession(t, port);
   await new Promise((resolve) => session.once('close', resolve));

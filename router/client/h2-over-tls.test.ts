@@ -11,7 +11,7 @@ import { tlsConfig } from './tls/config.ts';
 import { ready, routeOf, startTestRouter, startUpstream, targetOf } from '../testing/router.ts';
 import { callBy } from '../testing/h2.ts';
 
-test('a client of TLS that offers h2 gets it, and the app is told of https', async (t) => {
+test('a client of TLS that offers h2 gets it, and the app learns of https', async (t) => {
   const folder = await mkdtemp(join(tmpdir(), 'holdfast-h2-'));
   t.after(() => rm(folder, { recursive: true, force: true }));
   await certificates(folder, ['localhost']);

@@ -187,7 +187,7 @@ test('a drain lets a slow client have the rest of an answer that the app has fin
   await drain;
 });
 
-test('a drain lets the request come that is half here', async (t) => {
+test('a drain waits for a request of which half has come', async (t) => {
   const app = await startUpstream(t, 'a-1', (_, res) => res.end('ok'));
   const { router, port, registry } = await startTestRouter(t, { routes: [routeOf('a', ready(targetOf(app)))] });
   const socket = open(t, port);

@@ -31,7 +31,7 @@ test('clients have their turns, and of each the newest goes first', () => {
   assert.equal(turns.size, 96);
 });
 
-test('those that have gone, and clients that may not have a turn now, are passed over', () => {
+test('handshakes that have gone, and clients that may not have a turn now, are passed over', () => {
   const { turns, add, next } = ground();
   const [first, second] = [add('a', 'a1'), add('a', 'a2')];
   add('b', 'b1');
@@ -51,7 +51,7 @@ test('those that have gone, and clients that may not have a turn now, are passed
   assert.deepEqual([next(), turns.size], [undefined, 0]);
 });
 
-test('what many that have gone leave behind is thrown away', () => {
+test('handshakes that have gone do not fill the queue', () => {
   const { turns, add, next } = ground();
   const all = Array.from({ length: 1_000 }, (_, index) => add(`c${index % 10}`, String(index)));
   for (const one of all.slice(0, 999)) {

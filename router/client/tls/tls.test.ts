@@ -148,7 +148,7 @@ test('a certificate that Kubernetes swaps is the new one for new connections, an
   assert.ok(Math.abs(expires - Date.now() / 1_000 - 2 * 86_400) < 3_600);
 });
 
-test('a pair that is broken leaves the one of before in use, and is told', async (t) => {
+test('a pair that is broken is logged, and leaves the one before in use', async (t) => {
   const folder = await folderOf(t);
   await certificates(folder, 'good.example');
   const pair = { cert_file: join(folder, 'tls.crt'), key_file: join(folder, 'tls.key') };
@@ -187,7 +187,7 @@ async function startPlain(t: TestContext, tls: Partial<TlsConfig> = {}, more: ob
   return startTls(t, { certificate, ...tls }, more);
 }
 
-test('TLS of 1.2 and 1.3 is spoken, older is not, and 1.2 no more where 1.3 is the least', async (t) => {
+test('TLS 1.2 and 1.3 are accepted, older versions are not, nor is 1.2 if 1.3 is the minimum', async (t) => {
   const { tlsPort } = await startPlain(t);
   for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
     const socket = await connectTls(t, tlsPort, { minVersion: version, maxVersion: version });
@@ -241,7 +241,7 @@ test('connections that do not become secure are closed in time, and those that a
   assert.equal(await metric(router, 'holdfast_router_tls_handshakes_total{result="timeout"}'), '2');
 });
 
-test('handshakes that are not gone on with make room for others, and hold no call up', async (t) => {
+test('handshakes that do not go on are evicted for others, and delay no call', async (t) => {
   const router = await startPlain(t, { max_handshakes: 3, handshake_timeout_secs: 300 });
   const { tlsPort } = router;
   const before = await connectTls(t, tlsPort);
@@ -259,7 +259,7 @@ test('handshakes that are not gone on with make room for others, and hold no cal
   assert.match(await answerOf(await another, get('/a')), /^HTTP\/1\.1 200 /);
 });
 
-test('a client that floods the router with handshakes holds no other client up', async (t) => {
+test('a client that floods the router with handshakes delays no other client', async (t) => {
   // Broke: the newest of all went first, so each connection of a flood that came later went before the others, for as long as it lasted.
   const router = await startPlain(t, { max_handshakes: 8, handshake_timeout_secs: 300 });
   const { tlsPort, clock } = router;
@@ -333,7 +333,7 @@ test('a drain lets a connection that is just becoming secure make its call', asy
   await drained;
 });
 
-test('where it is wanted, calls without TLS are sent to https, but those that came by it before are not', async (t) => {
+test('with redirect_http, calls without TLS are redirected to https, except those that reached a trusted proxy by it', async (t) => {
   const { router, port } = await startPlain(t, { redirect_http: true }, { trusted_proxies: ['127.0.0.1'] });
   const send = (text: string): Promise<string> =>
     new Promise((resolve) => {
