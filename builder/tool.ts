@@ -8,7 +8,7 @@ export type ToolName = (typeof toolNames)[number];
 /** The folders of one run, as absolute paths. All but `storage` are removed after it. */
 export interface RunFolders {
   readonly context: string;
-  /** For files that the program writes. */
+  /** A folder for files that the program writes. */
   readonly scratch: string;
   /** The slot's folder for state such as mount counts. It is emptied between runs. */
   readonly runroot: string;

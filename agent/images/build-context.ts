@@ -21,7 +21,7 @@ export async function packContext(
   return packTree({ root: folder, listing, extraFiles, signal });
 }
 
-/** The same as a stream that begins when it is read. Destroyed, it reads no more of the tree. */
+/** Packs the same stream, but begins when it is read. Destroying it ends reading the tree. */
 export function contextStream(context: BuildContext, source: { readonly max_files: number }): Readable {
   async function* chunks(): AsyncGenerator<Uint8Array> {
     const left = new AbortController();

@@ -193,15 +193,15 @@ export class ImageBuild {
     this.task.progress(['build', 'checking that the registry has the image']);
     const found = await this.#look();
     if (found === digest) return digest;
-    const told = `the builder says that it pushed ${this.#image} with ${digest}, and the registry has`;
+    const claim = `the builder reports that it pushed ${this.#image} with ${digest}, but the registry has`;
     if (found !== undefined) {
-      const message = `${told} ${found} there: something else pushes this tag, or changes images on their way`;
+      const message = `${claim} ${found} there: something else pushes this tag, or changes images on the way`;
       throw new AppError('build_failed', message, { phase: 'build' });
     }
     // The next attempt must not join this build, since its image is not there.
     await this.#deps.builder.cancel(this.tag);
     this.#begun = false;
-    throw new AppError('registry_unavailable', `${told} no such image: do both use the same registry and project?`, {
+    throw new AppError('registry_unavailable', `${claim} no such image: do both use the same registry and project?`, {
       phase: 'build',
     });
   }

@@ -8,9 +8,9 @@ import type { BuildLogLine, BuildView, ImageView } from '../../shared/protocol/v
 export interface SourceVersion {
   readonly app: string;
   readonly version: number;
-  /** With the values of its secrets. */
+  /** The spec with the values of its secrets. */
   readonly spec: AppSpec;
-  /** What is known from earlier tries; null where nothing is. */
+  /** What is known from earlier attempts; null if it is unknown. */
   readonly pin: {
     readonly sourceDigest: string | null;
     readonly imageTag: string | null;

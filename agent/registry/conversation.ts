@@ -44,7 +44,7 @@ class PassingAnswer extends Error {
 
 export interface RegistryRequest {
   readonly method: 'HEAD' | 'GET' | 'DELETE';
-  /** From the root of the host, with query. */
+  /** The path from the root of the host, with the query. */
   readonly path: string;
   readonly accept: string;
 }

@@ -13,7 +13,7 @@ export interface BuildJobs {
   /** @returns undefined if there is a Job of that name already. */
   create(manifest: V1Job, signal: AbortSignal): Promise<JobFacts | undefined>;
   createSecret(manifest: V1Secret, signal: AbortSignal): Promise<void>;
-  /** Whether there is a Secret of that name. A dry run of creating one tells, so that no right to read Secrets is needed. */
+  /** Whether there is a Secret of that name. A dry run of creating one finds out, so that no right to read Secrets is needed. */
   hasSecret(name: string, signal: AbortSignal): Promise<boolean>;
   /** Deletes the Job; the garbage collector deletes its pods and its Secret. It is no error if it is gone. */
   delete(name: string, signal: AbortSignal, uid?: string): Promise<void>;

@@ -17,7 +17,7 @@ export interface BuildOutput {
   close(): Promise<void>;
 }
 
-/** In bytes of UTF-8, as `BuildOptions.onLine` promises. */
+/** Bound of a line in bytes of UTF-8, as `BuildOptions.onLine` promises. */
 const maxLineBytes = 4_096;
 const keptLines = 400;
 

@@ -88,7 +88,7 @@ describe('a build', () => {
   });
 
   it('whose Job is deleted is passing', () => {
-    failsAs(judged({ job: undefined }), 'builder_unavailable', /deleted by somebody else/);
+    failsAs(judged({ job: undefined }), 'builder_unavailable', /deleted from outside/);
     failsAs(judged({ job: { ...job, deleting: true } }), 'builder_unavailable', /being deleted/);
   });
 

@@ -51,7 +51,7 @@ export function judgeBuild(
 function outcomeOf({ job, pod }: BuildObservation, { builder }: Pick<AgentConfig, 'builder'>): Outcome | undefined {
   const ended = pod?.build.ended;
   if (ended?.exitCode === 0) return { kind: 'succeeded', termination: ended.message };
-  if (job === undefined) return unavailable('the Job of the build was deleted by somebody else');
+  if (job === undefined) return unavailable('the Job of the build was deleted from outside');
   if (job.state === 'complete' && pod === undefined) return { kind: 'succeeded', termination: undefined };
   if (job.reason === 'DeadlineExceeded') {
     return failed(
@@ -59,7 +59,7 @@ function outcomeOf({ job, pod }: BuildObservation, { builder }: Pick<AgentConfig
       `the build did not end within ${String(builder.timeout_secs)} s ([builder] timeout_secs)`,
     );
   }
-  if (job.deleting) return unavailable('the Job of the build is being deleted by somebody else');
+  if (job.deleting) return unavailable('the Job of the build is being deleted from outside');
   if (ended?.reason === 'OOMKilled') {
     return failed(
       'build_out_of_memory',
@@ -90,7 +90,7 @@ function symptomsOf(seen: BuildObservation, { builder }: Pick<AgentConfig, 'buil
     return found;
   }
   if (pod.deleting || pod.disruption !== undefined) {
-    return [lost(pod.disruption || pod.failed?.message || 'somebody else deleted it')];
+    return [lost(pod.disruption || pod.failed?.message || 'it was deleted from outside')];
   }
   const images = [
     [pod.fetch, `the image of Holdfast, [builder] fetch_image = ${builder.fetch_image ?? ''}`],
