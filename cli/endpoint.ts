@@ -5,9 +5,9 @@
 import { readFileSync, statSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { z } from 'zod';
+import type { Environment } from '../shared/config/environment.ts';
 import { readTextFile } from '../shared/config/load.ts';
 import { AppError, toAppError } from '../shared/errors.ts';
-import type { CliContext } from './context.ts';
 import { UsageError } from '../shared/command/exit-code.ts';
 
 export interface AgentEndpoint {
@@ -21,7 +21,7 @@ const cliFile = z.strictObject({ agent: z.url(), token: z.string().min(1) });
 
 /** @throws AppError unauthenticated without a token; UsageError without an agent, or with one that is no URL. */
 export function findEndpoint(
-  { env, cwd }: Pick<CliContext, 'env' | 'cwd'>,
+  { env, cwd }: { readonly env: Environment; readonly cwd: string },
   options: { readonly agent?: string | undefined; readonly tokenFile?: string | undefined },
 ): AgentEndpoint {
   const url = options.agent ?? nonEmpty(env['HOLDFAST_AGENT']);
@@ -41,7 +41,7 @@ export function findEndpoint(
   );
 }
 
-function findToken(env: CliContext['env'], cwd: string, tokenFile: string | undefined): string {
+function findToken(env: Environment, cwd: string, tokenFile: string | undefined): string {
   const file = tokenFile ?? nonEmpty(env['HOLDFAST_TOKEN_FILE']);
   // A file named on the command line goes before the environment.
   const direct = tokenFile === undefined ? nonEmpty(env['HOLDFAST_TOKEN']) : undefined;

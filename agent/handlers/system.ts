@@ -1,5 +1,5 @@
 /** `system.status` and `rpc.discover`. */
-import { openRpcDocument } from '../../shared/protocol/openrpc.ts';
+import { openRpcDocument } from '../../shared/rpc/openrpc.ts';
 import type { AgentHandlers, HandlerDeps } from './handler-deps.ts';
 
 export function systemHandlers(deps: HandlerDeps): Pick<AgentHandlers, 'system.status' | 'rpc.discover'> {

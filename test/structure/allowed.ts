@@ -7,8 +7,6 @@ export const allowed: readonly string[] = [
   "addEventListener('abort'): shared/rpc/link.ts",
   "addEventListener('abort'): shared/rpc/peer.ts",
   "addEventListener('abort'): shared/rpc/pending-calls.ts",
-  'circle: cli/agent-client.ts cli/context.ts cli/endpoint.ts',
-  'layers: shared/protocol/openrpc.ts -> shared/rpc/rpc-error.ts',
   'node:timers/promises: cli/commands/builder.ts',
   'node:timers/promises: cli/commands/start.ts',
   'node:timers/promises: cli/embedded/embedded.ts',

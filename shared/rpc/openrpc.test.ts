@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { errorTable } from '../error-codes.ts';
-import { agentMethods } from './methods.ts';
+import { agentMethods } from '../protocol/methods.ts';
 import { openRpcDocument } from './openrpc.ts';
 
 interface MethodObject {

@@ -5,8 +5,15 @@
  */
 import { z } from 'zod';
 import { errorTable, type ErrorCode } from '../error-codes.ts';
-import { rpcErrorNumber } from '../rpc/rpc-error.ts';
-import { agentMethods, agentNotifications, routerMethods, rpcPath, subprotocol, type Method } from './methods.ts';
+import { rpcErrorNumber } from './rpc-error.ts';
+import {
+  agentMethods,
+  agentNotifications,
+  routerMethods,
+  rpcPath,
+  subprotocol,
+  type Method,
+} from '../protocol/methods.ts';
 
 interface OpenRpcDocument {
   readonly openrpc: string;
