@@ -14,31 +14,56 @@ import { decode, encodeError, encodeItem, encodeResult, type Message } from '../
 import type { Dispatch } from '../../shared/rpc/dispatch.ts';
 import type { RpcLimits } from '../../shared/rpc/limits.ts';
 import type { Identity } from '../../shared/rpc/types.ts';
+import type { Admit } from './admission.ts';
 
 interface PostDeps<Remote extends MethodTable> {
   readonly dispatch: Dispatch<Remote>;
+  readonly admit: Admit;
   readonly limits: Pick<RpcLimits, 'maxFrameBytes' | 'maxSendBufferBytes'>;
   readonly clock: Clock;
   readonly log: Log;
 }
 
-type ServePost = (request: IncomingMessage, response: ServerResponse, identity: Identity) => Promise<void>;
+type ServePost = (request: IncomingMessage, response: ServerResponse) => Promise<void>;
 
 /** A client that reads nothing for this long is stalled, and its connection is closed. */
 const stalledAfterMs = 60_000;
 
 type Call = Message & { kind: 'request' };
 
+interface IncomingCall extends Call {
+  /** The client takes streamed items. */
+  readonly streams: boolean;
+}
+
 /** Never rejects. */
 export function createPost<Remote extends MethodTable>(deps: PostDeps<Remote>): ServePost {
-  const { dispatch, limits, clock, log } = deps;
+  const { dispatch, admit, limits, clock, log } = deps;
 
-  return async (request, response, identity) => {
+  return async (request, response) => {
+    let admission;
+    try {
+      admission = admit(request);
+    } catch (thrown) {
+      // The body is not read, so the connection cannot be reused.
+      sendProblem(response, toAppError(thrown), { headers: { Connection: 'close' } });
+      return;
+    }
+    try {
+      const call = await receive(request, response);
+      if (call) await serve(call, response, admission.identity);
+    } finally {
+      admission.leave();
+    }
+  };
+
+  /** @returns the call; undefined if the request was answered with an error. */
+  async function receive(request: IncomingMessage, response: ServerResponse): Promise<IncomingCall | undefined> {
     const unsupported = unsupportedMedia(request);
     if (unsupported !== undefined) {
       // 415 is more exact than the 400 of the error code (RFC 9110 §15.5.16); §12.5.3 defines the field.
       sendProblem(response, unsupported, { status: 415, headers: { 'Accept-Encoding': 'identity' } });
-      return;
+      return undefined;
     }
     let body: string;
     try {
@@ -47,26 +72,19 @@ export function createPost<Remote extends MethodTable>(deps: PostDeps<Remote>): 
     } catch (thrown) {
       // The rest of the body is not worth reading.
       if (!response.destroyed) sendProblem(response, toAppError(thrown), { headers: { Connection: 'close' } });
-      return;
+      return undefined;
     }
-    let call: Call;
     try {
-      call = readCall(body);
+      return { ...readCall(body), streams: acceptsNdjson(request) };
     } catch (thrown) {
       const error = toAppError(thrown);
       if (!response.destroyed) answer(response, error.status, encodeError(null, error));
-      return;
+      return undefined;
     }
-    await serve(call, request, response, identity);
-  };
+  }
 
-  async function serve(
-    call: Call,
-    request: IncomingMessage,
-    response: ServerResponse,
-    identity: Identity,
-  ): Promise<void> {
-    const { id, method, params, deadlineMs } = call;
+  async function serve(call: IncomingCall, response: ServerResponse, identity: Identity): Promise<void> {
+    const { id, method, params, deadlineMs, streams } = call;
     const left = new AbortController();
     const onClose = (): void => left.abort(new AppError('cancelled', 'the client left'));
     response.once('close', onClose);
@@ -86,7 +104,6 @@ export function createPost<Remote extends MethodTable>(deps: PostDeps<Remote>): 
       const error = toAppError(signal.reason);
       end(response, error.status, encodeError(id, error));
     });
-    const streams = acceptsNdjson(request);
     const emit = async (item: unknown): Promise<void> => {
       signal.throwIfAborted();
       if (!streams) return;

@@ -4,7 +4,7 @@
  */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { ErrorCode } from '../../shared/error-codes.ts';
-import { AppError, toAppError } from '../../shared/errors.ts';
+import { AppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
 import { rpcPath, subprotocol, type MethodTable } from '../../shared/protocol/methods.ts';
 import { listen } from '../../shared/net/listen.ts';
@@ -14,7 +14,7 @@ import { createDispatch } from '../../shared/rpc/dispatch.ts';
 import { defaultLimits, type RpcLimits } from '../../shared/rpc/limits.ts';
 import type { Handlers, Identity, NotificationHandlers, Peer } from '../../shared/rpc/types.ts';
 import { createAdmission, notLeader } from './admission.ts';
-import type { HttpEndpoint } from './endpoint.ts';
+import { serveEndpoint, type HttpEndpoint } from './endpoint.ts';
 import { createPost } from './post.ts';
 import { createTokenCheck, type RpcToken } from './tokens.ts';
 import { createLinks } from './upgrade.ts';
@@ -74,7 +74,7 @@ export function createRpcServer<Local extends MethodTable, Remote extends Method
     maxPerToken: limits.maxConnectionsPerToken,
   });
   const links = createLinks({ peer: { ...options, handlers, limits, clock }, limits, admit, log, onPeer });
-  const servePost = createPost({ dispatch: createDispatch({ local, handlers }), limits, clock, log });
+  const servePost = createPost({ dispatch: createDispatch({ local, handlers }), admit, limits, clock, log });
 
   const server = createServer({
     headersTimeout: limits.headersTimeoutMs,
@@ -100,52 +100,13 @@ export function createRpcServer<Local extends MethodTable, Remote extends Method
       response.end(`Holdfast agent. RPC: POST ${rpcPath}, or WebSocket ${rpcPath} with subprotocol ${subprotocol}.\n`);
     } else if (path !== rpcPath) {
       const endpoint = options.endpoints?.find((one) => path?.startsWith(`${one.path}/`));
-      if (endpoint !== undefined) return await serveEndpoint(endpoint, request, response);
+      if (endpoint !== undefined) return await serveEndpoint({ endpoint, admit, isLeader, log }, request, response);
       sendProblem(response, new AppError('method_not_found', `the RPC endpoint is ${rpcPath}`));
     } else if (request.method === 'POST') {
-      await postCall(request, response);
+      await servePost(request, response);
     } else {
       const error = new AppError('invalid_request', `${rpcPath} takes POST, or a WebSocket`);
       sendProblem(response, error, { status: 405, headers: { Allow: 'POST' } });
-    }
-  }
-
-  async function serveEndpoint(
-    endpoint: HttpEndpoint,
-    request: IncomingMessage,
-    response: ServerResponse,
-  ): Promise<void> {
-    let leave: (() => void) | undefined;
-    try {
-      if (!isLeader()) throw notLeader();
-      await endpoint.handle(request, response, () => {
-        const admission = admit(request);
-        ({ leave } = admission);
-        return admission.identity;
-      });
-    } catch (thrown) {
-      const error = toAppError(thrown);
-      if (error.code === 'internal') log.error({ err: thrown, path: endpoint.path }, 'an HTTP request failed');
-      if (response.headersSent || response.destroyed) response.destroy();
-      else sendProblem(response, error, request.readableEnded ? {} : { headers: { Connection: 'close' } });
-    } finally {
-      leave?.();
-    }
-  }
-
-  async function postCall(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    let admission;
-    try {
-      admission = admit(request);
-    } catch (thrown) {
-      // The body is not read, so the connection cannot be reused.
-      sendProblem(response, toAppError(thrown), { headers: { Connection: 'close' } });
-      return;
-    }
-    try {
-      await servePost(request, response, admission.identity);
-    } finally {
-      admission.leave();
     }
   }
 

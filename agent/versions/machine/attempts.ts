@@ -29,28 +29,66 @@ export interface StartRequest {
 const maxAttempts = 3;
 const pauseMs = 500;
 
-/** @throws AppError of the last attempt; the signal's reason. */
+/** Starts a version and waits until it answers. @throws AppError of the last attempt; the signal's reason. */
 export async function startWithRetries(deps: AttemptsDeps, request: StartRequest): Promise<StartTimings> {
-  const { state, metrics, clock, log } = deps;
-  const { version, onPhase, signal } = request;
-  const { app, config } = state.run(version);
-  const askedMs = clock.nowMs();
-  /** When the start deadline begins: a build has its own. */
-  let startedMs: number | undefined;
-  let attempts = 0;
-  let isRebuilding = false;
+  return await new StartAttempts(deps, request).run();
+}
 
-  async function attempt(): Promise<StartTimings> {
-    attempts += 1;
+class StartAttempts {
+  readonly #deps: AttemptsDeps;
+  readonly #request: StartRequest;
+  readonly #askedMs: number;
+  /** When the start deadline begins; undefined during a build, which has a deadline of its own. */
+  #startedMs: number | undefined;
+  #attempts = 0;
+  #isRebuilding = false;
+
+  constructor(deps: AttemptsDeps, request: StartRequest) {
+    this.#deps = deps;
+    this.#request = request;
+    this.#askedMs = deps.clock.nowMs();
+  }
+
+  async run(): Promise<StartTimings> {
+    const { clock, metrics } = this.#deps;
+    const { signal } = this.#request;
+    const pauses: Backoff = {
+      next: () => pauseMs * Math.min(this.#attempts, maxAttempts),
+      reset: () => undefined,
+    };
+    try {
+      return await retry(() => this.#attempt(), {
+        clock,
+        signal,
+        backoff: pauses,
+        isPassing: (error) => this.#isPassing(toAppError(error)),
+        onRetry: ({ error }) => {
+          const failure = toAppError(error);
+          this.#report(failure, 'a start failed; trying again');
+          this.#request.onPhase('queued', `attempt ${this.#attempts} failed (${failure.code}); trying again`);
+        },
+      });
+    } catch (error) {
+      signal.throwIfAborted();
+      const failure = toAppError(error);
+      metrics.startFailed(failure.code);
+      throw failure;
+    }
+  }
+
+  async #attempt(): Promise<StartTimings> {
+    const { state, metrics, clock } = this.#deps;
+    const { version, signal } = this.#request;
+    this.#attempts += 1;
     const stored = state.run(version);
-    const run = isRebuilding ? { ...stored, pin: { ...stored.pin, imageDigest: null } } : stored;
+    const run = this.#isRebuilding ? { ...stored, pin: { ...stored.pin, imageDigest: null } } : stored;
     try {
       const outcome = await attemptStart({
-        ...deps,
-        ...request,
+        ...this.#deps,
+        ...this.#request,
         run,
         onPrepared: (pin) => {
-          startedMs ??= clock.nowMs();
+          this.#startedMs ??= clock.nowMs();
           // A built image is recorded whether the app starts or not; the digest of a tag only once it has answered.
           if (run.spec.source !== undefined) state.pinned(version, pin);
         },
@@ -63,38 +101,32 @@ export async function startWithRetries(deps: AttemptsDeps, request: StartRequest
     } catch (error) {
       signal.throwIfAborted();
       const failure = toAppError(error);
-      if (isRebuilding || !mayBeLost(failure, run)) throw failure;
-      isRebuilding = true;
-      startedMs = undefined;
-      const message = 'the image could not be pulled: asking the registry, and building it again if it is lost';
-      log.warn({ err: failure, app, version }, message);
-      onPhase('queued', message);
-      return await attempt();
+      if (this.#isRebuilding || !mayBeLost(failure, run)) throw failure;
+      return await this.#rebuild(failure);
     }
   }
 
-  const isPassing = ({ code }: AppError): boolean =>
-    code === 'platform_error'
-      ? clock.nowMs() - (startedMs ?? askedMs) < config.container.start_deadline_secs * 1_000
-      : state.version(version).outcome === 'good' && attempts < maxAttempts;
-  const pauses: Backoff = { next: () => pauseMs * Math.min(attempts, maxAttempts), reset: () => undefined };
-  try {
-    return await retry(attempt, {
-      clock,
-      signal,
-      backoff: pauses,
-      isPassing: (error) => isPassing(toAppError(error)),
-      onRetry: ({ error }) => {
-        const failure = toAppError(error);
-        log.warn({ err: failure, app, version, attempt: attempts }, 'a start failed; trying again');
-        onPhase('queued', `attempt ${attempts} failed (${failure.code}); trying again`);
-      },
-    });
-  } catch (error) {
-    signal.throwIfAborted();
-    const failure = toAppError(error);
-    metrics.startFailed(failure.code);
-    throw failure;
+  async #rebuild(failure: AppError): Promise<StartTimings> {
+    this.#isRebuilding = true;
+    this.#startedMs = undefined;
+    const message = 'the image could not be pulled: asking the registry, and building it again if it is lost';
+    this.#report(failure, message);
+    this.#request.onPhase('queued', message);
+    return await this.#attempt();
+  }
+
+  #isPassing({ code }: AppError): boolean {
+    const { state, clock } = this.#deps;
+    const { version } = this.#request;
+    if (code !== 'platform_error') return state.version(version).outcome === 'good' && this.#attempts < maxAttempts;
+    const deadlineMs = state.run(version).config.container.start_deadline_secs * 1_000;
+    return clock.nowMs() - (this.#startedMs ?? this.#askedMs) < deadlineMs;
+  }
+
+  #report(err: AppError, message: string): void {
+    const { version } = this.#request;
+    const { app } = this.#deps.state.run(version);
+    this.#deps.log.warn({ err, app, version, attempt: this.#attempts }, message);
   }
 }
 
