@@ -3,9 +3,10 @@
 FROM node:24-slim AS dependencies
 WORKDIR /app
 COPY package.json package-lock.json ./
-# Without devDependencies, since npm ci wants every platform build of the development tools in the lock file, omitted or not.
-RUN npm pkg delete --no-update-notifier devDependencies \
-  && npm ci --omit=dev --ignore-scripts --no-audit --no-fund --no-update-notifier --cache /tmp/npm \
+# Development tools go from package.json itself: npm ci fetches metadata of every platform build in it, omitted or not.
+# Optional dependencies are Node builds for machines with another Node.
+RUN npm pkg delete --no-update-notifier devDependencies optionalDependencies \
+  && npm ci --omit=dev --omit=optional --ignore-scripts --no-audit --no-fund --no-update-notifier --cache /tmp/npm \
   && find node_modules -type f \( -name '*.map' -o -name '*.d.ts' -o -name '*.d.cts' -o -name '*.d.mts' \) -delete \
   && rm -rf /tmp/npm
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// Starts main.ts by the Node that Holdfast needs: this one, or the one that npm installed beside it.
+// Runs main.ts with the Node that Holdfast needs: this one, or the one that npm installed in node_modules.
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import module from 'node:module';
@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 
 const here = dirname(fileURLToPath(import.meta.url));
 const main = join(here, 'main.ts');
-// Halves the start of a command; what it starts inherits it. Not there, or not writable: Node goes without.
+// The compile cache halves the start of a command, and child processes inherit it. Node does without it if it cannot write there.
 process.env.NODE_COMPILE_CACHE ??= join(here, '..', 'node_modules', '.cache', 'holdfast');
 
 if (Number(process.versions.node.split('.')[0]) >= 24) {
@@ -18,13 +18,13 @@ if (Number(process.versions.node.split('.')[0]) >= 24) {
   const node = pinnedNode();
   if (node === undefined) {
     console.error(
-      `holdfast: Node ${process.version} is too old (24 is needed), and the one of the npm package "node" is missing.`,
+      `holdfast: Node ${process.version} is too old: Holdfast needs Node 24, and none is installed in node_modules.`,
     );
-    console.error('Run `npm install` in the folder of Holdfast, or use Node 24.');
+    console.error('Run `npm install` in the folder of Holdfast without `--omit=optional`, or use Node 24.');
     process.exit(1);
   }
   const child = spawn(node, [main, ...process.argv.slice(2)], { stdio: 'inherit' });
-  // Ctrl-C reaches the child by the terminal; the others are passed on. Either way the child decides when it ends.
+  // The terminal sends Ctrl-C to the child itself; other signals are forwarded. The child decides when it ends.
   process.on('SIGINT', () => {});
   for (const signal of ['SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal));
   child.on('error', (error) => {
@@ -38,10 +38,13 @@ if (Number(process.versions.node.split('.')[0]) >= 24) {
   });
 }
 
+/** The executable of the optional dependency for this platform; package.json pins one for each. */
 function pinnedNode() {
+  const os = process.platform === 'win32' ? 'win' : process.platform;
+  const executable = process.platform === 'win32' ? 'node.exe' : 'node';
   for (let folder = here; folder !== dirname(folder); folder = dirname(folder)) {
-    for (const file of ['node', 'node.exe']) {
-      const path = join(folder, 'node_modules', 'node', 'bin', file);
+    for (const name of [`node-${os}-${process.arch}`, `node-bin-${os}-${process.arch}`]) {
+      const path = join(folder, 'node_modules', name, 'bin', executable);
       if (existsSync(path)) return path;
     }
   }

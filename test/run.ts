@@ -6,6 +6,7 @@ import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { shareCaches } from './runner/caches.ts';
 import { openCluster, type TestCluster } from './runner/cluster.ts';
 import { output } from './runner/command.ts';
 import { leftInFolder, leftOfCluster, leftProcesses } from './runner/leftovers.ts';
@@ -48,7 +49,7 @@ async function timed<T>(what: string, work: () => Promise<T>): Promise<T> {
 }
 
 async function runAll(chosen: readonly Part[], folder: string, signal: AbortSignal): Promise<{ ok: boolean }> {
-  const env: NodeJS.ProcessEnv = { ...process.env, TMPDIR: folder };
+  const env: NodeJS.ProcessEnv = { ...process.env, ...shareCaches(folder), TMPDIR: folder };
   const results: PartResult[] = [];
   const problems: string[] = [];
   let programs: NodeJS.ProcessEnv | undefined;

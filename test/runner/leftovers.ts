@@ -1,6 +1,7 @@
 /** What a test run has left behind: processes and their sockets, mounts, network namespaces, links, cgroups, files. */
 import { existsSync, globSync, readFileSync, readlinkSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { tsxFolder } from './caches.ts';
 
 interface LeftProcess {
   readonly pid: number;
@@ -46,8 +47,8 @@ export function leftInFolder(folder: string): string[] {
   return [
     ...mounts.filter((line) => line.includes(folder)).map((line) => `mount ${line}`),
     ...readdirSync(folder)
-      // npm keeps its compiled code in the temporary folder, on every machine.
-      .filter((entry) => entry !== 'node-compile-cache')
+      // npm keeps its compiled code in the temporary folder, on every machine; tsx has a link to its cache there.
+      .filter((entry) => entry !== 'node-compile-cache' && entry !== tsxFolder)
       .map((entry) => `file ${join(folder, entry)}`),
   ];
 }

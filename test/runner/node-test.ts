@@ -1,4 +1,4 @@
-/** Runs one part by `node --test` and counts what its summary says. */
+/** Runs one part with `node --import tsx --test` and reads the counts of its summary. */
 import { globSync } from 'node:fs';
 import { run } from './command.ts';
 import type { Part } from './parts.ts';
@@ -28,6 +28,8 @@ export async function runPart(
   const beganMs = performance.now();
   let tail = '';
   const args = [
+    // As a URL, because processes that a test starts in other folders may inherit it.
+    `--import=${import.meta.resolve('tsx')}`,
     '--test',
     '--test-reporter=spec',
     `--test-concurrency=${part.concurrency}`,
