@@ -10,14 +10,12 @@ import { readAppFile } from '../app-file.ts';
 import type { CliContext } from '../context.ts';
 import { type Embedded, createEmbedded, packageRoot } from '../embedded/embedded.ts';
 import { choosePorts } from '../embedded/ports.ts';
-import { watchCode } from '../embedded/watch.ts';
 import { type Workspace, openWorkspace } from '../embedded/workspace.ts';
 import { UsageError } from '../../shared/command/exit-code.ts';
 import { portNumber } from '../../shared/command/option-values.ts';
 
 interface StartOptions {
   readonly port?: number;
-  readonly watch: boolean;
 }
 
 const leadDeadlineMs = 60_000;
@@ -27,7 +25,6 @@ export function startCommand(context: CliContext): Command {
   return new Command('start')
     .description('run Holdfast on this machine, in the folder .holdfast, until Ctrl-C')
     .option('--port <port>', 'port for calls; default: 8080 or the next free one', portNumber)
-    .option('--watch', 'restart agent and router when their code changes', false)
     .action(async (options: StartOptions) => {
       requireDatabase();
       const workspace = await openWorkspace(context.cwd);
@@ -52,7 +49,6 @@ async function runEmbedded(workspace: Workspace, options: StartOptions, context:
   const embedded = createEmbedded({ workspace, ports, env: context.env, onEvent: say, onGiveUp });
   const kill = (): void => embedded.kill();
   context.killed.addEventListener('abort', kill);
-  let watcher: { close(): void } | undefined;
   try {
     say(`Holdfast ${release} starts; its data and logs are in ${shown(context, workspace.folder)} …`);
     await embedded.start(ended);
@@ -62,12 +58,10 @@ async function runEmbedded(workspace: Workspace, options: StartOptions, context:
     const example = await declareExample(agent, context, ended);
     workspace.announce(agentUrl);
     context.stdout.write(`\n${whatNow(context, callUrl, example)}\n\n`);
-    if (options.watch) watcher = watchCode(packageRoot, (part) => embedded.restart(part));
     await aborted(ended);
   } catch (error) {
     if (!context.interrupted.aborted) throw error;
   } finally {
-    watcher?.close();
     await stop(embedded, say);
     context.killed.removeEventListener('abort', kill);
   }

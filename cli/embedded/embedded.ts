@@ -25,7 +25,6 @@ export interface EmbeddedOptions {
 export interface Embedded {
   /** Resolves when calls are taken and the agent has the database. @throws AppError; then call `stop` for what runs. */
   start(signal: AbortSignal): Promise<void>;
-  restart(part: 'agent' | 'router'): void;
   /** Router, agent (which stops the apps), Postgres; bounded. */
   stop(): Promise<void>;
   /** All at once, without waiting. */
@@ -73,9 +72,6 @@ export function createEmbedded(options: EmbeddedOptions): Embedded {
     async start(signal) {
       await postgres.start(signal);
       await Promise.all([agent.start(signal), router.start(signal)]);
-    },
-    restart(name) {
-      (name === 'agent' ? agent : router).restart();
     },
     async stop() {
       await router.stop();

@@ -81,15 +81,6 @@ test('a child that dies is started again', async (t) => {
   assert.equal(started.length, 2);
 });
 
-test('a restart on demand starts it again without a complaint', async (t) => {
-  const { child, started, events, nextEvent } = await manage(t, live);
-  await child.start(never);
-  child.restart();
-  await nextEvent(/worker runs again/);
-  assert.equal(started.length, 2);
-  assert.deepEqual(events, ['worker runs again']);
-});
-
 test('a child that dies each time is given up, with its last lines', async (t) => {
   const { child, gaveUp } = await manage(t, 'console.log("no luck"); process.send("ready", () => process.exit(3));');
   await child.start(never).catch(() => undefined);

@@ -33,8 +33,6 @@ export interface ManagedChildOptions {
 export interface ManagedChild {
   /** Starts it and resolves when it is ready. @throws AppError when this first start fails; then nothing is left of it. */
   start(signal: AbortSignal): Promise<void>;
-  /** Stops what runs; it is started again at once. For code that has changed. */
-  restart(): void;
   /** Resolves when it has ended; it is not started again. */
   stop(): Promise<void>;
   /** SIGKILL to its group, now. */
@@ -55,7 +53,6 @@ class Supervised implements ManagedChild {
   readonly #stopping = new AbortController();
   readonly #pauses: Backoff;
   #child: ChildProcess | undefined;
-  #isRestarting = false;
   #loop: Promise<void> = Promise.resolve();
 
   constructor(options: ManagedChildOptions) {
@@ -79,12 +76,6 @@ class Supervised implements ManagedChild {
       signal.removeEventListener('abort', cancelled);
     }
     this.#loop = this.#keepRunning(first);
-  }
-
-  restart(): void {
-    if (this.#child === undefined || this.#stopping.signal.aborted) return;
-    this.#isRestarting = true;
-    void this.#end(this.#child);
   }
 
   async stop(): Promise<void> {
@@ -120,23 +111,19 @@ class Supervised implements ManagedChild {
       const startedMs = performance.now();
       const exit = await exitOf(child);
       if (this.#stopping.signal.aborted) return;
-      const isWanted = this.#isRestarting;
-      this.#isRestarting = false;
       if (performance.now() - startedMs > soundRunMs) {
         deaths = 0;
         this.#pauses.reset();
       }
-      if (!isWanted) {
-        deaths += 1;
-        if (deaths > maxDeaths) {
-          onGiveUp(this.#failure(`${name} ${exit}, ${deaths} times in a row`));
-          return;
-        }
-        const pauseMs = this.#pauses.next();
-        onEvent(`${name} ${exit}; it is started again (${this.#options.logFile})`);
-        await delay(pauseMs, undefined, { signal: this.#stopping.signal }).catch(() => undefined);
-        if (this.#stopping.signal.aborted) return;
+      deaths += 1;
+      if (deaths > maxDeaths) {
+        onGiveUp(this.#failure(`${name} ${exit}, ${deaths} times in a row`));
+        return;
       }
+      const pauseMs = this.#pauses.next();
+      onEvent(`${name} ${exit}; it is started again (${this.#options.logFile})`);
+      await delay(pauseMs, undefined, { signal: this.#stopping.signal }).catch(() => undefined);
+      if (this.#stopping.signal.aborted) return;
       child = this.#spawn();
       try {
         await this.#untilReady(child);
