@@ -1,11 +1,11 @@
-/** One call from its arrival to its last byte: what is known of it, where it is, and how it ends. */
+/** One call from its arrival to its last byte: what is known about it, its current attempt, and its end. */
 import type { AppError } from '../../shared/errors.ts';
 import type { Route, StartTimings } from '../../shared/protocol/routes.ts';
 import type { Clock } from '../../shared/wait/clock.ts';
 import type { ClientSide, ProblemView } from './client-side.ts';
 import type { RequestHead } from '../message/request-head.ts';
 
-/** The app of a call, and what is counted of it. */
+/** The app of a call, and what is counted for it. */
 export interface CallApp {
   readonly name: string;
   readonly route: Route;
@@ -24,49 +24,49 @@ export interface CallTarget {
   readonly id: string;
 }
 
-/** What a call needs of the router around it. */
+/** What a call needs from the router. */
 export interface CallRouting {
   /** Looks the call up, and sends, holds or refuses it. */
   route(call: Call): void;
   send(call: Call, target: CallTarget): void;
   readonly clock: Clock;
   draining(): boolean;
-  /** The client has the whole answer, or has gone. */
+  /** The client got the whole answer, or has gone. */
   ended(call: Call): void;
 }
 
-/** An attempt to have the call answered by a target. */
+/** What answers a call now: an attempt at a target, or a waiting page. */
 export interface ActiveAttempt {
   /** The client has gone. */
   abort(): void;
 }
 
-/** What the rollout consists of. */
+/** The phases of a rollout. */
 const rolloutPhases = ['schedule', 'pull', 'start', 'switch'] as const;
 
 export class Call {
   readonly clientSide: ClientSide;
   readonly head: RequestHead;
   readonly arrivedMs: number;
-  /** The client waits for 100 (Continue) before it sends its body. */
+  /** The client waits for 100 (Continue) before it sends the body. */
   expectsContinue: boolean;
   app: CallApp | undefined;
   /** The app that counts it as in flight. */
   countedIn: CallApp | undefined;
   attempt: ActiveAttempt | undefined;
   heldSinceMs: number | undefined;
-  /** Whole time in the waiting room; undefined when it was never there. */
+  /** Total time that it was held; undefined if it never was. */
   heldMs: number | undefined;
   /** Attempts on idle connections that had closed, or on streams that the target did not process. */
   wastedAttempts = 0;
   /** The next attempt dials, because a reused connection turned out closed. */
   needsFresh = false;
-  /** No reason to keep its app awake. */
+  /** It does not keep its app awake. */
   passive = false;
   ended = false;
-  /** Of its answer, once that has begun; 0 before. */
+  /** Status of its answer; 0 before that begins. */
   status = 0;
-  /** Of its body and of its answer's, or of the tunnel that it became. */
+  /** Bytes of body from and to the client, or of the tunnel that the call became. */
   bytesReceived = 0;
   bytesSent = 0;
   /** Code of the error that the router answered with. */
@@ -82,7 +82,7 @@ export class Call {
     this.arrivedMs = routing.clock.nowMs();
   }
 
-  /** Lower case, without port. */
+  /** The requested host, in lower case and without port. */
   get host(): string {
     return this.head.routeHost;
   }
@@ -101,8 +101,8 @@ export class Call {
     this.#routing.route(this);
   }
 
-  /** Back for another target, or to wait for one; nothing of it was sent. */
-  again(): void {
+  /** Looks the call up again, for another attempt or to be held. */
+  retry(): void {
     this.attempt = undefined;
     if (!this.ended) this.#routing.route(this);
   }
@@ -120,14 +120,14 @@ export class Call {
     this.clientSide.answerProblem(this, error, view);
   }
 
-  /** The answer broke off: the client must see that this is not its end. */
+  /** Breaks the answer off, so that the client sees that it is not whole. */
   breakOff(): void {
     this.attempt = undefined;
     this.errorCode = 'upstream_reset';
     this.clientSide.breakOff();
   }
 
-  /** What is told of the time it was held (https://www.w3.org/TR/server-timing/); `''` when it never was. */
+  /** Value of Server-Timing (https://www.w3.org/TR/server-timing/) for a call that was held; otherwise `''`. */
   serverTiming(): string {
     if (this.heldMs === undefined) return '';
     let value = `hold;dur=${this.heldMs.toFixed(1)}`;

@@ -261,7 +261,7 @@ export class Attempt implements ActiveAttempt, RequestSink, TransportUser, LateS
     this.#abort();
     switch (decision) {
       case 'retry':
-        call.again();
+        call.retry();
         return;
       case 'retry_elsewhere':
         this.#retryElsewhere(false);
@@ -284,7 +284,7 @@ export class Attempt implements ActiveAttempt, RequestSink, TransportUser, LateS
   #retryElsewhere(timedOut: boolean): void {
     this.#call.needsFresh = false;
     this.#deps.events.dialFailed(this.#app, this.#target, timedOut);
-    this.#call.again();
+    this.#call.retry();
   }
 
   #endDial(): void {

@@ -1,9 +1,9 @@
 /**
- * One TCP connection to a target: a socket with the buffer that it reads into, the bytes that wait in it, and one deadline. A
- * transport uses it, and after a switch of protocols a tunnel.
+ * One TCP connection to a target: a socket with the buffer that it reads into, a count of the bytes that wait in it, and one
+ * deadline. It belongs to a transport, and after a switch of protocols to a tunnel.
  *
- * Its writes may fail without ending its reads: an app that answers before it has read a body (413, say) and closes makes the
- * next write fail, while its answer lies unread in the kernel. Node would throw that away with the socket.
+ * A failed write need not end its reads: when an app answers before it has read a body (413, say) and closes, the next write
+ * fails while the answer is still unread in the kernel. Node would discard that answer with the socket.
  */
 import { Socket } from 'node:net';
 import type { Clock } from '../../shared/wait/clock.ts';
@@ -32,7 +32,7 @@ export interface UpstreamConnectionDeps {
 export interface ConnectionUser {
   upstreamConnected(): void;
   /**
-   * @param bytes has what was read at its beginning, until this returns.
+   * @param bytes begins with the `count` bytes that were read; they may be overwritten when this returns.
    * @returns whether to read on at once.
    */
   upstreamBytes(bytes: Buffer, count: number): boolean;
@@ -48,25 +48,25 @@ export interface ConnectionOwner {
   closed(connection: UpstreamConnection): void;
 }
 
-/** A connection that reads so much at once gets a buffer of its own, so that this need not be copied. */
+/** A connection that reads this much at once gets a buffer of its own, so that its bytes need not be copied. */
 const largeReadBytes = 32_768;
 
 export class UpstreamConnection extends Socket implements Timed {
   user: ConnectionUser;
-  /** When `upstreamTimedOut` is due, in ms of the clock. At first the bound of the dial. */
+  /** When `upstreamTimedOut` is due, in ms of the clock; at first the deadline of the dial. */
   deadlineMs: number;
   /** Whether the connection was made. */
   isOpen = false;
   /** Set by the first request with a body. */
   outlivesWrites = false;
-  /** Code of the first write that failed: nothing more gets there. */
+  /** Code of the first write that failed; nothing written later arrives. */
   writeFailure: string | undefined;
   readonly #owner: ConnectionOwner;
   readonly #backlogs: Backlogs;
   readonly #backlog: Backlog;
   readonly #buffers: ReadBuffers;
   readonly #sockets: SocketIo;
-  /** Shared with other connections, so that what was read is used at once; or this one's own. */
+  /** Shared with other connections, so that its bytes must be used at once, or this connection's own. */
   #buffer: Buffer;
   #error: Error | undefined;
 
@@ -113,7 +113,7 @@ export class UpstreamConnection extends Socket implements Timed {
     return !this.#buffers.isShared(this.#buffer);
   }
 
-  /** A write still has to take from the buffer: the next read goes elsewhere. */
+  /** Reads into another buffer from now on, because a pending write still uses this one. */
   giveBufferAway(): void {
     if (!this.#backlogs.tight) {
       this.#buffer = this.#buffers.another();
@@ -170,7 +170,7 @@ export class UpstreamConnection extends Socket implements Timed {
     return more;
   }
 
-  /** A first read is a small one: thousands of answers may begin at once, before anybody knows whether clients take them. */
+  /** First reads are small: thousands of answers may begin at once, before it is known whether their clients keep up. */
   #fitBuffer(count: number): void {
     if (this.#backlogs.tight) this.#buffer = this.#buffers.small;
     else if (count >= largeReadBytes) this.#buffer = this.#buffers.own() ?? this.#buffer;

@@ -4,24 +4,24 @@
  * The app may close an idle connection at the moment when a request is written to it, and then nobody knows whether the
  * request was processed. So a request that must not be sent twice gets a connection that was used within the last second: no
  * server's idle timeout is that short, and when a pod is killed its FIN has long been read. Requests that may be sent twice
- * take any connection younger than the common five seconds of app servers, and go once more over a new one where that fails.
- * The one used last is taken first, so that those not needed grow old. An idle connection that says anything is destroyed.
+ * take any connection younger than the common five seconds of app servers, and go once more over a new one if that fails. The
+ * connection used last is taken first, so that surplus ones age out. An idle connection that receives anything is destroyed.
  *
- * An app that says more than its answer may say it when the next call has the connection already, and nobody could tell it from
- * that call's answer. So connections to a target that spoke out of turn are not used again for a while.
+ * An app that sends more than its answer may do so when the next call already has the connection, and the bytes would look like
+ * the beginning of that call's answer. So connections to a target that has sent such bytes are not reused for a while.
  */
 import type { UpstreamConnection, Address } from './connection.ts';
 import { H1Transport, type TransportPool } from './h1-transport.ts';
 import type { TransportDeps, TransportUser } from './transport.ts';
 
-/** Which idle connections a call may have: all · those used within the last second · none, so that it dials. */
+/** Which idle connections a call may reuse: any · those used within the last second · none, so that it dials. */
 export type Reuse = 'any' | 'recent' | 'none';
 
 /** An idle connection is closed at this age. */
 const maxIdleMs = 4_000;
 /** A request that must not be sent twice may reuse a connection that was idle for at most this long. */
 const recentMs = 1_000;
-/** Connections are not used again for this long after a target has said more than it was asked. */
+/** Connections are not reused for this long after a target has sent bytes that no call asked for. */
 const distrustMs = 60_000;
 
 export class H1Pool implements TransportPool {

@@ -16,7 +16,7 @@ import { invalidAnswer, lateAnswer, type Transport, type TransportDeps, type Tra
 export interface TransportPool extends ConnectionOwner {
   /** @param keepMs how long the app keeps the connection; 0 if no other call may use it. */
   release(transport: H1Transport, keepMs: number): void;
-  /** The target has said more than it was asked. */
+  /** The target has sent bytes that no call asked for. */
   distrust(): void;
 }
 
@@ -160,7 +160,7 @@ export class H1Transport implements Transport, ConnectionUser {
     else user.dialFailed(false);
   }
 
-  /** What the connection carries next could not be told apart. */
+  /** Closes the connection: its next bytes could not be attributed to a call. */
   #spokeOutOfTurn(): void {
     this.connection.destroy();
     this.#pool.distrust();

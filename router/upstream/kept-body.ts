@@ -1,11 +1,11 @@
-/** The request body that was sent so far, kept for another attempt. It counts as read ahead: it waits for whether the app wants it. */
+/** The part of a request body that was sent, kept for another attempt until the app answers. It counts as read ahead. */
 import type { RequestSource } from '../call/client-side.ts';
 import type { ReadAhead } from '../io/read-ahead.ts';
 
 export class KeptBody {
   readonly #readAhead: ReadAhead;
   readonly #maxBytes: number;
-  /** undefined: not all of it is kept. */
+  /** undefined if not all of it is kept. */
   #parts: Buffer[] | undefined = [];
   #bytes = 0;
 
@@ -31,7 +31,7 @@ export class KeptBody {
     this.#parts = undefined;
   }
 
-  /** @returns false where not all of the body is kept, or its source does not take it back. */
+  /** @returns false if not all of the body is kept, or its source does not take it back. */
   giveBack(source: RequestSource): boolean {
     return this.#parts !== undefined && source.putBack?.(this.#parts) === true;
   }

@@ -14,7 +14,7 @@ import type { ResponseParser } from '../message/response-parser.ts';
 import type { UpstreamConnection, UpstreamConnectionDeps } from './connection.ts';
 
 export interface Transport {
-  /** Where its connection came from: newly dialled · idle until now, so that it may be about to close · shared with other calls. */
+  /** Where its connection came from: newly dialled · idle until now, so perhaps about to close · shared with other calls. */
   readonly origin: 'dialled' | 'idle' | 'shared';
   /** Whether the call has the connection to itself. */
   readonly isExclusive: boolean;

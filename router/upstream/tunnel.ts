@@ -92,7 +92,7 @@ export class Tunnel implements ClientTunnel, ConnectionUser {
     const tunnel = new Tunnel(upgraded, deps);
     target.upgraded += 1;
     deps.tunnels.add(tunnel);
-    // A write that fails has to be seen as a break.
+    // A failed write must break the tunnel.
     connection.outlivesWrites = false;
     connection.user = tunnel;
     connection.deadlineMs = deps.clock.nowMs() + (app.route.upgradeMaxAgeMs ?? Infinity);
@@ -183,7 +183,7 @@ export class Tunnel implements ClientTunnel, ConnectionUser {
     // The connection was made before there was a tunnel.
   }
 
-  /** At its maximum age a WebSocket gets a Close frame, and both sides of any other protocol are ended; what is left later is cut off. */
+  /** At its maximum age a WebSocket gets a Close frame, and any other protocol is ended on both sides; later both are cut off. */
   upstreamTimedOut(): void {
     if (this.#leaving !== 'no') {
       this.#client.destroy();
