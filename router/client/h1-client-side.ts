@@ -12,7 +12,6 @@ import type {
 } from '../call/client-side.ts';
 import { overloaded } from '../call/refusal.ts';
 import { resetSocket } from '../io/client-socket.ts';
-import { PeerIdentity } from '../message/peer-identity.ts';
 import type { RequestHead } from '../message/request-head.ts';
 import type { ResponseParser } from '../message/response-parser.ts';
 import type { ConnectionDeps } from './connection-deps.ts';
@@ -31,7 +30,6 @@ export interface CallCarrier {
 }
 
 export class H1ClientSide implements ClientSide, TunnelHost {
-  readonly client: PeerIdentity;
   readonly answer: H1Answer;
   readonly #carrier: CallCarrier;
   readonly #unread: ReadAheadQueue;
@@ -46,7 +44,6 @@ export class H1ClientSide implements ClientSide, TunnelHost {
     this.#carrier = carrier;
     this.#unread = unread;
     this.#deps = deps;
-    this.client = new PeerIdentity(carrier.socket, deps.trusted);
     this.answer = new H1Answer(carrier.socket, deps);
   }
 

@@ -6,15 +6,16 @@
 import type { Socket } from 'node:net';
 import { AppError } from '../../shared/errors.ts';
 import type { ClientTunnel } from '../call/client-side.ts';
-import { faultRefusal, overloaded, Refusal } from '../call/refusal.ts';
+import { overloaded, Refusal } from '../call/refusal.ts';
 import { resetSocket, type SocketOwner } from '../io/client-socket.ts';
 import { unsentBytes } from '../io/socket-state.ts';
+import { PeerIdentity } from '../message/peer-identity.ts';
+import type { RequestHead } from '../message/request-head.ts';
 import type { ClientConnection, ConnectionDeps } from './connection-deps.ts';
 import { H1ClientSide, type CallCarrier } from './h1-client-side.ts';
 import { HalfClose } from './h1-half-close.ts';
-import { HeadReader } from './h1-head-reader.ts';
+import { H1HeadReader } from './h1-head-reader.ts';
 import { ReadAheadQueue } from './h1-read-ahead.ts';
-import { takeHead } from './request-intake.ts';
 
 /** For a client that goes on sending after its last answer, or does not close. */
 const lingerMs = 5_000;
@@ -32,7 +33,8 @@ export class H1Connection implements ClientConnection, CallCarrier, SocketOwner 
   readonly socket: Socket;
   readonly isHttp2 = false;
   readonly #deps: ConnectionDeps;
-  readonly #head: HeadReader;
+  readonly #client: PeerIdentity;
+  readonly #head: H1HeadReader;
   readonly #unread: ReadAheadQueue;
   readonly #side: H1ClientSide;
   #phase: Phase = 'idle';
@@ -44,7 +46,8 @@ export class H1Connection implements ClientConnection, CallCarrier, SocketOwner 
   constructor(socket: Socket, deps: ConnectionDeps) {
     this.socket = socket;
     this.#deps = deps;
-    this.#head = new HeadReader(deps);
+    this.#client = new PeerIdentity(socket, deps.trusted);
+    this.#head = new H1HeadReader(this.#client, deps);
     this.#unread = new ReadAheadQueue(socket, deps.readAhead, deps.sockets);
     this.#side = new H1ClientSide(this, this.#unread, deps);
     this.#deadlineMs = this.#in(deps.limits.keepAliveMs);
@@ -77,32 +80,23 @@ export class H1Connection implements ClientConnection, CallCarrier, SocketOwner 
   }
 
   #read(chunk: Buffer): void {
-    const head = this.#head;
-    switch (head.read(chunk)) {
-      case 'done':
-        this.#take(chunk);
-        return;
-      case 'bad':
-        if (this.#deps.takeHttp2(this, head.received(chunk))) this.#leave();
-        else this.#refuse(faultRefusal(head.fault));
-        return;
-      case 'more':
-        if (this.#phase === 'idle') {
-          this.#phase = 'head';
-          this.#deadlineMs = this.#in(this.#deps.limits.headTimeoutMs);
-        }
-        if (this.#deps.readAhead.full) this.#refuse(new Refusal(overloaded()));
-    }
+    const head = this.#head.read(chunk);
+    if (head === undefined) this.#awaitHead();
+    else if (!(head instanceof Refusal)) this.#begin(head, chunk);
+    else if (this.#deps.takeHttp2(this, this.#head.received(chunk))) this.#leave();
+    else this.#refuse(head);
   }
 
-  /** Begins the call whose head is whole. */
-  #take(chunk: Buffer): void {
-    const { block, rest, bodyEnd } = this.#head;
-    const head = takeHead(this.#head.takeParser(), block, this.#side.client, this.#deps);
-    if (head instanceof Refusal) {
-      this.#refuse(head);
-      return;
+  #awaitHead(): void {
+    if (this.#phase === 'idle') {
+      this.#phase = 'head';
+      this.#deadlineMs = this.#in(this.#deps.limits.headTimeoutMs);
     }
+    if (this.#deps.readAhead.full) this.#refuse(new Refusal(overloaded()));
+  }
+
+  #begin(head: RequestHead, chunk: Buffer): void {
+    const { rest, bodyEnd } = this.#head;
     this.#phase = 'call';
     this.#deadlineMs = Infinity;
     const call = this.#side.begin(head, bodyEnd);
@@ -192,7 +186,7 @@ export class H1Connection implements ClientConnection, CallCarrier, SocketOwner 
 
   /** Answers a request that does not become a call, as the last one of the connection. */
   #refuse(refusal: Refusal): void {
-    this.#deps.onRefused(this.#side.client, refusal.status);
+    this.#deps.onRefused(this.#client, refusal.status);
     this.#side.answer.refusal(refusal);
     this.#close();
   }
