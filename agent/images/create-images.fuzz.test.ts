@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import * as fc from 'fast-check';
 import { AppError } from '../../shared/errors.ts';
 import { turns } from '../../shared/wait/testing/until.ts';
-import { ground, runOf, until } from '../../test/support/images-ground.ts';
+import { ground, runOf, until } from '../testing/images.ts';
 
 type Step =
   | { readonly kind: 'ask'; readonly app: number; readonly commit: number }

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { AppError } from '../../shared/errors.ts';
 import { turns } from '../../shared/wait/testing/until.ts';
 import { isDone } from '../testing/versions.ts';
-import { away, digestOf, ground, repository, runOf, until } from '../../test/support/images-ground.ts';
+import { away, digestOf, ground, repository, runOf, until } from '../testing/images.ts';
 
 const never = new AbortController().signal;
 const broken = new AppError('build_failed', 'RUN npm ci: exit code 1', { phase: 'build' });

@@ -3,7 +3,7 @@ import { test, type TestContext } from 'node:test';
 import { AppError } from '../../shared/errors.ts';
 import type { ImageUse } from '../store/build-store.ts';
 import { isDone } from '../testing/versions.ts';
-import { digestOf, ground, runOf, until } from '../../test/support/images-ground.ts';
+import { digestOf, ground, runOf, until } from '../testing/images.ts';
 
 const never = new AbortController().signal;
 const tagOf = (number: number): string => String(number).padStart(40, '0');

@@ -1,6 +1,6 @@
 /**
- * Images of sources for the contract on Kubernetes: everything of agent/images but the builder, which gives the test app's image in
- * the registry another tag. What real builders do is tested in test/integration/kubernetes and test/e2e.
+ * Images of sources for the contract test on Kubernetes: all of agent/images with a fake builder, which gives the test app's image in
+ * the registry another tag. Real builders are tested in test/integration/kubernetes and test/e2e.
  */
 import { createHash, randomUUID } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
@@ -14,7 +14,7 @@ import type { Sources } from '../../agent/source/sources.ts';
 import { systemClock } from '../../shared/wait/clock.ts';
 import { AppError } from '../../shared/errors.ts';
 import { silentLog } from '../../shared/log.ts';
-import { createFakeStore } from '../support/images-ground.ts';
+import { createFakeStore } from '../../agent/testing/images.ts';
 import { brokenLine, type Buildable } from './ground.ts';
 
 export interface BuiltImages {

@@ -8,7 +8,7 @@ import { migrate } from '../../../agent/store/migrate.ts';
 import type { VersionRun } from '../../../agent/platform/platform.ts';
 import { appRecord, defaults, versionRecord } from '../../../agent/testing/versions.ts';
 import { eventually } from '../../../shared/wait/testing/eventually.ts';
-import { ground, runOf, until } from '../../support/images-ground.ts';
+import { ground, runOf, until } from '../../../agent/testing/images.ts';
 import { openTestDatabase } from '../database.ts';
 
 const never = new AbortController().signal;

@@ -1,4 +1,4 @@
-/** Images on a builder, a registry, sources and rows that a test scripts. */
+/** For tests: images with a builder, a registry, sources and records that the test scripts. */
 import assert from 'node:assert/strict';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -8,12 +8,12 @@ import { AppError } from '../../shared/errors.ts';
 import { silentLog } from '../../shared/log.ts';
 import { eventually } from '../../shared/wait/testing/eventually.ts';
 import { createManualClock } from '../../shared/wait/testing/manual-clock.ts';
-import { noPin, type VersionRun } from '../../agent/platform/platform.ts';
-import type { BuildRecord, BuildStore, ImageUse } from '../../agent/store/build-store.ts';
-import type { NewEvent } from '../../agent/store/records.ts';
-import { defaults, specOf, type SpecInput } from '../../agent/testing/versions.ts';
-import type { BuildOptions, Builder, BuildRequest } from '../../agent/images/builder.ts';
-import { createImages } from '../../agent/images/create-images.ts';
+import { noPin, type VersionRun } from '../platform/platform.ts';
+import type { BuildRecord, BuildStore, ImageUse } from '../store/build-store.ts';
+import type { NewEvent } from '../store/records.ts';
+import { defaults, specOf, type SpecInput } from '../testing/versions.ts';
+import type { BuildOptions, Builder, BuildRequest } from '../images/builder.ts';
+import { createImages } from '../images/create-images.ts';
 
 export const away = new AppError('registry_unavailable', 'the registry is away', { phase: 'build' });
 export const repository = 'registry.example/holdfast/app';
@@ -22,7 +22,7 @@ export const digestOf = (tag: string): string => `sha256:${tag.padEnd(64, '0')}`
 interface FakeBuild {
   readonly request: BuildRequest;
   readonly options: BuildOptions;
-  /** Pushes, and says so. */
+  /** Pushes the image and resolves. */
   finish(): void;
   fail(error: AppError): void;
 }
@@ -31,7 +31,7 @@ interface FakeBuilder extends Builder {
   readonly builds: readonly FakeBuild[];
   readonly cancelled: readonly string[];
   underWayTags: string[];
-  /** Resolves when so many builds have been begun. */
+  /** Resolves to the build of this number, from 1, once it has begun. */
   begun(count: number): Promise<FakeBuild>;
 }
 
@@ -78,7 +78,7 @@ function createFakeBuilder(pushed: Map<string, string>): FakeBuilder {
   return builder;
 }
 
-/** Rows in memory; what the SQL does is tested on Postgres. */
+/** Records in memory. The SQL is tested on a real Postgres. */
 export function createFakeStore() {
   const rows = new Map<string, BuildRecord>();
   const uses: ImageUse[] = [];
@@ -119,9 +119,9 @@ export interface GroundOptions {
   readonly maxQueued?: number;
   readonly retryMs?: number;
   readonly leads?: boolean;
-  /** Rows in memory, unless a test gives a store on Postgres. */
+  /** Without it, records are kept in memory. */
   readonly rows?: BuildStore;
-  /** What the registry has: two agents share it. */
+  /** The digests in the registry by tag, so that two agents can share them. */
   readonly pushed?: Map<string, string>;
 }
 
@@ -154,7 +154,7 @@ export async function ground(t: TestContext, options: GroundOptions = {}) {
     async resolve() {
       return 'git:1';
     },
-    /** A tree for each digest. */
+    /** Gives each digest its own tree. */
     async tree(_spec: unknown, digest: string) {
       if (sources.error) throw sources.error;
       sources.onDisk += 1;
@@ -186,7 +186,7 @@ export async function ground(t: TestContext, options: GroundOptions = {}) {
   t.after(() => images.close());
   if (leads) await images.adopt([], new AbortController().signal);
 
-  /** Asks for the image of a version, and can leave. */
+  /** Asks for the image of a version; `leave` gives up. */
   function ask(run: VersionRun) {
     const leave = new AbortController();
     const phases: string[] = [];
@@ -202,12 +202,12 @@ export async function ground(t: TestContext, options: GroundOptions = {}) {
   return { clock, pushed, deleted, registry, sources, builder, store, ended, images, ask, folder };
 }
 
-/** Waits until the condition holds; what comes from the disk takes its time. */
+/** Waits until the condition holds. */
 export async function until(condition: () => boolean, what: string): Promise<void> {
   await eventually(10_000, () => assert.ok(condition(), `never came: ${what}`));
 }
 
-/** A version whose image is to be built of the commit. */
+/** A version whose image has to be built from the commit. */
 export function runOf(app: string, version: number, commit: string, spec: SpecInput = {}): VersionRun {
   return {
     app,
