@@ -1,6 +1,6 @@
 /**
- * What an app declares: the keys of `[[app]]` in the app file and of `apps.apply`. Keys are snake_case in both, so a TOML app file
- * and its JSON are the same thing.
+ * The declaration of an app: the keys of `[[app]]` in the app file and of `apps.apply`. Keys are snake_case in both, so a TOML app file and
+ * its JSON have the same shape.
  */
 import { z } from 'zod';
 import { appConfigOverrides, quantity } from './app-config.ts';
@@ -20,7 +20,7 @@ export const appName = z
 const hostPattern = /^(\*\.)?[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$/;
 const pathPattern = /^(\/[A-Za-z0-9._~!$&'()*+,;=:@-]+)*\/?$/;
 
-/** Below the path of an app, what the router answers itself (waiting pages). */
+/** The segment below the path of an app for which the router answers itself (waiting pages). */
 export const reservedSegment = '.holdfast';
 
 /** A route as declared: `/x`, `host.example/x`, `*.example/x`. Split it with `parseRoute`. */
@@ -53,11 +53,11 @@ const volume = z.strictObject({
   path: z
     .string()
     .regex(/^\/[^\0]{1,254}$/, 'must be an absolute path')
-    .describe('Where the app finds it.'),
-  size: quantity.optional().describe('Its size, by default `kubernetes.default_volume_size`.'),
+    .describe('Path at which the volume is mounted in the app.'),
+  size: quantity.optional().describe('Size of the volume. Default: `kubernetes.default_volume_size`.'),
 });
 
-/** What `ARG` of a Dockerfile takes, and what command lines and Secrets have room for. */
+/** Build arguments, bounded by what `ARG` of a Dockerfile, command lines and Secrets can hold. */
 const buildArgs = z
   .record(
     z.string().regex(/^[A-Za-z_][A-Za-z0-9_]{0,127}$/, 'must be an argument name: letters, digits and _'),
@@ -65,7 +65,7 @@ const buildArgs = z
   )
   .refine((table) => Object.keys(table).length <= 64, 'at most 64 entries');
 
-/** Path inside a source: no `..`, not absolute. */
+/** A path inside a source: relative and without `..`. */
 const innerPath = z
   .string()
   .min(1)
@@ -76,24 +76,24 @@ export const presets = ['node', 'python', 'go', 'static'] as const;
 export const presetName = z.enum(presets);
 export type PresetName = z.output<typeof presetName>;
 
-/** How an image is made of a source. */
+/** How an image is built from a source. */
 const build = z.strictObject({
-  dockerfile: innerPath.default('Dockerfile').describe('Dockerfile, relative to `dir`.'),
+  dockerfile: innerPath.default('Dockerfile').describe('Path of the Dockerfile, relative to `dir`.'),
   preset: presetName
     .optional()
-    .describe('Preset to use instead of a Dockerfile; without it one is chosen where there is no Dockerfile.'),
+    .describe('Preset to use instead of a Dockerfile. Without it, a preset is chosen if there is no Dockerfile.'),
   args: buildArgs.default({}).describe('Build arguments.'),
   target: z
     .string()
     .regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/, 'must be the name of a build stage')
     .optional()
-    .describe('Stage of the Dockerfile to build, by default the last one.'),
+    .describe('Stage of the Dockerfile to build. Default: the last one.'),
 });
 
-/** What is shown in place of a secret's value; declared again, it keeps the value. */
+/** Shown in place of the value of a secret. Declaring it keeps the value. */
 export const maskedSecret = '***';
 
-/** What a `source` is, by its form: a git URL, an upload of `holdfast deploy`, or a folder. */
+/** The kind of a `source`, by its form: a git URL, an upload of `holdfast deploy`, or a folder. */
 export type SourceKind = 'git' | 'upload' | 'folder';
 export function sourceKind(source: string): SourceKind {
   if (source.startsWith('upload:')) return 'upload';
@@ -103,13 +103,13 @@ export function sourceKind(source: string): SourceKind {
 /** One `[[app]]`. */
 export const appSpec = z
   .strictObject({
-    name: appName.describe('Name of the app, unique.'),
-    path: routePath.describe('Route: /x, host.example/x or *.example/x.'),
+    name: appName.describe('Unique name of the app.'),
+    path: routePath.describe('Route of the app: `/x`, `host.example/x` or `*.example/x`.'),
     image: z
       .string()
       .regex(/^[A-Za-z0-9][A-Za-z0-9._\-/:@]{0,511}$/, 'must be an image reference')
       .optional()
-      .describe('Image to run (Kubernetes), instead of a source.'),
+      .describe('Image to run instead of a source (Kubernetes only).'),
     source: z
       .string()
       .min(1)
@@ -125,42 +125,46 @@ export const appSpec = z
       )
       .optional()
       .describe(
-        'What to build and run: a git URL, an upload made by `holdfast deploy`, or (embedded default) a folder.',
+        'What to build and run: a git URL, an upload of `holdfast deploy`, or a folder (embedded default only).',
       ),
     ref: z
       .string()
       .regex(/^(?!-)(?!.*\.\.)[^\s~^:?*[\\\0]{1,255}$/, 'must be a branch, tag or commit')
       .optional()
-      .describe('Branch, tag or commit of a git source, by default its HEAD.'),
-    dir: innerPath.optional().describe('Sub-folder of the source that holds the app.'),
+      .describe('Branch, tag or commit of a git source. Default: its HEAD.'),
+    dir: innerPath.optional().describe('Sub-folder of the source that contains the app.'),
     git_auth: z
       .string()
       .regex(/^[A-Za-z0-9._-]{1,63}$/, 'must be the name of a [[git_auth]]')
       .optional()
-      .describe('Name of the `[[git_auth]]` of the agent that a git source is fetched with.'),
+      .describe('Name of the `[[git_auth]]` of the agent whose credentials are used to fetch a git source.'),
     auto_sync: z
       .boolean()
       .default(false)
-      .describe('Look for new commits of a git source by itself, and make a new version when its ref has moved.'),
-    build: build.prefault({}).describe('How the image of a source is made.'),
+      .describe('Look up the ref of a git source at intervals, and make a new version when it has moved.'),
+    build: build.prefault({}).describe('How the image is built from the source.'),
     build_secrets: buildArgs
       .default({})
-      .describe('Build arguments that are kept secret: in no log, command line or API object that others read.'),
-    port: z.int().min(1).max(65_535).default(8080).describe('Port the app listens on; told to it as PORT.'),
+      .describe(
+        'Build arguments that are kept secret: they appear in no log, command line or API object that others can read.',
+      ),
+    port: z.int().min(1).max(65_535).default(8080).describe('Port on which the app listens. The app gets it as PORT.'),
     protocol: z
       .enum(['http1', 'h2c'])
       .default('http1')
-      .describe('What the app speaks on its port: HTTP/1.1, or HTTP/2 without TLS (gRPC).'),
+      .describe('Protocol of the app on its port: `http1` (HTTP/1.1) or `h2c` (HTTP/2 without TLS, gRPC).'),
     command: z
       .array(z.string().max(4_096))
       .min(1)
       .max(64)
       .optional()
-      .describe('Command and arguments instead of what the image or the folder says.'),
-    env: envTable.default({}).describe('Environment.'),
+      .describe('Command and arguments to run instead of those of the image or the folder.'),
+    env: envTable.default({}).describe('Environment variables.'),
     secrets: envTable
       .default({})
-      .describe('Environment that is kept secret: never shown again, a Secret in Kubernetes.'),
+      .describe(
+        'Environment variables that are kept secret: they are never shown, and stored in a Secret on Kubernetes.',
+      ),
     cpus: quantity.optional().describe('CPU request.'),
     memory: quantity.optional().describe('Memory request and limit.'),
     min_replicas: z
@@ -169,21 +173,23 @@ export const appSpec = z
       .max(1_000)
       .default(0)
       .describe(
-        'Replicas that run once the app has been called; above 0 it never goes to zero, and new versions start without a call.',
+        'Number of replicas that run once the app has been called. Above 0, the app never goes to zero, and new versions start without a call.',
       ),
     max_replicas: z
       .int()
       .min(1)
       .max(1_000)
       .optional()
-      .describe('Replicas at most, by default the larger of 1 and min_replicas; above that an autoscaler is made.'),
-    volumes: z.array(volume).max(16).default([]).describe('Volumes that survive versions.'),
+      .describe(
+        'Maximum number of replicas. Default: the larger of 1 and min_replicas. If it is larger, an autoscaler is created.',
+      ),
+    volumes: z.array(volume).max(16).default([]).describe('Volumes, which all versions share.'),
     health_url: z
       .string()
       .regex(/^\/[^\s#]{0,1023}$/, 'must be a path such as /healthz')
       .optional()
-      .describe('Path that answers 2xx or 3xx when the app is ready; without it an open port is enough.'),
-    config: appConfigOverrides.default({}).describe('Overrides of [app_config].'),
+      .describe('Path that answers 2xx or 3xx when the app is ready. Without it, an open port is enough.'),
+    config: appConfigOverrides.default({}).describe('Overrides of `[app_config]`.'),
   })
   .refine((spec) => (spec.image === undefined) !== (spec.source === undefined), {
     message: 'exactly one of image and source must be given',
