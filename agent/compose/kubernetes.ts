@@ -1,4 +1,4 @@
-/** Joins configuration, API server, platform and election: what the agent needs where its apps run on Kubernetes. */
+/** Builds what the agent needs when its apps run on Kubernetes: API access, platform, images and leader election. */
 import { onAbort } from '../../shared/wait/abort.ts';
 import type { Log } from '../../shared/log.ts';
 import { systemClock } from '../../shared/wait/clock.ts';
@@ -30,14 +30,14 @@ export interface Kubernetes extends ConnectedImages {
   readonly election: Election;
 }
 
-/** @throws AppError config_invalid where neither a kubeconfig nor the service account of a pod is there, or a file cannot be read. */
+/** @throws AppError config_invalid when there is neither a kubeconfig nor a service account of a pod, or a file cannot be read. */
 export async function createKubernetes(deps: KubernetesDeps): Promise<Kubernetes> {
   const { config, sources, builds, onBuildEnded, log } = deps;
   const { kubernetes } = config;
   const clock = systemClock;
   const cluster = loadClusterConfig({ kubeconfig: kubernetes.kubeconfig, env: process.env });
   const api = createKubeApi({ config: cluster, clock });
-  // The lease waits behind nothing else.
+  // Requests about the lease never wait for others.
   const leaseApi = createKubeApi({ config: cluster, clock, maxRequests: 2 });
   const buildApi = createKubeApi({ config: cluster, clock });
   const connected = await connectRegistry({ config: config.registry, env: process.env, clock, log });
@@ -81,11 +81,11 @@ export async function createKubernetes(deps: KubernetesDeps): Promise<Kubernetes
     election: {
       live: () => lease.live(),
       async run(signal, lead) {
-        // Left by a container of this pod that led and was killed.
+        // A container of this pod that led and was killed leaves the label behind.
         await label.clear();
         await lease.run(signal, async (lost) => {
           const labelled = label.claim(lost);
-          // Nothing is repaired any more from the moment another agent may lead.
+          // From the moment another agent may lead, nothing is repaired.
           using _listener = onAbort(lost, () => platform.releaseLead());
           try {
             await lead(lost);

@@ -1,6 +1,6 @@
 /**
- * Keeps a picture of one kind of objects up to date: lists, then watches from there; after a broken watch it goes on from
- * the last resourceVersion, and lists again when that is too old (410). While the API server is away the picture stays.
+ * Keeps a copy of all objects of one kind up to date: it lists them, then watches from there. After a broken watch it goes
+ * on from the last resourceVersion, and lists again when that is too old (410). While the API server is away the copy stays.
  */
 import { backoff } from '../../shared/wait/backoff.ts';
 import { toAppError } from '../../shared/errors.ts';
@@ -15,7 +15,7 @@ import type { Kind, Kinds } from './kinds.ts';
 export interface Informer<T> {
   get(name: string): T | undefined;
   list(): IterableIterator<T>;
-  /** Resolves when the first list has come. @throws AppError cancelled, or platform_error after close. */
+  /** Resolves when the first list has arrived. @throws AppError cancelled when the signal aborts or the informer is closed. */
   synced(signal: AbortSignal): Promise<void>;
   close(): Promise<void>;
 }
@@ -29,18 +29,18 @@ interface InformerDeps<K extends Kind, T> {
   readonly kind: K;
   readonly namespace: string;
   readonly labelSelector: string;
-  /** What is kept of an object: as little as is needed, so that memory is bounded by the number of objects. */
+  /** Reduces an object to what is kept of it: as little as is needed, so that memory is bounded by the number of objects. */
   readonly keep: (object: Kinds[K]) => T;
-  /** Called in the order of the API server, after the picture has changed. */
+  /** Called in the order of the API server, after the copy has changed. */
   readonly onChange: (change: Change<T>) => void;
   readonly log: Log;
   readonly clock: Clock;
 }
 
-/** The API server ends a watch after that, quiet or not; varied, so that not all begin anew at once. */
+/** The API server ends a watch after a random time between these, so that not all watches restart at once. */
 const minWatchSecs = 60;
 const maxWatchSecs = 90;
-/** Silence for longer than the watch may last: the connection is dead. */
+/** Longer than any watch may last: after this silence the connection is dead. */
 const watchIdleMs = (maxWatchSecs + 10) * 1_000;
 const shortWatchMs = 1_000;
 const pageSize = 500;
@@ -122,13 +122,13 @@ export function startInformer<K extends Kind, T>(deps: InformerDeps<K, T>): Info
         }
         const beganMs = clock.nowMs();
         await watch(resourceVersion);
-        // A server that ends each watch at once must not be asked in a tight loop.
+        // Do not ask in a tight loop a server that ends each watch at once.
         if (clock.nowMs() - beganMs < shortWatchMs) await sleep(clock, pause.next(), stop.signal);
       } catch (error) {
         if (stop.signal.aborted) return;
-        // 410 Gone: the server no longer knows what came after our version.
+        // 410 Gone: the server no longer knows what changed since our version.
         if (isStatus(error, 410)) resourceVersion = undefined;
-        else log.warn({ err: toAppError(error), kind }, 'watch broken');
+        else log.warn({ err: toAppError(error), kind }, 'a watch of the API server broke off; it is opened again');
         await sleep(clock, pause.next(), stop.signal);
       }
     }

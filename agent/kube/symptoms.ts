@@ -1,4 +1,4 @@
-/** What is wrong with pods may pass: each symptom has a time that it may last, counted from when it was first seen. */
+/** Symptoms of pods may pass: each has a time that it may last, counted from when it was first seen. */
 import type { ErrorCode } from '../../shared/error-codes.ts';
 import type { FailurePhase } from '../../shared/errors.ts';
 
@@ -16,7 +16,7 @@ export type SymptomTimes = ReadonlyMap<string, number>;
 
 export type Judgement<S extends Symptom> = (
   | { readonly kind: 'failed'; readonly symptom: S }
-  /** Nothing has lasted too long yet: look again then at the latest. */
+  /** Nothing has lasted too long yet. Look again after this time at the latest. */
   | { readonly kind: 'waiting'; readonly againMs: number }
 ) & {
   /** For the next look. */
@@ -30,7 +30,7 @@ export const passingGraceMs = 10_000;
 
 const maxLookAgainMs = 30_000;
 
-/** Judges by the symptoms of now, the most telling first: the first one that has lasted too long is the failure. */
+/** Judges by the current symptoms, the most specific first: the first one that has lasted too long is the failure. */
 export function judge<S extends Symptom>(symptoms: readonly S[], before: SymptomTimes, nowMs: number): Judgement<S> {
   const since = new Map(symptoms.map(({ key }) => [key, before.get(key) ?? nowMs]));
   const leftMs = (symptom: S): number => symptom.graceMs - (nowMs - (since.get(symptom.key) ?? nowMs));

@@ -20,9 +20,9 @@ export interface Call {
 }
 
 export interface StreamCall extends Call {
-  /** Silence of this length ends the stream without an error: its connection may be dead. */
+  /** After this silence the stream ends without an error: its connection may be dead. */
   readonly idleMs?: number;
-  /** What a line has beyond that is dropped. */
+  /** The rest of a longer line is dropped. */
   readonly maxLineBytes: number;
 }
 

@@ -1,15 +1,15 @@
-/** The label by which the Service finds the leader: on the pod that leads and on no other. */
+/** The label by which the Service finds the leader. It is on the pod that leads and on no other. */
 import type { V1Pod } from '@kubernetes/client-node';
 import { toAppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
 import type { Clock } from '../../shared/wait/clock.ts';
-import { sleep } from '../../shared/wait/sleep.ts';
+import { retry, type Retry } from '../../shared/wait/retry.ts';
 import type { KubeApi } from '../kube/api.ts';
 
 export interface LeaderLabel {
-  /** Puts it on our pod and takes it off the others; tries until that worked or the signal aborts. Never throws. */
+  /** Sets the label on our pod and removes it from the others. Tries until it succeeds or the signal aborts. Never throws. */
   claim(signal: AbortSignal): Promise<void>;
-  /** Takes it off our pod; a few tries. Never throws. */
+  /** Removes the label from our pod, in a few attempts. Never throws. */
   clear(): Promise<void>;
 }
 
@@ -17,8 +17,8 @@ const roleLabel = 'holdfast.dev/role';
 const leaderRole = 'leader';
 const instanceLabel = 'app.kubernetes.io/instance';
 const agentSelector = 'app.kubernetes.io/component=agent';
-const retryMs = 500;
-const maxClearTries = 3;
+const policy = { backoff: { minMs: 500, maxMs: 500 }, isPassing: () => true };
+const maxClearAttempts = 3;
 const timeoutMs = 2_000;
 
 export function createLeaderLabel(deps: {
@@ -39,8 +39,8 @@ export function createLeaderLabel(deps: {
   async function claimOnce(signal: AbortSignal): Promise<void> {
     const own = await setRole(podName, leaderRole, signal);
     if (own === undefined) {
-      // An agent outside the cluster: no Service leads to it.
-      log.debug({ podName }, 'no pod of this name, so no label of the leader');
+      // An agent outside the cluster: no Service routes to it.
+      log.debug({ podName }, 'there is no pod of this name to put the leader label on');
       return;
     }
     const instance = own.metadata?.labels?.[instanceLabel];
@@ -54,27 +54,25 @@ export function createLeaderLabel(deps: {
 
   return {
     async claim(signal) {
-      while (!signal.aborted) {
-        try {
-          await claimOnce(signal);
-          return;
-        } catch (error) {
-          if (!signal.aborted) log.warn({ err: toAppError(error) }, 'the label of the leader is not set yet');
-          await sleep(clock, retryMs, signal);
-        }
-      }
+      const onRetry = ({ error }: Retry): void => {
+        log.warn({ err: toAppError(error) }, 'the leader label could not be set on this pod; trying again');
+      };
+      // Only the signal ends it.
+      await retry(() => claimOnce(signal), { ...policy, clock, signal, onRetry }).catch(() => undefined);
     },
     async clear() {
-      const never = new AbortController().signal;
-      for (let tries = 1; tries <= maxClearTries; tries += 1) {
-        try {
-          await setRole(podName, null, never);
-          return;
-        } catch (error) {
-          log.warn({ err: toAppError(error) }, 'the label of the leader is not taken off yet');
-          if (tries < maxClearTries) await sleep(clock, retryMs, never);
-        }
-      }
+      const { signal } = new AbortController();
+      const warn = (error: unknown): void => {
+        log.warn({ err: toAppError(error) }, 'the leader label could not be removed from this pod');
+      };
+      const options = {
+        ...policy,
+        attempts: maxClearAttempts,
+        clock,
+        signal,
+        onRetry: ({ error }: Retry) => warn(error),
+      };
+      await retry(() => setRole(podName, null, signal), options).catch(warn);
     },
   };
 }

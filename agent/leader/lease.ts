@@ -1,6 +1,6 @@
 /**
- * Leader election by a Lease of the API server. Whoever holds it renews it; who finds it unchanged for its whole
- * duration may take it. Only this process's own monotonic clock is compared, never the times of two machines.
+ * Leader election by a Lease of the API server. The holder renews it; an agent that has seen it unchanged for its whole
+ * duration may take it. Only the monotonic clock of this process is used, never the times of two machines.
  */
 import { V1MicroTime, type V1Lease } from '@kubernetes/client-node';
 import { AppError, toAppError } from '../../shared/errors.ts';
@@ -24,19 +24,19 @@ export interface LeaseElectionDeps {
   readonly api: LeaseApi;
   readonly namespace: string;
   readonly leaseName: string;
-  /** Name of the pod: a container that is started again finds its own lease and leads on at once. */
+  /** Name of the pod: a restarted container finds its own lease and leads again at once. */
   readonly identity: string;
   readonly log: Log;
   readonly clock: Clock;
   readonly leaseDurationMs?: number;
   readonly renewMs?: number;
-  /** How often a standby looks: as long at most does a lease that was given back lie unused. */
+  /** How often a standby looks, and so how long a released lease stays unused at most. */
   readonly retryMs?: number;
 }
 
-/** A leader that cannot renew steps down after this part of the lease, well before another may take it. */
+/** A leader that cannot renew steps down after this part of the duration, well before another agent may take the lease. */
 const stepDownAfter = 2 / 3;
-/** So long without any answer about the lease, and this process has lost its way to the API server. */
+/** After this time without any answer about the lease, this process has lost its way to the API server. */
 const maxSilenceMs = 60_000;
 
 export function createLeaseElection(deps: LeaseElectionDeps): Election & Required<Pick<Election, 'live'>> {
@@ -45,17 +45,17 @@ export function createLeaseElection(deps: LeaseElectionDeps): Election & Require
   const key = { namespace, name: leaseName };
   const leadMs = leaseDurationMs * stepDownAfter;
   let answeredMs = clock.nowMs();
-  /** The lease as last seen, and since when it has not changed. */
+  /** The version of the lease seen last, and when it was first seen. */
   let seen: { readonly resourceVersion: string; readonly atMs: number } | undefined;
 
-  /** Notes when the API server answered last. */
+  /** Waits for an answer and remembers when it arrived. */
   async function noted<T extends V1Lease | undefined>(asked: Promise<T>): Promise<T> {
     try {
       const lease = await asked;
       answeredMs = clock.nowMs();
       return lease;
     } catch (error) {
-      // Refused is answered too: a restart would not change it.
+      // A refusal is an answer too: a restart would not change it.
       if (error instanceof KubeApiError) answeredMs = clock.nowMs();
       throw error;
     }
@@ -81,13 +81,13 @@ export function createLeaseElection(deps: LeaseElectionDeps): Election & Require
     return await noted(api.read('Lease', key, { signal, timeoutMs }));
   }
 
-  /** Fenced by resourceVersion: of two that write at once, one fails with 409. */
+  /** Fenced by resourceVersion: if two agents write at once, one fails with 409. */
   async function write(lease: V1Lease, signal: AbortSignal, timeoutMs: number): Promise<V1Lease> {
     const isNew = lease.metadata?.resourceVersion === undefined;
     return await noted(isNew ? api.create(lease, { signal, timeoutMs }) : api.replace(lease, { signal, timeoutMs }));
   }
 
-  /** @returns the lease where it is ours now. */
+  /** Tries to take the lease. @returns the lease if this agent holds it now. */
   async function acquire(signal: AbortSignal): Promise<V1Lease | undefined> {
     const found = await read(signal, renewMs);
     const holder = found?.spec?.holderIdentity ?? '';
@@ -104,7 +104,7 @@ export function createLeaseElection(deps: LeaseElectionDeps): Election & Require
     }
   }
 
-  /** Renews until `ended`, or until it may no longer be sure to hold the lease: then the reason. Never throws. */
+  /** Renews the lease until `ended` aborts, or until this agent cannot be sure to hold it; returns why. Never throws. */
   async function hold(first: V1Lease, fromMs: number, ended: AbortSignal): Promise<'kept' | AppError> {
     let lease = first;
     let renewedMs = fromMs;
@@ -114,19 +114,20 @@ export function createLeaseElection(deps: LeaseElectionDeps): Election & Require
       if (ended.aborted) return 'kept';
       const beganMs = clock.nowMs();
       const leftMs = renewedMs + leadMs - beganMs;
-      if (leftMs <= 0) return new AppError('fenced', 'the lease could not be renewed in time');
+      if (leftMs <= 0)
+        return new AppError('fenced', 'the lease could not be renewed in time, so another agent may take it');
       try {
         lease = await write(record(lease, identity), ended, Math.min(leftMs, renewMs));
         renewedMs = beganMs;
         pauseMs = renewMs;
       } catch (error) {
         if (ended.aborted) return 'kept';
-        log.warn({ err: toAppError(error) }, 'lease not renewed');
+        log.warn({ err: toAppError(error) }, 'the lease could not be renewed; trying again');
         pauseMs = retryMs;
-        // Somebody wrote to it, or our own write went through and its answer was lost: look who has it.
+        // Another agent wrote it, or our own write succeeded and its answer was lost: look who holds it.
         const now = isStatus(error, 409, 404) ? await reread(ended, leftMs) : undefined;
         if (now === undefined) continue;
-        if (now.spec?.holderIdentity !== identity) return new AppError('fenced', 'another agent has the lease');
+        if (now.spec?.holderIdentity !== identity) return new AppError('fenced', 'another agent holds the lease');
         lease = now;
       }
     }
@@ -134,24 +135,24 @@ export function createLeaseElection(deps: LeaseElectionDeps): Election & Require
 
   async function reread(signal: AbortSignal, timeoutMs: number): Promise<V1Lease | undefined> {
     try {
-      // A lease that was deleted is nobody's.
+      // Nobody holds a deleted lease.
       return (await read(signal, timeoutMs)) ?? { metadata: { name: leaseName } };
     } catch {
       return undefined;
     }
   }
 
-  /** So that a standby need not wait for the end of the lease. */
+  /** Releases the lease, so that a standby need not wait until it expires. */
   async function release(): Promise<void> {
     const deadline = AbortSignal.timeout(2 * renewMs);
     try {
-      // Read again: a renewal that was cut may have gone through.
+      // Read it again: a renewal that was cancelled may have succeeded.
       const last = await read(deadline, renewMs);
       if (last?.spec?.holderIdentity !== identity) return;
       await write(record(last, ''), deadline, renewMs);
-      log.info('lease given back');
+      log.info('lease released');
     } catch (error) {
-      log.warn({ err: toAppError(error) }, 'lease not given back: it ends by itself');
+      log.warn({ err: toAppError(error) }, 'the lease could not be released; it expires by itself');
     }
   }
 
@@ -160,14 +161,17 @@ export function createLeaseElection(deps: LeaseElectionDeps): Election & Require
       const silentMs = clock.nowMs() - answeredMs;
       return silentMs < maxSilenceMs
         ? { ok: true, reason: 'ok' }
-        : { ok: false, reason: `the lease was not read or renewed for ${String(Math.round(silentMs / 1_000))} s` };
+        : {
+            ok: false,
+            reason: `the API server has not answered about the lease for ${String(Math.round(silentMs / 1_000))} s`,
+          };
     },
 
     async run(signal, lead) {
       while (!signal.aborted) {
         const beganMs = clock.nowMs();
         const lease = await acquire(signal).catch((error: unknown) => {
-          if (!signal.aborted) log.warn({ err: toAppError(error) }, 'the lease cannot be read or taken');
+          if (!signal.aborted) log.warn({ err: toAppError(error) }, 'the lease cannot be read or taken; trying again');
           return undefined;
         });
         if (lease === undefined) {
@@ -182,7 +186,7 @@ export function createLeaseElection(deps: LeaseElectionDeps): Election & Require
           return result;
         });
         try {
-          // It is renewed until all is let go, also while stopping.
+          // The lease is renewed until everything has stopped.
           await lead(AbortSignal.any([signal, lost.signal]));
         } finally {
           ended.abort();

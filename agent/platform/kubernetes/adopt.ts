@@ -1,4 +1,4 @@
-/** Takes charge of what runs already, after this agent became leader, and clears away what nobody names any more. */
+/** What a new leader does first: it takes over what already runs, and deletes what no version names. */
 import type { Log } from '../../../shared/log.ts';
 import type { Clock } from '../../../shared/wait/clock.ts';
 import type { VersionRun } from '../platform.ts';
@@ -17,7 +17,7 @@ interface AdoptDeps extends EndDeps {
   readonly clock: Clock;
 }
 
-/** A pod that was Ready and does not answer by then is not waited for: it may still become a target later. */
+/** How long to wait for Ready pods to answer. One that answers later becomes a target then. */
 const firstAnswersMs = 5_000;
 
 export async function adoptVersions(deps: AdoptDeps, runs: readonly VersionRun[], signal: AbortSignal): Promise<void> {
@@ -30,11 +30,11 @@ export async function adoptVersions(deps: AdoptDeps, runs: readonly VersionRun[]
   for (const run of runs) {
     if (hasReplicas(picture, run.app, run.version)) {
       desired.up(run);
-      // Retired by us when we led before, and kept by whoever led since.
+      // This agent may have retired it when it led before, and a later leader kept it.
       targets.unretire(run.app, run.version);
       running.push(run);
     }
-    // By its label, not by its selector: that is what may have been edited.
+    // Read from the label, because somebody may have edited the selector.
     if (picture.applied.Service.get(appObjectName(run.app))?.version === run.version) desired.service(run);
     drift.look(run.app);
   }
@@ -55,7 +55,7 @@ export async function adoptVersions(deps: AdoptDeps, runs: readonly VersionRun[]
   });
 }
 
-/** Of its own Deployment, or of the one that versions with volumes share. */
+/** Whether the version has replicas, in its own Deployment or in the one that versions with volumes share. */
 export function hasReplicas(picture: Pick<Picture, 'applied'>, app: string, version: number): boolean {
   return [versionObjectName(app, version), appObjectName(app)].some((name) => {
     const deployment = picture.applied.Deployment.get(name);
@@ -63,7 +63,7 @@ export function hasReplicas(picture: Pick<Picture, 'applied'>, app: string, vers
   });
 }
 
-/** Apps that are not named were deleted, and versions that are not named were superseded, while nobody looked. */
+/** Deletes the objects of apps and versions that are not in `runs`: they were deleted or superseded while no agent led. */
 async function clearUnnamed(deps: AdoptDeps, runs: readonly VersionRun[], signal: AbortSignal): Promise<void> {
   const { picture, log } = deps;
   const named = new Map<string, Set<number>>();
@@ -74,7 +74,7 @@ async function clearUnnamed(deps: AdoptDeps, runs: readonly VersionRun[], signal
     for (const { app, version } of picture.applied[kind].list()) {
       if (app === undefined) continue;
       if (!named.has(app)) apps.add(app);
-      // The Service is of all versions; the engine points it to the live one.
+      // The Service belongs to all versions; the engine points it to the live one.
       else if (kind !== 'Service' && version !== undefined && named.get(app)?.has(version) !== true) {
         versions.set(`${app} ${String(version)}`, { app, version });
       }
@@ -82,10 +82,10 @@ async function clearUnnamed(deps: AdoptDeps, runs: readonly VersionRun[], signal
   }
   for (const app of apps) {
     const removed = await deleteObjects(deps, app, signal);
-    log.info({ app, removed }, 'objects of an app that does not exist any more are deleted');
+    log.info({ app, removed }, 'deleted the objects of an app that does not exist');
   }
   for (const { app, version } of versions.values()) {
     await discardVersion(deps, app, version, signal);
-    log.info({ app, version }, 'objects of a version that may not run any more are deleted');
+    log.info({ app, version }, 'deleted the objects of a version that may not run');
   }
 }

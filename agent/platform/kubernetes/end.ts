@@ -1,4 +1,4 @@
-/** Stops, discards and removes: what ends versions and apps. */
+/** Ends versions and apps: stop, discard, remove. */
 import type { KubernetesObject, V1Deployment } from '@kubernetes/client-node';
 import { AppError } from '../../../shared/errors.ts';
 import type { Clock } from '../../../shared/wait/clock.ts';
@@ -18,7 +18,7 @@ export interface EndDeps {
   readonly clock: Clock;
 }
 
-/** An app that is removed has no calls any more: its processes need not be waited for as long as otherwise. */
+/** An app that is removed has no calls, so its processes get less time to end than usual. */
 const removalGraceSecs = 5;
 const pollMs = 200;
 
@@ -28,7 +28,7 @@ export async function stopVersion(deps: EndDeps, app: string, version: number, s
   targets.retire(app, version);
   await desired.exclusive(app, signal, async () => {
     const deployment = await ownDeployment(objects, app, version, signal);
-    // The autoscaler stays: at zero replicas it rests, and the next start is one patch.
+    // The autoscaler stays: at zero replicas it does nothing, and the next start is one patch.
     if (deployment !== undefined) await workloads.lower(nameOf(deployment), signal);
   });
 }
@@ -49,7 +49,7 @@ export async function discardVersion(deps: EndDeps, app: string, version: number
   });
 }
 
-/** Deployment of the version; not the one of an app with volumes where another version has it now. */
+/** The Deployment of the version, unless another version of an app with volumes has taken it over. */
 async function ownDeployment(
   objects: Pick<Objects, 'get'>,
   app: string,
@@ -65,7 +65,7 @@ async function ownDeployment(
   );
 }
 
-/** Deletes every object of the app; pods end behind it. @returns `Kind/name` of what was deleted. */
+/** Deletes every object of the app, without waiting for its pods. @returns `Kind/name` of what was deleted. */
 export async function deleteObjects(deps: EndDeps, app: string, signal: AbortSignal): Promise<string[]> {
   const { objects, desired, workloads } = deps;
   desired.forget(app);
@@ -79,7 +79,7 @@ export async function deleteObjects(deps: EndDeps, app: string, signal: AbortSig
   });
 }
 
-/** As `deleteObjects`, and waits until the pods and all that controllers made of the app are gone. */
+/** Deletes the objects, and waits until the pods and everything that controllers made for the app are gone. */
 export async function removeApp(
   deps: EndDeps,
   app: string,
@@ -108,13 +108,13 @@ export async function removeApp(
   }
 }
 
-/** @param hurried UIDs of pods that have been told to end soon; grows. */
+/** Whether nothing of the app is left. @param hurried UIDs of pods whose grace was shortened already; this adds to it. */
 async function isEmpty(objects: Objects, app: string, hurried: Set<string>, signal: AbortSignal): Promise<boolean> {
   const kinds = ['ReplicaSet', 'EndpointSlice', 'Pod'] as const;
   const [sets = [], slices = [], pods = []] = await Promise.all(
     kinds.map((kind) => objects.list(kind, selectorOf(app), signal)),
   );
-  // Only when the ReplicaSets are gone, lest they make new ones.
+  // Only when the ReplicaSets are gone: they would make new pods.
   const late =
     sets.length > 0 ? [] : pods.filter(({ metadata }) => metadata?.uid !== undefined && !hurried.has(metadata.uid));
   await Promise.all(

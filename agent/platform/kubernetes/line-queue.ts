@@ -1,9 +1,9 @@
-/** A bounded queue from several writers to one reader: writers wait while it is full. */
+/** A bounded queue from several writers to one reader. Writers wait while it is full. */
 
 export interface LineQueue<T> {
-  /** Resolves when there was room, or the queue has ended (then the line is dropped). */
+  /** Adds a line as soon as there is room. After the end lines are dropped. */
   push(line: T): Promise<void>;
-  /** The reader's end; what is queued by then still comes. */
+  /** Ends the queue. The reader still gets what is queued. */
   end(): void;
   lines(): AsyncGenerator<T>;
 }

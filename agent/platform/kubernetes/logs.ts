@@ -1,4 +1,4 @@
-/** Log lines of an app's pods: of those that are there and, when followed, of those that come and of restarts. */
+/** The log lines of an app's pods. When followed, pods that appear later and restarted containers are included. */
 import { AppError, toAppError } from '../../../shared/errors.ts';
 import type { Log } from '../../../shared/log.ts';
 import type { LogLine } from '../../../shared/protocol/views.ts';
@@ -16,7 +16,7 @@ interface LogsDeps {
   readonly api: Pick<KubeApi, 'log'>;
   readonly namespace: string;
   readonly picture: Pick<Picture, 'podsOf' | 'onChange' | 'synced'>;
-  /** Of the whole platform: its streams at a time. */
+  /** The streams that the whole platform may have open at a time. */
   readonly logSlots: Semaphore;
   readonly log: Log;
   readonly clock: Clock;
@@ -29,22 +29,22 @@ interface LogsQuery {
   readonly follow: boolean;
 }
 
-/** Lines that are read and not yet taken; a reader that is slower makes the pods' streams wait. */
+/** Lines that are read ahead: a slower reader pauses the streams of the pods. */
 const maxQueuedLines = 1_000;
 const maxLineBytes = 16 * 1024;
-/** Streams of one query: an app with more pods, or than are free, shows the first of them. */
+/** Streams of one query. Of an app with more pods the first ones are shown. */
 const maxStreams = 32;
 const maxStreamsInAll = 64;
 const retryMs = 1_000;
 
-/** The streams that the platform may have open at a time. */
+/** One place for each stream that the platform may have open. */
 export function createLogSlots(): Semaphore {
   return new Semaphore({ places: maxStreamsInAll });
 }
 
-/** @throws AppError too_many_calls where no more logs can be read now. */
+/** @throws AppError too_many_calls when too many logs are being read. */
 export async function* followLogs(deps: LogsDeps, query: LogsQuery, signal: AbortSignal): AsyncGenerator<LogLine> {
-  // Held for as long as the query, pods or not: its first stream needs no other.
+  // Held as long as the query, with or without pods: its first stream uses it.
   using slot = deps.logSlots.tryAcquire();
   if (slot === undefined) {
     throw new AppError('too_many_calls', `the logs of ${String(maxStreamsInAll)} pods are being read: try again later`);
@@ -64,14 +64,14 @@ async function* readLogs(deps: LogsDeps, query: LogsQuery, signal: AbortSignal):
 
   function readNew(): void {
     for (const pod of picture.podsOf(query.app, query.version)) {
-      // An instance is one run of the container: a restart writes a log of its own.
+      // An instance is one run of the container: each run has a log of its own.
       const starts = pod.running ? pod.exits : pod.exits - 1;
       const instance = `${pod.uid}/${String(starts)}`;
       if (starts < 0 || seen.has(instance) || readers.size >= maxStreams) continue;
       const slot = readers.size > 0 ? logSlots.tryAcquire() : undefined;
       if (readers.size > 0 && slot === undefined) continue;
       seen.add(instance);
-      // What came before the query is cut to its tail; what comes while it is followed is wanted whole.
+      // Only the logs from before the query are cut to `tail`.
       const reading = readPod(deps, { pod, query, tail: first ? query.tail : undefined }, queue, ended).finally(() => {
         readers.delete(instance);
         slot?.[Symbol.dispose]();
@@ -102,7 +102,7 @@ interface PodLog {
   readonly tail: number | undefined;
 }
 
-/** Reads one run of a container to its end. Never throws: a pod whose log cannot be read does not end the others. */
+/** Reads the log of one run of a container to its end. Never throws: an unreadable log does not end the others. */
 async function readPod(
   { api, namespace, log, clock }: LogsDeps,
   { pod, query, tail }: PodLog,
@@ -125,7 +125,7 @@ async function readPod(
     } catch (error) {
       if (signal.aborted) return;
       log.debug({ err: toAppError(error), pod: pod.name }, 'log stream broken');
-      // Once begun it is not begun again: its lines would come twice.
+      // Starting again would repeat the lines that were read.
       if (lines > 0) return;
       await sleep(clock, retryMs, signal);
     }

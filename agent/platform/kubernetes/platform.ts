@@ -1,4 +1,4 @@
-/** The `kubernetes` platform: joins the parts of this folder to the interface that the version engine knows. */
+/** The `kubernetes` platform: the parts of this folder behind the interface of the version engine. */
 import { AppError, toAppError } from '../../../shared/errors.ts';
 import type { Log } from '../../../shared/log.ts';
 import { cancellation } from '../../../shared/wait/abort.ts';
@@ -23,7 +23,7 @@ import { startPicture } from './picture/picture.ts';
 import { createWorkloads } from './objects/workloads.ts';
 
 export interface KubernetesPlatformDeps {
-  /** Stays the caller's: it is not closed with the platform. */
+  /** Not closed with the platform. */
   readonly api: KubeApi;
   readonly appsNamespace: string;
   /** Names of Secrets in the apps namespace. */
@@ -40,7 +40,7 @@ export interface KubernetesPlatform extends Platform {
   releaseLead(): void;
 }
 
-/** Begins to watch the apps namespace. Changes nothing in the cluster before it is told to. */
+/** Starts to watch the apps namespace. Nothing in the cluster changes until a method asks for it. */
 export function createKubernetesPlatform(deps: KubernetesPlatformDeps): KubernetesPlatform {
   const { api, appsNamespace: namespace, imagePullSecrets, registry, sources, images, log, clock = systemClock } = deps;
   const stop = new AbortController();
@@ -83,7 +83,7 @@ export function createKubernetesPlatform(deps: KubernetesPlatformDeps): Kubernet
     clock,
   };
 
-  /** Ends with the platform too, and tells what the API server refused in the words of the error table. */
+  /** Runs a task that also ends with the platform. @throws AppError for everything that the task throws. */
   async function call<T>(signal: AbortSignal, what: string, task: (either: AbortSignal) => Promise<T>): Promise<T> {
     const either = AbortSignal.any([signal, stop.signal]);
     try {
@@ -105,7 +105,7 @@ export function createKubernetesPlatform(deps: KubernetesPlatformDeps): Kubernet
       try {
         return { ...noPin, imageDigest: await registry.digest(run.spec.image, options.signal) };
       } catch (error) {
-        // The nodes may know a way to the registry that the agent does not (a mirror): let them try by tag.
+        // The nodes may reach the registry in a way that the agent cannot (a mirror): let them try by tag.
         if (toAppError(error).code === 'registry_unavailable') return run.pin;
         throw error;
       }

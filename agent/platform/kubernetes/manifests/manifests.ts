@@ -1,4 +1,4 @@
-/** What a version is in Kubernetes: pure functions from the declared app to the manifests that are applied. */
+/** The objects that make up a version in Kubernetes: pure functions from the declared app to manifests. */
 import { createHash } from 'node:crypto';
 import type { V1Container, V1ObjectMeta, V1ResourceRequirements } from '@kubernetes/client-node';
 import type { VersionRun } from '../../platform.ts';
@@ -13,7 +13,7 @@ type ManifestOf<K extends ManifestKind> = Kinds[K] & {
   readonly kind: K;
   readonly metadata: V1ObjectMeta & { readonly name: string };
 };
-/** An object as it is applied, without its namespace. */
+/** An object as it is applied, still without its namespace. */
 export type Manifest<K extends ManifestKind = ManifestKind> = { readonly [P in K]: ManifestOf<P> }[K];
 
 export interface VersionObjects {
@@ -25,18 +25,18 @@ export interface VersionObjects {
 }
 
 export interface ObjectsOptions {
-  /** Where images of sources are: `host[:port]/project/app`. */
+  /** Repository of the images built from sources: `host[:port]/project/app`. */
   readonly builtRepository: string;
   readonly imagePullSecrets: readonly string[];
 }
 
 export const containerName = 'app';
-/** On the Deployment: digest of everything applied for the version except values of secrets. */
+/** Annotation of the Deployment: digest of everything that is applied for the version, except the values of secrets. */
 export const contentAnnotation = 'holdfast.dev/content';
-/** On pods of an app that speaks HTTP/2, whose health the kubelet cannot ask for. */
+/** Annotation of pods that speak HTTP/2, which the kubelet cannot probe: the path that the agent probes. */
 export const http2HealthAnnotation = 'holdfast.dev/http2-health-path';
 
-/** A pod that ends goes on answering for this long, so that routers and kube-proxy have learnt of it by then. */
+/** A pod that ends keeps answering for this time, until routers and kube-proxy know that it ends. */
 const drainSleepSecs = 2;
 const terminationGraceSecs = 30;
 
@@ -180,11 +180,11 @@ function containerOf(run: VersionRun, options: ObjectsOptions): V1Container {
       failureThreshold: 3,
     },
     // The `sleep` action needs neither shell nor binary in the image: on by default since Kubernetes 1.30, GA in 1.34.
-    // An app with a volume has no second pod that could take over meanwhile, so its end is not put off.
+    // An app with a volume has no second pod that could take over meanwhile, so nothing is gained by a delay.
     ...(spec.volumes.length > 0 ? {} : { lifecycle: { preStop: { sleep: { seconds: drainSleepSecs } } } }),
     securityContext: {
       allowPrivilegeEscalation: false,
-      // Baseline, not restricted: images that begin as root need CHOWN, SETUID and their like to change to a user.
+      // Baseline, not restricted: images that start as root need CHOWN, SETUID and others to switch to a user.
       capabilities: { drop: ['AUDIT_WRITE', 'MKNOD', 'NET_RAW', 'SETFCAP', 'SYS_CHROOT'] },
     },
     ...(spec.volumes.length === 0
@@ -194,14 +194,14 @@ function containerOf(run: VersionRun, options: ObjectsOptions): V1Container {
 }
 
 /**
- * A pinned image never changes, so a node that has it need not ask. By tag (no registry could be asked when the version
- * was made) the usual rule holds: `latest` is asked for each time, any other tag is taken as it is on the node.
+ * A pinned image never changes, so a node that has it need not ask the registry. Without a pin (no registry answered when
+ * the version was created) the usual rule holds: `latest` is pulled each time, any other tag is used as the node has it.
  */
 function imageOf(
   run: VersionRun,
   { builtRepository }: ObjectsOptions,
 ): { readonly image: string; readonly imagePullPolicy: 'Always' | 'IfNotPresent' } {
-  // Of a source: what was built of it, by digest.
+  // The image that was built from a source has a digest.
   const image = run.spec.image ?? `${builtRepository}:${run.pin.imageTag ?? 'none'}`;
   const digestAt = image.indexOf('@');
   if (digestAt >= 0) return { image, imagePullPolicy: 'IfNotPresent' };
@@ -214,7 +214,7 @@ function imageOf(
 }
 
 function resourcesOf({ spec }: VersionRun): V1ResourceRequirements {
-  // The autoscaler measures by the request, so an app that has one always requests something.
+  // The autoscaler measures against the request, so an autoscaled app always requests something.
   const cpu = spec.cpus ?? (isAutoscaled({ spec }) ? '100m' : undefined);
   const requests = {
     ...(cpu === undefined ? {} : { cpu }),
@@ -226,7 +226,7 @@ function resourcesOf({ spec }: VersionRun): V1ResourceRequirements {
   };
 }
 
-/** At zero replicas an autoscaler rests by itself, so it stays where the version is stopped. */
+/** An autoscaler does nothing at zero replicas, so it stays when the version is stopped. */
 function autoscalerOf(run: VersionRun): Manifest<'HorizontalPodAutoscaler'> {
   const name = versionObjectName(run.app, run.version);
   return {
@@ -249,7 +249,7 @@ function autoscalerOf(run: VersionRun): Manifest<'HorizontalPodAutoscaler'> {
   };
 }
 
-/** Versions are immutable, so values of secrets need no part in it: a digest of them could be guessed from. */
+/** Digest of the manifests without the values of secrets: versions are immutable, and a digest would help to guess them. */
 function contentOf(run: VersionRun, manifests: readonly Manifest[]): string {
   const shown = manifests.map((manifest) =>
     manifest.kind === 'Secret' ? [manifest.metadata, Object.keys(run.spec.secrets).sort()] : manifest,

@@ -1,11 +1,11 @@
 /**
- * Names and labels of what Holdfast makes. Names follow from app and version alone, so that a restarted agent finds
- * its objects; they are at most 63 characters and never the same for two things.
+ * Names of the objects that Holdfast makes. They follow from app and version alone, so that a restarted agent finds its
+ * objects; they have at most 63 characters and are unique.
  */
 import { createHash } from 'node:crypto';
 import { labels, manager } from '../../../kube/labels.ts';
 
-/** Every object of ours, of one app where given. */
+/** Label selector for all objects of Holdfast, or for those of one app. */
 export function selectorOf(app?: string): string {
   const ours = `${labels.managedBy}=${manager}`;
   return app === undefined ? ours : `${ours},${labels.app}=${app}`;
@@ -19,13 +19,13 @@ export function labelsOf(app: string, version?: number): Record<string, string> 
   };
 }
 
-/** Service, and the one Deployment of an app with volumes. */
+/** Name of the Service, and of the one Deployment of an app with volumes. */
 export function appObjectName(app: string): string {
   // `hf-a-v1` would be both app `a-v1` and version 1 of app `a`.
   return limited(`hf-${app}`, /-v\d+$/.test(app));
 }
 
-/** Deployment, Secret, ConfigMap and autoscaler of one version. */
+/** Name of the Deployment, Secret, ConfigMap and autoscaler of one version. */
 export function versionObjectName(app: string, version: number): string {
   const tail = `-v${String(version)}`;
   return limited(`hf-${app}`, false, maxNameLength - tail.length) + tail;

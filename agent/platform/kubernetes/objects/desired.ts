@@ -1,4 +1,4 @@
-/** What this platform has been told to keep so: memory only, given anew by `adopt` and the engine after a restart. */
+/** The desired state: what the engine wants to run. It is kept in memory only; `adopt` gives it again after a restart. */
 import type { VersionRun } from '../../platform.ts';
 import { deploymentName } from '../manifests/manifests.ts';
 import { createKeyedMutex } from '../../../../shared/wait/mutex.ts';
@@ -9,7 +9,7 @@ interface DesiredVersion {
 }
 
 export interface DesiredApp {
-  /** Where the Service leads. */
+  /** The version that the Service points to. */
   service: VersionRun | undefined;
   readonly versions: Map<number, DesiredVersion>;
 }
@@ -23,8 +23,8 @@ export interface Desired {
   forget(app: string): void;
   forgetAll(): void;
   /**
-   * One change of an app's objects at a time, in the order they were asked for: what was deleted is not brought back by
-   * a repair that had begun before.
+   * Runs one change of an app's objects at a time, in order, so that a repair that started before a deletion does not
+   * bring an object back.
    */
   exclusive<T>(app: string, signal: AbortSignal, task: () => Promise<T>): Promise<T>;
 }
@@ -43,7 +43,7 @@ export function createDesired(): Desired {
     get: (app) => apps.get(app),
     up(run) {
       const { versions } = of(run.app);
-      // Versions with volumes share one Deployment: the one that is started takes it over.
+      // Versions with volumes share one Deployment: the version that starts takes it over.
       for (const [version, other] of versions) {
         if (deploymentName(other.run) === deploymentName(run)) versions.delete(version);
       }

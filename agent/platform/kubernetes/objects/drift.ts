@@ -1,4 +1,4 @@
-/** Repairs drift: objects that were edited or deleted while they should be are applied again, at a bounded pace. */
+/** Repairs drift: objects that differ from the desired state are applied again, at a bounded pace. */
 import { backoff, type Backoff } from '../../../../shared/wait/backoff.ts';
 import { toAppError } from '../../../../shared/errors.ts';
 import type { Log } from '../../../../shared/log.ts';
@@ -10,23 +10,23 @@ import { deploymentName } from '../manifests/manifests.ts';
 import type { Workloads } from './workloads.ts';
 
 export interface Drift {
-  /** Something of the app changed: look soon. */
+  /** Looks at the app soon, because something of it changed. */
   look(app: string): void;
-  /** Ends the repairs that are under way. */
+  /** Cancels the repairs that are running. */
   cut(): void;
   close(): Promise<void>;
 }
 
 interface Repair {
   readonly what: string;
-  /** Somebody changed what we had applied; not so where we have not applied it yet, as after a failover. */
+  /** True if somebody changed what this process had applied; false if it has not applied it yet, as after a failover. */
   readonly isDrift: boolean;
   readonly run: () => Promise<unknown>;
 }
 
-/** Lets the answer of our own request come before the event it caused is taken for somebody else's. */
+/** Gives the answer to our own request time to arrive, so that its watch event is not taken for somebody else's. */
 const settleMs = 50;
-/** Repairs of one app that follow each other sooner than this are slowed down: somebody edits against us. */
+/** Repairs of one app that follow each other faster than this are slowed down: somebody keeps editing it. */
 const quietMs = 60_000;
 const maxConcurrent = 4;
 
@@ -39,9 +39,9 @@ export function createDrift(deps: {
   const { desired, workloads, log, clock } = deps;
   let stop = new AbortController();
   let closed = false;
-  /** Apps that are looked at, each by one loop; `again` asks for one more round. */
+  /** One loop for each app that is being looked at; `again` asks for one more round. */
   const active = new Map<string, { again: boolean; ended: Promise<void> }>();
-  /** Kept for a while after a repair; one entry per app that is drifting. */
+  /** The pace of each app that is drifting, kept for a while after a repair. */
   const paces = new Map<string, { readonly pause: Backoff; repairedAtMs: number }>();
   const repairing = new Semaphore({ places: maxConcurrent });
 
@@ -77,14 +77,14 @@ export function createDrift(deps: {
     return found;
   }
 
-  /** @returns whether something was repaired. */
+  /** Repairs the app if needed. @returns whether something was repaired. */
   async function repair(app: string, signal: AbortSignal): Promise<boolean> {
-    // Most looks find nothing: those wait for nobody.
+    // Most looks find nothing, and must not wait for a turn.
     if (repairsOf(app, signal).length === 0) return false;
     return await desired.exclusive(app, signal, async () => {
       const repairs = repairsOf(app, signal);
       for (const { what, isDrift, run } of repairs) {
-        if (isDrift) log.warn({ app }, `${what} is not as it was applied last: applied again`);
+        if (isDrift) log.warn({ app }, `${what} was changed or deleted by somebody else: applied again`);
         else log.debug({ app }, `${what} is applied`);
         await run();
       }
@@ -107,7 +107,7 @@ export function createDrift(deps: {
         remember(app);
       } catch (error) {
         if (signal.aborted) return;
-        log.warn({ err: toAppError(error), app }, 'drift could not be repaired');
+        log.warn({ err: toAppError(error), app }, 'drift could not be repaired; trying again');
         remember(app);
         state.again = true;
       }
@@ -135,7 +135,7 @@ export function createDrift(deps: {
       active.set(app, state);
       state.ended = loop(app, state).finally(() => {
         active.delete(app);
-        // Asked for while this loop was being cut.
+        // It was asked for while this loop was being cancelled.
         if (state.again) drift.look(app);
       });
     },

@@ -1,4 +1,4 @@
-/** What the platform does to objects of the apps namespace: server-side apply, scale, delete, list. */
+/** Requests about the objects of the apps namespace, repeated when they fail for a moment: apply, scale, list, delete. */
 import { AppError } from '../../../../shared/errors.ts';
 import type { Clock } from '../../../../shared/wait/clock.ts';
 import { retry } from '../../../../shared/wait/retry.ts';
@@ -11,17 +11,17 @@ import { manager } from '../../../kube/labels.ts';
 export type ObjectKind = ManifestKind | 'Pod' | 'ReplicaSet' | 'EndpointSlice';
 
 export interface Objects {
-  /** Server-side apply; claims are only made, never changed. @returns the object as it is now. */
+  /** Server-side apply. Claims are only created, never changed. @returns the object as it is now. */
   apply(manifest: Manifest, signal: AbortSignal): Promise<Kinds[ManifestKind]>;
-  /** @returns undefined where there is no such Deployment. */
+  /** @returns undefined when there is no such Deployment. */
   scale(deployment: string, replicas: number, signal: AbortSignal): Promise<Kinds['Deployment'] | undefined>;
   get<K extends ObjectKind>(kind: K, name: string, signal: AbortSignal): Promise<Kinds[K] | undefined>;
   list<K extends ObjectKind>(kind: K, labelSelector: string, signal: AbortSignal): Promise<readonly Kinds[K][]>;
-  /** @returns false where there was none. */
+  /** @returns false when there was no such object. */
   delete(kind: ObjectKind, name: string, signal: AbortSignal, options?: DeleteOptions): Promise<boolean>;
 }
 
-/** Attempts of a request that may be repeated, when the API server is busy or its answer was lost. */
+/** Attempts of a request when the API server is busy or its answer was lost. */
 const maxAttempts = 3;
 const retryPauses = { minMs: 150, maxMs: 450 };
 
@@ -32,7 +32,7 @@ export function createObjects(deps: {
 }): Objects {
   const { api, namespace, clock } = deps;
 
-  /** Every request here is idempotent, so a lost answer is asked for again. */
+  /** Every request here is idempotent, so it can be repeated when its answer was lost. */
   async function ask<T>(signal: AbortSignal, request: () => Promise<T>): Promise<T> {
     return await retry(request, {
       clock,
@@ -48,7 +48,7 @@ export function createObjects(deps: {
       const { kind } = manifest;
       const key = { namespace, name: manifest.metadata.name };
       if (kind === 'PersistentVolumeClaim') {
-        // Most of a claim cannot be changed, and a smaller size is refused: what exists is the app's data and stays.
+        // An existing claim holds the data of the app and stays: most of it cannot be changed, and a smaller size is refused.
         const existing = await ask(signal, () => api.read(kind, key, { signal }));
         if (existing !== undefined) return existing;
       }
@@ -57,7 +57,7 @@ export function createObjects(deps: {
     },
 
     async scale(deployment, replicas, signal) {
-      // A manager of its own: the field belongs to whoever scaled last, never to an apply.
+      // A field manager of its own: `replicas` belongs to whoever scaled last, never to an apply.
       const call = { signal, fieldManager: `${manager}-scale` };
       const key = { namespace, name: deployment };
       return await ask(signal, () => api.patch('Deployment', key, { spec: { replicas } }, call));
@@ -74,7 +74,7 @@ export function createObjects(deps: {
   };
 }
 
-/** A refusal of the API server as the error people see. */
+/** A refusal of the API server as the error that users see. */
 export function platformError(error: unknown, what: string): AppError {
   if (error instanceof AppError) return error;
   if (!(error instanceof KubeApiError)) {

@@ -1,4 +1,4 @@
-/** Brings the objects of versions into the cluster, and remembers what should be there so that drift can be seen. */
+/** Applies the objects of versions, and remembers what was applied so that drift can be detected. */
 import type { Clock } from '../../../../shared/wait/clock.ts';
 import type { VersionRun } from '../../platform.ts';
 import { platformError, type Objects } from './objects.ts';
@@ -20,42 +20,42 @@ import {
 } from '../manifests/manifests.ts';
 import type { Picture, WatchedKind } from '../picture/picture.ts';
 
-/** The watch tells of an apply within milliseconds; later than this it is believed whatever it shows. */
+/** The watch reports an apply within milliseconds. After this time it is trusted, whatever it shows. */
 const untoldMs = 5_000;
 
-/** What was last applied, as the API server gave it back. */
+/** The object that was applied last, as the API server returned it. */
 interface Applied {
   readonly facts: AppliedFacts;
-  /** While the watch has not told of it: the moment of the answer. */
+  /** When the API server answered; undefined once the watch has reported the object. */
   untoldSinceMs: number | undefined;
 }
 
 export interface Workloads {
   /**
-   * The version's objects as they should be, with replicas. One patch where only the replicas differ, nothing where
-   * nothing does.
+   * Makes the objects of the version as they should be, with replicas: one patch if only the replicas differ, no request
+   * if nothing differs.
    * @returns the generation of the Deployment.
    */
   raise(run: VersionRun, signal: AbortSignal): Promise<number>;
-  /** The Deployment to zero, where it exists. */
+  /** Scales the Deployment to zero if it exists. */
   lower(deployment: string, signal: AbortSignal): Promise<void>;
   applyService(run: VersionRun, signal: AbortSignal): Promise<void>;
-  /** As last told by the API server, to a request of ours or to the watch. */
+  /** Whether the version has its replicas, by the latest answer or watch event. */
   hasReplicas(run: VersionRun): boolean;
-  /** What the watch tells: from then on it is what counts, and not the answer to our own apply. */
+  /** Takes a watch event. From then on it counts, and not the answer to our own apply. */
   told(kind: WatchedKind, change: Change<AppliedFacts>): void;
-  /** Whether this process has made it so: what differs then was changed by somebody else. */
+  /** Whether this process has applied it: if so, a difference was made by somebody else. */
   wasRaised(run: VersionRun): boolean;
   wasLowered(run: VersionRun): boolean;
   wasServiceApplied(run: VersionRun): boolean;
   isAtZero(run: VersionRun): boolean;
-  /** Whether everything but the replicas is as it was last applied, as far as the watches know. */
+  /** Whether everything except the replicas is as it was applied last, as far as the watches know. */
   isIntact(run: VersionRun): boolean;
   isServiceIntact(run: VersionRun): boolean;
-  /** Its objects are being deleted. */
+  /** Forgets a version whose objects are being deleted. */
   forgetVersion(app: string, version: number): void;
   forget(app: string): void;
-  /** Somebody else may apply from now on. */
+  /** Forgets everything: another agent may apply from now on. */
   forgetAll(): void;
 }
 
@@ -66,10 +66,10 @@ export function createWorkloads(deps: {
   readonly clock: Clock;
 }): Workloads {
   const { objects, picture, options, clock } = deps;
-  /** By app and `Kind/name`. */
+  /** What was applied, by app and `Kind/name`. */
   const expectations = new Map<string, Map<string, Applied>>();
 
-  /** What requests were answered about Deployments, by name. */
+  /** The latest answers about Deployments, by name. */
   const answered = new Map<string, Pick<AppliedFacts, 'uid' | 'generation' | 'version' | 'replicas'>>();
 
   async function apply(app: string, manifest: Manifest, signal: AbortSignal): Promise<Kinds[ManifestKind]> {
@@ -103,7 +103,7 @@ export function createWorkloads(deps: {
     answered.set(name, { uid, generation, version, replicas });
   }
 
-  /** As the watch tells, or as our own apply was answered where the watch has not come to that yet. */
+  /** The object as the watch shows it, or as our own apply was answered if the watch has not reported that yet. */
   function factsNow(app: string, kind: WatchedKind, name: string): AppliedFacts | undefined {
     const seen = picture.applied[kind].get(name);
     const own = expectations.get(app)?.get(`${kind}/${name}`);
@@ -111,7 +111,7 @@ export function createWorkloads(deps: {
     return seen?.deleting === true ? seen : own.facts;
   }
 
-  /** The watch comes later than the answer to a request: whichever is of the newer generation tells. */
+  /** The watch reports later than requests are answered, so the newer generation counts. */
   function scaleNow(run: VersionRun): { readonly replicas: number; readonly generation: number } {
     const name = deploymentName(run);
     const seen = factsNow(run.app, 'Deployment', name);
@@ -121,12 +121,12 @@ export function createWorkloads(deps: {
     return { replicas: newest.version === run.version ? (newest.replicas ?? 0) : 0, generation: newest.generation };
   }
 
-  /** An autoscaler may have any number but zero, at which it rests. */
+  /** An autoscaler may choose any number except zero, at which it does nothing. */
   function isRight(run: VersionRun, replicas: number): boolean {
     return isAutoscaled(run) ? replicas > 0 : replicas === replicasOf(run);
   }
 
-  /** An autoscaled version begins with as many pods as the one that it follows has under the load of now. */
+  /** An autoscaled version starts with as many pods as the version that it replaces has under the current load. */
   function replicasAtStart(run: VersionRun): number {
     const least = replicasOf(run);
     if (!isAutoscaled(run)) return least;
@@ -140,14 +140,14 @@ export function createWorkloads(deps: {
 
   async function applyAll(run: VersionRun, signal: AbortSignal): Promise<number> {
     const { inputs, deployment, autoscaler } = versionObjects(run, options);
-    // Before the pods: a kubelet that misses a Secret waits long before it looks again.
+    // Before the pods: a kubelet that misses a Secret waits a long time before it looks again.
     await Promise.all(inputs.map((manifest) => apply(run.app, manifest, signal)));
     const begins = scaleNow(run).replicas === 0;
     const now = await apply(run.app, deployment, signal);
     remember(now);
     const { replicas = 0 } = appliedFacts(now);
     const wanted = replicasAtStart(run);
-    // One that is new has one, which is no autoscaler's choice.
+    // A new Deployment has one replica, which no autoscaler has chosen.
     const enough = isRight(run, replicas) && !(begins && replicas < wanted);
     const [after] = await Promise.all([
       enough ? undefined : scale(deploymentName(run), wanted, signal),
@@ -161,9 +161,9 @@ export function createWorkloads(deps: {
     const { name } = metadata;
     const now = factsNow(app, kind, name);
     const own = expectations.get(app)?.get(`${kind}/${name}`);
-    // Nothing expected: not applied by this process, and somebody may have changed it while no agent looked.
+    // If this process has not applied it, somebody may have changed it while no agent led.
     const intact = now !== undefined && !now.deleting && now.fingerprint === own?.facts.fingerprint;
-    // Under one name there may be what was applied for another version: the Service, the Deployment with volumes.
+    // The Service and a Deployment with volumes have one name for all versions.
     return intact && String(now.version) === metadata.labels?.[labels.version];
   }
 
@@ -199,7 +199,7 @@ export function createWorkloads(deps: {
       const now = scaleNow(run);
       if (isRight(run, now.replicas)) return now.generation;
       const after = await scale(name, replicasAtStart(run), signal);
-      // Deleted a moment ago, and the watch has not told yet.
+      // It was deleted a moment ago, and the watch has not reported that yet.
       return after === undefined ? await applyAll(run, signal) : (after.metadata?.generation ?? 0);
     },
     async lower(deployment, signal) {

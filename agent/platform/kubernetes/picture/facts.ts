@@ -1,4 +1,4 @@
-/** What is kept in memory of the objects that are watched: flat, small, and all that judging and repairing needs. */
+/** What is kept in memory of each watched object: flat, small, and enough to judge and repair. */
 import { createHash } from 'node:crypto';
 import type { KubernetesObject, V1Deployment, V1Pod, V1PodCondition } from '@kubernetes/client-node';
 import { labels } from '../../../kube/labels.ts';
@@ -12,16 +12,16 @@ export interface PodFacts {
   readonly ip: string | undefined;
   readonly port: number;
   readonly healthPath: string | undefined;
-  /** What it is asked for its health by; undefined: HTTP/1.1. */
+  /** The protocol of its health probes; undefined: HTTP/1.1. */
   readonly healthProtocol: 'h2c' | undefined;
-  /** It is being deleted, or has ended for good (evicted, rejected by the node): another pod takes its place. */
+  /** It is being deleted, or has ended for good (evicted, rejected by the node): another pod replaces it. */
   readonly leaving: boolean;
   readonly ready: boolean;
   readonly unschedulable: string | undefined;
   readonly scheduled: boolean;
   readonly running: boolean;
   readonly waiting: { readonly reason: string; readonly message: string } | undefined;
-  /** Times the container has ended. */
+  /** How often the container has ended. */
   readonly exits: number;
   readonly lastExit: ExitFacts | undefined;
 }
@@ -33,7 +33,7 @@ export interface ExitFacts {
   readonly message: string;
 }
 
-/** @returns undefined for a pod that is not of a version of ours, whatever its labels say. */
+/** @returns undefined for a pod that belongs to no version, whatever its labels say. */
 export function podFacts({ metadata = {}, spec, status }: V1Pod): PodFacts | undefined {
   const app = metadata.labels?.[labels.app];
   const version = Number(metadata.labels?.[labels.version]);
@@ -64,7 +64,7 @@ export function podFacts({ metadata = {}, spec, status }: V1Pod): PodFacts | und
     scheduled: placed?.status === 'True',
     running,
     waiting: waiting === undefined ? undefined : { reason: waiting.reason ?? '', message: waiting.message ?? '' },
-    // A container that does not run after an end has ended once more than it was restarted.
+    // A container that ended and does not run has ended once more than it was restarted.
     exits: (own?.restartCount ?? 0) + (!running && ended !== undefined ? 1 : 0),
     lastExit:
       ended === undefined
@@ -78,13 +78,13 @@ export function podFacts({ metadata = {}, spec, status }: V1Pod): PodFacts | und
   };
 }
 
-/** An object that was applied: enough to see that somebody changed it. */
+/** Enough of an applied object to see that somebody changed it. */
 export interface AppliedFacts {
   readonly name: string;
   readonly uid: string | undefined;
   readonly app: string | undefined;
   readonly version: number | undefined;
-  /** Of all that we decide; neither replicas nor anything that controllers write. */
+  /** Digest of everything that Holdfast decides, without replicas and what controllers write. */
   readonly fingerprint: string;
   readonly content: string | undefined;
   readonly deleting: boolean;
@@ -92,7 +92,7 @@ export interface AppliedFacts {
   readonly replicas: number | undefined;
   readonly generation: number;
   readonly observedGeneration: number;
-  /** Why pods could not even be made: quota, admission. */
+  /** Why pods could not be created, as for a quota or an admission webhook. */
   readonly replicaFailure: string | undefined;
 }
 

@@ -1,4 +1,4 @@
-/** The picture of the apps namespace: one informer a kind, limited to our label, and one place to hear of changes. */
+/** The observed state of the apps namespace: one informer for each kind, limited to our label, and one event for changes. */
 import type { Log } from '../../../../shared/log.ts';
 import type { Clock } from '../../../../shared/wait/clock.ts';
 import type { KubeApi } from '../../../kube/api.ts';
@@ -7,7 +7,7 @@ import { startInformer, type Change, type Informer } from '../../../kube/informe
 import { selectorOf } from '../manifests/names.ts';
 import type { ManifestKind } from '../manifests/manifests.ts';
 
-/** Claims are not watched: what uses them is, and they are never changed. */
+/** Claims are not watched: they are never changed, and the Deployments that use them are watched. */
 export type WatchedKind = Exclude<ManifestKind, 'PersistentVolumeClaim'>;
 export const watchedKinds = ['Deployment', 'Service', 'ConfigMap', 'Secret', 'HorizontalPodAutoscaler'] as const;
 
@@ -15,7 +15,7 @@ export interface Picture {
   readonly pods: Informer<PodFacts | undefined>;
   readonly applied: Readonly<Record<WatchedKind, Informer<AppliedFacts>>>;
   podsOf(app: string, version?: number): PodFacts[];
-  /** In the turn of the loop in which anything has changed; returns the unsubscribe. */
+  /** Calls the listener after changes, once for those that arrive together. @returns what unsubscribes. */
   onChange(listener: () => void): () => void;
   synced(signal: AbortSignal): Promise<void>;
   close(): Promise<void>;
@@ -33,14 +33,14 @@ export function startPicture(deps: {
   const { api, namespace, log, clock } = deps;
   const listeners = new Set<() => void>();
   let telling: NodeJS.Immediate | undefined;
-  /** Once for what comes together, and behind the connections of probes that it began: those are what somebody waits for. */
+  /** Notifies once for changes that arrive together, and after the probes that they start: a held call waits for those. */
   const changed = (): void => {
     telling ??= setImmediate(() => {
       telling = undefined;
       for (const listener of listeners) listener();
     });
   };
-  /** So that the cost of a look does not grow with the number of apps. */
+  /** Pods by app and name, so that the cost of a look does not grow with the number of apps. */
   const byApp = new Map<string, Map<string, PodFacts>>();
   const index = ({ type, name, value }: Change<PodFacts | undefined>): void => {
     if (value === undefined) return;
@@ -64,7 +64,7 @@ export function startPicture(deps: {
   const slices = startInformer<'EndpointSlice', undefined>({
     ...shared,
     kind: 'EndpointSlice',
-    // Only that something changed counts: who needs to know reads the slices as they are then.
+    // Only the event counts: switch.ts reads the slices themselves.
     keep: () => undefined,
     onChange: changed,
   });

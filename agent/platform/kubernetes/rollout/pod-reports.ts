@@ -1,11 +1,11 @@
-/** What pods leave behind when a start fails: the last lines of the container, the last warning about the pod. */
+/** What explains a failed start: the last lines of the container, the last warning about the pod. */
 import type { KubeApi } from '../../../kube/api.ts';
 import type { PodFacts } from '../picture/facts.ts';
 import type { Kinds } from '../../../kube/kinds.ts';
 import { containerName } from '../manifests/manifests.ts';
 
 export interface PodReports {
-  /** At most 50 lines and 8 KiB of the container that ended last, or of the one that runs. Never throws. */
+  /** At most 50 lines and 8 KiB of the run of the container that failed last, or of the current one. Never throws. */
   lastLines(pod: PodFacts, signal: AbortSignal): Promise<string[]>;
   lastWarning(pod: PodFacts, signal: AbortSignal): Promise<string | undefined>;
 }
@@ -33,14 +33,14 @@ export function createPodReports(deps: {
 
   return {
     async lastLines(pod, signal) {
-      // While the next try already runs, the one that failed is the one before.
+      // If the container runs again, the run that failed is the previous one.
       const order = pod.running && pod.exits > 0 ? [true, false] : [false, true];
       for (const previous of order) {
         try {
           const lines = await read(pod, previous, signal);
           if (lines.length > 0) return lastOf(lines);
         } catch {
-          // No such container, or its log is gone: then the other one, or none.
+          // There is no such run, or its log is gone: try the other one.
         }
       }
       return [];
@@ -58,7 +58,7 @@ export function createPodReports(deps: {
   };
 }
 
-/** Client-node has no model for the list of these events, so their times come as text, whatever their type says. */
+/** Client-node does not know the type of these events by their `kind`, so their times are text, unlike their type says. */
 function timeOf({ lastTimestamp, eventTime }: Kinds['Event']): number {
   return new Date(lastTimestamp ?? eventTime ?? 0).getTime();
 }

@@ -1,6 +1,6 @@
 /**
- * Asks a pod's own address whether it answers, many times a second from the moment the address is known: a held call
- * then goes on when the app answers, without waiting for the kubelet's one-second probes and what follows them.
+ * Probes a pod at its own address many times a second, from the moment the address is known: a held call is then released
+ * when the app answers, without waiting for the kubelet's one-second probes and what follows them.
  */
 import type { Clock } from '../../../../shared/wait/clock.ts';
 import { probeOnce } from '../../probe.ts';
@@ -9,18 +9,18 @@ import { Probing } from '../../probing.ts';
 export interface ProbeAddress {
   readonly host: string;
   readonly port: number;
-  /** `health_url`; without it an open port is enough. */
+  /** `health_url`; if undefined an open port is enough. */
   readonly healthPath: string | undefined;
-  /** By which it is asked for that; undefined: HTTP/1.1. */
+  /** The protocol of the probe; undefined: HTTP/1.1. */
   readonly protocol?: 'h2c' | undefined;
 }
 
 export interface Prober {
-  /** Probes until an answer comes, then tells it once; returns what ends the probing. */
+  /** Probes until an answer arrives, then calls `onAnswer` once. @returns what ends the probing. */
   watch(address: ProbeAddress, onAnswer: () => void): () => void;
-  /** One probe. */
+  /** Sends one probe. @returns whether it was answered. */
   once(address: ProbeAddress, signal: AbortSignal): Promise<boolean>;
-  /** Ends all and waits for it. */
+  /** Ends all probes and waits for their end. */
   close(): Promise<void>;
 }
 

@@ -1,4 +1,4 @@
-/** Makes one version run: objects, then a wait for the first target that ends as soon as there is a verdict. */
+/** Makes one version run: applies its objects, then waits for its first target or a verdict. */
 import { AppError } from '../../../../shared/errors.ts';
 import type { Log } from '../../../../shared/log.ts';
 import type { Clock } from '../../../../shared/wait/clock.ts';
@@ -26,12 +26,12 @@ export interface StartDeps {
   readonly clock: Clock;
 }
 
-/** Reasons under which the kubelet lets minutes pass before it tries again. */
+/** Reasons for which the kubelet waits up to minutes before it tries again. */
 const inBackOff: ReadonlySet<string> = new Set(['CrashLoopBackOff', 'ImagePullBackOff', 'ErrImagePull']);
 
 /**
- * A pod that is being ended by an earlier stop may answer still. The ReplicaSet's controller learns last that it is to be kept, and
- * its end is told by another watch: within this time both have come, and a pod that is there after it stays.
+ * A pod that an earlier stop is ending may still answer. The ReplicaSet controller is the last to know that pods are wanted
+ * again, and another watch reports their end. After this time both have happened, and a pod that is still there stays.
  */
 const endingMs = 300;
 
@@ -39,7 +39,7 @@ export async function startVersion(deps: StartDeps, run: VersionRun, options: St
   const { desired, picture, targets, workloads } = deps;
   const { app, version } = run;
   const { signal, onPhase, suspects = [] } = options;
-  // What nobody waits for any more is not kept up either.
+  // Nothing is started for a caller who has left.
   signal.throwIfAborted();
   desired.up(run);
   if (suspects.length > 0) await targets.verify(app, version, suspects, signal);
@@ -47,7 +47,7 @@ export async function startVersion(deps: StartDeps, run: VersionRun, options: St
 
   onPhase('schedule', 'applies the objects of the version');
   await picture.synced(signal);
-  // Each start is a fresh try: a pod that waits out a pause of minutes is replaced by one that does not.
+  // Each start is a fresh attempt: a pod that waits in a back-off of minutes is replaced.
   const stale = picture.podsOf(app, version).filter((pod) => !pod.leaving && inBackOff.has(pod.waiting?.reason ?? ''));
   const generation = await desired.exclusive(app, signal, async () => {
     const [raised] = await Promise.all([workloads.raise(run, signal), replace(deps, stale, signal)]);
@@ -72,21 +72,21 @@ export async function startVersion(deps: StartDeps, run: VersionRun, options: St
 }
 
 interface Wait {
-  /** Of the Deployment, as it was raised for this start. */
+  /** Generation of the Deployment that this start has applied. */
   readonly generation: number;
-  /** UIDs of pods that this start has deleted. */
+  /** UIDs of the pods that this start has deleted. */
   readonly replaced: Set<string>;
-  /** Of pods that were there before this start. */
+  /** Exits before this start, by pod UID. */
   readonly priorExits: Map<string, number>;
   since: SymptomTimes;
-  /** The Deployment's controller has seen that generation. */
+  /** When the Deployment controller was known to have seen that generation. */
   keptSinceMs: number | undefined;
 }
 
 type Outcome =
   | { readonly kind: 'answers' }
   | { readonly kind: 'failed'; readonly symptom: PodSymptom }
-  /** An app that had answered and went down again and again: the kubelet makes it wait, a new pod begins at once. */
+  /** Pods of an app that once answered and crashed repeatedly: the kubelet makes them wait, new pods start at once. */
   | { readonly kind: 'backOff'; readonly pods: readonly PodFacts[] };
 
 function podsOf({ picture }: StartDeps, { app, version }: VersionRun, { replaced }: Wait): PodFacts[] {
@@ -94,7 +94,7 @@ function podsOf({ picture }: StartDeps, { app, version }: VersionRun, { replaced
 }
 
 async function replace({ objects }: StartDeps, pods: readonly PodFacts[], signal: AbortSignal): Promise<void> {
-  // Their container does not run, so there is nothing to wait for.
+  // Their container does not run, so they need no grace.
   await Promise.all(pods.map(({ name, uid }) => objects.delete('Pod', name, signal, { gracePeriodSeconds: 0, uid })));
 }
 
@@ -131,7 +131,7 @@ async function firstOutcome(
     return { againMs: survivalLeftMs <= 0 ? verdict.againMs : Math.min(verdict.againMs, survivalLeftMs) };
   }
 
-  /** Until pods of an earlier stop are known to stay; Infinity where there is none, or the controller has not seen the start. */
+  /** Time until the pods of an earlier stop are known to stay; Infinity if there are none, or the controller has not seen the start. */
   function survivalLeft(hasRetired: boolean, observedGeneration: number): number {
     if (!hasRetired || observedGeneration < wait.generation) return Infinity;
     wait.keptSinceMs ??= clock.nowMs();
@@ -158,6 +158,6 @@ async function failed(deps: StartDeps, run: VersionRun, symptom: PodSymptom, sig
     pod === undefined || symptom.key !== 'nothing-runs' ? undefined : deps.reports.lastWarning(pod, signal),
   ]);
   const message = warning === undefined ? symptom.message : `${symptom.message}: ${warning}`;
-  deps.log.info({ app: run.app, version: run.version, code, phase }, `start failed: ${message}`);
+  deps.log.info({ app: run.app, version: run.version, code, phase }, `the version could not be started: ${message}`);
   return new AppError(code, message, { phase, data: { logs } });
 }

@@ -1,4 +1,4 @@
-/** Moves the Service to a version, and waits until it leads nowhere else. */
+/** Points the Service to a version, and waits until it routes to no other. */
 import type { V1EndpointSlice } from '@kubernetes/client-node';
 import type { Clock } from '../../../../shared/wait/clock.ts';
 import { sleep } from '../../../../shared/wait/sleep.ts';
@@ -18,7 +18,7 @@ interface SwitchDeps {
   readonly clock: Clock;
 }
 
-/** A change of the slices may be missed while they are being read: look again then at the latest. */
+/** Look again after this time: a change may be missed while the slices are being read. */
 const lookAgainMs = 1_000;
 const paceMs = 20;
 
@@ -26,7 +26,7 @@ export async function switchService(deps: SwitchDeps, run: VersionRun, signal: A
   const { objects, desired, picture, workloads, clock } = deps;
   desired.service(run);
   await picture.synced(signal);
-  // Known to be so, as on every wake: nothing to ask.
+  // On most wakes the Service is right already, and no request is needed.
   if (!workloads.isServiceIntact(run)) {
     await desired.exclusive(run.app, signal, async () => {
       await workloads.applyService(run, signal);
@@ -42,10 +42,10 @@ export async function switchService(deps: SwitchDeps, run: VersionRun, signal: A
     for (;;) {
       signal.throwIfAborted();
       changed = false;
-      // Read, not taken from the watch: that may still show the slices from before the switch.
+      // Read from the API server: the watch may still show the slices from before the switch.
       const slices = await objects.list('EndpointSlice', selector, signal);
       if (!leadsElsewhere(slices, run.version, versionOf)) return;
-      // Changes of other apps wake this too: no more than so many reads a second.
+      // Changes of other apps wake this too, so bound the reads per second.
       await sleep(clock, paceMs, signal);
       if (!changed) await nextChange(deps, signal);
     }
@@ -64,7 +64,7 @@ async function nextChange({ picture, clock }: SwitchDeps, signal: AbortSignal): 
   });
 }
 
-/** Whether any endpoint that gets traffic is not a pod of the version. @param versionOf by name of the pod. */
+/** Whether an endpoint that gets traffic belongs to another version. @param versionOf gives the version of a pod by its name. */
 export function leadsElsewhere(
   slices: readonly V1EndpointSlice[],
   version: number,
@@ -72,7 +72,7 @@ export function leadsElsewhere(
 ): boolean {
   return slices.some((slice) =>
     (slice.endpoints ?? []).some(({ conditions, targetRef }) => {
-      // Absent conditions count as true, EndpointSlice API.
+      // EndpointSlice API: absent conditions count as true.
       const used = conditions?.ready !== false || conditions.serving === true;
       return used && versionOf(targetRef?.name ?? '') !== version;
     }),

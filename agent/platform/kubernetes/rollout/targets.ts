@@ -1,6 +1,6 @@
 /**
- * Which pods answer now. A pod becomes a target when it has answered a probe; it leaves at once when it is being deleted,
- * has ended, was retired by `stop`, or lost its readiness or its container: then it has to answer again.
+ * The targets: the pods that answer now. A pod becomes a target when it answers a probe. It stops being one as soon as it
+ * is deleted, has ended, is retired by `stop`, or loses its readiness or its container; then it has to answer again.
  */
 import type { Target } from '../../../../shared/protocol/routes.ts';
 import type { PodFacts } from '../picture/facts.ts';
@@ -10,19 +10,19 @@ import type { Prober } from './probe.ts';
 export interface Targets {
   of(app: string, version: number): readonly Target[];
   onChange(listener: (app: string, version: number) => void): () => void;
-  /** Takes what the watch of pods tells. */
+  /** Takes a change that the watch of pods reports. */
   take(change: Change<PodFacts | undefined>): void;
-  /** Probes those that are targets now and drops them if they do not answer. */
+  /** Probes these targets and drops those that do not answer. */
   verify(app: string, version: number, ids: readonly string[], signal: AbortSignal): Promise<void>;
-  /** The pods of the version that exist now are about to end: none of them is a target any more. */
+  /** Drops all targets of the version: its present pods are about to end. */
   retire(app: string, version: number): void;
-  /** Those that still exist were not ended after all: they may answer again. */
+  /** Lets the retired pods that still exist become targets again: they were not ended after all. */
   unretire(app: string, version: number): void;
   hasRetired(app: string, version: number): boolean;
 }
 
 type State =
-  /** No address yet, or leaving. */
+  /** It has no address yet, or is leaving. */
   | { readonly kind: 'idle' }
   | { readonly kind: 'probing'; readonly end: () => void }
   | { readonly kind: 'answers'; readonly target: Target; readonly exits: number };

@@ -1,9 +1,9 @@
 /**
- * Where a rollout is judged. Success is not judged here: a pod that answers ends the start at once (targets.ts). This
- * file says what is wrong with pods that do not answer, and when that is for good.
+ * Judges a rollout: what is wrong with pods that do not answer, and when the start has failed. Success is not judged here,
+ * because a pod that answers ends the start at once (targets.ts).
  *
- * Pure: what is seen becomes symptoms, each with the time it may last; the first symptom that has lasted longer is the
- * verdict.
+ * All functions are pure. An observation becomes symptoms, each with a time that it may last; the first one that lasts
+ * longer is the verdict.
  */
 import type { AppConfig } from '../../../../shared/protocol/app-config.ts';
 import type { EnsureProgress } from '../../../../shared/protocol/methods.ts';
@@ -11,16 +11,16 @@ import type { ExitFacts, PodFacts } from '../picture/facts.ts';
 import { judge, passingGraceMs, pullGraceMs, type Symptom, type SymptomTimes } from '../../../kube/symptoms.ts';
 
 export interface Observation {
-  /** Pods of the version, without those that leave. */
+  /** The pods of the version, without those that are leaving. */
   readonly pods: readonly PodFacts[];
-  /** Why the Deployment cannot make pods, if it cannot. */
+  /** Why the Deployment cannot create pods; undefined if it can. */
   readonly replicaFailure: string | undefined;
-  /** Ends of containers (by pod UID) that were there before this start: they are not its fault. */
+  /** How often containers had ended before this start, by pod UID: those exits do not count. */
   readonly priorExits: ReadonlyMap<string, number>;
 }
 
 export interface PodSymptom extends Symptom {
-  /** Whose logs tell more. */
+  /** The pod whose logs explain it. */
   readonly pod?: PodFacts;
 }
 
@@ -33,14 +33,14 @@ export type Verdict =
       readonly againMs: number;
     };
 
-/** Ends before the first answer that make a failure: the first may be bad luck (a database not up yet). */
+/** Exits before the first answer that make a failure: the first may be bad luck, such as a database that is not up yet. */
 const maxExits = 2;
-/** The condition of an earlier start stays for a moment after the Deployment is scaled up again. */
+/** The condition of an earlier start remains for a moment after the Deployment is scaled up again. */
 const staleConditionMs = 1_500;
-/** For what happens before any container runs: a large image may take its time, but not for ever. */
+/** Bound of everything before a container runs: pulling a large image may take long. */
 const preparationMs = 10 * 60_000;
 
-/** @returns the verdict now, and the times to be given to the next look. */
+/** @returns the verdict now, and the times to pass to the next look. */
 export function judgeRollout(
   observation: Observation,
   config: Pick<AppConfig, 'container' | 'kubernetes'>,
@@ -52,7 +52,7 @@ export function judgeRollout(
   return { verdict: judged.kind === 'failed' ? judged : { ...judged, ...progressOf(observation, symptoms) }, since };
 }
 
-/** Everything that is wrong, the most telling first. */
+/** Everything that is wrong, the most specific first. */
 export function symptomsOf(
   { pods, replicaFailure, priorExits }: Observation,
   config: Pick<AppConfig, 'container' | 'kubernetes'>,
@@ -120,7 +120,7 @@ function notReadyMessage(pod: PodFacts, deadlineSecs: number): string {
   return `the app runs but has not answered on port ${String(pod.port)}${what} within ${String(deadlineSecs)} s`;
 }
 
-/** Ends that no further try will change: there is no such command, or the machine cannot run it. */
+/** An exit that no restart will change: there is no such command, or the machine cannot run it. */
 function cannotRunAtAll(pod: PodFacts, exit: ExitFacts): PodSymptom | undefined {
   if (!['StartError', 'ContainerCannotRun', 'RunContainerError'].includes(exit.reason)) return undefined;
   return {
@@ -133,7 +133,7 @@ function cannotRunAtAll(pod: PodFacts, exit: ExitFacts): PodSymptom | undefined 
   };
 }
 
-/** `waiting` reasons of the kubelet and the container runtimes. */
+/** Judges a waiting container by the reasons that kubelet and container runtimes give. */
 function stuckContainer(
   pod: PodFacts,
   { reason, message }: { reason: string; message: string },
@@ -158,7 +158,7 @@ function stuckContainer(
         code: 'app_config_invalid',
         phase: 'start',
         message: `${reason}: ${message}`,
-        // A Secret that this node has not seen yet, a runtime that is slow: not the app's fault, and soon over.
+        // A Secret that the node has not seen yet, or a slow runtime: not the fault of the app, and soon over.
         graceMs: /not found|failed to sync|deadline exceeded|is reserved for/i.test(message) ? passingGraceMs : 0,
         pod,
       };
@@ -170,7 +170,7 @@ function stuckContainer(
   }
 }
 
-/** What registries and runtimes say, most definite first. @see https://distribution.github.io/distribution/spec/api/#errors */
+/** Judges by what registries and runtimes say, the most definite first. @see https://distribution.github.io/distribution/spec/api/#errors */
 function pullFailure(message: string): Pick<PodSymptom, 'key' | 'code' | 'message' | 'graceMs'> {
   const base = { key: 'pull', message: message === '' ? 'the image cannot be pulled' : message };
   if (/no match for platform|exec format|unsupported media type|schema 1/i.test(message)) {
@@ -190,7 +190,7 @@ function pullFailure(message: string): Pick<PodSymptom, 'key' | 'code' | 'messag
   return { ...base, code: 'image_pull_failed', graceMs: pullGraceMs };
 }
 
-/** The API server's admission refuses the pods. */
+/** The admission of the API server refuses the pods. */
 function forbidden(message: string): PodSymptom {
   const quota = /exceeded quota|failed quota|(maximum|minimum) .*(usage|limit)|must specify (limits|requests)/i.test(
     message,
