@@ -9,16 +9,14 @@ import {
   ServerConfiguration,
   wrapHttpLibrary,
   type Configuration,
-  type KubernetesListObject,
   type KubernetesObject,
+  type ResponseContext,
   type V1APIResourceList,
 } from '@kubernetes/client-node';
-import { ObjectSerializer } from '@kubernetes/client-node/dist/serializer.js';
-import { getSerializationType } from '@kubernetes/client-node/dist/util.js';
 import type { Clock } from '../../shared/wait/clock.ts';
 import type { ClusterConfig } from './cluster-config.ts';
 import { isStatus, KubeApiError } from './errors.ts';
-import { knownResources, pathOf, typeOf, type Kind, type Kinds } from './kinds.ts';
+import { knownResources, pathOf, typeOf, type Kind, type Kinds, type KubeObject } from './kinds.ts';
 import { createTransport, type Call, type Query, type StreamCall } from './transport.ts';
 
 export interface ObjectName {
@@ -38,6 +36,11 @@ export interface DeleteOptions {
   readonly gracePeriodSeconds?: number;
   /** Deletes only the object of this UID, not one of the same name that was made since. */
   readonly uid?: string | undefined;
+}
+
+export interface KubeList<T> {
+  readonly metadata?: { readonly resourceVersion?: string; readonly continue?: string };
+  readonly items: readonly T[];
 }
 
 export interface WatchEvent<T> {
@@ -61,12 +64,7 @@ export interface LogQuery {
 export interface KubeApi {
   /** @returns undefined when there is no such object. */
   read<K extends Kind>(kind: K, name: ObjectName, call: Call): Promise<Kinds[K] | undefined>;
-  list<K extends Kind>(
-    kind: K,
-    namespace: string,
-    query: ListQuery,
-    call: Call,
-  ): Promise<KubernetesListObject<Kinds[K]>>;
+  list<K extends Kind>(kind: K, namespace: string, query: ListQuery, call: Call): Promise<KubeList<Kinds[K]>>;
   create<T extends Kinds[Kind]>(object: T, call: Call & { readonly dryRun?: boolean }): Promise<T>;
   replace<T extends Kinds[Kind]>(object: T, call: Call): Promise<T>;
   /** Server-side apply; takes over fields that others manage. */
@@ -106,62 +104,43 @@ export function createKubeApi(deps: {
   const resources = knownResources();
   const baseServer = new ServerConfiguration(config.server, {});
 
-  async function ask<T>(call: Call, work: (objects: KubernetesObjectApi) => Promise<T>): Promise<T> {
-    return await transport.within(call, async (send) => {
+  /** What is answered is JSON, whatever client-node types it as. */
+  async function ask<T>(call: Call, work: (objects: KubernetesObjectApi) => Promise<unknown>): Promise<T> {
+    const answer = await transport.within(call, async (send) => {
       const httpApi = wrapHttpLibrary({ send });
       const configuration = createConfiguration({ baseServer, httpApi, authMethods: { default: config } });
       return await work(new ObjectApi(configuration, resources));
     });
+    return answer as T;
   }
 
   return {
-    async read(kind, name, call) {
-      return await unlessMissing(ask(call, (objects) => objects.read({ ...typeOf(kind), metadata: { ...name } })));
-    },
-    async list(kind, namespace, query, call) {
+    read: (kind, name, call) =>
+      unlessMissing(ask(call, (objects) => objects.read({ ...typeOf(kind), metadata: { ...name } }))),
+    list(kind, namespace, query, call) {
       const { apiVersion } = typeOf(kind);
       const { fieldSelector, labelSelector, limit, continue: page } = query;
-      return await ask(call, (objects) =>
-        objects.list(
-          apiVersion,
-          kind,
-          namespace,
-          undefined,
-          undefined,
-          undefined,
-          fieldSelector,
-          labelSelector,
-          limit,
-          page,
-        ),
+      const none = undefined;
+      return ask(call, (objects) =>
+        objects.list(apiVersion, kind, namespace, none, none, none, fieldSelector, labelSelector, limit, page),
       );
     },
-    async create(object, call) {
-      return await ask(call, (objects) => objects.create(object, undefined, call.dryRun === true ? 'All' : undefined));
-    },
-    async replace(object, call) {
-      return await ask(call, (objects) => objects.replace(object));
-    },
-    async apply(object, call) {
+    create: (object, call) =>
+      ask(call, (objects) => objects.create(modelOf(object), undefined, call.dryRun === true ? 'All' : undefined)),
+    replace: (object, call) => ask(call, (objects) => objects.replace(modelOf(object))),
+    apply(object, call) {
       const { fieldManager } = call;
-      return await ask(call, (objects) =>
-        objects.patch(object, undefined, undefined, fieldManager, true, PatchStrategy.ServerSideApply),
+      return ask(call, (objects) =>
+        objects.patch(modelOf(object), undefined, undefined, fieldManager, true, PatchStrategy.ServerSideApply),
       );
     },
-    async patch(kind, name, patch, call) {
+    patch(kind, name, patch, call) {
       const { metadata, ...rest } = patch as { readonly metadata?: object };
       const object = { ...typeOf(kind), metadata: { ...metadata, ...name }, ...rest };
-      const patched = ask(call, (objects) =>
-        objects.patch<KubernetesObject>(
-          object,
-          undefined,
-          undefined,
-          call.fieldManager,
-          undefined,
-          PatchStrategy.MergePatch,
-        ),
+      const patched = ask<Kinds[typeof kind]>(call, (objects) =>
+        objects.patch(object, undefined, undefined, call.fieldManager, undefined, PatchStrategy.MergePatch),
       );
-      return (await unlessMissing(patched)) as Kinds[typeof kind] | undefined;
+      return unlessMissing(patched);
     },
     async delete(kind, name, { uid, gracePeriodSeconds }, call) {
       const object = { ...typeOf(kind), metadata: { ...name } };
@@ -182,15 +161,13 @@ export function createKubeApi(deps: {
       }
     },
     async *watch(kind, namespace, query, call) {
-      const model = getSerializationType(typeOf(kind).apiVersion, kind);
       for await (const line of transport.lines(pathOf(kind, namespace), { ...query, watch: true }, call)) {
-        const event = JSON.parse(line) as WatchEvent<unknown> | WatchError;
+        const event = JSON.parse(line) as WatchEvent<Kinds[typeof kind]> | WatchError;
         if (event.type === 'ERROR') {
           const { code = 500, reason = '', message = 'watch error' } = event.object;
           throw new KubeApiError(code, reason, message);
         }
-        // As the object API does with answers, so that both can be compared.
-        yield { type: event.type, object: ObjectSerializer.deserialize(event.object, model) };
+        yield event;
       }
     },
     log: ({ namespace, name }, query, call) =>
@@ -204,12 +181,24 @@ interface WatchError {
   readonly object: { readonly code?: number; readonly reason?: string; readonly message?: string };
 }
 
-/** With what discovery would answer, known before. */
+/**
+ * Knows already what discovery would answer, and returns answers as JSON has them: the models of client-node drop fields
+ * that are newer than they are, so that an edit of such a field would go unnoticed.
+ */
 class ObjectApi extends KubernetesObjectApi {
   constructor(configuration: Configuration, resources: Record<string, V1APIResourceList>) {
     super(configuration);
     this.apiVersionResourceCache = resources;
   }
+
+  protected override async processResponse<T extends KubernetesObject>(response: ResponseContext): Promise<T> {
+    return JSON.parse(await response.body.text()) as T;
+  }
+}
+
+/** Only the types differ: client-node sends times that are text as they are. */
+function modelOf(object: KubeObject): KubernetesObject {
+  return object as object;
 }
 
 async function unlessMissing<T>(answer: Promise<T>): Promise<T | undefined> {

@@ -2,14 +2,14 @@
 import assert from 'node:assert/strict';
 import type { ServerResponse } from 'node:http';
 import { test, type TestContext } from 'node:test';
-import type { V1ConfigMap } from '@kubernetes/client-node';
+import type { Kinds } from './kinds.ts';
 import { silentLog } from '../../shared/log.ts';
 import { systemClock } from '../../shared/wait/clock.ts';
 import { startInformer } from './informer.ts';
 import { connectTo, serve } from './testing/local-api.ts';
 
 async function setUp(t: TestContext) {
-  let objects: V1ConfigMap[] = [];
+  let objects: Kinds['ConfigMap'][] = [];
   let revision = '1';
   let away = false;
   const lists: string[] = [];
@@ -69,7 +69,7 @@ async function setUp(t: TestContext) {
       });
     }
   }
-  const thing = (name: string, word: string, resourceVersion = '1'): V1ConfigMap => ({
+  const thing = (name: string, word: string, resourceVersion = '1'): Kinds['ConfigMap'] => ({
     metadata: { name, resourceVersion },
     data: { word },
   });
@@ -81,7 +81,7 @@ async function setUp(t: TestContext) {
     watches,
     until,
     thing,
-    set: (next: V1ConfigMap[], at: string) => {
+    set: (next: Kinds['ConfigMap'][], at: string) => {
       objects = next;
       revision = at;
     },

@@ -78,7 +78,7 @@ export function startInformer<K extends Kind, T>(deps: InformerDeps<K, T>): Info
         missing.delete(name);
         set(name, keep(object));
       }
-      page = metadata?._continue;
+      page = metadata?.continue;
       if (page === undefined || page === '') {
         for (const name of missing) drop(name);
         return metadata?.resourceVersion ?? '';

@@ -7,6 +7,7 @@ import type {
   V1EndpointSlice,
   V1Job,
   V1Lease,
+  V1ObjectMeta,
   V1PersistentVolumeClaim,
   V1Pod,
   V1ReplicaSet,
@@ -15,21 +16,33 @@ import type {
   V2HorizontalPodAutoscaler,
 } from '@kubernetes/client-node';
 
+/** An object as JSON has it: client-node types times as Dates, and they are text. */
+type Json<T> = T extends Date
+  ? string
+  : T extends readonly (infer Item)[]
+    ? Json<Item>[]
+    : T extends object
+      ? { [Key in keyof T]: Json<T[Key]> }
+      : T;
+
 export interface Kinds {
-  readonly ConfigMap: V1ConfigMap;
-  readonly Deployment: V1Deployment;
-  readonly EndpointSlice: V1EndpointSlice;
-  readonly Event: CoreV1Event;
-  readonly HorizontalPodAutoscaler: V2HorizontalPodAutoscaler;
-  readonly Job: V1Job;
-  readonly Lease: V1Lease;
-  readonly PersistentVolumeClaim: V1PersistentVolumeClaim;
-  readonly Pod: V1Pod;
-  readonly ReplicaSet: V1ReplicaSet;
-  readonly Secret: V1Secret;
-  readonly Service: V1Service;
+  readonly ConfigMap: Json<V1ConfigMap>;
+  readonly Deployment: Json<V1Deployment>;
+  readonly EndpointSlice: Json<V1EndpointSlice>;
+  readonly Event: Json<CoreV1Event>;
+  readonly HorizontalPodAutoscaler: Json<V2HorizontalPodAutoscaler>;
+  readonly Job: Json<V1Job>;
+  readonly Lease: Json<V1Lease>;
+  readonly PersistentVolumeClaim: Json<V1PersistentVolumeClaim>;
+  readonly Pod: Json<V1Pod>;
+  readonly ReplicaSet: Json<V1ReplicaSet>;
+  readonly Secret: Json<V1Secret>;
+  readonly Service: Json<V1Service>;
 }
 export type Kind = keyof Kinds;
+export type ObjectMeta = Json<V1ObjectMeta>;
+/** An object of any kind. */
+export type KubeObject = Pick<Kinds[Kind], 'apiVersion' | 'kind'> & { readonly metadata?: ObjectMeta };
 
 const versions: Readonly<Record<Kind, string>> = {
   ConfigMap: 'v1',

@@ -69,12 +69,15 @@ export function createTransport(deps: {
   async function sendWhole(context: RequestContext, signal: AbortSignal): Promise<ResponseContext> {
     const response = await send(context, signal, pools.requests(config.connection));
     const text = await bodyOf(response);
-    const headers = { 'content-type': String(response.headers['content-type'] ?? '') };
-    return new ResponseContext(response.statusCode, headers, {
-      text: () => Promise.resolve(text),
-      binary: () => Promise.resolve(Buffer.from(text)),
-      stream: () => null,
-    });
+    return new ResponseContext(
+      response.statusCode,
+      {},
+      {
+        text: () => Promise.resolve(text),
+        binary: () => Promise.resolve(Buffer.from(text)),
+        stream: () => null,
+      },
+    );
   }
 
   return {

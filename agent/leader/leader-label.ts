@@ -1,10 +1,10 @@
 /** The label by which the Service finds the leader. It is on the pod that leads and on no other. */
-import type { V1Pod } from '@kubernetes/client-node';
 import { toAppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
 import type { Clock } from '../../shared/wait/clock.ts';
 import { retry, type Retry } from '../../shared/wait/retry.ts';
 import type { KubeApi } from '../kube/api.ts';
+import type { Kinds } from '../kube/kinds.ts';
 
 export interface LeaderLabel {
   /** Sets the label on our pod and removes it from the others. Tries until it succeeds or the signal aborts. Never throws. */
@@ -31,7 +31,7 @@ export function createLeaderLabel(deps: {
   const { api, namespace, podName, log, clock } = deps;
 
   /** @param role null removes the label. @returns undefined when there is no such pod. */
-  async function setRole(pod: string, role: string | null, signal: AbortSignal): Promise<V1Pod | undefined> {
+  async function setRole(pod: string, role: string | null, signal: AbortSignal): Promise<Kinds['Pod'] | undefined> {
     const patch = { metadata: { labels: { [roleLabel]: role } } };
     return await api.patch('Pod', { namespace, name: pod }, patch, { signal, timeoutMs });
   }

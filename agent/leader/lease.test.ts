@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test, type TestContext } from 'node:test';
-import type { V1Lease } from '@kubernetes/client-node';
+import type { Kinds } from '../kube/kinds.ts';
 import { AppError } from '../../shared/errors.ts';
 import { silentLog } from '../../shared/log.ts';
 import { KubeApiError } from '../kube/errors.ts';
@@ -11,10 +11,10 @@ import { createManualClock } from '../../shared/wait/testing/manual-clock.ts';
 function setUp(t: TestContext) {
   const clock = createManualClock(0);
   const cutOff = new Set<string>();
-  let stored: V1Lease | undefined;
+  let stored: Kinds['Lease'] | undefined;
   let revision = 0;
 
-  function write(lease: V1Lease, isNew: boolean): V1Lease {
+  function write(lease: Kinds['Lease'], isNew: boolean): Kinds['Lease'] {
     if (isNew ? stored !== undefined : stored?.metadata?.resourceVersion !== lease.metadata?.resourceVersion) {
       throw new KubeApiError(409, 'Conflict', 'changed meanwhile');
     }

@@ -2,22 +2,23 @@
  * Leader election by a Lease of the API server. The holder renews it; an agent that has seen it unchanged for its whole
  * duration may take it. Only the monotonic clock of this process is used, never the times of two machines.
  */
-import { V1MicroTime, type V1Lease } from '@kubernetes/client-node';
 import { AppError, toAppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
 import type { Clock } from '../../shared/wait/clock.ts';
 import { sleep } from '../../shared/wait/sleep.ts';
 import type { ObjectName } from '../kube/api.ts';
 import { isStatus, KubeApiError } from '../kube/errors.ts';
-import { typeOf } from '../kube/kinds.ts';
+import { typeOf, type Kinds } from '../kube/kinds.ts';
 import type { Call } from '../kube/transport.ts';
 import type { Election } from './election.ts';
 
+type Lease = Kinds['Lease'];
+
 /** The part of KubeApi that the election needs. */
 export interface LeaseApi {
-  read(kind: 'Lease', name: ObjectName, call: Call): Promise<V1Lease | undefined>;
-  create(lease: V1Lease, call: Call): Promise<V1Lease>;
-  replace(lease: V1Lease, call: Call): Promise<V1Lease>;
+  read(kind: 'Lease', name: ObjectName, call: Call): Promise<Lease | undefined>;
+  create(lease: Lease, call: Call): Promise<Lease>;
+  replace(lease: Lease, call: Call): Promise<Lease>;
 }
 
 export interface LeaseElectionDeps {
@@ -49,7 +50,7 @@ export function createLeaseElection(deps: LeaseElectionDeps): Election & Require
   let seen: { readonly resourceVersion: string; readonly atMs: number } | undefined;
 
   /** Waits for an answer and remembers when it arrived. */
-  async function noted<T extends V1Lease | undefined>(asked: Promise<T>): Promise<T> {
+  async function noted<T extends Lease | undefined>(asked: Promise<T>): Promise<T> {
     try {
       const lease = await asked;
       answeredMs = clock.nowMs();
@@ -61,8 +62,8 @@ export function createLeaseElection(deps: LeaseElectionDeps): Election & Require
     }
   }
 
-  function record(before: V1Lease | undefined, holder: string): V1Lease {
-    const now = new V1MicroTime();
+  function record(before: Lease | undefined, holder: string): Lease {
+    const now = new Date().toISOString().replace('Z', '000Z'); // MicroTime
     const own = before?.spec?.holderIdentity === identity;
     return {
       ...typeOf('Lease'),
@@ -77,18 +78,18 @@ export function createLeaseElection(deps: LeaseElectionDeps): Election & Require
     };
   }
 
-  async function read(signal: AbortSignal, timeoutMs: number): Promise<V1Lease | undefined> {
+  async function read(signal: AbortSignal, timeoutMs: number): Promise<Lease | undefined> {
     return await noted(api.read('Lease', key, { signal, timeoutMs }));
   }
 
   /** Fenced by resourceVersion: if two agents write at once, one fails with 409. */
-  async function write(lease: V1Lease, signal: AbortSignal, timeoutMs: number): Promise<V1Lease> {
+  async function write(lease: Lease, signal: AbortSignal, timeoutMs: number): Promise<Lease> {
     const isNew = lease.metadata?.resourceVersion === undefined;
     return await noted(isNew ? api.create(lease, { signal, timeoutMs }) : api.replace(lease, { signal, timeoutMs }));
   }
 
   /** Tries to take the lease. @returns the lease if this agent holds it now. */
-  async function acquire(signal: AbortSignal): Promise<V1Lease | undefined> {
+  async function acquire(signal: AbortSignal): Promise<Lease | undefined> {
     const found = await read(signal, renewMs);
     const holder = found?.spec?.holderIdentity ?? '';
     const resourceVersion = found?.metadata?.resourceVersion ?? '';
@@ -105,7 +106,7 @@ export function createLeaseElection(deps: LeaseElectionDeps): Election & Require
   }
 
   /** Renews the lease until `ended` aborts, or until this agent cannot be sure to hold it; returns why. Never throws. */
-  async function hold(first: V1Lease, fromMs: number, ended: AbortSignal): Promise<'kept' | AppError> {
+  async function hold(first: Lease, fromMs: number, ended: AbortSignal): Promise<'kept' | AppError> {
     let lease = first;
     let renewedMs = fromMs;
     let pauseMs = renewMs;
@@ -133,7 +134,7 @@ export function createLeaseElection(deps: LeaseElectionDeps): Election & Require
     }
   }
 
-  async function reread(signal: AbortSignal, timeoutMs: number): Promise<V1Lease | undefined> {
+  async function reread(signal: AbortSignal, timeoutMs: number): Promise<Lease | undefined> {
     try {
       // Nobody holds a deleted lease.
       return (await read(signal, timeoutMs)) ?? { metadata: { name: leaseName } };

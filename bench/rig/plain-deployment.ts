@@ -1,8 +1,8 @@
 /** The peer of bench/wake.ts: a plain Deployment of the test app with a Service, scaled from zero to one and back. */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { V1Pod } from '@kubernetes/client-node';
 import type { KubeApi } from '../../agent/kube/api.ts';
+import type { Kinds } from '../../agent/kube/kinds.ts';
 import { kubectl } from '../../test/e2e/cluster.ts';
 import { testImage } from '../../test/e2e/scenario.ts';
 import { callOnce, msBetween } from './callers.ts';
@@ -116,7 +116,7 @@ function plainObjects(): readonly unknown[] {
   ];
 }
 
-async function podsIn(api: KubeApi, where: string, signal: AbortSignal): Promise<readonly V1Pod[]> {
+async function podsIn(api: KubeApi, where: string, signal: AbortSignal): Promise<readonly Kinds['Pod'][]> {
   return (await api.list('Pod', where, {}, { signal })).items;
 }
 

@@ -1,5 +1,5 @@
 /** The facts about a build's Job and pod that are kept while they are watched: all that a verdict needs. */
-import type { V1ContainerStatus, V1Job, V1JobCondition, V1Pod, V1PodCondition } from '@kubernetes/client-node';
+import type { Kinds } from '../../kube/kinds.ts';
 import { buildAnnotations } from './build-names.ts';
 import { containers } from './job.ts';
 
@@ -39,9 +39,9 @@ export interface BuildPodFacts {
   readonly build: ContainerFacts;
 }
 
-export function jobFacts({ metadata = {}, status }: V1Job): JobFacts {
+export function jobFacts({ metadata = {}, status }: Kinds['Job']): JobFacts {
   const { annotations = {} } = metadata;
-  const holds = (...types: readonly string[]): V1JobCondition | undefined =>
+  const holds = (...types: readonly string[]) =>
     status?.conditions?.find(({ type, status: value }) => types.includes(type) && value === 'True');
   // FailureTarget comes before the pods are removed, Failed when they are gone.
   const failed = holds('Failed', 'FailureTarget');
@@ -60,9 +60,8 @@ export function jobFacts({ metadata = {}, status }: V1Job): JobFacts {
   };
 }
 
-export function buildPodFacts({ metadata = {}, status }: V1Pod): BuildPodFacts {
-  const condition = (type: string): V1PodCondition | undefined =>
-    status?.conditions?.find((entry) => entry.type === type);
+export function buildPodFacts({ metadata = {}, status }: Kinds['Pod']): BuildPodFacts {
+  const condition = (type: string) => status?.conditions?.find((entry) => entry.type === type);
   const placed = condition('PodScheduled');
   const disruption = condition('DisruptionTarget');
   return {
@@ -80,7 +79,10 @@ export function buildPodFacts({ metadata = {}, status }: V1Pod): BuildPodFacts {
   };
 }
 
-function containerFacts(statuses: readonly V1ContainerStatus[] | undefined, name: string): ContainerFacts {
+function containerFacts(
+  statuses: NonNullable<Kinds['Pod']['status']>['containerStatuses'],
+  name: string,
+): ContainerFacts {
   const state = statuses?.find((entry) => entry.name === name)?.state;
   const { waiting, terminated } = state ?? {};
   return {

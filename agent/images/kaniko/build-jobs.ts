@@ -1,18 +1,17 @@
 /** Creates, deletes and lists the Jobs of builds and their Secrets, and turns refusals into errors for users. */
-import type { V1Job, V1Secret } from '@kubernetes/client-node';
 import { AppError } from '../../../shared/errors.ts';
 import { cancellation } from '../../../shared/wait/abort.ts';
 import type { Clock } from '../../../shared/wait/clock.ts';
 import { retry } from '../../../shared/wait/retry.ts';
 import type { KubeApi } from '../../kube/api.ts';
 import { isPassing, isStatus } from '../../kube/errors.ts';
-import { typeOf } from '../../kube/kinds.ts';
+import { typeOf, type Kinds } from '../../kube/kinds.ts';
 import { jobFacts, type JobFacts } from './build-facts.ts';
 
 export interface BuildJobs {
   /** @returns undefined if there is a Job of that name already. */
-  create(manifest: V1Job, signal: AbortSignal): Promise<JobFacts | undefined>;
-  createSecret(manifest: V1Secret, signal: AbortSignal): Promise<void>;
+  create(manifest: Kinds['Job'], signal: AbortSignal): Promise<JobFacts | undefined>;
+  createSecret(manifest: Kinds['Secret'], signal: AbortSignal): Promise<void>;
   /** Whether there is a Secret of that name. A dry run of creating one finds out, so that no right to read Secrets is needed. */
   hasSecret(name: string, signal: AbortSignal): Promise<boolean>;
   /** Deletes the Job; the garbage collector deletes its pods and its Secret. It is no error if it is gone. */

@@ -1,7 +1,7 @@
 /** The manifests of a build's Job and its Secret. Pure: everything about a build pod that needs review is decided here. */
-import type { V1Job, V1PodSpec, V1Secret, V1SecretVolumeSource, V1Toleration } from '@kubernetes/client-node';
+import type { V1SecretVolumeSource, V1Toleration } from '@kubernetes/client-node';
 import type { AgentConfig } from '../../config/config.ts';
-import { typeOf } from '../../kube/kinds.ts';
+import { typeOf, type Kinds } from '../../kube/kinds.ts';
 import { labels } from '../../kube/labels.ts';
 import type { DockerConfig } from '../../registry/credentials.ts';
 import type { BuildRequest } from '../builder.ts';
@@ -72,7 +72,7 @@ const fetchFolder = '/context';
 /** A pod is evicted from a node that is unreachable for this long, and the build starts again elsewhere. */
 const lostNodeSecs = 60;
 
-export function jobManifest({ request, config, files, secretName, tokenHash }: JobParts): V1Job {
+export function jobManifest({ request, config, files, secretName, tokenHash }: JobParts): Kinds['Job'] {
   const { builder, kubernetes } = config;
   const own = labelsOfBuild({ tag: request.tag, app: request.app, agents: kubernetes.lease_name });
   return {
@@ -100,7 +100,12 @@ export function jobManifest({ request, config, files, secretName, tokenHash }: J
   };
 }
 
-function podSpec({ request, config, files, secretName }: Omit<JobParts, 'tokenHash'>): V1PodSpec {
+function podSpec({
+  request,
+  config,
+  files,
+  secretName,
+}: Omit<JobParts, 'tokenHash'>): NonNullable<Kinds['Pod']['spec']> {
   const { builder, source } = config;
   const hasFiles = files.ca !== undefined || files.clientCert !== undefined;
   return {
@@ -205,7 +210,7 @@ export function secretManifest(secret: {
   readonly dockerConfig: DockerConfig;
   readonly files: RegistryFiles;
   readonly secretArgs: Readonly<Record<string, string>>;
-}): V1Secret {
+}): Kinds['Secret'] {
   const { job, files } = secret;
   // Without the labels of an app's objects, since it is none.
   const { [labels.app]: _app, [labels.managedBy]: _manager, ...own } = secret.labels;

@@ -1,5 +1,5 @@
 /** The API of a server that a test runs on this machine. */
-import { createServer, type RequestListener, type Server } from 'node:http';
+import { createServer, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { TestContext } from 'node:test';
 import { systemClock } from '../../../shared/wait/clock.ts';
@@ -8,10 +8,7 @@ import { ClusterConfig } from '../cluster-config.ts';
 
 /** Listens until the end of the test. @returns the address. */
 export async function serve(t: TestContext, answer: RequestListener): Promise<string> {
-  const server: Server = createServer((request, response) => {
-    response.setHeader('content-type', 'application/json');
-    answer(request, response);
-  });
+  const server = createServer(answer);
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   t.after(() => {
     server.closeAllConnections();

@@ -1,6 +1,6 @@
 /** Ends versions and apps: stop, discard, remove. */
-import type { KubernetesObject, V1Deployment } from '@kubernetes/client-node';
 import { AppError } from '../../../shared/errors.ts';
+import type { Kinds, KubeObject } from '../../kube/kinds.ts';
 import type { Clock } from '../../../shared/wait/clock.ts';
 import { sleep } from '../../../shared/wait/sleep.ts';
 import { platformError, type Objects, type ObjectKind } from './objects/objects.ts';
@@ -55,7 +55,7 @@ async function ownDeployment(
   app: string,
   version: number,
   signal: AbortSignal,
-): Promise<V1Deployment | undefined> {
+): Promise<Kinds['Deployment'] | undefined> {
   const names = [versionObjectName(app, version), appObjectName(app)];
   const found = await Promise.all(names.map((name) => objects.get('Deployment', name, signal)));
   return found.find(
@@ -140,10 +140,10 @@ async function deleteAll(objects: Objects, kind: ObjectKind, app: string, signal
   return gone.flat();
 }
 
-function nameOf({ metadata }: KubernetesObject): string {
+function nameOf({ metadata }: KubeObject): string {
   return metadata?.name ?? '';
 }
 
-function uidOf({ metadata }: KubernetesObject): { readonly uid: string | undefined } {
+function uidOf({ metadata }: KubeObject): { readonly uid: string | undefined } {
   return { uid: metadata?.uid };
 }

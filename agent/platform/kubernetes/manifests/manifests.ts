@@ -1,8 +1,8 @@
 /** The objects that make up a version in Kubernetes: pure functions from the declared app to manifests. */
 import { createHash } from 'node:crypto';
-import type { V1Container, V1ObjectMeta, V1ResourceRequirements } from '@kubernetes/client-node';
+import type { V1Container, V1ResourceRequirements } from '@kubernetes/client-node';
 import type { VersionRun } from '../../platform.ts';
-import { typeOf, type Kinds } from '../../../kube/kinds.ts';
+import { typeOf, type Kinds, type ObjectMeta } from '../../../kube/kinds.ts';
 import { labels } from '../../../kube/labels.ts';
 import { appObjectName, claimName, labelsOf, versionObjectName } from './names.ts';
 
@@ -11,7 +11,7 @@ export type ManifestKind =
 
 type ManifestOf<K extends ManifestKind> = Kinds[K] & {
   readonly kind: K;
-  readonly metadata: V1ObjectMeta & { readonly name: string };
+  readonly metadata: ObjectMeta & { readonly name: string };
 };
 /** An object as it is applied, still without its namespace. */
 export type Manifest<K extends ManifestKind = ManifestKind> = { readonly [P in K]: ManifestOf<P> }[K];

@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { V1ContainerStatus, V1ObjectMeta, V1Pod } from '@kubernetes/client-node';
+import type { Kinds, ObjectMeta } from '../../../kube/kinds.ts';
+
+type Pod = Kinds['Pod'];
+type ContainerStatus = NonNullable<NonNullable<Pod['status']>['containerStatuses']>[number];
 import { appliedFacts, podFacts } from './facts.ts';
 
-function podWith(status: Partial<V1ContainerStatus>, pod: V1ObjectMeta = {}): V1Pod {
+function podWith(status: Partial<ContainerStatus>, pod: ObjectMeta = {}): Pod {
   const base = { image: 'i', imageID: 'i', ready: false, restartCount: 0 };
   return {
     metadata: { name: 'p', uid: 'u', labels: { 'holdfast.dev/app': 'hello', 'holdfast.dev/version': '3' }, ...pod },
@@ -22,7 +25,7 @@ function podWith(status: Partial<V1ContainerStatus>, pod: V1ObjectMeta = {}): V1
 const ended = { terminated: { exitCode: 1 } };
 
 test('the ends of the app container are counted in each state the kubelet tells', () => {
-  const cases: [status: Partial<V1ContainerStatus>, exits: number][] = [
+  const cases: [status: Partial<ContainerStatus>, exits: number][] = [
     [{ state: { waiting: { reason: 'ContainerCreating' } } }, 0],
     [{ state: { running: {} } }, 0],
     [{ state: ended }, 1],
@@ -36,7 +39,7 @@ test('the ends of the app container are counted in each state the kubelet tells'
 
 test('a pod leaves when it is being deleted or has ended for good', () => {
   assert.equal(podFacts(podWith({}))?.leaving, false);
-  assert.equal(podFacts(podWith({}, { deletionTimestamp: new Date('2026-01-01T00:00:00Z') }))?.leaving, true);
+  assert.equal(podFacts(podWith({}, { deletionTimestamp: '2026-01-01T00:00:00Z' }))?.leaving, true);
   const evicted = { ...podWith({}), status: { phase: 'Failed', reason: 'Evicted' } } as const;
   assert.equal(podFacts(evicted)?.leaving, true);
 });

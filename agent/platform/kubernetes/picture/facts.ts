@@ -1,6 +1,6 @@
 /** What is kept in memory of each watched object: flat, small, and enough to judge and repair. */
 import { createHash } from 'node:crypto';
-import type { KubernetesObject, V1Deployment, V1Pod, V1PodCondition } from '@kubernetes/client-node';
+import type { Kinds, KubeObject } from '../../../kube/kinds.ts';
 import { labels } from '../../../kube/labels.ts';
 import { containerName, contentAnnotation, http2HealthAnnotation } from '../manifests/manifests.ts';
 
@@ -34,14 +34,13 @@ export interface ExitFacts {
 }
 
 /** @returns undefined for a pod that belongs to no version, whatever its labels say. */
-export function podFacts({ metadata = {}, spec, status }: V1Pod): PodFacts | undefined {
+export function podFacts({ metadata = {}, spec, status }: Kinds['Pod']): PodFacts | undefined {
   const app = metadata.labels?.[labels.app];
   const version = Number(metadata.labels?.[labels.version]);
   const container = spec?.containers.find((entry) => entry.name === containerName);
   const port = container?.ports?.[0]?.containerPort;
   if (app === undefined || !Number.isSafeInteger(version) || port === undefined) return undefined;
-  const condition = (type: string): V1PodCondition | undefined =>
-    status?.conditions?.find((entry) => entry.type === type);
+  const condition = (type: string) => status?.conditions?.find((entry) => entry.type === type);
   const own = status?.containerStatuses?.find((entry) => entry.name === containerName);
   const ended = own?.state?.terminated ?? own?.lastState?.terminated;
   const running = own?.state?.running !== undefined;
@@ -96,10 +95,10 @@ export interface AppliedFacts {
   readonly replicaFailure: string | undefined;
 }
 
-export function appliedFacts(object: KubernetesObject): AppliedFacts {
+export function appliedFacts(object: KubeObject): AppliedFacts {
   const { metadata = {} } = object;
   const version = Number(metadata.labels?.[labels.version]);
-  const { status, spec } = object as V1Deployment;
+  const { status, spec } = object as Kinds['Deployment'];
   const failure = status?.conditions?.find((entry) => entry.type === 'ReplicaFailure' && entry.status === 'True');
   return {
     name: metadata.name ?? '',
@@ -116,7 +115,7 @@ export function appliedFacts(object: KubernetesObject): AppliedFacts {
   };
 }
 
-function fingerprintOf(object: KubernetesObject): string {
+function fingerprintOf(object: KubeObject): string {
   const { spec, data } = object as { readonly spec?: Record<string, unknown>; readonly data?: unknown };
   const { replicas: _, ...rest } = spec ?? {};
   const decided = [object.metadata?.labels, object.metadata?.annotations?.[contentAnnotation], rest, data];

@@ -49,7 +49,7 @@ export function createPodReports(deps: {
       try {
         const query = { fieldSelector: `involvedObject.uid=${pod.uid},type=Warning`, limit: 100 };
         const { items } = await api.list('Event', namespace, query, { signal, timeoutMs });
-        const newest = items.toSorted((a, b) => timeOf(a) - timeOf(b)).at(-1);
+        const newest = items.toSorted((a, b) => timeOf(a).localeCompare(timeOf(b))).at(-1);
         return newest === undefined ? undefined : `${newest.reason ?? ''}: ${newest.message ?? ''}`;
       } catch {
         return undefined;
@@ -58,9 +58,8 @@ export function createPodReports(deps: {
   };
 }
 
-/** Client-node does not know the type of these events by their `kind`, so their times are text, unlike their type says. */
-function timeOf({ lastTimestamp, eventTime }: Kinds['Event']): number {
-  return new Date(lastTimestamp ?? eventTime ?? 0).getTime();
+function timeOf({ lastTimestamp, eventTime }: Kinds['Event']): string {
+  return lastTimestamp ?? eventTime ?? '';
 }
 
 function lastOf(lines: readonly string[]): string[] {

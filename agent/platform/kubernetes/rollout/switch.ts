@@ -1,5 +1,5 @@
 /** Points the Service to a version, and waits until it routes to no other. */
-import type { V1EndpointSlice } from '@kubernetes/client-node';
+import type { Kinds } from '../../../kube/kinds.ts';
 import type { Clock } from '../../../../shared/wait/clock.ts';
 import { sleep } from '../../../../shared/wait/sleep.ts';
 import type { VersionRun } from '../../platform.ts';
@@ -66,7 +66,7 @@ async function nextChange({ picture, clock }: SwitchDeps, signal: AbortSignal): 
 
 /** Whether an endpoint that gets traffic belongs to another version. @param versionOf gives the version of a pod by its name. */
 export function leadsElsewhere(
-  slices: readonly V1EndpointSlice[],
+  slices: readonly Kinds['EndpointSlice'][],
   version: number,
   versionOf: (pod: string) => number | undefined,
 ): boolean {
