@@ -116,7 +116,7 @@ export class RouterEvents implements AttemptEvents, EnsureEvents, TableEvents, A
     for (const target of apps.get(name)?.targets ?? []) {
       if (suspects.includes(target.id)) probes.hurry(target);
     }
-    hold.lookAgain(name);
+    hold.recheck(name);
   }
 
   ensureFailed(name: string, version: number, error: AppError): void {
@@ -137,8 +137,8 @@ export class RouterEvents implements AttemptEvents, EnsureEvents, TableEvents, A
     if (app !== undefined) {
       // If the pending version is still not started, the next call asks again.
       app.askedPending = null;
-      waiting.lookAgain(app);
+      waiting.recheck(app);
     }
-    hold.lookAgain(name);
+    hold.recheck(name);
   }
 }

@@ -26,7 +26,7 @@ export class PendingOutput {
 
   /** @returns whether the client is so far behind that its answer has to pause; 'drain' then says when to go on. */
   update(): boolean {
-    return this.#backlog.note(heldBytes(this.#stream)) && willDrain(this.#stream);
+    return this.#backlog.update(heldBytes(this.#stream)) && willDrain(this.#stream);
   }
 
   /** @returns for how long the client has taken nothing; 0 while nothing waits. */

@@ -1,6 +1,6 @@
 /**
- * Asks the agent to make versions run: at most one `versions.ensure` in flight per app, however many calls wait. A call
- * that leaves never cancels it; only a newer version that is wanted instead does.
+ * Asks the agent to make versions run, with at most one `versions.ensure` in flight per app, however many calls are held. A call
+ * whose client leaves never cancels it; asking for a newer version does.
  */
 import { backoff, type Backoff } from '../../shared/wait/backoff.ts';
 import type { ErrorCode } from '../../shared/error-codes.ts';
@@ -21,22 +21,22 @@ export interface EnsureDeps {
 }
 
 export interface EnsureEvents {
-  /** The agent says that the version runs; where, it pushes. */
+  /** The agent answered that the version runs; the targets come by a push. */
   ensured(app: string, suspects: readonly string[]): void;
   ensureProgressed(progress: EnsureProgress): void;
-  /** The version cannot run. Normally the agent pushes the route with its failure in a moment. */
+  /** The version cannot run. Usually the agent pushes the failure with the route a moment later. */
   ensureFailed(app: string, version: number, error: AppError): void;
-  /** The agent may be asked about the app again, if calls still wait. */
+  /** The agent may be asked for the app again, if calls are still held. */
   ensureRested(app: string): void;
 }
 
-/** The agent ends its part by its own deadlines; this one is against an answer that never comes. */
+/** The agent has deadlines of its own; this one is for an answer that never comes. */
 const ensureDeadlineMs = 900_000;
 
-/** On one link, of all apps; below what the agent takes, so that reports and their lease always find room. */
+/** Maximum number of ensures in flight, for all apps. It is below the limit of the agent, so that activity reports, which renew the lease, always get through. */
 const maxAsking = 128;
 
-/** These say nothing about the version: asked again while somebody waits. */
+/** Codes that say nothing about the version: the router asks again while calls are held. */
 const passing: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'link_lost',
   'not_leader',
@@ -65,7 +65,7 @@ export class Ensures {
   readonly #deps: EnsureDeps;
   #events: EnsureEvents | undefined;
   readonly #entries = new Map<string, Entry>();
-  /** Apps that wait for their turn to ask. */
+  /** Apps that wait for a place among the ensures in flight. */
   readonly #queue = new Set<string>();
   #asking = 0;
 
@@ -73,20 +73,20 @@ export class Ensures {
     this.#deps = deps;
   }
 
-  /** Reports to `events` from now on. They know the calls that wait, which ask here. */
+  /** Reports to `events` from now on. Set late, because what hears of ensures also asks for them. */
   reportTo(events: EnsureEvents): void {
     this.#events = events;
   }
 
-  /** How many are in flight or resting. */
+  /** Number of ensures in flight or in the pause after one. */
   get size(): number {
     return this.#entries.size;
   }
 
   /**
-   * Does nothing while the link is down, the same is being asked, or an answer has just come.
-   * @param suspects ids of targets to look at.
-   * @param head of the call for which it asks.
+   * Asks for a version. Does nothing while the link is down, the same ensure is in flight, or one has just been answered.
+   * @param suspects ids of targets that the agent should check.
+   * @param head the head of the call that needs the version.
    */
   want(app: string, version: number, suspects: readonly string[], head?: RequestHead): void {
     const {
@@ -154,7 +154,7 @@ export class Ensures {
       });
   }
 
-  /** The link is up again: pauses end at once. */
+  /** Ends all pauses, because the link is up again. */
   linkUp(): void {
     for (const [app, entry] of this.#entries) {
       if (entry.state.kind !== 'resting') continue;
@@ -173,7 +173,7 @@ export class Ensures {
     this.#queue.clear();
   }
 
-  /** A pause after every answer, so that an agent that answers at once but changes nothing is not asked in a tight loop. */
+  /** Pauses after each answer, so that an agent that answers at once and changes nothing is not asked in a tight loop. */
   #rest(app: string, entry: Entry): void {
     const cancel = this.#deps.clock.after(entry.backoff.next(), () => {
       entry.state = { kind: 'idle' };

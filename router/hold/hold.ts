@@ -1,12 +1,12 @@
 /**
- * Where a held call waits: one waiting room per app. A room is looked at again whenever something changed that it waits
- * for: the route (a push), a target (a call left it, a connection stands), the link or its lease. A call first takes its
- * place and then the room is looked at, so that no change between the two is lost.
+ * The hold: where calls wait until their app is ready, in one room per app. A room is checked whenever something changes that its
+ * calls wait for: the route (by a push), a target (a call left it, a connection was made), the link to the agent, or the lease. A
+ * call first takes its place, and then the room is checked, so that no change in between is lost.
  *
- * Bounded by count per app and in all, and by age; where targets run and all are at their limit, by the time that the app
- * gives for that. A call that leaves frees its place at once and cancels nothing. Calls are let go first come, first served,
- * no faster than `maxConcurrency` and than connections can be made, and so many in one turn of the loop: ten thousand that
- * are let go, or refused, must not keep it from everything else.
+ * Held calls are bounded by number, per app and in all, and by age; while all targets are at their limit, also by the time that
+ * the app allows for that. A call whose client leaves frees its place at once and cancels nothing. Calls are released first come,
+ * first served, no faster than `maxConcurrency` allows and connections can be made, and only so many in one turn of the event
+ * loop: releasing or refusing ten thousand calls must not block everything else.
  */
 import { errorTable, isErrorCode } from '../../shared/error-codes.ts';
 import { AppError, type FailurePhase } from '../../shared/errors.ts';
@@ -22,9 +22,9 @@ export type HoldRejection = 'app_full' | 'full' | 'timeout' | 'queue_timeout' | 
 
 export interface HoldDeps {
   readonly clock: Clock;
-  /** Calls that may wait, of all apps. */
+  /** Maximum number of held calls of all apps together. */
   readonly maxCalls: number;
-  /** Answers of one target that may wait for their clients, while calls wait for it. */
+  /** Maximum number of answers of one target that may wait for slow clients while calls wait for the target. */
   readonly maxStalled?: number;
   readonly ensures: Pick<Ensures, 'want'>;
   readonly agent: {
@@ -36,20 +36,20 @@ export interface HoldDeps {
 }
 
 /**
- * A target just born has a short accept queue; past it, SYNs are dropped and sent again a second later. One that has
- * refused a connection gets one call, and the others when that has got through.
+ * Maximum number of connections being made to one target. A new target has a short accept queue; beyond it, SYNs are dropped, and
+ * sent again a second later. A target that has refused a connection gets one call, and more when that has got through.
  */
 const maxConnecting = 64;
-/** Let go, or refused, in one turn of the loop: some milliseconds. */
+/** Maximum number of calls released or refused in one turn of the event loop, which takes some milliseconds. */
 const callsATurn = 100;
-/** Deadlines this close together are one alarm. */
+/** Deadlines this close together share an alarm. */
 const alarmStepMs = 20;
 const retryAfterMs = 2_000;
 
 export class Hold {
   readonly #deps: HoldDeps;
   readonly #rooms = new Map<string, Room>();
-  /** Rooms that are closed: everyone in them has to go, a turn's worth at a time. */
+  /** Closed rooms, which are being emptied over several turns of the event loop. */
   readonly #closing = new Set<Room>();
   #held = 0;
 
@@ -57,7 +57,7 @@ export class Hold {
     this.#deps = deps;
   }
 
-  /** Calls that wait, in all. */
+  /** Number of held calls. */
   get held(): number {
     return this.#held;
   }
@@ -71,7 +71,7 @@ export class Hold {
     return this.#rooms.has(app.name);
   }
 
-  /** Takes the call in, or refuses it. */
+  /** Holds the call, or refuses it if the hold is full. */
   wait(app: App, call: HeldCall): void {
     let room = this.#rooms.get(app.name);
     if (room !== undefined && room.size >= app.route.holdMaxCalls) return this.#refuseFull(call, 'app_full');
@@ -83,32 +83,35 @@ export class Hold {
     (first ? room.arrived : room.returned).add(call);
     this.#held += 1;
     this.#alarmAt(room, this.#deadlineOf(room, call.heldSinceMs));
-    this.#look(room);
+    this.#check(room);
   }
 
-  /** The client has gone. */
+  /** The client of the call has gone. */
   leave(app: App, call: HeldCall): void {
     const room = this.#rooms.get(app.name);
     if (room !== undefined && this.#take(room, call)) this.#closeIfEmpty(room);
     else if (this.#closing.size > 0) for (const closing of this.#closing) this.#take(closing, call);
   }
 
-  /** The app's route was pushed, or it is gone, or one of its targets has room again. */
+  /**
+   * The route of the app was pushed or removed, or one of its targets has room again.
+   * @param moved whether its calls may belong to another app now.
+   */
   changed(app: App, moved = false): void {
     const room = this.#rooms.get(app.name);
     if (room === undefined) return;
     if (moved || !app.routed) this.#empty(room, (call) => call.reroute());
-    else this.#look(room);
+    else this.#check(room);
   }
 
-  /** The link is up, the lease holds again, or an ensure has ended. */
+  /** The link is up, or the lease was renewed. */
   changedAll(): void {
-    for (const room of this.#rooms.values()) this.#look(room);
+    for (const room of this.#rooms.values()) this.#check(room);
   }
 
-  lookAgain(app: string): void {
+  recheck(app: string): void {
     const room = this.#rooms.get(app);
-    if (room !== undefined) this.#look(room);
+    if (room !== undefined) this.#check(room);
   }
 
   /** The version cannot run, and no push has said so: calls that have waited since before that get this error. */
@@ -120,13 +123,13 @@ export class Hold {
     this.#empty(room, (call) => call.refuse(shown, { status: failedStatus, owner: shown.owner }));
   }
 
-  /** Its calls need not wait any longer. */
+  /** Refuses all calls of the app. */
   refuse(app: App, error: AppError): void {
     const room = this.#rooms.get(app.name);
     if (room !== undefined) this.#empty(room, (call) => call.refuse(error));
   }
 
-  /** Everyone is refused; for the end of the process. */
+  /** Refuses all calls at once, for the end of the process. */
   close(error: AppError): void {
     for (const room of [...this.#rooms.values(), ...this.#closing]) {
       this.#rooms.delete(room.app.name);
@@ -139,12 +142,12 @@ export class Hold {
     this.#closing.clear();
   }
 
-  /** Lets go whom the state of the app lets go, and asks for what the others need. */
-  #look(room: Room): void {
-    // A call let go here may come back, or end another one, before `go` returns; the outer look goes on with that.
-    if (room.looking || room.goesOn) return;
+  /** Releases the calls that the state of the app allows, and asks the agent for what the others need. */
+  #check(room: Room): void {
+    // A released call may come back, or end another one, before `go` returns; the outer check handles that.
+    if (room.checking || room.goesOn) return;
     const { app } = room;
-    room.looking = true;
+    room.checking = true;
     let full = false;
     if (this.#deps.agent.trusted) {
       const { serving, version } = app.route;
@@ -161,20 +164,20 @@ export class Hold {
     }
     if (full && room.fullSinceMs === undefined) this.#fullFrom(room, this.#deps.clock.nowMs());
     else if (!full && !room.goesOn) room.fullSinceMs = undefined;
-    room.looking = false;
+    room.checking = false;
     this.#closeIfEmpty(room);
   }
 
-  /** @returns whether calls wait that targets run for, and none has room. */
+  /** @returns whether calls remain only because all running targets are at their limit. */
   #release(room: Room): boolean {
     const { app } = room;
     const canConnect = (target: UpstreamTarget): boolean => target.connecting < (target.doubted ? 1 : maxConnecting);
-    this.#lookAtTargets(room);
+    this.#growTargets(room);
     for (let count = 0; ; count += 1) {
       const call = room.first;
       if (call === undefined) return false;
       if (count === callsATurn) {
-        room.goOn(() => this.#look(room));
+        room.goOn(() => this.#check(room));
         return room.fullSinceMs !== undefined;
       }
       const target = app.pick(canConnect);
@@ -183,7 +186,7 @@ export class Hold {
       call.go(target);
     }
     const aside = app.targets.filter((target) => target.setAside);
-    // At their limit: the next call that leaves one lets go the next here.
+    // Targets are at their limit: each call that leaves one releases the next one here.
     if (aside.length < app.targets.length) {
       this.#shed(room);
       return true;
@@ -197,7 +200,7 @@ export class Hold {
     return false;
   }
 
-  /** Clients who take nothing of their answers do not keep all connections from the calls that wait. */
+  /** Gives up stalled answers, so that clients that read nothing do not keep all connections from the held calls. */
   #shed({ app, size }: Room): void {
     const { maxStalled = Infinity, clock } = this.#deps;
     for (const { stalled } of app.targets) {
@@ -205,15 +208,15 @@ export class Hold {
     }
   }
 
-  /** While calls wait, fresh targets are given more at each look; see slow-start.ts. */
-  #lookAtTargets(room: Room): void {
+  /** While calls wait, raises the limits of new targets step by step; see slow-start.ts. */
+  #growTargets(room: Room): void {
     const nowMs = this.#deps.clock.nowMs();
-    if (nowMs >= room.nextLookMs) {
-      // The first look is one period after the first call had to wait: until then nothing was asked of the targets.
-      if (room.nextLookMs > 0) for (const target of room.app.targets) target.look();
-      room.nextLookMs = nowMs + lookEveryMs;
+    if (nowMs >= room.nextGrowthMs) {
+      // The first step is one period after the first call had to wait: before, nothing was asked of the targets.
+      if (room.nextGrowthMs > 0) for (const target of room.app.targets) target.look();
+      room.nextGrowthMs = nowMs + lookEveryMs;
     }
-    this.#alarmAt(room, room.nextLookMs);
+    this.#alarmAt(room, room.nextGrowthMs);
   }
 
   #alarmAt(room: Room, atMs: number): void {
@@ -223,7 +226,7 @@ export class Hold {
       (ring) => clock.after(Math.max(1, atMs - clock.nowMs()), ring),
       () => {
         this.#expire(room);
-        this.#look(room);
+        this.#check(room);
       },
     );
   }
@@ -234,7 +237,7 @@ export class Hold {
     if (call !== undefined) this.#alarmAt(room, this.#deadlineOf(room, call.heldSinceMs ?? nowMs));
   }
 
-  /** Of a call that waits since then: for its whole wait, or for that for room. */
+  /** The deadline of a call held since `heldSinceMs`: that of its hold, or of its wait for a target with room. */
   #deadlineOf({ app, fullSinceMs }: Room, heldSinceMs: number): number {
     const { holdTimeoutMs, queueTimeoutMs } = app.route;
     const wholeMs = heldSinceMs + holdTimeoutMs;
@@ -252,7 +255,7 @@ export class Hold {
         const deadlineMs = this.#deadlineOf(room, heldSinceMs);
         if (deadlineMs > nowMs) {
           nextMs = Math.min(nextMs, deadlineMs);
-          // Those behind came later.
+          // The calls behind came later.
           if (calls === room.arrived) break;
         } else if (count === callsATurn) {
           nextMs = nowMs;
@@ -270,7 +273,7 @@ export class Hold {
 
   #refuseQueued(call: HeldCall): void {
     this.#deps.metrics.holdRejected('queue_timeout');
-    const message = 'The app runs and is busy: the call waited for room as long as the app allows.';
+    const message = 'The app is running but at its limit, and the call waited as long as its queue_timeout allows.';
     call.refuse(new AppError('queue_timeout', message, { retryAfterMs }));
   }
 
@@ -278,24 +281,29 @@ export class Hold {
     const reachable = this.#deps.agent.trusted && app.targets.some((target) => !target.setAside);
     if (this.#deps.agent.up || reachable) {
       this.#deps.metrics.holdRejected('timeout');
-      call.refuse(new AppError('hold_timeout', 'The call waited as long as the app allows and no version answered.'));
+      call.refuse(new AppError('hold_timeout', 'The app was not ready within its hold timeout.'));
     } else {
       this.#deps.metrics.holdRejected('agent_unavailable');
       call.refuse(
-        new AppError('agent_unavailable', 'The app is not running and the agent could not be reached to start it.', {
-          retryAfterMs,
-        }),
+        new AppError(
+          'agent_unavailable',
+          'The app is not running, and the router could not reach the agent to start it.',
+          {
+            retryAfterMs,
+          },
+        ),
       );
     }
   }
 
   #refuseFull(call: HeldCall, reason: 'app_full' | 'full'): void {
     this.#deps.metrics.holdRejected(reason);
-    const message = reason === 'full' ? 'Too many calls wait in this router.' : 'Too many calls wait for this app.';
+    const message =
+      reason === 'full' ? 'Too many calls are held in this router.' : 'Too many calls are held for this app.';
     call.refuse(new AppError('hold_full', message, { retryAfterMs }));
   }
 
-  /** The room is closed, and everyone in it is done with, in turns. */
+  /** Closes the room and calls `done` for each call in it, over several turns of the event loop. */
   #empty(room: Room, done: (call: HeldCall) => void): void {
     if (this.#rooms.get(room.app.name) === room) this.#rooms.delete(room.app.name);
     room.close();
@@ -321,13 +329,13 @@ export class Hold {
   }
 
   #closeIfEmpty(room: Room): void {
-    if (room.size > 0 || room.looking || this.#rooms.get(room.app.name) !== room) return;
+    if (room.size > 0 || room.checking || this.#rooms.get(room.app.name) !== room) return;
     room.close();
     this.#rooms.delete(room.app.name);
   }
 }
 
-/** A caller of the app sees 502 whatever failed in making its version run. */
+/** Clients get 502 whatever kept the version from running. */
 const failedStatus = 502;
 
 export function refuseFailed(call: Pick<HeldCall, 'refuse'>, failure: PublicFailure): void {

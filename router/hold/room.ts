@@ -1,4 +1,4 @@
-/** The calls of one app that wait, in their order, and when to look at them next. */
+/** The held calls of one app, in order, and when to check them next. */
 import type { ErrorOwner } from '../../shared/error-codes.ts';
 import type { AppError } from '../../shared/errors.ts';
 import type { RequestHead } from '../message/request-head.ts';
@@ -8,11 +8,11 @@ import type { UpstreamTarget } from '../upstream/target.ts';
 /** A call, as the hold sees it. */
 export interface HeldCall {
   readonly head: RequestHead;
-  /** When it first began to wait; set by the room and kept when it comes back, so that its deadline stays. */
+  /** When the call was first held. It is kept when the call comes back, so that its deadline stays. */
   heldSinceMs: number | undefined;
-  /** It may be sent to this target now. */
+  /** Releases the call to a target. */
   go(target: UpstreamTarget): void;
-  /** Its app is gone or has another route: look it up again. */
+  /** Looks the call up again, because its app is gone or has another route. */
   reroute(): void;
   refuse(error: AppError, as?: { readonly status: number; readonly owner: ErrorOwner }): void;
 }
@@ -20,18 +20,18 @@ export interface HeldCall {
 export class Room {
   readonly app: App;
   readonly openedMs: number;
-  /** Calls that had been let go and whose target refused the connection: before all others. */
+  /** Calls that were released and came back because their target refused the connection. They go before all others. */
   readonly returned = new Set<HeldCall>();
-  /** By the time at which they came. */
+  /** Other calls, in the order of arrival. */
   readonly arrived = new Set<HeldCall>();
-  /** Since when targets run and none has room. */
+  /** Since when all running targets have been at their limit. */
   fullSinceMs: number | undefined;
-  /** When targets are looked at by slow-start.ts next. */
-  nextLookMs = 0;
-  looking = false;
-  /** The next look by the clock: the earliest deadline, or the next growth of a target. */
+  /** When the limits of new targets may grow next; see slow-start.ts. */
+  nextGrowthMs = 0;
+  checking = false;
+  /** The next check by the clock: at the earliest deadline, or when a target may grow. */
   #alarm: { readonly atMs: number; readonly cancel: () => void } | undefined;
-  /** It goes on in the next turn of the loop. */
+  /** Continues in the next turn of the event loop. */
   #turn: NodeJS.Immediate | undefined;
 
   /** @param openedMs when its first call began to wait. */
@@ -54,19 +54,19 @@ export class Room {
     return this.returned.delete(call) || this.arrived.delete(call);
   }
 
-  /** More than one turn of the loop should do is left. */
+  /** Whether work is left for the next turn of the event loop. */
   get goesOn(): boolean {
     return this.#turn !== undefined;
   }
 
-  goOn(look: () => void): void {
+  goOn(work: () => void): void {
     this.#turn ??= setImmediate(() => {
       this.#turn = undefined;
-      look();
+      work();
     });
   }
 
-  /** An earlier alarm stays, and sets the next one. */
+  /** Sets the alarm, unless an earlier one is set, which then sets the next one. */
   alarmAt(atMs: number, set: (ring: () => void) => () => void, ring: () => void): void {
     if (this.#alarm !== undefined) {
       if (this.#alarm.atMs <= atMs) return;

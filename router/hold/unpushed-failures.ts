@@ -1,6 +1,6 @@
 /**
- * A failure of a version reaches the router in two ways: as the answer to its ensure, and, in a moment, as a push of the route,
- * which says more. The answer counts only if no push follows it.
+ * A failed start reaches the router in two ways: as the answer to its ensure, and a moment later as a push of the route, which says
+ * more. The answer counts only if no push follows it.
  */
 import type { AppError } from '../../shared/errors.ts';
 import type { Clock } from '../../shared/wait/clock.ts';
@@ -16,6 +16,7 @@ export interface UnpushedFailuresDeps {
   readonly listeners: readonly FailureListener[];
 }
 
+/** Time for the push to follow. */
 const pushGraceMs = 1_000;
 
 export class UnpushedFailures {
@@ -26,6 +27,7 @@ export class UnpushedFailures {
     this.#deps = deps;
   }
 
+  /** Takes the failure that answered an ensure. */
   add(app: App, version: number, error: AppError): void {
     const { clock, listeners } = this.#deps;
     const { route } = app;

@@ -24,11 +24,11 @@ function socket() {
 test('as the whole fills, each stream may have less, and when it is full nothing more than sockets tell of', () => {
   const all = ground().all;
   const streams = Array.from({ length: 20 }, () => new Backlog(all, socket()));
-  assert.equal(streams[0]?.note(65_536), false);
-  assert.equal(streams[0]?.note(65_537), true);
+  assert.equal(streams[0]?.update(65_536), false);
+  assert.equal(streams[0]?.update(65_537), true);
   const parts: number[] = [];
   for (const stream of streams) {
-    stream.note(50_000);
+    stream.update(50_000);
     parts.push(all.partBytes);
   }
   assert.equal(parts[0], 65_536);
@@ -36,7 +36,7 @@ test('as the whole fills, each stream may have less, and when it is full nothing
   assert.equal(parts[16], 4_096);
   assert.equal(parts[19], 1_024);
   assert.equal(all.full, true);
-  for (const stream of streams) stream.note(0);
+  for (const stream of streams) stream.update(0);
   assert.equal(all.bytes, 0);
   assert.equal(all.waiting, 0);
   assert.equal(all.full, false);
@@ -49,10 +49,10 @@ test('over the limit those are cut off that have waited longest without taking a
   const { all } = ground(() => (cut += 1));
   const sockets = Array.from({ length: 30 }, socket);
   const streams = sockets.map((one) => new Backlog(all, one));
-  for (const stream of streams) stream.note(45_000);
+  for (const stream of streams) stream.update(45_000);
   // The first one takes what there is, and gets more: it is the last of all now.
-  streams[0]?.note(0);
-  streams[0]?.note(45_000);
+  streams[0]?.update(0);
+  streams[0]?.update(45_000);
   await new Promise(setImmediate);
   assert.equal(cut, 8);
   assert.deepEqual(
@@ -67,12 +67,12 @@ test('when it has been full for a moment, those that took nothing meanwhile make
   const { all, clock } = ground(() => (cut += 1));
   const sockets = Array.from({ length: 20 }, socket);
   const streams = sockets.map((one) => new Backlog(all, one));
-  for (const stream of streams) stream.note(50_000);
+  for (const stream of streams) stream.update(50_000);
   assert.equal(all.full, true);
   clock.advance(1_900);
   for (const stream of streams.slice(0, 10)) {
-    stream.note(0);
-    stream.note(50_000);
+    stream.update(0);
+    stream.update(50_000);
   }
   clock.advance(300);
   assert.equal(cut, 5);
@@ -94,14 +94,14 @@ test('while more than half is in use, those that have not taken all for ten seco
     const reader = socket();
     const stream = new Backlog(all, { ...reader, resetAndDestroy: () => stream.close() });
     streams.push(stream);
-    stream.note(50_000);
+    stream.update(50_000);
   }
   assert.deepEqual([all.full, all.partBytes], [false, 4_096]);
   clock.advance(9_900);
   assert.equal(cut, 0);
   // It goes on taking what there is.
-  streams[0]?.note(0);
-  streams[0]?.note(50_000);
+  streams[0]?.update(0);
+  streams[0]?.update(50_000);
   clock.advance(300);
   assert.equal(cut, 6);
   assert.equal(streams[0]?.bytes, 50_000);

@@ -1,23 +1,23 @@
 /**
- * Bytes that wait for slow readers, of all streams in both directions. Each stream may have a part by itself before its writer is
- * held up; this is what they may have together. As it fills, the part of each becomes smaller. When it is full, nobody gets more
- * who has something waiting, and those are cut off for whom something has waited longest without a pause: at once where it grows
- * all the same, else after a moment, so that readers who take nothing cannot keep it full. New calls go on: most callers take
- * their answers at once, and are not to suffer by those who do not. While more than half is in use those go that have not taken
- * all for longer: else they could keep the others at their small parts.
+ * Bounds the bytes that wait for slow readers, of all streams in both directions together. Each stream may have a part before its
+ * writer is paused. As the total fills, the part of each stream shrinks. When it is full, no stream with a backlog gets more, and
+ * the streams that have been behind for longest are cut off: at once if the total still grows, otherwise after a moment, so that
+ * readers who read nothing cannot keep it full. New calls continue, because most clients read their answers at once and must not
+ * suffer from those who do not. While more than half is in use, streams that have been behind for longer are cut off too;
+ * otherwise they could keep the parts of all others small.
  */
 import type { Clock } from '../../shared/wait/clock.ts';
 import { resetSocket, type Resettable } from './client-socket.ts';
 import type { Deadlines, Timed } from './deadlines.ts';
 
-/** Sockets tell when they have sent all of so much, or more, that waited: a smaller part would be waited for in vain. */
+/** The least part. Sockets fire 'drain' only if at least this much has waited, so a smaller part would be waited for in vain. */
 export const leastPartBytes = 1_024;
-/** Over the limit by this share, streams are cut off at once until it is kept again. */
+/** From this multiple of the limit on, streams are cut off at once until the limit is kept. */
 const over = 1.25;
-/** Once it is full: a reader who has not taken all for so long goes, until this share of the limit is free. */
+/** When full, cut off readers that have been behind for this long, until this share of the limit is free. */
 const patienceMs = 2_000;
 const freed = 0.25;
-/** From this share on each may have less, and those go that have not taken all for so long. */
+/** From this share of the limit on, parts shrink, and readers that have been behind for this long are cut off. */
 const tightFrom = 0.5;
 const tightPatienceMs = 10_000;
 
@@ -31,14 +31,14 @@ export interface BacklogsDeps {
 
 export class Backlogs implements Timed {
   readonly #deps: BacklogsDeps;
-  /** Those with something waiting, by the time since which that is so. */
+  /** Streams with a backlog; those that have been behind for longest come first. */
   readonly #waiting = new Set<Backlog>();
   #bytes = 0;
   #cutting: NodeJS.Immediate | undefined;
-  /** That may wait for one reader before its writer is held up, now. */
+  /** The bytes that may now wait for one reader before its writer is paused. */
   partBytes: number;
   full = false;
-  /** More than half of it is in use. */
+  /** More than half of the limit is in use. */
   tight = false;
 
   constructor(deps: BacklogsDeps) {
@@ -50,12 +50,12 @@ export class Backlogs implements Timed {
     return this.#bytes;
   }
 
-  /** Streams with something waiting. */
+  /** Number of streams with a backlog. */
   get waiting(): number {
     return this.#waiting.size;
   }
 
-  /** For `Backlog`. */
+  /** Called by a backlog that has changed. */
   changed(backlog: Backlog, before: number, now: number): void {
     const { maxBytes, partBytes, deadlines, clock } = this.#deps;
     this.#bytes += now - before;
@@ -92,7 +92,7 @@ export class Backlogs implements Timed {
     this.#cutDown(1, Infinity);
   };
 
-  /** Those first that have waited longest, of those that have waited since `beforeMs`. */
+  /** Cuts off streams that have been behind since `beforeMs`, the longest first, until this share of the limit is kept. */
   #cutDown(toShare: number, beforeMs: number): void {
     const { maxBytes, onCut } = this.#deps;
     for (const backlog of this.#waiting) {
@@ -103,13 +103,13 @@ export class Backlogs implements Timed {
   }
 }
 
-/** What waits for one reader. */
+/** The bytes that wait for one reader. */
 export class Backlog {
   readonly #all: Backlogs;
   readonly #socket: Resettable;
   #bytes = 0;
   #isCut = false;
-  /** Since when something has waited without a pause. */
+  /** Since when the backlog has not been empty. */
   sinceMs = 0;
 
   constructor(all: Backlogs, socket: Resettable) {
@@ -121,8 +121,8 @@ export class Backlog {
     return this.#bytes;
   }
 
-  /** @param bytes that wait now. @returns whether the reader is so far behind that its writer has to wait. */
-  note(bytes: number): boolean {
+  /** @param bytes waiting now. @returns whether the reader is so far behind that its writer has to pause. */
+  update(bytes: number): boolean {
     if (this.#isCut) return true;
     if (bytes !== this.#bytes) {
       const before = this.#bytes;
@@ -132,14 +132,14 @@ export class Backlog {
     return bytes > this.#all.partBytes;
   }
 
-  /** The socket is closed. */
+  /** To be called when the socket is closed. */
   close(): void {
-    this.note(0);
+    this.update(0);
   }
 
-  /** By a reset: what has come of the stream must not look like all of it. What waits is gone with it. */
+  /** Resets the stream, so that what its reader got does not look complete. Its backlog is dropped. */
   cut(): void {
-    this.note(0);
+    this.update(0);
     this.#isCut = true;
     resetSocket(this.#socket);
   }

@@ -1,10 +1,10 @@
-/** What a client's socket tells its connection: by one function each for all sockets, with the connection on the socket. */
+/** Sockets of clients and what they report to their connections. The listeners are shared by all sockets; the owner is a property of the socket. */
 import type { Socket } from 'node:net';
 import type { SocketIo } from './socket-io.ts';
 
-/** Who hears of the socket. */
+/** Receives the events of a socket. */
 export interface SocketOwner {
-  /** @param chunk what was read; read over as soon as this returns. */
+  /** @param chunk is overwritten as soon as this returns. */
   data(chunk: Buffer): void;
   ended(): void;
   drained(): void;
@@ -13,24 +13,24 @@ export interface SocketOwner {
 
 interface OwnedSocket extends Socket {
   owner: SocketOwner;
-  /** Of a socket of TLS: the one that it is spoken over. */
+  /** The TCP socket under a TLS socket. */
   under?: Socket;
 }
 
-/** `socket` speaks TLS over `under`. */
+/** Notes that `socket` speaks TLS over `under`. */
 export function lieUnder(socket: Socket, under: Socket): void {
   (socket as OwnedSocket).under = under;
 }
 
-/** A socket, or a stream of HTTP/2. */
+/** A socket, or an HTTP/2 stream. */
 export interface Resettable {
   destroy(): unknown;
   resetAndDestroy?(): unknown;
 }
 
-/** Closes it so that its peer cannot take that for an end. */
+/** Closes a socket or stream so that its peer cannot take that for a proper end. */
 export function resetSocket(socket: Resettable): void {
-  // A socket of TLS cannot be reset, and its plain end is taken for one by many clients.
+  // A TLS socket cannot be reset itself, and many clients take its plain end for a proper one.
   const reset: Resettable = (socket as Partial<OwnedSocket>).under ?? socket;
   if (reset.resetAndDestroy === undefined) reset.destroy();
   else reset.resetAndDestroy();
@@ -41,7 +41,7 @@ const maxViewBytes = 4_096;
 
 export class ClientSockets {
   readonly #io: SocketIo;
-  /** For all sockets: what is in it is taken before the next one reads. */
+  /** Shared by all sockets: its bytes are used before the next socket reads. */
   readonly #buffer = Buffer.allocUnsafeSlow(65_536);
   readonly #views: (Buffer | undefined)[] = [];
 
@@ -49,7 +49,7 @@ export class ClientSockets {
     this.#io = io;
   }
 
-  /** From now on `owner` hears of the socket. */
+  /** Reports the events of the socket to `owner` from now on. */
   listen(socket: Socket, owner: SocketOwner): void {
     (socket as OwnedSocket).owner = owner;
     const reads = this.#io.read(socket, this.#buffer, (count) => {
@@ -63,7 +63,7 @@ export class ClientSockets {
     socket.on('close', onClose);
   }
 
-  /** Hands the socket over to somebody who uses it as a stream. */
+  /** Stops reporting, so that the socket can be used as a stream. */
   backToStream(socket: Socket): void {
     this.#io.returnToStream(socket, this.#buffer);
     socket.off('data', onData);

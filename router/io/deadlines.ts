@@ -1,12 +1,12 @@
-/** The deadlines of all sockets, looked at together: a timer for each would cost every call two of them. */
+/** Checks the deadlines of all sockets in one sweep; timers would cost each call two of them. */
 import type { Clock } from '../../shared/wait/clock.ts';
 
-/** Something that has deadlines, and acts on those that are over when it is asked. */
+/** Has deadlines, and acts on those that are over when it is asked to check them. */
 export interface Timed {
   checkDeadlines(nowMs: number): void;
 }
 
-/** How late a deadline may be noticed. */
+/** Interval of the sweep, by which a deadline may be noticed too late. */
 const sweepMs = 200;
 
 export class Deadlines {

@@ -1,18 +1,18 @@
 /**
- * What comes of a stream while it is paused: as much as its window lets in, and Node, which keeps it in the stream, has no word
- * for it. Each part is kept in bytes of its own: it lies in what was read of the connection at once, which would be kept whole.
+ * Counts what an HTTP/2 stream receives while it is paused: as much as its window allows, which Node buffers in the stream without
+ * an event. Each part is copied, because it would keep the whole chunk that was read from the connection.
  */
 import type { Http2Stream } from 'node:http2';
 import { ownCopy } from './socket-state.ts';
 
-/** What a part costs besides its bytes. */
+/** Memory that a part costs besides its bytes. */
 const partBytes = 256;
 
 export class PausedReads {
   readonly #stream: Http2Stream;
   #parts = 0;
 
-  /** @param onMore hears of each part. */
+  /** @param onMore called for each part. */
   constructor(stream: Http2Stream, onMore: () => void) {
     this.#stream = stream;
     const push = stream.push.bind(stream);

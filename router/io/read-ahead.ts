@@ -1,8 +1,8 @@
 /**
- * Bytes of clients that were read before anybody wanted them, of all connections: heads that are not whole, first bytes of
- * bodies of calls that wait, requests behind one that is not answered. Each connection has a small part by itself; this is
- * what they may have together.
+ * Bounds the bytes that are read ahead from all clients together: incomplete heads, the first bytes of the bodies of held calls,
+ * and requests behind one that is not answered yet. Each connection may have a small amount that is not counted here.
  */
+/** From this multiple of the limit on, calls that are held already are refused. */
 const over = 1.25;
 
 export class ReadAhead {
@@ -19,32 +19,32 @@ export class ReadAhead {
     return this.#bytes;
   }
 
-  /** Nobody new may wait. */
+  /** No further call may be held. */
   get full(): boolean {
     return this.#bytes >= this.#maxBytes;
   }
 
-  /** So much that those who were let in have to go. */
+  /** So far above the limit that calls which are held already must be refused. */
   get over(): boolean {
     return this.#bytes >= this.#maxBytes * over;
   }
 
-  /** There is room for what only spares a second try. */
+  /** Whether there is room for bytes that merely save a retry. */
   get ample(): boolean {
     return this.#bytes < this.#maxBytes / 4;
   }
 
-  /** Whether one who waits may read so much more: of a part of the whole, since a new one should find room. */
+  /** Whether a held call may read ahead this much more. Grants use a part of the limit only, so that new calls find room. */
   grant(bytes: number, nowMs: number): boolean {
     if (nowMs !== this.#grantedAtMs) this.#granted = 0;
     this.#grantedAtMs = nowMs;
-    // What was granted at the same time has not come yet.
+    // What was granted at the same time has not arrived yet.
     if (this.#bytes + this.#granted + bytes > this.#maxBytes / 4) return false;
     this.#granted += bytes;
     return true;
   }
 
-  /** @param bytes less than 0 for those that are wanted now, or gone. */
+  /** @param bytes read ahead; negative for bytes that are used or dropped. */
   take(bytes: number): void {
     this.#bytes += bytes;
   }

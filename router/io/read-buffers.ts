@@ -1,11 +1,11 @@
-/** What connections to apps read into: one buffer for all, whose bytes are copied at once, and some for those that read much. */
+/** Buffers that connections to apps read into: shared ones, whose bytes are copied at once, and a few for connections that read much. */
 
-/** Of one read: an answer of 64 KiB with its head is one. */
+/** An answer of 64 KiB with its head fits into one read. */
 const bufferBytes = 81_920;
-/** Together 10 MiB. */
+/** 10 MiB in all. */
 const maxOwned = 128;
 
-/** Where much waits for slow readers: what is read before a stream is held up is no more. */
+/** Under memory pressure, read at most this much before pausing. */
 export const smallBytes = 8_192;
 
 export class ReadBuffers {
@@ -17,14 +17,14 @@ export class ReadBuffers {
     return buffer === this.shared || buffer === this.small;
   }
 
-  /** @returns undefined where enough have one. */
+  /** @returns a buffer for one connection; undefined when too many have one. */
   own(): Buffer | undefined {
     if (this.#owned >= maxOwned) return undefined;
     this.#owned += 1;
     return Buffer.allocUnsafeSlow(bufferBytes);
   }
 
-  /** Instead of an owned one that somebody else still needs. */
+  /** @returns a replacement for an owned buffer that a write still needs. */
   another(): Buffer {
     return Buffer.allocUnsafeSlow(bufferBytes);
   }

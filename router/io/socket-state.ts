@@ -40,7 +40,7 @@ export function resumeReading(socket: Duplex): void {
   if (status !== 0) socket.destroy(failure('read', status));
 }
 
-/** Of the bytes a copy, in bytes of their own: a pool, or what others write into, would be kept whole for as long as they wait. */
+/** Writes a copy of `bytes`, and `lent` as it is, to the stream. The original bytes would keep a whole pool or slab while they wait. */
 export function writeToStream(socket: Writable, bytes: Buffer | undefined, lent: Buffer | undefined): void {
   const both = bytes !== undefined && lent !== undefined;
   if (both) socket.cork();
@@ -53,22 +53,22 @@ export function writeToStream(socket: Writable, bytes: Buffer | undefined, lent:
   if (both) socket.uncork();
 }
 
-/** In memory that is that of nobody else, not of a pool. */
+/** Copies bytes into memory that is not part of a pool. */
 export function ownCopy(bytes: Buffer): Buffer {
   const copy = Buffer.allocUnsafeSlow(bytes.length);
   bytes.copy(copy);
   return copy;
 }
 
-/** That were written and the kernel has not taken. */
+/** Bytes that were written and that the kernel has not taken. */
 export function unsentBytes(socket: Writable): number {
   return socket.writableLength + ((socket as DirectSocket).directBytes ?? 0);
 }
 
-/** What each of several parts costs that wait in a stream, besides its bytes. */
+/** Memory that each buffered part of a stream costs besides its bytes. */
 const partBytes = 256;
 
-/** Of memory, for what was written and not taken: whole slabs and buffers, where a part of one waits. */
+/** Memory held by bytes that the kernel has not taken: a slab or buffer counts as a whole if a part of it waits. */
 export function heldBytes(socket: Writable): number {
   const direct = socket as DirectSocket;
   const { writableLength } = direct;
@@ -78,18 +78,18 @@ export function heldBytes(socket: Writable): number {
     return held;
   }
   const parts = direct._writableState?.bufferedRequestCount ?? 0;
-  // By TLS, in the clear and as it goes out.
+  // TLS keeps both the cleartext and the ciphertext.
   const forms = direct.encrypted === true ? 2 : 1;
   return held + forms * writableLength + (direct.lentBytes ?? 0) + parts * partBytes;
 }
 
-/** Has 'drain' come from so many bytes on that waited, in a stream for which Node has no option. */
+/** Makes a stream, for which Node has no option, fire 'drain' if at least this many bytes have waited. */
 export function setDrainThreshold(stream: Writable, bytes: number): void {
   const state = (stream as DirectSocket)._writableState;
   if (state !== undefined) state.highWaterMark = bytes;
 }
 
-/** Whether 'drain' comes when what waits is taken: not where little waits in a stream. */
+/** Whether 'drain' will fire once the waiting bytes are taken. It will not if few bytes wait in a stream. */
 export function willDrain(socket: Writable): boolean {
   return socket.writableNeedDrain || ((socket as DirectSocket).directBytes ?? 0) > 0;
 }

@@ -1,6 +1,6 @@
 /**
- * The time, read once in a turn of the event loop: a call asks for it eight times. Good for durations and deadlines of calls; not
- * for a lease, which may have run out while the process was stopped in the middle of a turn.
+ * A clock that reads the time once in a turn of the event loop, because a call asks for it eight times. It serves durations and
+ * deadlines of calls, but not a lease, which may run out while the process is stopped in the middle of a turn.
  */
 import { systemClock, type Clock } from '../../shared/wait/clock.ts';
 

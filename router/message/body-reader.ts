@@ -133,7 +133,7 @@ export class BodyReader {
             this.#digits += 1;
             if (this.#digits > maxSizeDigits) this.#bad('a chunk size that is too long');
           } else if (this.#digits === 0) this.#bad('a chunk without a size');
-          else this.#afterPart(byte, 'a chunk size that is no number');
+          else this.#afterPart(byte, 'a chunk size that is not a number');
           pos += 1;
           break;
         }

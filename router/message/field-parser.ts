@@ -74,8 +74,7 @@ export class FieldParser {
             break;
           }
           if (byte === space || byte === tab) return this.#bad('a folded field');
-          if (tokenByte[byte] === 0)
-            return this.#bad(byte === lf ? 'a bare line feed' : 'a field name that is no token');
+          if (tokenByte[byte] === 0) return this.#bad(byte === lf ? 'a bare line feed' : 'an invalid field name');
           if (this.count >= this.#maxFields) {
             this.fault = { status: 431, what: 'too many fields' };
             return 'bad';
@@ -88,7 +87,7 @@ export class FieldParser {
         case State.name: {
           while (pos < end && tokenByte[bytes[pos] as number] !== 0) pos += 1;
           if (pos >= end) break;
-          if (bytes[pos] !== colon) return this.#bad('a field name that is no token');
+          if (bytes[pos] !== colon) return this.#bad('an invalid field name');
           at[base + 1] = pos;
           pos += 1;
           state = State.beforeValue;

@@ -62,7 +62,7 @@ export class Framing {
     }
     if (this.contentLength >= 0) this.fault ??= 'more than one Content-Length';
     else if (digits === 0 || digits > maxLengthDigits || Number.isNaN(value) || (digits > 1 && bytes[start] === 0x30)) {
-      this.fault ??= 'a Content-Length that is no length';
+      this.fault ??= 'an invalid Content-Length';
     }
     this.contentLength = Number.isNaN(value) ? 0 : value;
   }

@@ -100,7 +100,7 @@ export class UpstreamConnection extends Socket implements Timed {
 
   /** Whether the app has so much to take that the client has to wait. */
   isBehind(): boolean {
-    return this.#backlog.note(heldBytes(this)) && willDrain(this);
+    return this.#backlog.update(heldBytes(this)) && willDrain(this);
   }
 
   /** Holds the bytes read last. */
@@ -148,7 +148,7 @@ export class UpstreamConnection extends Socket implements Timed {
   }
 
   #drained(): void {
-    this.#backlog.note(heldBytes(this));
+    this.#backlog.update(heldBytes(this));
     this.user.upstreamDrained();
   }
 

@@ -86,7 +86,7 @@ export class H2Transport implements Transport, SessionUser, Timed {
     this.#stream = stream;
     setDrainThreshold(stream, leastPartBytes);
     const coming = new Backlog(backlogs, stream);
-    const paused = new PausedReads(stream, () => coming.note(paused.bytes));
+    const paused = new PausedReads(stream, () => coming.update(paused.bytes));
     this.#sending = new Backlog(backlogs, stream);
     this.#coming = coming;
     this.#paused = paused;
@@ -95,7 +95,7 @@ export class H2Transport implements Transport, SessionUser, Timed {
     stream.on('trailers', (_fields, _flags, raw) => this.#trailersCame(raw));
     stream.on('end', () => this.#ended());
     stream.on('drain', () => {
-      this.#sending?.note(heldBytes(stream));
+      this.#sending?.update(heldBytes(stream));
       this.#user?.drained();
     });
     stream.once('wantTrailers', () => this.#sendTrailers(stream));
@@ -122,7 +122,7 @@ export class H2Transport implements Transport, SessionUser, Timed {
   flush(): boolean {
     const stream = this.#writable;
     if (stream === undefined) return false;
-    return this.#sending?.note(heldBytes(stream)) !== true || !willDrain(stream);
+    return this.#sending?.update(heldBytes(stream)) !== true || !willDrain(stream);
   }
 
   get #writable(): ClientHttp2Stream | undefined {
@@ -216,7 +216,7 @@ export class H2Transport implements Transport, SessionUser, Timed {
   }
 
   #data(chunk: Buffer): void {
-    if (this.#paused !== undefined) this.#coming?.note(this.#paused.bytes);
+    if (this.#paused !== undefined) this.#coming?.update(this.#paused.bytes);
     const user = this.#user;
     if (user === undefined) return;
     this.#left -= chunk.length;

@@ -1,8 +1,8 @@
-/** Patterns in which `*` is any text and everything else is itself. No regular expression: a caller chooses what is matched. */
+/** Patterns in which `*` matches any text. They are not regular expressions, because clients choose the text that is matched. */
 
 export type Glob = (text: string) => boolean;
 
-/** Its pieces are looked for one behind the other and never again, so that a match costs no more than the length of the text. */
+/** Compiles a pattern. A match looks for its pieces one after the other without backtracking, in the time of one pass over the text. */
 export function glob(pattern: string): Glob {
   const [first = '', ...pieces] = pattern.split('*');
   const last = pieces.pop();

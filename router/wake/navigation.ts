@@ -1,4 +1,4 @@
-/** Which calls are a person's, who looks at a page while it waits: everything else waits for the app. */
+/** Recognises a person who opens a page in a browser, and can watch a waiting page. All other calls are held. */
 import type { RequestHead } from '../message/request-head.ts';
 
 type NavigationHead = Pick<RequestHead, 'method' | 'chunked' | 'contentLength' | 'upgrade' | 'field'>;
@@ -10,8 +10,8 @@ export function isNavigation(head: NavigationHead): boolean {
   const destination = head.field('sec-fetch-dest');
   if (mode !== undefined || destination !== undefined)
     return mode === 'navigate' && (destination ?? 'document') === 'document';
-  // Over cleartext to another host browsers send no Sec-Fetch-* (https://www.w3.org/TR/fetch-metadata/), but this one, and with
-  // navigations only (https://www.w3.org/TR/upgrade-insecure-requests/#preference): a script's own Accept does not tell.
+  // Over cleartext, browsers send no Sec-Fetch-* to hosts other than localhost (https://www.w3.org/TR/fetch-metadata/), but they send
+  // this field, and only with navigations (https://www.w3.org/TR/upgrade-insecure-requests/#preference). Scripts can set Accept.
   return head.field('upgrade-insecure-requests') === '1';
 }
 

@@ -1,13 +1,13 @@
-/** What a waiting page shows of its app. For anybody: no log, no message of a platform, no name of an image or a host. */
+/** What a waiting page shows. It is public: no log, no message of a platform, no name of an image or a host. */
 import type { ErrorOwner } from '../../shared/error-codes.ts';
 import type { EnsureProgress } from '../../shared/protocol/methods.ts';
 import type { Route } from '../../shared/protocol/routes.ts';
 
-/** As the page gets it; `go`: load the page again, it leads elsewhere now. */
+/** The state as the page gets it. `go`: the page reloads itself, because calls no longer wait. */
 export type PageState =
   | {
       readonly state: 'waits';
-      /** Build, roll out, start. */
+      /** Index of the current step: build, roll out, start. */
       readonly step: 0 | 1 | 2;
       readonly title: string;
       readonly text: string;
@@ -40,18 +40,18 @@ const steps: Readonly<Record<EnsureProgress['phase'], readonly [0 | 1 | 2, strin
   pull: [1, 'Fetching the image.'],
   schedule: [1, 'Finding a place to run.'],
   start: [2, 'Waiting for its first answer.'],
-  switch: [2, 'It answers; leading calls to it.'],
+  switch: [2, 'It answers; switching calls to it.'],
   ready: [2, 'It answers.'],
 };
 
 const owners: Readonly<Record<ErrorOwner, string>> = {
   caller: 'the caller',
-  app: 'whoever runs this app',
-  platform: 'whoever runs the platform',
+  app: 'the owner of this app',
+  platform: 'the operator of the platform',
   holdfast: 'Holdfast',
 };
 
-/** @param progress of the live version, where it is known. */
+/** @param progress the progress of the live version, if it is known. */
 export function waitingState(
   { serving }: Pick<Route, 'serving'>,
   progress: EnsureProgress | undefined,
@@ -79,9 +79,9 @@ export function failedState({ code, owner, status, retryAfterSecs }: ShownFailur
     title: asleep ? 'The app is asleep' : 'The app could not be started',
     text:
       retryAfterSecs === undefined
-        ? 'Its start failed. Try again in a while.'
-        : `It has been started as often as it may be for now. Try again in ${duration(retryAfterSecs)}.`,
-    detail: `Code ${code}, for ${owners[owner]}.`,
+        ? 'It failed to start. Try again later.'
+        : `It has used up its wake budget for this hour. Try again in ${duration(retryAfterSecs)}.`,
+    detail: `Error code ${code}; to be fixed by ${owners[owner]}.`,
     status,
     ...(retryAfterSecs !== undefined && { retryAfterSecs }),
   };

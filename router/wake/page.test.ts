@@ -44,7 +44,7 @@ test('what it says of a failure is escaped, and it does not load itself again', 
   const { status, fields, body } = waitingPage(state, './.holdfast/waiting');
   assert.equal(status, 502);
   assert.equal(fields['Retry-After'], undefined);
-  assert.match(body.toString(), /&lt;b&gt;&quot;&amp;, for whoever runs this app/);
+  assert.match(body.toString(), /&lt;b&gt;&quot;&amp;; to be fixed by the owner of this app/);
   assert.doesNotMatch(body.toString(), /http-equiv="refresh"/);
   assert.match(body.toString(), /<a href="">Try again<\/a>/);
 });

@@ -1,31 +1,31 @@
-/** The waiting page as bytes: page.html with what it shows, which only this file puts in, and fields that let nothing else run. */
+/** Renders the waiting page: page.html with its values escaped, and a content security policy that lets nothing else run. */
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import type { LocalAnswer } from '../call/local-answer.ts';
 import type { PageState } from './page-state.ts';
 
-/** Without the indentation; no string in it goes over a line. */
+/** The template without its indentation; no string in it spans lines. */
 const template = readFileSync(new URL('page.html', import.meta.url), 'utf8').replace(/\n\s+/g, '\n');
 const policy = [
   "default-src 'none'",
   `script-src '${hashOf('script')}'`,
   `style-src '${hashOf('style')}'`,
   "connect-src 'self'",
-  // Of the empty icon: the app, which is not there, is not asked for one.
+  // The page has an empty icon, so that the browser does not ask the app for one.
   'img-src data:',
   "base-uri 'none'",
   "form-action 'none'",
   "frame-ancestors 'self'",
 ].join('; ');
 
-/** Where there is no script, the page looks again so often. */
+/** Interval at which the page reloads itself without scripts. */
 const refreshSecs = 5;
-/** A route deeper than that is led to by its path from the root. */
+/** Use the absolute path for pages that are nested deeper than this. */
 const maxDepth = 64;
 
 /**
- * 503 and not 200, because it is not what the address stands for: a crawler comes back later instead of indexing it, a cache
- * keeps nothing, a monitor sees that it was not the app, and a browser shows it all the same.
+ * Renders the page with status 503 rather than 200: a crawler comes back later instead of indexing it, a cache stores nothing, a
+ * monitor sees that the app did not answer, and a browser shows the page all the same.
  */
 export function waitingPage(state: Exclude<PageState, { state: 'go' }>, stream: string): LocalAnswer {
   const failed = state.state === 'failed';
@@ -60,14 +60,14 @@ export function waitingPage(state: Exclude<PageState, { state: 'go' }>, stream: 
 }
 
 /**
- * What leads from a page of the route to what is reserved below the route. Relative, since a proxy before us may have taken
- * a prefix off that only the browser knows.
+ * The URL of a reserved path of the route, relative to a page of the route: a proxy in front may have stripped a prefix that only
+ * the browser knows.
  */
 export function reservedUrl(routePath: string, pagePath: string, reserved: string): string {
   const prefix = routePath === '/' ? '' : routePath;
   const [path = ''] = pagePath.split('?', 1);
   const depth = path.slice(prefix.length).split('/').length - 2;
-  // `.` before it: a segment with a colon would be read as a scheme.
+  // The leading `.` keeps a segment with a colon from being read as a scheme.
   if (depth < 0) return `./${prefix.slice(prefix.lastIndexOf('/') + 1)}${reserved}`;
   return depth > maxDepth ? `${prefix}${reserved}` : `.${'/..'.repeat(depth)}${reserved}`;
 }

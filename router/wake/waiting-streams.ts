@@ -1,7 +1,7 @@
 /**
- * The open streams of waiting pages (Server-Sent Events, https://html.spec.whatwg.org/#server-sent-events): each is told the
- * state of its app when it changes, and every so often all the same, so that a page sees that its connection is alive. They
- * are no held calls and keep no app awake.
+ * The open streams of waiting pages (Server-Sent Events, https://html.spec.whatwg.org/#server-sent-events). Each gets the state of
+ * its app when that changes, and at intervals, so that the page sees that its connection is alive. Streams are not held calls and
+ * do not keep an app awake.
  */
 import type { Clock } from '../../shared/wait/clock.ts';
 import type { App } from '../table/apps.ts';
@@ -17,15 +17,15 @@ export interface StreamsDeps {
 }
 
 const beatMs = 15_000;
-/** A page opens another one then; of a client that is gone unnoticed nothing stays. */
+/** Maximum age of a stream, after which its page opens a new one. It ends streams whose client has gone unnoticed. */
 const maxAgeMs = 600_000;
-/** A client that takes less than comes gets the next state when it has taken these. */
+/** Skip states for a client that is this far behind. */
 const maxWaitingBytes = 16_384;
 
 const fields = {
   'Content-Type': 'text/event-stream',
   'Cache-Control': 'no-store',
-  // nginx would keep it back.
+  // Without this, nginx buffers the events.
   'X-Accel-Buffering': 'no',
   'X-Content-Type-Options': 'nosniff',
 };
@@ -33,8 +33,8 @@ const fields = {
 interface Stream extends ActiveAttempt {
   readonly call: Call;
   readonly openedMs: number;
-  /** What it was told last. */
-  told: string;
+  /** The state that was sent last, as JSON. */
+  lastState: string;
 }
 
 export class WaitingStreams {
@@ -59,7 +59,7 @@ export class WaitingStreams {
     return this.#byApp.has(app);
   }
 
-  /** The oldest of the app. */
+  /** The call of the oldest stream of the app. */
   firstCall(app: App): Call | undefined {
     for (const { call } of this.#byApp.get(app) ?? []) return call;
     return undefined;
@@ -71,7 +71,7 @@ export class WaitingStreams {
 
   open(call: Call, app: App): void {
     const { local, clock } = this.#deps;
-    const stream: Stream = { call, openedMs: clock.nowMs(), told: '', abort: () => this.#forget(app, stream) };
+    const stream: Stream = { call, openedMs: clock.nowMs(), lastState: '', abort: () => this.#forget(app, stream) };
     let streams = this.#byApp.get(app);
     if (streams === undefined) this.#byApp.set(app, (streams = new Set()));
     streams.add(stream);
@@ -79,17 +79,17 @@ export class WaitingStreams {
     call.attempt = stream;
     local.begin(call, 200, fields);
     this.#cancelBeat ??= clock.after(beatMs, () => this.#beat());
-    this.#tell(app, stream, this.#deps.stateOf(app), false);
+    this.#send(app, stream, this.#deps.stateOf(app), false);
   }
 
   changed(app: App): void {
     const streams = this.#byApp.get(app);
     if (streams === undefined) return;
     const state = this.#deps.stateOf(app);
-    for (const stream of streams) this.#tell(app, stream, state, false);
+    for (const stream of streams) this.#send(app, stream, state, false);
   }
 
-  /** Every stream ends; its page looks elsewhere. */
+  /** Ends all streams; their pages reconnect, to another router if this one drains. */
   close(): void {
     this.#cancelBeat?.();
     this.#cancelBeat = undefined;
@@ -98,14 +98,14 @@ export class WaitingStreams {
     }
   }
 
-  #tell(app: App, stream: Stream, state: PageState, beat: boolean): void {
+  #send(app: App, stream: Stream, state: PageState, beat: boolean): void {
     const { answer } = stream.call.clientSide;
     const text = JSON.stringify(state);
-    if ((text === stream.told && !beat) || answer.waitingBytes > maxWaitingBytes) return;
-    stream.told = text;
+    if ((text === stream.lastState && !beat) || answer.waitingBytes > maxWaitingBytes) return;
+    stream.lastState = text;
     const event = Buffer.from(`data: ${text}\n\n`);
     answer.part(event, 0, event.length, false);
-    // Nothing comes after these, and the page goes its way.
+    // Other states are final.
     if (state.state === 'waits') answer.flush();
     else this.#end(app, stream);
   }
@@ -136,7 +136,7 @@ export class WaitingStreams {
       const state = this.#deps.stateOf(app);
       for (const stream of streams) {
         if (nowMs - stream.openedMs >= maxAgeMs) this.#end(app, stream);
-        else this.#tell(app, stream, state, true);
+        else this.#send(app, stream, state, true);
       }
     }
   }

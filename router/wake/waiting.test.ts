@@ -134,7 +134,7 @@ test('a version that failed is told to the stream and to whoever opens the app, 
   await until(page.ended, 'the end of the stream');
   const last = page.states.at(-1);
   assert.ok(last?.state === 'failed');
-  assert.equal(last.detail, 'Code app_crashed, for whoever runs this app.');
+  assert.equal(last.detail, 'Error code app_crashed; to be fixed by the owner of this app.');
   const failed = await call(port, '/a', browser);
   assert.equal(failed.status, 502);
   assert.match(failed.body, /data-state="failed"/);

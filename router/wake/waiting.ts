@@ -1,6 +1,6 @@
 /**
- * Apps with `waiting_page = true`: a browser that opens one that is not ready gets a page that shows how far it is, and loads
- * itself again when it is up. What the page asks is reserved below the path of the app (`/.holdfast/`).
+ * Waiting pages, for apps with `waiting_page = true`: a browser that opens an app that is not ready gets a page that shows the
+ * progress, and reloads itself when the app is ready. The page asks below a reserved path of the app (`/.holdfast/`).
  */
 import { AppError } from '../../shared/errors.ts';
 import type { Clock } from '../../shared/wait/clock.ts';
@@ -32,7 +32,7 @@ export class Waiting {
   readonly #deps: WaitingDeps;
   readonly #streams: WaitingStreams;
   readonly #progress = new WeakMap<App, EnsureProgress>();
-  /** Failures that no push tells, each of the route as it was. */
+  /** Failures that are not part of a route; each is valid while the app has the same route object. */
   readonly #failures = new WeakMap<App, { readonly route: Route; readonly failure: ShownFailure }>();
 
   constructor(deps: WaitingDeps) {
@@ -44,16 +44,16 @@ export class Waiting {
     return this.#streams.size;
   }
 
-  /** A call of an app that is not ready. @returns whether it has got the page. */
+  /** Answers a call of an app that is not ready with the page, if a browser made it. @returns whether it did. */
   answers(call: Call, app: App, failure?: ShownFailure): boolean {
     const { local, metrics } = this.#deps;
     const { serving } = app.route;
     if (app.route.waitingPage !== true) return false;
-    // On its way to zero: the call takes it back, which is a matter of a moment.
+    // The app is being scaled to zero, and the call stops that, which takes a moment only.
     if (serving.state === 'hold' && serving.reason === 'draining') return false;
     if (!isNavigation(call.head)) return false;
     if (failure === undefined && serving.state === 'hold') {
-      this.#failures.delete(app); // someone tries again
+      this.#failures.delete(app); // The call tries again.
       this.#want(app, call);
     }
     const state = failure === undefined ? this.#stateOf(app) : failedState(failure);
@@ -63,18 +63,18 @@ export class Waiting {
     return true;
   }
 
-  /** A call below what is reserved. @returns whether it was one. */
+  /** Answers a call below the reserved path. @returns whether it was one. */
   takes(call: Call, app: App): boolean {
     const { head } = call;
     const start = app.route.path === '/' ? 0 : app.route.path.length;
     if (!head.path.startsWith(reserved, start)) return false;
     const [path] = head.path.slice(start).split('?', 1);
     if (path !== streamPath) {
-      call.refuse(new AppError('route_not_found', 'Nothing is here: the path is reserved.'));
+      call.refuse(new AppError('route_not_found', 'No such path: everything below /.holdfast/ is reserved.'));
     } else if (head.method !== 'GET' && head.method !== 'HEAD') {
       const fields = { Allow: 'GET, HEAD' };
       this.#deps.local.send(call, { status: 405, fields, body: Buffer.alloc(0) });
-    } else this.#tell(call, app);
+    } else this.#answerPage(call, app);
     return true;
   }
 
@@ -84,16 +84,16 @@ export class Waiting {
     this.#streams.changed(app);
   }
 
-  /** The route was pushed, or is gone. */
+  /** The route was pushed or removed. */
   changed(app: App): void {
     if (app.route.waitingPage !== true && !this.#streams.watches(app)) return;
     if (app.route.serving.state !== 'hold') this.#progress.delete(app);
     this.#streams.changed(app);
-    this.lookAgain(app);
+    this.recheck(app);
   }
 
   /** The agent may be asked again. */
-  lookAgain(app: App): void {
+  recheck(app: App): void {
     const call = this.#streams.firstCall(app);
     if (call !== undefined && this.#stateOf(app).state === 'waits') this.#want(app, call);
   }
@@ -102,7 +102,7 @@ export class Waiting {
   changedAll(): void {
     for (const app of this.#streams.apps()) {
       this.#streams.changed(app);
-      this.lookAgain(app);
+      this.recheck(app);
     }
   }
 
@@ -111,12 +111,12 @@ export class Waiting {
     if (app.route.waitingPage === true) this.#fails(app, { code: error.code, owner: error.owner, status: 502 });
   }
 
-  /** It may not be woken for now. */
+  /** The app may not be woken for now. */
   refused(app: App, failure: ShownFailure): void {
     if (app.route.waitingPage === true) this.#fails(app, failure);
   }
 
-  /** Pages look for another router. */
+  /** Ends all streams; pages look for another router. */
   close(): void {
     this.#streams.close();
   }
@@ -131,7 +131,7 @@ export class Waiting {
     this.#streams.changed(app);
   }
 
-  #tell(call: Call, app: App): void {
+  #answerPage(call: Call, app: App): void {
     const { local } = this.#deps;
     if (call.draining) {
       call.refuse(new AppError('router_draining', 'This router is shutting down.', { retryAfterMs: 1_000 }));

@@ -1,6 +1,6 @@
 /**
- * What stands before the hold: calls of an app that is not ready and that get their answer at once, by a rule, because it may
- * not be woken for now, or with a page to look at meanwhile. And which calls of an app that is ready are no reason to keep it awake.
+ * The gate before the hold. It answers calls of an app that is not ready at once if a wake rule says so, if the app has used up its
+ * wake budget, or with a waiting page. It also decides which calls of a ready app do not keep the app awake.
  */
 import type { ErrorOwner } from '../../shared/error-codes.ts';
 import { AppError } from '../../shared/errors.ts';
@@ -19,20 +19,20 @@ export interface WakeGateDeps {
   readonly metrics: { wakeAnswered(app: string, rule: string): void; wakeRefused(): void };
 }
 
-/** Within so long after a call that counted, others are not looked at and count too. */
+/** For this long after a call that keeps the app awake, all calls count as such without a look at the rules. */
 export const provenMs = 1_000;
 
 export class WakeGate {
   readonly #deps: WakeGateDeps;
   readonly #rules = new WakeRules();
-  /** Refusals of the agent, each of the route as it was: another push ends them. */
+  /** Apps that the agent refuses to wake. An entry is valid while the app has the same route object. */
   readonly #refusals = new WeakMap<App, { readonly route: Route; readonly untilMs: number }>();
 
   constructor(deps: WakeGateDeps) {
     this.#deps = deps;
   }
 
-  /** Before the call is held. @returns whether it has its answer. */
+  /** Answers a call that would be held, if it should not be. @returns whether it did. */
   answers(call: Call, app: App): boolean {
     const { waiting, metrics } = this.#deps;
     if (app.route.serving.state !== 'hold') return false;
@@ -44,30 +44,30 @@ export class WakeGate {
     return true;
   }
 
-  /** Of an app whose version failed. @returns whether the call has its answer. */
+  /** Answers a call of an app whose version failed with a waiting page, if a browser made it. @returns whether it did. */
   answersFailed(call: Call, app: App, failure: { readonly code: string; readonly owner: ErrorOwner }): boolean {
     return this.#deps.waiting.answers(call, app, { ...failure, status: 502 });
   }
 
-  /** A call below the path that is reserved for waiting pages. @returns whether it was one. */
+  /** Answers a call below the path reserved for waiting pages. @returns whether it was one. */
   takes(call: Call, app: App): boolean {
     if (app.route.serving.state === 'hold' && this.#answersByRule(call, app)) return true;
     return this.#deps.waiting.takes(call, app);
   }
 
-  /** A call of a ready app, the first one to be looked at for `provenMs`. */
+  /** Checks whether a call of a ready app keeps the app awake, once within `provenMs`. */
   prove(call: Call, app: App): void {
     if (this.#ruleOf(call, app) === undefined) {
       app.provenAtMs = call.arrivedMs;
     } else setPassive(call, app);
   }
 
-  /** Whether the call may have a version started that waits for one. */
+  /** Whether the call may start a pending version. */
   mayStart(call: Call, app: App): boolean {
     return this.#ruleOf(call, app) === undefined;
   }
 
-  /** The agent will not wake it. @returns what its held calls get. */
+  /** The agent refuses to wake the app. @returns the error for its held calls; undefined if the route has changed since. */
   refused(app: App, version: number, error: AppError): AppError | undefined {
     const { clock, waiting } = this.#deps;
     if (app.route.version !== version || app.route.serving.state !== 'hold') return undefined;
@@ -107,13 +107,13 @@ export class WakeGate {
 }
 
 function setPassive(call: Call, app: App): void {
-  // Where it came back, it may have been reported as a call by now.
+  // A call that came back may have been reported already.
   if (!call.passive && app.calls > 0) app.calls -= 1;
   call.passive = true;
 }
 
 function budgetError(retryAfterMs: number): AppError {
-  const message = 'The app is asleep and was woken as often as it may be for now.';
+  const message = 'The app is asleep and has used up its wake budget for this hour.';
   return new AppError('wake_budget_exhausted', message, { retryAfterMs });
 }
 

@@ -1,7 +1,7 @@
 /**
- * Which calls may not wake their app (`wake.rules`), and what they get instead: the first rule that fits decides. Looked at
- * where an app is not ready, whatever the reason, so that a probe always gets the same; and where an app that is ready has had
- * no caller for a while (wake-gate.ts).
+ * Decides which calls may not wake their app (`wake.rules`), and what they get instead. The first rule that matches decides. Rules
+ * apply whenever an app is not ready, whatever the reason, so that a probe always gets the same answer, and to a ready app that
+ * has not been called for a while (wake-gate.ts).
  */
 import { defaultWakeRules, type WakeRule } from '../../shared/protocol/app-config.ts';
 import type { Route } from '../../shared/protocol/routes.ts';
@@ -14,15 +14,15 @@ export interface StaticAnswer {
 }
 
 export interface RuleAnswer {
-  /** Its number, from 1, or `default`. */
+  /** Number of the rule, from 1, or `default`. */
   readonly rule: string;
   readonly answer: StaticAnswer;
 }
 
-/** What rules look at. */
+/** What rules match. */
 export interface Seen {
   readonly method: string;
-  /** With query. */
+  /** Path with query. */
   readonly path: string;
   readonly userAgent: string;
 }
@@ -31,15 +31,15 @@ interface CompiledRule {
   readonly methods: ReadonlySet<string> | undefined;
   readonly path: Glob | undefined;
   readonly userAgent: Glob | undefined;
-  /** Undefined: such a call may wake the app. */
+  /** Undefined if the rule allows the call to wake the app. */
   readonly result: RuleAnswer | undefined;
 }
 
 export class WakeRules {
-  /** By the rules of a route, which is another object after every push. */
+  /** Compiled rules by the array of the route, which is a new object after each push. */
   readonly #compiled = new WeakMap<readonly WakeRule[], readonly CompiledRule[]>();
 
-  /** @returns what the call gets in place of waking the app; undefined: it may. */
+  /** @returns the answer for a call that may not wake the app; undefined if it may. */
   answerFor(route: Pick<Route, 'wakeRules'>, seen: Seen): RuleAnswer | undefined {
     const rules = this.#rulesOf(route.wakeRules ?? defaultWakeRules);
     if (rules.length === 0) return undefined;

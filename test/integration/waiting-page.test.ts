@@ -98,7 +98,7 @@ test('browsers that open a sleeping app', async (t) => {
       await page.goto(urlOf('bad'));
       const shown = await says(page, /could not be started/);
       await picture(page, 'failed');
-      assert.match(shown, /Code app_crashed, for whoever runs this app/);
+      assert.match(shown, /Error code app_crashed; to be fixed by the owner of this app/);
       assert.doesNotMatch(shown, /MODE is crash/);
       assert.equal(await page.evaluate('document.title'), 'The app could not be started');
       assert.equal(await page.evaluate(height), heightOfWaits, 'the page jumps');
