@@ -1,4 +1,4 @@
-/** What each app did since the last report that the agent has taken. Costs by the number of apps that did something. */
+/** What each app did since the last activity report that the agent has acknowledged. The cost depends on the number of active apps. */
 import type { AppActivity } from '../shared/protocol/methods.ts';
 import type { Clock } from '../shared/wait/clock.ts';
 import type { App } from './table/apps.ts';
@@ -11,45 +11,45 @@ export interface ActivityDeps {
 
 export interface ActivityReport {
   readonly apps: readonly AppActivity[];
-  /** It goes on: the next part should follow at once. */
+  /** Whether another part should follow at once. */
   readonly more: boolean;
-  /** The agent has it: counted from zero again. Without, a later report has it all once more. */
+  /** Subtracts what the agent has acknowledged. If this is not called, a later report repeats it. */
   taken(): void;
 }
 
-/** In one report: as a frame, a third of what a link takes. */
+/** Apps in one part of a report. Its frame has a third of the size that the link allows. */
 const maxApps = 10_000;
 
 export class Activity {
   readonly #deps: ActivityDeps;
   /**
-   * Apps of which the next report may have something to say: called since the last one, or something was going on then,
-   * so that the next one says if it has ended.
+   * Apps for the next report: those called since the last one, and those that were busy then, so that the next report says when
+   * that has ended.
    */
   readonly #active = new Set<App>();
-  /** Of a report that is told in parts: what is left. */
+  /** The apps that are left of a report in parts. */
   #left: App[] = [];
 
   constructor(deps: ActivityDeps) {
     this.#deps = deps;
   }
 
-  /** Apps that are looked at for a report. */
+  /** Number of apps for the next report. */
   get size(): number {
     return this.#active.size;
   }
 
-  /** To be told at the first call of an app since a report. */
+  /** To be called at the first call of an app since a report. */
   note(app: App): void {
     this.#active.add(app);
   }
 
-  /** Another agent, or another link: a report that was told in part begins again. */
+  /** Begins a report in parts again, because the link or the agent is another one. */
   restart(): void {
     this.#left = [];
   }
 
-  /** What an app does, and did that the agent does not know of yet; without what is nothing. */
+  /** What an app is doing, and what it did that no report has said yet. */
   unreported(name: string): { readonly busy?: boolean; readonly bytes?: number; readonly idleMs?: number } {
     const app = this.#deps.apps.get(name);
     if (app === undefined) return {};

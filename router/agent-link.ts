@@ -1,9 +1,9 @@
 /**
- * The link to the agent: takes the route table from it and acknowledges each push once every later call is treated by
- * it, reports activity, answers `targets.release`, and keeps the lease.
+ * The link to the agent: receives the route table and acknowledges each push once every later call is routed by it, reports
+ * activity, answers `targets.release`, and renews the lease.
  *
- * The lease runs from the moment something was sent that the agent then answered: at that moment or later the agent
- * heard this router, so its own clock for the same lease ends no earlier than ours, whatever the network did between.
+ * The lease runs from the moment when a message was sent that the agent has answered. The agent heard this router at that moment or
+ * later, so the same lease ends no earlier on its clock than on ours, whatever the network did.
  */
 import { toAppError } from '../shared/errors.ts';
 import type { Log } from '../shared/log.ts';
@@ -99,7 +99,7 @@ interface AgentSessionDeps extends AgentLinkDeps {
   readonly peer: Peer<AgentMethods>;
 }
 
-/** One link while it lasts: the watch and the reports. */
+/** One connection to the agent: its watch of the routes and its activity reports. */
 class AgentSession {
   readonly peer: Peer<AgentMethods>;
   readonly #deps: AgentSessionDeps;
@@ -125,13 +125,13 @@ class AgentSession {
     this.#watch.abort();
     const watch = new AbortController();
     this.#watch = watch;
-    // Until the snapshot the table is not to be relied on: no report, and so no renewal of the lease.
+    // Until the snapshot is complete the table is not reliable: no report, and so no renewal of the lease.
     this.#synced = false;
     this.#stopReports();
     table.restart();
     const sentMs = clock.nowMs();
     const onItem = (item: RoutesItem): void => {
-      // Items of a watch that was given up may still be on their way.
+      // Items of an earlier watch may still arrive.
       if (this.#ended || this.#watch !== watch) return;
       this.#take(item, sentMs);
     };
@@ -139,7 +139,7 @@ class AgentSession {
       () => this.#watchEnded(watch, 'ended'),
       (reason: unknown) => {
         const { code } = toAppError(reason);
-        if (this.#watch === watch && !this.#ended) log.warn({ code }, 'watch of the routes failed');
+        if (this.#watch === watch && !this.#ended) log.warn({ code }, 'the watch of the routes failed');
         this.#watchEnded(watch, code);
       },
     );
@@ -151,11 +151,11 @@ class AgentSession {
       if (!this.#ended && this.#watch === watch) this.#applied(item, watchSentMs);
     };
     if (this.#deps.table.apply(item, applied)) return;
-    this.#deps.log.warn({ seq: item.seq }, 'a push of the routes is missing');
+    this.#deps.log.warn({ seq: item.seq }, 'a push of the routes is missing; watching again');
     this.#watchRoutes();
   }
 
-  /** A part of a snapshot is acknowledged too: so the agent knows that a large one makes progress. */
+  /** Acknowledges parts of a snapshot too, so that the agent sees progress with a large one. */
   #applied(item: RoutesItem, watchSentMs: number): void {
     const { peer, state, events } = this.#deps;
     peer.notify('routes.ack', { seq: item.seq });
@@ -168,14 +168,14 @@ class AgentSession {
     this.#report();
   }
 
-  /** A link without a watch is of no use (a standby answers not_leader): the next one may lead elsewhere. */
+  /** Closes a link without a watch, which is useless (a standby answers not_leader): the next one may reach another agent. */
   #watchEnded(watch: AbortController, why: string): void {
     if (this.#ended || this.#watch !== watch) return;
     this.end();
     void this.peer.close(1000, `routes.watch: ${why}`);
   }
 
-  /** Every two seconds, also with nothing to say: the answer renews the lease. */
+  /** Reports every two seconds, even if nothing happened, because the answer renews the lease. */
   #report(): void {
     const { peer, name, activity, clock, leaseMs, log } = this.#deps;
     const periodMs = Math.min(reportEveryMs, leaseMs / 4);

@@ -1,6 +1,5 @@
 /**
- * The way of a call from its route to its answer: to a ready target at once, without a promise; every other one to the gate of
- * what may wake an app, and then to the hold.
+ * The path of a call: it goes to a ready target at once, without a promise; otherwise through the wake gate to the hold.
  */
 import { AppError } from '../shared/errors.ts';
 import type { Clock } from '../shared/wait/clock.ts';
@@ -35,7 +34,7 @@ export interface CallPathDeps {
   readonly inFlight: InFlight;
   readonly attempts: AttemptDeps;
   readonly events: {
-    /** @param status 499 where the client left before its answer began. */
+    /** @param status 499 if the client left before its answer began. */
     callEnded(call: Call, status: number, durationMs: number): void;
   };
 }
@@ -111,5 +110,7 @@ function noRoute(): AppError {
 }
 
 function noTableYet(): AppError {
-  return new AppError('agent_unavailable', 'This router has no routes from the agent yet.', { retryAfterMs: 1_000 });
+  return new AppError('agent_unavailable', 'This router has not received its routes from the agent yet; try again.', {
+    retryAfterMs: 1_000,
+  });
 }

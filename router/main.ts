@@ -15,7 +15,7 @@ import { startRouter, type Router, type RouterDeps } from './router.ts';
 import { indexVariable, lateVariable, type ToWorker } from './workers/messages.ts';
 import { startWorkers } from './workers/primary.ts';
 import { configOfWorker, routeOfWorker } from './workers/shares.ts';
-import { serveFirstProcess } from './workers/worker.ts';
+import { servePrimary } from './workers/worker.ts';
 
 const orphaned = 'parent gone';
 
@@ -30,7 +30,7 @@ async function run(): Promise<void> {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
   if (cluster.isWorker) await runWorker(config, workers, log, registry);
-  else if (workers > 1) await runFirst(config, workers, log, registry);
+  else if (workers > 1) await runPrimary(config, workers, log, registry);
   else await runAlone(config, log, registry);
 }
 
@@ -64,21 +64,21 @@ async function runAlone(config: RouterConfig, log: Log, registry: Registry): Pro
   endOnSignals(log, () => router.drain().then(() => admin.close()));
 }
 
-async function runFirst(config: RouterConfig, count: number, log: Log, registry: Registry): Promise<void> {
+async function runPrimary(config: RouterConfig, count: number, log: Log, registry: Registry): Promise<void> {
   const workers = await startWorkers({ config, workers: count, log, registry });
   const { port, tlsPort, adminPort } = workers;
   log.info({ port, tlsPort, adminPort, name: config.name, workers: count }, 'listening');
   endOnSignals(log, () => workers.drain());
 }
 
-/** Ends by the word of the first process, and, by `node:cluster`, with it. */
+/** Runs a worker, which ends when the primary says so, or with the primary (by `node:cluster`). */
 async function runWorker(config: RouterConfig, workers: number, parentLog: Log, registry: Registry): Promise<void> {
   const index = Number(process.env[indexVariable]);
   const place = { index, workers };
   const log = parentLog.child({ worker: index + 1 });
-  // Until there is something to drain.
+  // Before the start there is nothing to drain.
   let end = (): void => process.exit(0);
-  // Of a terminal, which tells the first process too.
+  // A terminal sends it to the primary too, which drains the workers.
   process.on('SIGINT', () => undefined);
   process.on('SIGTERM', () => end());
   process.on('message', (message: ToWorker) => {
@@ -92,26 +92,26 @@ async function runWorker(config: RouterConfig, workers: number, parentLog: Log, 
   });
   const drain = ending(log, () => router.drain());
   end = () => drain('asked');
-  serveFirstProcess(process, router, registry);
+  servePrimary(process, router, registry);
 }
 
 function endOnSignals(log: Log, drain: () => Promise<void>): void {
   let asked = false;
   const drainOnce = ending(log, drain);
   const end = (why: string): void => {
-    if (asked) process.exit(1); // Asked twice: at once.
+    if (asked) process.exit(1); // The second signal ends at once.
     asked = true;
     drainOnce(why);
   };
   process.on('SIGTERM', () => end('SIGTERM'));
   process.on('SIGINT', () => end('SIGINT'));
-  // Embedded: the process that started this one is gone.
+  // The embedding process (npm start) is gone.
   process.on('disconnect', () => {
     if (!asked) end(orphaned);
   });
 }
 
-/** @returns what drains, once, and ends the process. */
+/** @returns a function that drains, once, and ends the process. */
 function ending(log: Log, drain: () => Promise<void>): (why: string) => void {
   let begun = false;
   return (why) => {
@@ -120,8 +120,8 @@ function ending(log: Log, drain: () => Promise<void>): (why: string) => void {
     log.info({ why }, 'ending');
     drain().then(
       () => {
-        // Exit soon after the start was seen to hang in the runtime's teardown (Node 24.21, under load). An orphan has
-        // nobody to read its exit code, and nobody to kill it either.
+        // An exit soon after the start was seen to hang in the teardown of the runtime (Node 24.21, under load). Nobody reads the exit
+        // code of an orphan, and nobody would kill it.
         if (why === orphaned) process.kill(process.pid, 'SIGKILL');
         process.exit(0);
       },
@@ -136,9 +136,9 @@ function ending(log: Log, drain: () => Promise<void>): (why: string) => void {
 try {
   await run();
 } catch (error) {
-  // Before the log is there: what is wrong with the configuration, or with the port.
+  // The log may not exist yet: the configuration or a port may be wrong.
   process.stderr.write(`holdfast router: ${toAppError(error).message}\n`);
   process.exitCode = 1;
-  // The channel to the first process would keep it.
+  // The channel to the primary would keep the process alive.
   if (cluster.isWorker) process.exit();
 }

@@ -1,4 +1,4 @@
-/** What the router keeps for each app of the table: its route, its targets, and what is counted for the activity report. */
+/** The apps that were called: each with its route, its targets, and its counts for the activity report. */
 import type { Route } from '../../shared/protocol/routes.ts';
 import type { UpstreamTarget } from '../upstream/target.ts';
 import type { UpstreamTargets } from '../upstream/targets.ts';
@@ -6,21 +6,21 @@ import type { UpstreamTargets } from '../upstream/targets.ts';
 export class App {
   readonly name: string;
   route: Route;
-  /** False once the table has no such app any more. */
+  /** False once the app was removed from the table. */
   routed = true;
   targets: readonly UpstreamTarget[] = [];
-  /** The pending version whose start has been asked for; null: the next call asks. */
+  /** The pending version whose start was asked for; null if the next call should ask. */
   askedPending: number | null = null;
   inFlight = 0;
   upgraded = 0;
   calls = 0;
   bytes = 0;
-  /** Of `inFlight`, those that are no reason to keep it awake. */
+  /** The part of `inFlight` that does not keep the app awake. */
   passive = 0;
-  /** When a call last came that is one. */
+  /** When a call last came that keeps the app awake, in ms of the clock. */
   provenAtMs = -Infinity;
   lastActiveMs: number;
-  /** Calls and upgraded connections that it may have in this router. */
+  /** Maximum number of calls and upgraded connections of the app in this router. */
   maxTotal = Infinity;
   #turn = 0;
 
@@ -30,14 +30,14 @@ export class App {
     this.lastActiveMs = nowMs;
   }
 
-  /** It has as many calls as it may have in this router. */
+  /** Whether the app has as many calls and upgraded connections as it may have in this router. */
   get full(): boolean {
     return this.inFlight + this.upgraded >= this.maxTotal;
   }
 
   /**
-   * The target for a call, or undefined when all are set aside or at their limit. Of a few all are looked at; of many, two by
-   * turn and the less busy one is taken, which spreads nearly as well and costs the same for any number.
+   * Picks the target for a call, or undefined when all are set aside or at their limit. With few targets the least busy one is
+   * picked. With many, it is the less busy one of two in turn, which spreads nearly as well at the same cost for any number.
    * @param fits a further condition.
    */
   pick(fits?: (target: UpstreamTarget) => boolean): UpstreamTarget | undefined {
@@ -56,7 +56,7 @@ export class App {
     for (let step = 0; step < sample; step++) {
       const target = targets[(this.#turn + step) % targets.length];
       if (target === undefined || target.setAside) continue;
-      // An open WebSocket is work too.
+      // Upgraded connections are work too.
       const busy = target.inFlight + target.upgraded;
       if (busy >= target.limit || busy >= least) continue;
       if (fits !== undefined && !fits(target)) continue;
@@ -72,7 +72,7 @@ export class Apps {
   readonly #maxSockets: number;
   readonly #byName = new Map<string, App>();
 
-  /** @param maxSockets in use to one target at most. */
+  /** @param maxSockets maximum number of sockets in use to one target. */
   constructor(targets: UpstreamTargets, maxSockets: number) {
     this.#targets = targets;
     this.#maxSockets = maxSockets;

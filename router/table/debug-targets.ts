@@ -1,4 +1,4 @@
-/** `GET /debug/targets` of the admin server: where the calls of each app may go now, and what keeps a target from them. */
+/** `GET /debug/targets` of the admin server: the targets of each app, and what keeps calls from them. */
 import { z } from 'zod';
 import { AppError } from '../../shared/errors.ts';
 import { appName } from '../../shared/protocol/app-spec.ts';
@@ -20,22 +20,22 @@ interface TargetView {
   readonly inFlight: number;
   readonly upgraded: number;
   readonly connecting: number;
-  /** Calls that it may have at once; null: no limit. */
+  /** Maximum number of calls at once; null: no limit. */
   readonly limit: number | null;
-  /** Dials that failed, in a row. */
+  /** Number of consecutive failed dials. */
   readonly failures: number;
   readonly sockets: { readonly open: number; readonly idle: number };
 }
 
 export interface TargetsView {
   readonly targets: readonly TargetView[];
-  /** There are others that fit. */
+  /** Whether there are more matching targets. */
   readonly more: boolean;
 }
 
 /**
- * Of apps that were called since this router began; of others it has asked nothing.
- * @throws AppError request_invalid for a parameter that is not known or out of range.
+ * Lists the targets of apps that were called since this router started; others are not known.
+ * @throws AppError request_invalid for a parameter that is unknown or out of range.
  */
 export function viewTargets(
   apps: { get(name: string): App | undefined; all(): Iterable<App> },

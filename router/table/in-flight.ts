@@ -1,11 +1,11 @@
-/** Counts what each app has at its targets: calls, and connections that calls were upgraded to. */
+/** Counts the calls and the upgraded connections that each app has at its targets. */
 import type { Clock } from '../../shared/wait/clock.ts';
 import type { Call, CallApp } from '../call/call.ts';
 import type { App } from './apps.ts';
 
 export interface InFlightDeps {
   readonly clock: Clock;
-  /** Waits for room in apps that limit what they have in all. */
+  /** Has calls that wait for room in an app with a limit in all. */
   readonly hold: { changed(app: CallApp): void };
 }
 

@@ -1,13 +1,13 @@
 /**
- * The route table: which app gets a call, by host and path. Fed by the items of `routes.watch`. A lookup costs by the
- * length of the host and of the path, not by the number of apps.
+ * The route table: finds the app for a host and a path. It is filled by the items of `routes.watch`. The time of a lookup depends on
+ * the length of host and path, not on the number of apps.
  */
 import type { Route, RoutesItem } from '../../shared/protocol/routes.ts';
 import type { App } from './apps.ts';
 
 /**
- * What applying an item did. `gap`: an item is missing, nothing was changed, the watch must begin again · `partial`: a part of
- * a snapshot was put aside · `replaced`: the whole table is another one.
+ * What applying an item did. `gap`: an item is missing, nothing was changed, and a new watch is needed · `partial`: a part of a
+ * snapshot was stored · `replaced`: the whole table was replaced · `changed`: single routes were.
  */
 export type Applied =
   | { readonly kind: 'partial' }
@@ -33,7 +33,7 @@ export class Routes {
     return this.#table.of(app);
   }
 
-  /** A new watch begins: the next item must be a snapshot. What is known stays until that is complete. */
+  /** Begins a new watch, whose first item must be a snapshot. The current table stays until the snapshot is complete. */
   restart(): void {
     this.#staged = undefined;
     this.#expects = { kind: 'snapshot' };
@@ -44,22 +44,22 @@ export class Routes {
     if (first ? item.kind !== 'snapshot' : item.seq !== (this.#expects as { seq: number }).seq) return { kind: 'gap' };
     this.#expects = { kind: 'seq', seq: item.seq + 1 };
     if (item.kind === 'snapshot') return this.#snapshot(item.routes, item.more);
-    // A delta between the chunks of a snapshot is against the protocol.
+    // A delta between the parts of a snapshot violates the protocol.
     return this.#staged === undefined ? this.#delta(item.upsert, item.remove) : { kind: 'gap' };
   }
 
-  /** Takes effect as a whole with the last chunk: a route absent from a half of the table must not look removed. */
+  /** A snapshot takes effect with its last part: a route that is missing from one part must not look removed. */
   #snapshot(routes: readonly Route[], more: boolean): Applied {
     const staged = (this.#staged ??= new RouteTable());
     for (const route of routes) staged.put(route);
     if (more) return { kind: 'partial' };
-    // However many routes there are, this is all that is done at once: who has to know of each looks for itself.
+    // This is all that happens at once, however many routes there are; apps are updated later.
     this.#table = staged;
     this.#staged = undefined;
     return { kind: 'replaced' };
   }
 
-  /** Removals first: one delta may give the route of a deleted app to another. */
+  /** Removals go first, because one delta may give the route of a deleted app to another. */
   #delta(upserted: readonly Route[], removed: readonly string[]): Applied {
     for (const app of removed) this.#table.delete(app);
     for (const route of upserted) this.#table.delete(route.app);
@@ -68,15 +68,15 @@ export class Routes {
   }
 }
 
-/** Where a route stands in the table. */
+/** An entry of the table. */
 export interface RouteEntry {
   readonly route: Route;
-  /** Its app, once a call has asked for it: kept here, since in a large table each look elsewhere is one at cold memory. */
+  /** The app, once a call has asked for it. It is cached here because each lookup elsewhere in a large table is a cache miss. */
   app: App | undefined;
 }
 
 interface PathNode {
-  /** undefined where there are none, as of most nodes of a large table. */
+  /** Undefined without children, as in most nodes of a large table. */
   children: Map<string, PathNode> | undefined;
   route: Route | undefined;
   app: App | undefined;
@@ -87,7 +87,7 @@ function emptyNode(): PathNode {
 }
 
 class RouteTable {
-  /** By host as declared: `''`, `a.example` or `*.example`. */
+  /** Paths by host as declared: `''`, `a.example` or `*.example`. */
   readonly #hosts = new Map<string, PathNode>();
   readonly #byApp = new Map<string, Route>();
 
@@ -132,7 +132,7 @@ class RouteTable {
       node.route = undefined;
       node.app = undefined;
     }
-    // Empty nodes go, so that a table that changes for months does not grow.
+    // Empty nodes are removed, so that a table that changes for months does not grow.
     for (let step = way.pop(); step !== undefined; step = way.pop()) {
       const { children } = step.parent;
       const child = children?.get(step.segment);
@@ -143,12 +143,12 @@ class RouteTable {
     if (root.route === undefined && root.children === undefined) this.#hosts.delete(route.host);
   }
 
-  /** Exact host, then `*.domain` with the longest domain first, then any host; a host without a matching path is passed over. */
+  /** Tries the exact host, then `*.domain` with the longest domain first, then any host; skips hosts without a matching path. */
   lookup(host: string, path: string): RouteEntry | undefined {
     const exact = host === '' ? undefined : this.#hosts.get(host);
     const found = exact === undefined ? undefined : longestPrefix(exact, path);
     if (found !== undefined) return found;
-    // No name is longer, and a hostile Host of thousands of dots would cost a hash of each of its tails.
+    // No valid name is longer, and a hostile Host of thousands of dots would cost a hash for each of its suffixes.
     const labels = host.length <= maxHostLength ? host : '';
     for (let dot = labels.indexOf('.'); dot >= 0; dot = labels.indexOf('.', dot + 1)) {
       const wildcard = this.#hosts.get(`*${labels.slice(dot)}`);
@@ -160,7 +160,7 @@ class RouteTable {
   }
 }
 
-/** The deepest route on the way of the path; stops at the first segment that no route has. */
+/** @returns the route with the longest matching path prefix. Stops at the first segment that no route has. */
 function longestPrefix(root: PathNode, path: string): RouteEntry | undefined {
   let node = root;
   let found = root.route === undefined ? undefined : root;

@@ -1,7 +1,7 @@
 /**
- * The route table and the apps that calls have asked for, kept in step. A snapshot replaces the table in one moment, however
- * large it is, and from then on every call goes by it; apps that were known before are brought up to it by the first call that
- * finds them, and in slices between which the loop goes on. Only when the last one is done, the snapshot has taken full effect.
+ * Keeps the route table and the apps that were called in step. A snapshot replaces the table at once, however large it is, and every
+ * later call is routed by it. Known apps are updated by the first call that finds them, and in slices between which the event loop
+ * continues. When the last one is updated, the snapshot has taken full effect.
  */
 import type { Clock } from '../../shared/wait/clock.ts';
 import type { Route, RoutesItem } from '../../shared/protocol/routes.ts';
@@ -9,25 +9,25 @@ import type { App, Apps } from './apps.ts';
 import { Routes, type RouteEntry } from './routes.ts';
 
 export interface TableEvents {
-  /** @param moved whether calls that wait for the app may belong to another one now. */
+  /** @param moved whether calls held for the app may belong to another app now. */
   routeChanged(app: App, moved: boolean): void;
 }
 
 export interface TableDeps {
   readonly apps: Apps;
   readonly events: TableEvents;
-  /** Turns a route of the agent into one that holds in this process. */
+  /** Adapts each route of the agent to this process. */
   readonly adaptRoute?: ((route: Route) => Route) | undefined;
   readonly clock: Clock;
 }
 
-/** Brought up to a new table in one turn of the loop; one is a matter of microseconds. */
+/** Apps updated in one turn of the event loop; each takes microseconds. */
 const appsATurn = 500;
 
 export class Table {
   readonly #deps: TableDeps;
   readonly #routes = new Routes();
-  /** Apps that the last snapshot may have changed. */
+  /** Apps that are not updated to the last snapshot yet. */
   #stale: IterableIterator<App> | undefined;
   #turn: NodeJS.Immediate | undefined;
   readonly #onSettled: (() => void)[] = [];
@@ -36,7 +36,7 @@ export class Table {
     this.#deps = deps;
   }
 
-  /** Routes known. */
+  /** Number of routes. */
   get size(): number {
     return this.#routes.size;
   }
@@ -52,9 +52,9 @@ export class Table {
   }
 
   /**
-   * @param applied called, once and perhaps before this returns, when every call is treated by the item; for a part of a
-   *   snapshot when it has been taken; never after `restart`.
-   * @returns false where an item is missing: a new watch is needed.
+   * @param applied called once, perhaps before this returns, when every later call is routed by the item; for a part of a snapshot,
+   *   when it was received; never after `restart`.
+   * @returns false if an item is missing, so that a new watch is needed.
    */
   apply(item: RoutesItem, applied: () => void): boolean {
     const done = this.#routes.apply(this.#adapted(item));
@@ -99,21 +99,21 @@ export class Table {
     }
     for (const route of upserted) {
       const before = apps.get(route.app)?.route;
-      // Nobody has called it yet.
+      // Apps that nobody has called are not known.
       if (before !== undefined) changed.push({ app: apps.upsert(route, nowMs), moved: isElsewhere(before, route) });
     }
-    // Only now, when the whole push is in, the rooms are looked at: a call may go from one app to another.
+    // Rooms are checked only when the whole push is applied, because a call may move from one app to another.
     for (const { app, moved } of changed) events.routeChanged(app, moved);
   }
 
-  /** The first call of the app since its route came. */
+  /** Finds the app of a route for the first call since the route came. */
   #enter(entry: RouteEntry): App {
     const { route } = entry;
     const app = this.#deps.apps.get(route.app);
     return (entry.app = app !== undefined && app.route === route ? app : this.#adopt(route));
   }
 
-  /** The route is in the table; its app is not known, or by an older route. */
+  /** Makes the app of a route, or updates it to the route. */
   #adopt(route: Route): App {
     const { apps, events, clock } = this.#deps;
     const before = apps.get(route.app)?.route;
@@ -146,7 +146,7 @@ export class Table {
   };
 }
 
-/** Calls that wait for its app may have another one by now. */
+/** Whether calls held for the app may belong to another one now. */
 function isElsewhere(before: Route, now: Route): boolean {
   return before.host !== now.host || before.path !== now.path || before.stripPath !== now.stripPath;
 }

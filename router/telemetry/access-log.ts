@@ -1,6 +1,6 @@
 /**
- * The access log: a JSON line for each call that has ended, composed by hand, since a logger's objects and its write for each
- * line cost as much as the call itself. The fields and their order are those of the process's other lines.
+ * The access log: a JSON line for each call that has ended. Lines are composed by hand, because the objects of a logger and a write
+ * for each line cost as much as the call itself. Fields and their order are those of other log lines.
  */
 import type { Call } from '../call/call.ts';
 import type { PeerIdentity } from '../message/peer-identity.ts';
@@ -8,9 +8,9 @@ import type { LineWriter } from './line-writer.ts';
 import type { RequestHead } from '../message/request-head.ts';
 
 export interface AccessLog {
-  /** @param status 499: the client left before its answer began. */
+  /** @param status 499 if the client left before its answer began. */
   call(call: Call, status: number, durationMs: number): void;
-  /** A request that was refused before it was a call. */
+  /** Logs a request that was refused before it became a call. */
   refused(client: PeerIdentity, status: number): void;
 }
 
@@ -20,7 +20,7 @@ export interface AccessLogDeps {
   readonly now: () => number;
 }
 
-/** Of a path or a field, more of which is cut off. */
+/** Paths and fields are truncated to this length. */
 const maxValueLength = 2_048;
 
 export function createAccessLog({ lines, now }: AccessLogDeps): AccessLog {
@@ -29,7 +29,7 @@ export function createAccessLog({ lines, now }: AccessLogDeps): AccessLog {
     call(call, status, durationMs) {
       const { head, app } = call;
       const { peer } = head;
-      // Without the query: it may carry what must not be in a log.
+      // The query is left out: it may contain secrets.
       const query = head.path.indexOf('?');
       let line =
         `{"level":"info","time":"${time()}","component":"router","requestId":${text(head.requestId)}` +
@@ -63,14 +63,14 @@ function fieldsOf(head: RequestHead): string {
 
 const plain = /^[ !#-[\]-~]*$/;
 
-/** As a JSON string, in ASCII. */
+/** Formats a JSON string in ASCII. */
 function text(value: string): string {
   const short = value.length > maxValueLength ? `${value.slice(0, maxValueLength)}…` : value;
   if (plain.test(short)) return `"${short}"`;
   return JSON.stringify(short).replace(/[^ -~]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`);
 }
 
-/** ISO 8601, made anew for each second only. */
+/** Formats the time in ISO 8601; the part before the milliseconds is made once a second. */
 function isoTimes(now: () => number): () => string {
   let second = -1;
   let prefix = '';

@@ -10,7 +10,7 @@ test('durations are shown as the library shows them, and calls by status', async
   const calls = createCallMetrics(ours, buckets);
   const histogram = new Histogram({
     name: 'holdfast_router_request_duration_seconds',
-    help: 'From the head of a call to the last byte of its answer, with the time it was held.',
+    help: 'Time from the head of a call to the last byte of its answer, including the time it was held.',
     buckets,
     registers: [theirs],
   });

@@ -1,11 +1,11 @@
 /**
- * Number and duration of calls, counted in arrays, since every call passes here: the library's own histogram and counter
- * cost a call a thirtieth of its CPU time. What is shown is in the library's form.
+ * Number and duration of calls, counted in arrays because every call passes here: the histogram and counter of the library cost a
+ * call a thirtieth of its CPU time. The registry gets them in the form of the library.
  */
 import { Counter, type Histogram, type Registry } from '@prometheus-io/client';
 
 export interface CallMetrics {
-  /** @param status 499: the client left before its answer began. */
+  /** @param status 499 if the client left before its answer began. */
   ended(status: number, durationMs: number): void;
 }
 
@@ -15,13 +15,13 @@ const statuses = 1_000;
 export function createCallMetrics(registry: Registry, bucketsSecs: readonly number[]): CallMetrics {
   const byStatus = new Float64Array(statuses);
   const boundsMs = Float64Array.from(bucketsSecs, (bound) => bound * 1_000);
-  /** Each without those below it; the last one is over all bounds. */
+  /** Counts by bucket, not cumulative; the last bucket is above all bounds. */
   const byDuration = new Float64Array(boundsMs.length + 1);
   let sumMs = 0;
 
   const requests: Counter<'code'> = new Counter({
     name: 'holdfast_router_requests_total',
-    help: 'Calls ended, by status; 499 where the client left first.',
+    help: 'Calls that have ended, by status; 499 if the client left first.',
     labelNames: ['code'],
     registers: [registry],
     collect() {
@@ -31,7 +31,7 @@ export function createCallMetrics(registry: Registry, bucketsSecs: readonly numb
   });
   const duration = {
     name: 'holdfast_router_request_duration_seconds',
-    help: 'From the head of a call to the last byte of its answer, with the time it was held.',
+    help: 'Time from the head of a call to the last byte of its answer, including the time it was held.',
     type: 'histogram',
     aggregator: 'sum',
   };
@@ -47,7 +47,7 @@ export function createCallMetrics(registry: Registry, bucketsSecs: readonly numb
     values.push(series('bucket', count, { le: '+Inf' }), series('sum', sumMs / 1_000, {}), series('count', count, {}));
     return { ...duration, values };
   };
-  // The registry asks for no more than this of a metric.
+  // The registry needs only this of a metric; call-metrics.test.ts pins that.
   registry.registerMetric({ ...duration, get, reset: () => undefined } as unknown as Histogram);
 
   return {

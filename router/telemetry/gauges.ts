@@ -1,4 +1,4 @@
-/** Gauges of the router's present state. */
+/** Gauges of the current state of the router. */
 import { type Aggregator, Gauge, type Registry } from '@prometheus-io/client';
 
 /** The parts of a router, as gauges read them. */
@@ -36,46 +36,50 @@ export function registerGauges(registry: Registry, deps: GaugeSources): void {
   });
   gauge(
     'holdfast_router_waiting_streams',
-    'Waiting pages that are told live how far their app is.',
+    'Waiting pages that follow the progress of their app live.',
     () => deps.waiting.streams,
   );
-  gauge('holdfast_router_held_calls', 'Calls that wait now.', () => deps.hold.held);
-  gauge('holdfast_router_routes', 'Routes known.', () => deps.table.size, 'max');
-  gauge('holdfast_router_agent_link_up', '1 while the agent can be reached.', () => (deps.agent.up ? 1 : 0), 'min');
-  gauge('holdfast_router_connections', 'Connections of clients.', () => deps.server.connections);
+  gauge('holdfast_router_held_calls', 'Calls that are held now.', () => deps.hold.held);
+  gauge('holdfast_router_routes', 'Routes in the route table.', () => deps.table.size, 'max');
+  gauge('holdfast_router_agent_link_up', '1 while the link to the agent is up.', () => (deps.agent.up ? 1 : 0), 'min');
+  gauge('holdfast_router_connections', 'Client connections.', () => deps.server.connections);
   gauge(
     'holdfast_router_connection_places',
-    'What they take of max_connections: one by TLS takes 14, one of HTTP/2 eight more.',
+    'Share of max_connections in use: a connection with TLS counts as 14, and HTTP/2 adds eight.',
     () => deps.server.places,
   );
-  gauge('holdfast_router_http2_connections', 'Those of them that speak HTTP/2.', () => deps.server.http2.connections);
-  gauge('holdfast_router_http2_streams', 'Calls on them now.', () => deps.server.http2.streams);
+  gauge(
+    'holdfast_router_http2_connections',
+    'Client connections that speak HTTP/2.',
+    () => deps.server.http2.connections,
+  );
+  gauge('holdfast_router_http2_streams', 'Calls on HTTP/2 connections now.', () => deps.server.http2.streams);
   gauge(
     'holdfast_router_read_ahead_bytes',
-    'Bytes of clients read before they are wanted: heads that are not whole, what is behind the head of a call that waits.',
+    'Bytes read ahead from clients: incomplete heads, and what follows the heads of held calls.',
     () => deps.readAhead.bytes,
   );
   gauge(
     'holdfast_router_buffered_bytes',
-    'Memory of what waits for slow clients and slow apps, bytes.',
+    'Bytes of memory held for slow clients and slow apps.',
     () => deps.backlogs.bytes,
   );
   gauge(
     'holdfast_router_buffered_bytes_max',
-    'Those for the one client for whom most wait.',
+    'Bytes of memory held for the slowest client.',
     () => deps.server.bufferedMax(),
     'max',
   );
   gauge('holdfast_router_upstream_sockets', 'Sockets to targets.', () => deps.targets.sockets().open);
-  gauge('holdfast_router_upstream_sockets_idle', 'The idle ones of them.', () => deps.targets.sockets().idle);
+  gauge('holdfast_router_upstream_sockets_idle', 'Idle sockets to targets.', () => deps.targets.sockets().idle);
   gauge(
     'holdfast_router_upstream_sockets_max',
-    'Sockets to the one target with most.',
+    'Sockets to the target that has most.',
     () => deps.targets.sockets().maxOfTarget,
     'max',
   );
 
-  /** @param aggregator what it is of several workers. */
+  /** @param aggregator how the values of several workers are combined. */
   function gauge(name: string, help: string, read: () => number, aggregator: Aggregator = 'sum'): void {
     const metric: Gauge = new Gauge({
       name,

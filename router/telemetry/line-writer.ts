@@ -1,6 +1,6 @@
 /**
- * Lines on their way to standard output, in batches, and never waited for: what its reader is slow to take waits in a bounded
- * buffer, and what comes on top of that is dropped and counted.
+ * Writes lines to standard output in batches, and never blocks on it: what a slow reader has not taken waits in a bounded buffer,
+ * and lines beyond that are dropped and counted.
  */
 import { constants, fstatSync, openSync, write, writeSync } from 'node:fs';
 import type { Clock } from '../../shared/wait/clock.ts';
@@ -8,44 +8,44 @@ import type { Clock } from '../../shared/wait/clock.ts';
 export interface LineWriterDeps {
   readonly clock: Clock;
   readonly output: Output;
-  /** Lines that were not written. */
+  /** Called with the number of lines that were dropped. */
   readonly onDropped: (lines: number) => void;
-  /** That wait at most; default 1 MiB. */
+  /** Maximum bytes buffered; default 1 MiB. */
   readonly maxBytes?: number;
 }
 
 export interface Output {
   readonly fd: number;
-  /** A write to it says EAGAIN rather than that it waits. */
+  /** A write fails with EAGAIN rather than blocks. */
   readonly nonBlocking: boolean;
 }
 
-/** Standard output for writes that do not block, whatever the others who have it make of theirs. */
+/** Opens standard output for writes that do not block, without changing it for other processes that share it. */
 export function openStandardOutput(): Output {
   const stats = fstatSync(1);
-  // Opened again it would have a place of its own, and what others write there would go over ours.
+  // Opened again, it would have an offset of its own, and other writers would overwrite our lines.
   if (stats.isFile()) return { fd: 1, nonBlocking: true };
   if (stats.isFIFO()) {
     try {
       const fd = openSync('/proc/self/fd/1', constants.O_WRONLY | constants.O_NONBLOCK);
       return { fd, nonBlocking: true };
     } catch {
-      // It belongs to another user.
+      // The pipe belongs to another user.
     }
   }
-  // Node's threads wait for it.
+  // Node's thread pool blocks on it instead.
   return { fd: 1, nonBlocking: false };
 }
 
 /**
- * PIPE_BUF of Linux: a pipe takes so much in one piece, and more perhaps with another writer's lines between the parts. There
- * are others: the process's own log, and those of its siblings.
+ * PIPE_BUF of Linux: writes up to this size are atomic; larger ones may be mixed with those of other writers, such as the log of
+ * this process and of other workers.
  */
 const pieceBytes = 4_096;
-/** By a thread, where each write is a way there and back. */
+/** Larger chunks for thread-pool writes: each costs a round trip. */
 const largePieceBytes = 65_536;
 const defaultMaxBytes = 1_048_576;
-/** How long a line may wait for others. */
+/** Time for which a line may wait for others. */
 const delayMs = 50;
 const retryMs = 2;
 const closeTimeoutMs = 1_000;
@@ -60,12 +60,12 @@ export class LineWriter {
   readonly #deps: LineWriterDeps;
   readonly #maxBytes: number;
   readonly #batchBytes: number;
-  /** Being filled. ASCII, so that its length is that of its bytes. */
+  /** The current batch. It is ASCII, so its length is its number of bytes. */
   #text = '';
   #lines = 0;
   #queue: Batch[] = [];
   #queuedBytes = 0;
-  /** Under way, or to be tried again. */
+  /** A write is in progress, or will be tried again. */
   #busy = false;
   #cancelFlush: (() => void) | undefined;
   #onIdle: (() => void) | undefined;
@@ -77,7 +77,7 @@ export class LineWriter {
     this.#batchBytes = deps.output.nonBlocking ? pieceBytes : largePieceBytes;
   }
 
-  /** @param line ASCII, with its line end. */
+  /** @param line ASCII text with its line end. */
   add(line: string): void {
     if (this.#queuedBytes + this.#text.length + line.length > this.#maxBytes || this.#closed) {
       this.#deps.onDropped(1);
@@ -89,7 +89,7 @@ export class LineWriter {
     this.#cancelFlush ??= this.#deps.clock.after(delayMs, this.#flushLate);
   }
 
-  /** Writes what is there, for a second at most. No line is taken any more. */
+  /** Takes no more lines, and writes what is buffered, for at most a second. */
   async close(): Promise<void> {
     this.#closed = true;
     this.#cancelFlush?.();
@@ -113,7 +113,7 @@ export class LineWriter {
 
   #flush(): void {
     if (this.#text === '') return;
-    // Bytes at once: the text is a tree of pieces, of several times their size.
+    // Converted at once, because the text is a rope that takes several times the memory of its bytes.
     const bytes = Buffer.from(this.#text, 'latin1');
     this.#queue.push({ bytes, lines: this.#lines, written: 0 });
     this.#queuedBytes += bytes.length;
@@ -145,7 +145,7 @@ export class LineWriter {
   readonly #written = (error: NodeJS.ErrnoException | null, count: number): void => {
     const batch = this.#queue[0];
     if (error?.code === 'EAGAIN') return this.#retry();
-    // None where the end did not wait for it.
+    // The batch is gone if `close` did not wait for it.
     if (batch !== undefined) {
       if (error !== null) this.#drop(batch);
       else if ((batch.written += count) === batch.bytes.length) this.#done(batch);

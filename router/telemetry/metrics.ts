@@ -1,9 +1,9 @@
-/** What the router counts. Labels are bounded: status codes, reasons, and apps up to a number. */
+/** The counters of the router. Labels are bounded: status codes, reasons, and a limited number of apps. */
 import { Counter, Histogram, type Registry } from '@prometheus-io/client';
 import { createCallMetrics } from './call-metrics.ts';
 
 export interface RouterMetrics {
-  /** @param status 499: the client left before its answer began. */
+  /** @param status 499 if the client left before its answer began. */
   request(status: number, durationMs: number): void;
   holdEnded(durationMs: number): void;
   holdRejected(reason: string): void;
@@ -11,16 +11,16 @@ export interface RouterMetrics {
   connectFailed(reason: 'refused' | 'timeout'): void;
   targetSetAside(): void;
   streamCut(): void;
-  /** @param rule its number, or `default`. */
+  /** @param rule number of the rule, or `default`. */
   wakeAnswered(app: string, rule: string): void;
   wakeRefused(): void;
   waitingPage(): void;
-  /** @param reason that all clients, or this one, have as many as they may. */
+  /** @param reason which limit was reached: of all clients, of this client, or of HTTP/2. */
   connectionRefused(reason: 'all' | 'client' | 'http2'): void;
   connectionEvicted(): void;
 }
 
-/** With labels of their own. */
+/** Further apps share the label `other`. */
 const maxLabelledApps = 100;
 const secondsBuckets = [0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300];
 
@@ -29,51 +29,51 @@ export function createMetrics(registry: Registry): RouterMetrics {
   const calls = createCallMetrics(registry, secondsBuckets);
   const holdDuration = new Histogram({
     name: 'holdfast_router_hold_duration_seconds',
-    help: 'Time that held calls waited.',
+    help: 'Time for which calls were held.',
     buckets: secondsBuckets,
     registers,
   });
   const holdRejected = new Counter({
     name: 'holdfast_router_hold_rejected_total',
-    help: 'Calls not held, or no longer, by reason.',
+    help: 'Calls refused by the hold, by reason.',
     labelNames: ['reason'],
     registers,
   });
   const connectFailures = new Counter({
     name: 'holdfast_router_upstream_connect_failures_total',
-    help: 'Connections to targets that were not accepted, by reason; the calls went elsewhere or were held.',
+    help: 'Connections that targets did not accept, by reason; the calls went elsewhere or were held.',
     labelNames: ['reason'],
     registers,
   });
   const accessLogDropped = new Counter({
     name: 'holdfast_router_access_log_dropped_total',
-    help: 'Lines of the access log that were dropped because standard output was too slow.',
+    help: 'Access log lines that were dropped because standard output was too slow.',
     registers,
   });
   const streamsCut = new Counter({
     name: 'holdfast_router_streams_cut_total',
-    help: 'Connections that were cut off because too much waited for slow readers in all.',
+    help: 'Streams that were cut off because too many bytes waited for slow readers in all.',
     registers,
   });
   const setAside = new Counter({
     name: 'holdfast_router_targets_set_aside_total',
-    help: 'Times that a target was set aside, for a connection that was not accepted.',
+    help: 'Times that a target was set aside because it did not accept a connection.',
     registers,
   });
   const wakeAnswers = new Counter({
     name: 'holdfast_router_wake_rule_answers_total',
-    help: 'Static answers to calls that may not wake their app, by app and number of the rule; app "other" past the first hundred.',
+    help: 'Static answers to calls that may not wake their app, by app and number of the rule; apps after the first hundred are "other".',
     labelNames: ['app', 'rule'],
     registers,
   });
   const wakesRefused = new Counter({
     name: 'holdfast_router_wakes_refused_total',
-    help: 'Calls of an app that was woken as often as wake.max_per_hour allows.',
+    help: 'Calls refused because their app has used up its wake budget (wake.max_per_hour).',
     registers,
   });
   const waitingPages = new Counter({
     name: 'holdfast_router_waiting_pages_total',
-    help: 'Waiting pages given to browsers.',
+    help: 'Waiting pages sent to browsers.',
     registers,
   });
   const connectionsRefused = new Counter({

@@ -39,7 +39,10 @@ test('an app that answers, failed, or cannot be asked for is told as such', () =
     failure: { code: 'build_failed', phase: 'build', owner: 'app' },
   });
   assert.ok(failed.state === 'failed');
-  assert.deepEqual([failed.status, failed.detail], [502, 'Error code build_failed; to be fixed by the owner of this app.']);
+  assert.deepEqual(
+    [failed.status, failed.detail],
+    [502, 'Error code build_failed; to be fixed by the owner of this app.'],
+  );
   const away = shown(at('start'), asleep, false);
   assert.ok(away.state === 'waits');
   assert.match(away.text, /Waiting for the service/);

@@ -1,11 +1,11 @@
-/** What a router's first process and its workers say to each other, by the channel between them. */
+/** Messages between the primary process of a router and its workers. */
 
-/** What a worker can be asked, and what it answers with. */
+/** What the primary can ask a worker, with the type of each answer. */
 export interface Answers {
   readonly ready: { readonly ok: boolean; readonly reason: string };
-  /** `getMetricsAsJSON` of its registry. */
+  /** The result of `getMetricsAsJSON` of its registry. */
   readonly metrics: readonly unknown[];
-  /** `GET /debug/targets`, of the query. */
+  /** The result of `GET /debug/targets` with the given query. */
   readonly targets: unknown;
 }
 
@@ -19,7 +19,7 @@ export type FromWorker =
   | { readonly kind: 'listening'; readonly port: number; readonly tlsPort: number | undefined }
   | { readonly kind: 'answer'; readonly id: number; readonly value: unknown };
 
-/** Variables of a worker's environment, which the first process sets. */
+/** Environment variables that the primary sets for a worker. */
 export const indexVariable = 'ROUTER_WORKER_INDEX';
-/** Set where others serve already: it comes in when it has its routes. */
+/** Set if other workers serve already: the worker accepts calls once it has its routes. */
 export const lateVariable = 'ROUTER_WORKER_LATE';

@@ -1,12 +1,12 @@
 /**
- * A router of several processes: this one starts the workers and has the admin server, the workers take the calls.
+ * The primary process of a router with several: it starts the workers and runs the admin server; the workers take the calls.
  *
- * They share one listening socket (`cluster.SCHED_NONE`), so that whoever is free takes the next connection, and what waits in its
- * queue is lost by no worker's end. With a socket each (SO_REUSEPORT) the kernel deals connections out by a hash whether a worker
- * is free or stands still, and those in the queue of one that ends are reset: 32 of 20,000 were, in a trial where a worker was
- * killed, and none this way. Where the first process accepts and hands over (`SCHED_RR`), each connection costs a message, at a
- * third to a half of the connections a second, and one that is under way to a worker that dies hangs. What is paid for that:
- * a burst of connections to idle workers is not spread evenly, 23 and 9 of 32 at the worst.
+ * Workers share one listening socket (`cluster.SCHED_NONE`), so that a free worker takes the next connection, and a worker that ends
+ * loses none that waits in the queue. With a socket for each worker (SO_REUSEPORT), the kernel distributes connections by a hash,
+ * whether a worker is free or not, and resets those in the queue of a worker that ends: 32 of 20,000 in a trial in which a worker
+ * was killed, and none with a shared socket. If the primary accepts and hands over (`SCHED_RR`), each connection costs a message,
+ * which leaves a third to a half of the connections per second, and a connection on its way to a worker that dies hangs. The price
+ * of a shared socket: a burst of connections to idle workers is not spread evenly, in the worst case 23 and 9 of 32.
  */
 import cluster from 'node:cluster';
 import type { Registry } from '@prometheus-io/client';
@@ -32,7 +32,7 @@ export interface Workers {
   readonly port: number;
   readonly tlsPort: number | undefined;
   readonly adminPort: number;
-  /** Has all workers drain, and ends when they have. */
+  /** Drains all workers, then closes. */
   drain(): Promise<void>;
   /** Ends everything now. */
   close(): Promise<void>;
@@ -47,11 +47,11 @@ interface Slot {
 }
 
 const startWithinMs = 60_000;
-/** One that has run for so long and ends is started again at once. */
+/** A worker that ends after it has run for this long is restarted without a longer pause. */
 const soundMs = 60_000;
-/** Within the two seconds of a readiness probe. */
+/** Stays within the two seconds of a readiness probe. */
 const readyWithinMs = 1_000;
-/** Beyond what the drain of a worker may take. */
+/** Added to the time that the drain of a worker may take. */
 const sparedMs = 5_000;
 
 export async function startWorkers(deps: WorkersDeps): Promise<Workers> {
@@ -59,7 +59,7 @@ export async function startWorkers(deps: WorkersDeps): Promise<Workers> {
   const clock = systemClock;
   let ending = false;
   let onExit: (() => void) | undefined;
-  /** Until all take calls: one that ends before has the start fail. */
+  /** Defined until all workers take calls: a worker that ends before makes the start fail. */
   let starting: PromiseWithResolvers<Ports> | undefined = Promise.withResolvers<Ports>();
   const started = starting.promise;
   const slots: Slot[] = Array.from({ length: deps.workers }, (_, index) => ({
@@ -87,12 +87,12 @@ export async function startWorkers(deps: WorkersDeps): Promise<Workers> {
         starting.resolve(ports);
         starting = undefined;
       },
-      onSilent: () => log.error({ worker: slot.index + 1, pid: process.pid }, 'worker stands still and is killed'),
+      onSilent: () => log.error({ worker: slot.index + 1, pid: process.pid }, 'worker does not respond and is killed'),
       onExit(how) {
         slot.process = undefined;
         void metrics.retire(process);
         if (starting !== undefined)
-          starting.reject(new AppError('internal', `worker ${slot.index + 1} ended with ${how}`));
+          starting.reject(new AppError('internal', `worker ${slot.index + 1} ended during the start with ${how}`));
         else if (!ending) restart(slot, how);
         onExit?.();
       },
@@ -139,7 +139,7 @@ export async function startWorkers(deps: WorkersDeps): Promise<Workers> {
   try {
     for (const slot of slots) start(slot, false);
     const cancel = clock.after(startWithinMs, () => {
-      starting?.reject(new AppError('internal', 'the workers did not start in time'));
+      starting?.reject(new AppError('internal', 'the workers did not start within a minute'));
     });
     ports = await started.finally(cancel);
     admin = await startAdminServer({
@@ -173,7 +173,7 @@ interface Ports {
   readonly tlsPort: number | undefined;
 }
 
-/** Every worker that takes calls must be ready: a connection may come to any of them. */
+/** The router is ready if every worker that takes calls is: a connection may come to any of them. */
 async function readiness(
   workers: readonly WorkerProcess[],
 ): Promise<{ readonly ok: boolean; readonly reason: string }> {

@@ -1,17 +1,17 @@
 /**
- * What one of several workers may take of what the configuration allows the router: its share, so that all together have no more.
- * A bound that is less than the number of workers is one for each, since a worker that may do nothing would be of no use.
+ * Divides the limits of a router and of apps among its workers, so that all workers together keep them. A limit below the number
+ * of workers becomes one for each, because a worker that may do nothing is useless.
  */
 import type { Route } from '../../shared/protocol/routes.ts';
 import type { RouterConfig } from '../config.ts';
 
 export interface Place {
-  /** From 0. */
+  /** Index of the worker, from 0. */
   readonly index: number;
   readonly workers: number;
 }
 
-/** The shares of all add up to `total`, where that is enough for one each. */
+/** The shares of all workers add up to `total`, unless that is less than one for each. */
 export function shareOf(total: number, { index, workers }: Place): number {
   return Math.max(1, Math.floor(total / workers) + (index < total % workers ? 1 : 0));
 }
@@ -36,7 +36,7 @@ export function configOfWorker<C extends RouterConfig>(config: C, place: Place):
   };
 }
 
-/** The bounds of apps are those of a router too. */
+/** Divides the limits of a route, which are per router. */
 export function routeOfWorker(route: Route, place: Place): Route {
   const { maxConcurrency, maxConcurrencyTotal, holdMaxCalls } = route;
   return {

@@ -1,13 +1,13 @@
 /**
- * The metrics of all workers as those of one router. Counters never go back: what a worker has counted stays when it is gone, as
- * it was told last, and one that does not answer in time is taken as it answered before; its gauges are left out.
+ * Combines the metrics of all workers into those of one router. Counters never decrease: the last known counts of a worker stay when
+ * it is gone. A worker that does not answer in time counts with its previous answer, without its gauges.
  */
 import { Counter, Gauge, Registry } from '@prometheus-io/client';
 import type { WorkerProcess } from './worker-process.ts';
 
 type Snapshot = Awaited<ReturnType<Registry['getMetricsAsJSON']>>;
 
-/** Scrapes have ten seconds as a rule. */
+/** Scrapes usually time out after ten seconds. */
 const answerWithinMs = 2_000;
 
 export class WorkerMetrics {
@@ -19,14 +19,14 @@ export class WorkerMetrics {
   readonly #silent: Gauge;
   #retired: Snapshot = [];
 
-  /** @param own of the first process. */
+  /** @param own registry of the primary. */
   constructor(own: Registry, workers: () => Iterable<WorkerProcess>) {
     this.#own = own;
     this.#workers = workers;
     const registers = [own];
     this.#restarts = new Counter({
       name: 'holdfast_router_worker_restarts_total',
-      help: 'Workers that ended unasked and were started again.',
+      help: 'Workers that ended unexpectedly and were restarted.',
       registers,
     });
     this.#running = new Gauge({
@@ -36,7 +36,7 @@ export class WorkerMetrics {
     });
     this.#silent = new Gauge({
       name: 'holdfast_router_workers_silent',
-      help: 'Workers that did not answer this scrape in time: their gauges are not in it, their counters as they were.',
+      help: 'Workers that did not answer this scrape in time: their gauges are missing, their counters are from an earlier scrape.',
       registers,
     });
   }
@@ -45,7 +45,7 @@ export class WorkerMetrics {
     this.#restarts.inc();
   }
 
-  /** It is gone. */
+  /** Keeps the counts of a worker that is gone. */
   async retire({ lastMetrics }: WorkerProcess): Promise<void> {
     const counted = Registry.aggregate([this.#retired, countersOf(lastMetrics as Snapshot)]);
     this.#retired = await counted.getMetricsAsJSON();

@@ -1,4 +1,4 @@
-/** One worker as the first process sees it: asked by messages, ended by one, and watched for silence. */
+/** One worker, as the primary sees it: asked and drained by messages, and watched for silence. */
 import type { Worker } from 'node:cluster';
 import type { Clock } from '../../shared/wait/clock.ts';
 import type { Answers, FromWorker, Subject, ToWorker } from './messages.ts';
@@ -8,11 +8,11 @@ export interface WorkerProcessDeps {
   readonly clock: Clock;
   readonly onListening: (ports: { readonly port: number; readonly tlsPort: number | undefined }) => void;
   readonly onExit: (how: string) => void;
-  /** It has not answered for `silenceMs` and is killed. */
+  /** The worker has not answered for `silenceMs` and is killed. */
   readonly onSilent: () => void;
 }
 
-/** As long as the probes of Kubernetes give a process that stands still. */
+/** As long as the probes of Kubernetes tolerate a process that does not respond. */
 const silenceMs = 30_000;
 const lookEveryMs = 5_000;
 
@@ -24,7 +24,7 @@ export class WorkerProcess {
   #cancelLook: (() => void) | undefined;
   #isListening = false;
   #exited = false;
-  /** The answer to its last `metrics`. */
+  /** The last answer to `metrics`. */
   lastMetrics: readonly unknown[] = [];
 
   constructor(deps: WorkerProcessDeps) {
@@ -39,7 +39,7 @@ export class WorkerProcess {
       this.#asked.clear();
       deps.onExit(signal ?? `code ${code}`);
     });
-    // Of a message to one that is just ending.
+    // A message to a worker that is ending fails; 'exit' follows.
     worker.on('error', () => undefined);
   }
 
@@ -47,12 +47,12 @@ export class WorkerProcess {
     return this.#deps.worker.process.pid ?? 0;
   }
 
-  /** It takes calls. */
+  /** Whether the worker takes calls. */
   get listening(): boolean {
     return this.#isListening && !this.#exited;
   }
 
-  /** @returns undefined where no answer comes in time. */
+  /** @returns undefined if no answer comes in time. */
   ask<S extends Subject>(subject: S, withinMs: number, query = ''): Promise<Answers[S] | undefined> {
     if (this.#exited) return Promise.resolve(undefined);
     const id = this.#nextId++;
@@ -94,7 +94,7 @@ export class WorkerProcess {
     }
   }
 
-  /** As a probe would of a process by itself. */
+  /** Asks the worker for its readiness, as a probe does with a single process. */
   #look(): void {
     if (this.#exited) return;
     if (this.#deps.clock.nowMs() - this.#heardMs >= silenceMs) {

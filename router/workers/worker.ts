@@ -1,16 +1,16 @@
-/** One worker: a router that takes its share of the calls and is asked for the rest by the first process. */
+/** The worker's side of the messages from the primary. */
 import type { Registry } from '@prometheus-io/client';
 import type { Router } from '../router.ts';
 import type { FromWorker, ToWorker } from './messages.ts';
 
-/** The channel to the first process: the part of `process` that is needed. */
+/** The channel to the primary: a part of `process`. */
 export interface Channel {
   send?: ((message: FromWorker, ...rest: never[]) => boolean) | undefined;
   on(event: 'message', listener: (message: unknown) => void): unknown;
 }
 
-/** Answers until the process ends. */
-export function serveFirstProcess(
+/** Answers the primary until the process ends. */
+export function servePrimary(
   channel: Channel,
   router: Pick<Router, 'port' | 'tlsPort' | 'ready' | 'viewTargets'>,
   registry: Pick<Registry, 'getMetricsAsJSON'>,
@@ -28,7 +28,7 @@ export function serveFirstProcess(
         say({ kind: 'answer', id, value: viewTargets(router, query) });
         return;
       case 'metrics':
-        // Without an answer it is left out.
+        // Without an answer, the primary leaves the worker out.
         registry.getMetricsAsJSON().then(
           (value) => say({ kind: 'answer', id, value }),
           () => undefined,
