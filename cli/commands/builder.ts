@@ -1,6 +1,5 @@
 /** `holdfast builder serve`: turns this process into the builder, a program of its own (builder/main.ts). */
 import { join } from 'node:path';
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import { Command } from 'commander';
 import { AppError } from '../../shared/errors.ts';
 import type { CliContext } from '../context.ts';
@@ -28,8 +27,8 @@ export function builderCommand(context: CliContext): Command {
         ...(timeout === undefined ? [] : ['--timeout', String(timeout)]),
         ...(output === 'json' ? ['--output', output] : []),
       ];
-      // A signal that has come by now is seen here; from the next line on it ends the process.
-      await nextTurn();
+      // Lets a signal that has arrived be handled: after the next line it would be lost.
+      await new Promise((resolve) => setImmediate(resolve));
       if (!context.interrupted.aborted) become([program, ...globals, ...command.args], context.env);
     });
   return new Command('builder').description('a builder of images, for agents elsewhere').addCommand(serve);
@@ -37,7 +36,7 @@ export function builderCommand(context: CliContext): Command {
 
 /**
  * Replaces this process by Node with other arguments (execve(2)). The process id stays, so that signals, exit code, terminal and
- * service manager are those of the builder, and nothing can outlive anything.
+ * service manager are those of the builder, and there is no second process that could outlive the first.
  */
 function become(args: readonly string[], env: CliContext['env']): void {
   if (process.execve === undefined) throw new AppError('internal', 'this platform cannot start the builder: no execve');
