@@ -26,7 +26,7 @@ export interface RequestSink {
   clientDrained(): void;
 }
 
-/** Where the body of a request comes from. */
+/** Gives the body of a request. */
 export interface RequestSource {
   /** Passes the body to `sink`: what has arrived of it now, the rest as it comes. */
   readBody(sink: RequestSink): void;

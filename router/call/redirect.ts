@@ -41,7 +41,7 @@ export function redirectToTls(routing: CallRouting, { publicPort }: RedirectOpti
     clientSide.answered();
   }
 
-  /** Whether the trusted proxy says so; if several have added their word, the first one. */
+  /** @returns what the trusted proxy says; if several have added their word, the first one. */
   function cameByHttps(head: RequestHead): boolean {
     return /^https\s*(,|$)/i.test(head.firstField('x-forwarded-proto') ?? '');
   }

@@ -1,4 +1,4 @@
-/** Errors that the router answers with by itself: to requests that do not become calls, and to calls that no app answers. */
+/** Errors that the router answers with: to requests that do not become calls, and to calls that no app answers. */
 import { AppError } from '../../shared/errors.ts';
 import { rawAnswer, toProblem, type ProblemOptions } from '../../shared/problem.ts';
 import type { Fault } from '../message/field-parser.ts';

@@ -25,11 +25,11 @@ export interface AcceptorDeps extends Omit<
 }
 
 /**
- * What a paused socket of HTTP/1.1 still reads, and from how many unsent bytes on it fires 'drain', which must be no more than the
- * least `stream_buffer_bytes`.
+ * The high-water mark of sockets: what a paused one still reads, and from how many unsent bytes on it fires 'drain'. The latter may
+ * not exceed the least `stream_buffer_bytes`.
  */
 export const socketBytes = 1_024;
-/** For the handshake of a connection that came just before the router drains. */
+/** A connection that has come just before the router drains has this long for its handshake. */
 const newcomerMs = 1_000;
 
 export class Acceptor {

@@ -6,7 +6,7 @@ import type { ConnectionLimits } from './connection-deps.ts';
 
 export type BodyLimits = Pick<ConnectionLimits, 'bodyTimeoutMs' | 'bodyStallMs'>;
 
-/** Where the bytes come from. */
+/** The socket or stream that the bytes come from. */
 export interface PausableSource {
   pause(): void;
 }
@@ -34,7 +34,7 @@ export class BodyFlow {
     return this.#sink !== undefined;
   }
 
-  /** From now on `sink` gets the body, or hears what was found wrong with it before, and the client has to send it. */
+  /** Begins to pass the body to `sink`, or what was found wrong with it before, and to time the client. */
   start(sink: RequestSink): void {
     this.#sink = sink;
     if (this.#error !== undefined) sink.requestFault(this.#error);

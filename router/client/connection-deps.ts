@@ -15,17 +15,17 @@ export interface ConnectionLimits {
   readonly maxTrailerBytes: number;
   readonly headTimeoutMs: number;
   readonly keepAliveMs: number;
-  /** For the whole body, from when it is read; 0 is no limit. */
+  /** Timeout of the whole body, from when it is read; 0 for none. */
   readonly bodyTimeoutMs: number;
-  /** For the next part of a body. */
+  /** Timeout of the next part of a body. */
   readonly bodyStallMs: number;
-  /** For a client that takes nothing of what waits for it. */
+  /** Cut off a client that takes nothing of what waits for it for this long. */
   readonly answerStallMs: number;
 }
 
 /** Something that can be closed to make room while it is idle. */
 export interface Evictable {
-  /** Whether it has been idle since then. */
+  /** @returns whether it has been idle since then. */
   isEvictable(idleSinceMs: number): boolean;
   /** It stays open for a moment after `evict`: what it was sent last may still be on its way. */
   readonly lingers: boolean;

@@ -15,7 +15,7 @@ export interface PendingHandshakes {
 export interface ConnectionsDeps {
   /** Places. */
   readonly max: number;
-  /** Whether a connection by TLS may turn out to speak HTTP/2. */
+  /** A connection by TLS may turn out to speak HTTP/2. */
   readonly http2: boolean;
   readonly clock: Clock;
   readonly handshakes: PendingHandshakes | undefined;
@@ -42,7 +42,7 @@ interface Evicting extends Candidate {
 
 export class Connections {
   readonly #deps: ConnectionsDeps;
-  /** In the order in which eviction looks at them: the ones that it looked at last are at the end. */
+  /** The order is that in which eviction looks at them; those that it looked at last are at the end. */
   readonly #all = new Set<ClientConnection>();
   #places = 0;
   /** Chosen to be evicted in this turn; they keep their places until then. */

@@ -24,7 +24,7 @@ export interface CallCarrier {
   readonly socket: Socket;
   /** The call has its whole answer. */
   callAnswered(): void;
-  /** From now on the bytes of the client are for `tunnel`. */
+  /** Gives the bytes of the client to `tunnel` from now on. */
   callBecame(tunnel: ClientTunnel): void;
   startTunnel(): void;
 }
@@ -124,7 +124,7 @@ export class H1ClientSide implements ClientSide, TunnelHost {
     this.answered();
   }
 
-  /** By a reset where a plain end would look like the end of the answer. */
+  /** Resets the connection if a plain end would look like the end of the answer. */
   breakOff(): void {
     const { socket } = this.#carrier;
     if (this.#isTunnel || this.#call?.head.minor === 0) resetSocket(socket);

@@ -17,9 +17,9 @@ import { HalfClose } from './h1-half-close.ts';
 import { H1HeadReader } from './h1-head-reader.ts';
 import { ReadAheadQueue } from './h1-read-ahead.ts';
 
-/** For a client that goes on sending after its last answer, or does not close. */
+/** A client that goes on sending after its last answer, or does not close, is cut off after this. */
 const lingerMs = 5_000;
-/** For the first request of a new connection when the router drains: it is on its way. */
+/** A new connection has this long for its first request when the router drains: it is on its way. */
 const newcomerMs = 1_000;
 
 /**
@@ -40,7 +40,7 @@ export class H1Connection implements ClientConnection, CallCarrier, SocketOwner 
   #phase: Phase = 'idle';
   #tunnel: ClientTunnel | undefined;
   #halfClose: HalfClose | undefined;
-  /** For the phase. */
+  /** When the phase must be over. */
   #deadlineMs: number;
 
   constructor(socket: Socket, deps: ConnectionDeps) {

@@ -13,7 +13,7 @@ const initialBytes = 16_384;
 const maxBytes = 1_048_576;
 /** One read brings at most this much. */
 const readBytes = 65_536;
-/** A chunk costs this much besides its bytes: a client can have each byte come by itself. */
+/** A chunk costs this much besides its bytes, and a client can send each byte as a chunk. */
 const chunkBytes = 256;
 /** Check this often whether the client of a paused connection is still there. */
 const lookMs = 1_000;
@@ -66,7 +66,7 @@ export class ReadAheadQueue {
     this.#countBehind(0);
   }
 
-  /** To be called now and then: counts what the socket has read beyond its pause, and ends it if its client has reset it. */
+  /** Counts what the paused socket has read beyond its pause, and ends it if its client has reset it. Call it now and then. */
   lookBehind(nowMs: number): void {
     this.#countBehind(this.#paused ? this.#socket.readableLength : 0);
     if (!this.#paused || nowMs < this.#nextLookMs) return;

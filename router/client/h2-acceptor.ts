@@ -68,7 +68,7 @@ function createSessions(config: ServerConfig): Http2Server {
     // Whether a field may come twice is for the app to say, as on HTTP/1.1.
     strictSingleValueFields: false,
   });
-  // The client has broken the session and has been told; its socket closes.
+  // The client has broken the session; Node has sent a GOAWAY and closes the socket.
   server.on('sessionError', () => undefined);
   server.on('session', (session) => {
     session.once('connect', () => session.setLocalWindowSize(streamWindows * windowBytes));

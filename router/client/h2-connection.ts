@@ -11,9 +11,9 @@ import type { RawFields } from '../message/h2-heads.ts';
 import type { Http2Capacity } from './h2-capacity.ts';
 import { H2ClientSide, type StreamCarrier } from './h2-client-side.ts';
 
-/** From the announcement of the end to the end at most: by then, what the client had sent before it heard has come. */
+/** The end follows its announcement after this at most: by then, what the client had sent before it heard has come. */
 const announceMs = 1_000;
-/** For a client that does not close a connection that is over. */
+/** A client that does not close a connection that is over is cut off after this. */
 const lingerMs = 5_000;
 /** The last stream of a first GOAWAY, which refuses nothing yet: RFC 9113 §6.8. */
 const anyStream = 2 ** 31 - 1;
@@ -39,7 +39,7 @@ export class H2Connection implements ClientConnection, StreamCarrier {
   #phase: Phase = 'open';
   /** When the last stream ended; meaningless while there are streams. */
   #idleSinceMs: number;
-  /** For a connection without streams, or for the current step of its end. */
+  /** When a connection without streams, or the current step of its end, must be over. */
   #deadlineMs: number;
 
   constructor(socket: Socket, server: Http2Server, capacity: Http2Capacity, deps: ConnectionDeps) {

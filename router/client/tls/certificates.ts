@@ -39,7 +39,7 @@ interface Entry {
 
 export class Certificates {
   readonly #deps: CertificatesDeps;
-  /** By label, in order of preference. */
+  /** Keyed by label, in order of preference. */
   #entries = new Map<string, Entry>();
   #byName = new Map<string, Certificate>();
   #first: Certificate | undefined;
@@ -68,7 +68,7 @@ export class Certificates {
     return certificates;
   }
 
-  /** For clients that ask for no name. */
+  /** The certificate for clients that ask for no name. */
   get first(): SecureContext {
     return (this.#first as Certificate).context;
   }

@@ -19,7 +19,7 @@ export interface HandshakeDeps {
   /** Protocols offered, the preferred one first. */
   readonly alpn: () => readonly string[];
   readonly timeoutMs: number;
-  /** Of the secure socket, for both directions. */
+  /** The high-water mark of the secure socket, for both directions. */
   readonly highWaterMark: number;
   readonly onSecure: (socket: TLSSocket) => void;
 }

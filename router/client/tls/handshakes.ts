@@ -21,7 +21,7 @@ export interface HandshakesDeps extends HandshakeDeps {
   readonly onEnded: (result: HandshakeResult) => void;
 }
 
-/** For handshakes in one turn of the event loop; one with the common keys takes a tenth of it to all of it. */
+/** One turn of the event loop spends this long on handshakes; one with the common keys takes a tenth of it to all of it. */
 const turnMs = 2;
 /** A share of `max` on top of it, for clients that have no handshake under way. */
 const reserveShare = 1 / 8;
