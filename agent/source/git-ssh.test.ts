@@ -3,7 +3,6 @@ import assert from 'node:assert/strict';
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { access, chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
@@ -12,6 +11,7 @@ import { systemClock } from '../../shared/wait/clock.ts';
 import { defaultSourceLimits } from '../../shared/source/limits.ts';
 import { createGitProgram } from './git-program.ts';
 import { createGit } from './git.ts';
+import { freePort } from '../../shared/net/testing/free-ports.ts';
 
 const run = promisify(execFile);
 const never = new AbortController().signal;
@@ -20,15 +20,6 @@ const hasServer = await access(sshd).then(
   () => true,
   () => false,
 );
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
-}
 
 /** @returns the port. */
 async function startServer(t: TestContext, folder: string): Promise<number> {

@@ -2,7 +2,8 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Running } from './processes.ts';
-import { freePort, listens } from './ports.ts';
+import { freePort } from '../../shared/net/testing/free-ports.ts';
+import { listens } from './ports.ts';
 import type { Bench } from './question.ts';
 
 /** Same as bench/programs/backend.ts answers. */

@@ -2,12 +2,12 @@
 import { randomBytes } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Client } from 'pg';
 import { toAppError } from '../../shared/errors.ts';
 import { agentMethods, type ParamsInputOf, type ResultOf } from '../../shared/protocol/methods.ts';
+import { freePort } from '../../shared/net/testing/free-ports.ts';
 import { callByHttp } from '../../shared/rpc/http-call.ts';
+import { createDatabase } from '../../test/support/postgres-database.ts';
 import type { Running } from './processes.ts';
-import { freePort } from './ports.ts';
 import type { Bench } from './question.ts';
 import { startRouter } from './router.ts';
 import { until } from './until.ts';
@@ -99,20 +99,7 @@ async function openDatabase(bench: Bench): Promise<{ readonly name: string; read
     await bench.processes.startByMessage({ name: 'postgres', args });
     return { name: 'PGlite', url: `postgres://postgres@127.0.0.1:${port}/postgres` };
   }
-  const database = `bench_${randomBytes(6).toString('hex')}`;
-  await onServer(server, `create database ${database}`);
-  bench.after(() => onServer(server, `drop database if exists ${database} with (force)`));
-  const url = new URL(server);
-  url.pathname = `/${database}`;
-  return { name: 'Postgres', url: url.href };
-}
-
-async function onServer(connectionString: string, statement: string): Promise<void> {
-  const client = new Client({ connectionString });
-  await client.connect();
-  try {
-    await client.query(statement);
-  } finally {
-    await client.end();
-  }
+  const { url, drop } = await createDatabase(server, 'bench');
+  bench.after(drop);
+  return { name: 'Postgres', url };
 }

@@ -2,9 +2,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { VersionRun } from '../../agent/platform/platform.ts';
+import { until } from '../../shared/wait/testing/until.ts';
 import { AppError } from '../../shared/errors.ts';
 import { appSpec } from '../../shared/protocol/app-spec.ts';
-import { call, createBench, startOptions, until, type Bench, type ContractOptions } from './ground.ts';
+import { call, createBench, startOptions, type Bench, type ContractOptions } from './ground.ts';
 
 export function failurePromises(options: ContractOptions): void {
   const { deadlines } = options;
@@ -20,7 +21,7 @@ export function failurePromises(options: ContractOptions): void {
 
   async function nothingRuns(bench: Bench, run: VersionRun): Promise<void> {
     assert.equal(bench.platform.targets(run.app, run.version).length, 0);
-    await until('nothing of it runs', async () => (await bench.running(run.app)) === 0, deadlines.stopMs);
+    await until(async () => (await bench.running(run.app)) === 0, 'nothing of it runs', { withinMs: deadlines.stopMs });
   }
 
   function logsOf(error: AppError): string[] {
@@ -100,7 +101,7 @@ export function failurePromises(options: ContractOptions): void {
     const run = await bench.run(bench.name(), { mode: 'never-ready' });
     const cancel = new AbortController();
     const started = failureOf(bench.platform.start(run, startOptions({ signal: cancel.signal })));
-    await until('it runs', async () => (await bench.running(run.app)) === 1, deadlines.startMs);
+    await until(async () => (await bench.running(run.app)) === 1, 'it runs', { withinMs: deadlines.startMs });
     cancel.abort();
     assert.equal((await started).code, 'cancelled');
     // Not before: where apps outlive the agent, one that goes away leaves the start to its successor.

@@ -1,8 +1,9 @@
 /** Promises of logs. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { until } from '../../shared/wait/testing/until.ts';
 import type { LogLine } from '../../shared/protocol/views.ts';
-import { call, collect, createBench, startOptions, until, type ContractOptions } from './ground.ts';
+import { call, collect, createBench, startOptions, type ContractOptions } from './ground.ts';
 
 export function logPromises(options: ContractOptions): void {
   const { deadlines } = options;
@@ -17,9 +18,9 @@ export function logPromises(options: ContractOptions): void {
     const read = async (tail: number): Promise<LogLine[]> =>
       collect(bench.platform.logs({ app: run.app, tail, follow: false }, AbortSignal.timeout(deadlines.startMs)));
     await until(
-      'the lines arrive',
       async () => (await read(100)).filter(({ line }) => /^line-|^to-/.test(line)).length === 6,
-      deadlines.stopMs,
+      'the lines arrive',
+      { withinMs: deadlines.stopMs },
     );
     const lines = (await read(100)).filter(({ line }) => line.startsWith('line-'));
     assert.deepEqual(
@@ -40,7 +41,7 @@ export function logPromises(options: ContractOptions): void {
       const lines = await collect(bench.platform.logs(query, AbortSignal.timeout(deadlines.startMs)));
       return new Set(lines.map((line) => line.version));
     };
-    await until('lines of both', async () => (await versions()).size === 2, deadlines.stopMs);
+    await until(async () => (await versions()).size === 2, 'lines of both', { withinMs: deadlines.stopMs });
     assert.deepEqual(await versions(2), new Set([2]));
     assert.deepEqual(await versions(3), new Set());
   });
@@ -57,16 +58,18 @@ export function logPromises(options: ContractOptions): void {
     const written = { app: run.app, version: 1, tail: 1, follow: false };
     const last = async (): Promise<string | undefined> =>
       (await collect(bench.platform.logs(written, AbortSignal.timeout(deadlines.startMs)))).at(-1)?.line;
-    await until('the first line is the last one written', async () => (await last()) === 'zero', deadlines.startMs);
+    await until(async () => (await last()) === 'zero', 'the first line is the last one written', {
+      withinMs: deadlines.startMs,
+    });
     const lines: string[] = [];
     const following = (async () => {
       const query = { app: run.app, version: 1, tail: 1, follow: true };
       for await (const { line } of bench.platform.logs(query, stop.signal)) lines.push(line);
     })();
-    await until('the tail arrives', () => lines.length === 1, deadlines.startMs);
+    await until(() => lines.length === 1, 'the tail arrives', { withinMs: deadlines.startMs });
     for (const word of ['one', 'two', 'three']) {
       await call(target, `/log?line=${word}`);
-      await until(`${word} arrives`, () => lines.includes(word), deadlines.startMs);
+      await until(() => lines.includes(word), `${word} arrives`, { withinMs: deadlines.startMs });
     }
     assert.deepEqual(lines, ['zero', 'one', 'two', 'three']);
     stop.abort();

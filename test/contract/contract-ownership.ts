@@ -1,7 +1,8 @@
 /** Promises of remove, adopt and close: what belongs to an app and who is in charge of it. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { call, createBench, startOptions, until, untilTargets, type ContractOptions } from './ground.ts';
+import { until } from '../../shared/wait/testing/until.ts';
+import { call, createBench, startOptions, untilTargets, type ContractOptions } from './ground.ts';
 
 export function ownershipPromises(options: ContractOptions): void {
   const { deadlines } = options;
@@ -18,7 +19,7 @@ export function ownershipPromises(options: ContractOptions): void {
       `removed: ${removed.join(', ')}`,
     );
     assert.deepEqual([...bench.platform.targets(app, 1), ...bench.platform.targets(app, 2)], []);
-    await until('it ends', async () => (await bench.running(app)) === 0, deadlines.stopMs);
+    await until(async () => (await bench.running(app)) === 0, 'it ends', { withinMs: deadlines.stopMs });
     assert.deepEqual(await bench.platform.remove(app, { volumes: false, signal: soon() }), []);
   });
 
@@ -69,7 +70,7 @@ export function ownershipPromises(options: ContractOptions): void {
     assert.ok(run);
     const successor = await bench.another();
     await successor.adopt([run], AbortSignal.timeout(deadlines.startMs));
-    await until('the other is gone', async () => (await bench.running(gone)) === 0, deadlines.stopMs);
+    await until(async () => (await bench.running(gone)) === 0, 'the other is gone', { withinMs: deadlines.stopMs });
     if (options.outlivesAgent) {
       const [target] = await untilTargets(successor, run, (found) => found.length === 1, deadlines.startMs);
       assert.equal((await call(target))['version'], '1');
@@ -104,7 +105,7 @@ export function ownershipPromises(options: ContractOptions): void {
     const bench = await createBench(t, options);
     const run = await bench.run(bench.name(), { mode: 'never-ready' });
     const started = assert.rejects(bench.platform.start(run, startOptions()));
-    await until('it runs', async () => (await bench.running(run.app)) === 1, deadlines.startMs);
+    await until(async () => (await bench.running(run.app)) === 1, 'it runs', { withinMs: deadlines.startMs });
     await bench.platform.close();
     await started;
     if (!options.outlivesAgent) assert.equal(await bench.running(run.app), 0);

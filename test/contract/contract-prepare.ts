@@ -2,13 +2,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { PrepareOptions, VersionRun } from '../../agent/platform/platform.ts';
+import { until } from '../../shared/wait/testing/until.ts';
 import { AppError } from '../../shared/errors.ts';
 import {
   brokenLine,
   call,
   createBench,
   startOptions,
-  until,
   type Bench,
   type Buildable,
   type ContractOptions,
@@ -26,7 +26,9 @@ export function preparePromises(options: ContractOptions): void {
   }
 
   function untilBegun(buildable: Buildable, count: number): Promise<void> {
-    return until(`it begins ${count} times`, async () => (await buildable.begun()) === count, deadlines.startMs);
+    return until(async () => (await buildable.begun()) === count, `it begins ${count} times`, {
+      withinMs: deadlines.startMs,
+    });
   }
 
   void test('prepare makes what the version runs, once, tells its phase, and the app starts with what it gives', async (t) => {

@@ -1,7 +1,8 @@
 /** Promises of stop and discard, and of a start that comes in between. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { call, createBench, startOptions, until, type ContractOptions } from './ground.ts';
+import { until } from '../../shared/wait/testing/until.ts';
+import { call, createBench, startOptions, type ContractOptions } from './ground.ts';
 
 export function stopPromises(options: ContractOptions): void {
   const { deadlines } = options;
@@ -14,7 +15,7 @@ export function stopPromises(options: ContractOptions): void {
     const [before] = bench.platform.targets(run.app, 1);
     await bench.platform.stop(run.app, 1, soon());
     assert.deepEqual(bench.platform.targets(run.app, 1), []);
-    await until('it ends', async () => (await bench.running(run.app)) === 0, deadlines.stopMs);
+    await until(async () => (await bench.running(run.app)) === 0, 'it ends', { withinMs: deadlines.stopMs });
     await bench.platform.start(run, startOptions());
     const [after] = bench.platform.targets(run.app, 1);
     assert.notEqual(after?.id, before?.id);
@@ -68,9 +69,9 @@ export function stopPromises(options: ContractOptions): void {
     const started = assert.rejects(bench.platform.start(run, startOptions({ signal: cancel.signal })), {
       code: 'cancelled',
     });
-    await until('it runs', async () => (await bench.running(run.app)) === 1, deadlines.startMs);
+    await until(async () => (await bench.running(run.app)) === 1, 'it runs', { withinMs: deadlines.startMs });
     await bench.platform.stop(run.app, 1, soon());
-    await until('it ends', async () => (await bench.running(run.app)) === 0, deadlines.stopMs);
+    await until(async () => (await bench.running(run.app)) === 0, 'it ends', { withinMs: deadlines.stopMs });
     cancel.abort();
     await started;
   });
@@ -81,7 +82,7 @@ export function stopPromises(options: ContractOptions): void {
     await bench.platform.start(run, startOptions());
     await bench.platform.discard(run.app, 1, soon());
     assert.deepEqual(bench.platform.targets(run.app, 1), []);
-    await until('it ends', async () => (await bench.running(run.app)) === 0, deadlines.stopMs);
+    await until(async () => (await bench.running(run.app)) === 0, 'it ends', { withinMs: deadlines.stopMs });
     await bench.platform.start(run, startOptions());
     assert.equal((await call(bench.platform.targets(run.app, 1)[0]))['version'], '1');
   });

@@ -2,7 +2,6 @@
 import { randomBytes } from 'node:crypto';
 import { get } from 'node:http';
 import type { TestContext } from 'node:test';
-import { setTimeout as delay } from 'node:timers/promises';
 import type { Platform, StartOptions, VersionRun } from '../../agent/platform/platform.ts';
 import { appConfig, resolveAppConfig } from '../../shared/protocol/app-config.ts';
 import { appSpec, type AppSpecInput } from '../../shared/protocol/app-spec.ts';
@@ -149,18 +148,5 @@ export async function untilTargets(
   } finally {
     clearTimeout(timer);
     stopListening();
-  }
-}
-
-/** Waits for something that tells nobody when it changes. */
-export async function until(
-  what: string,
-  condition: () => Promise<boolean> | boolean,
-  deadlineMs: number,
-): Promise<void> {
-  const endMs = performance.now() + deadlineMs;
-  while (!(await condition())) {
-    if (performance.now() > endMs) throw new Error(`${what}: not within ${deadlineMs} ms`);
-    await delay(20);
   }
 }

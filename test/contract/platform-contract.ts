@@ -10,7 +10,8 @@ import { ownershipPromises } from './contract-ownership.ts';
 import { preparePromises } from './contract-prepare.ts';
 import { startPromises } from './contract-start.ts';
 import { stopPromises } from './contract-stop.ts';
-import { until, type ContractOptions } from './ground.ts';
+import { until } from '../../shared/wait/testing/until.ts';
+import { type ContractOptions } from './ground.ts';
 
 export function platformContract(options: ContractOptions): void {
   void describe(`the ${options.name} platform`, { skip: options.skip ?? false }, () => {
@@ -19,9 +20,9 @@ export function platformContract(options: ContractOptions): void {
       resourcesBefore = openResources().length;
     });
     after(async () => {
-      await until('the suite leaves nothing open', () => openResources().length <= resourcesBefore, 5_000).catch(() =>
-        assert.fail(`left open: ${openResources().join(', ')}`),
-      );
+      await until(() => openResources().length <= resourcesBefore, 'the suite leaves nothing open', {
+        withinMs: 5_000,
+      }).catch(() => assert.fail(`left open: ${openResources().join(', ')}`));
     });
     startPromises(options);
     preparePromises(options);

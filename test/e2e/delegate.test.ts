@@ -3,7 +3,6 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -15,20 +14,12 @@ import { kubectl, registryHost } from './cluster.ts';
 import { hostAddress } from './host-address.ts';
 import { Release } from './release.ts';
 import { urlsOf } from './scenario.ts';
+import { freePort } from '../../shared/net/testing/free-ports.ts';
 
 const release = new Release('holdfast-delegate');
 const token = 'token-of-the-delegated-builder';
 const closing: (() => Promise<unknown>)[] = [];
 let folder = '';
-
-async function freePort(address: string): Promise<number> {
-  const server = createServer().listen(0, address);
-  await once(server, 'listening');
-  const bound = server.address();
-  server.close();
-  await once(server, 'close');
-  return typeof bound === 'object' && bound !== null ? bound.port : 0;
-}
 
 async function startBuilder(address: string): Promise<string> {
   const listen = `${address}:${await freePort(address)}`;

@@ -2,7 +2,6 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
@@ -10,6 +9,7 @@ import { agentMethods, type ParamsInputOf, type ResultOf } from '../../shared/pr
 import { callByHttp } from '../../shared/rpc/http-call.ts';
 import { eventually } from '../../shared/wait/testing/eventually.ts';
 import { emptyDatabase } from './database.ts';
+import { freePorts } from '../../shared/net/testing/free-ports.ts';
 
 const root = new URL('../../', import.meta.url).pathname;
 export const testAppFolder = join(root, 'test/apps/test-app');
@@ -125,22 +125,4 @@ export class Stack {
     await Promise.all(names.map((name) => this.kill(name, 'SIGTERM')));
     await rm(this.#folder, { recursive: true, force: true });
   }
-}
-
-async function freePorts(count: number): Promise<number[]> {
-  const servers = await Promise.all(
-    Array.from({ length: count }, async () => {
-      const server = createServer().listen(0, '127.0.0.1');
-      await once(server, 'listening');
-      return server;
-    }),
-  );
-  return Promise.all(
-    servers.map(async (server) => {
-      const { port } = server.address() as { port: number };
-      server.close();
-      await once(server, 'close');
-      return port;
-    }),
-  );
 }

@@ -2,11 +2,11 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { chownSync, globSync, mkdirSync, rmSync } from 'node:fs';
-import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { Client } from 'pg';
 import { output, run } from './command.ts';
+import { freePort } from '../../shared/net/testing/free-ports.ts';
 
 export interface TestPostgres {
   /** Of the superuser and the database `postgres`. */
@@ -82,15 +82,6 @@ async function unprivilegedUser(env: NodeJS.ProcessEnv): Promise<{ uid: number; 
   if (process.getuid?.() !== 0) return undefined;
   const id = async (flag: string): Promise<number> => Number(await output('id', [flag, 'postgres'], { env }));
   return { uid: await id('-u'), gid: await id('-g') };
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }
 
 async function untilAnswers(url: string, signal: AbortSignal): Promise<void> {

@@ -4,14 +4,14 @@ import type { TestContext } from 'node:test';
 import { createKubeApi, type KubeApi } from '../../../agent/kube/api.ts';
 import { loadClusterConfig } from '../../../agent/kube/cluster-config.ts';
 import { createKubernetesPlatform, type KubernetesPlatform } from '../../../agent/platform/kubernetes/platform.ts';
+import { testRun } from '../../../agent/testing/kubernetes-run.ts';
 import type { StartOptions, VersionRun } from '../../../agent/platform/platform.ts';
 import { AppError } from '../../../shared/errors.ts';
 import { silentLog } from '../../../shared/log.ts';
 import { systemClock } from '../../../shared/wait/clock.ts';
 import { kubeRequest } from '../../support/kube-request.ts';
 import { noBuilds } from '../../support/no-builds.ts';
-import { appConfig, resolveAppConfig } from '../../../shared/protocol/app-config.ts';
-import { appSpec, type AppSpecInput } from '../../../shared/protocol/app-spec.ts';
+import type { AppSpecInput } from '../../../shared/protocol/app-spec.ts';
 
 export interface Cluster {
   readonly api: KubeApi;
@@ -81,19 +81,8 @@ export const programs = {
 } as const;
 
 export function runOf(app: Partial<AppSpecInput> & { readonly name: string }, version = 1): VersionRun {
-  const spec = appSpec.parse({
-    path: `/${app.name}`,
-    image: 'node:24-slim',
-    command: ['node', '-e', programs.answersAndEnds],
-    ...app,
-  });
-  return {
-    app: spec.name,
-    version,
-    spec,
-    config: resolveAppConfig(appConfig.parse({}), spec.config),
-    pin: { imageDigest: null, sourceDigest: null, imageTag: null },
-  };
+  const command = ['node', '-e', programs.answersAndEnds];
+  return testRun({ path: `/${app.name}`, image: 'node:24-slim', command, ...app }, version);
 }
 
 export function startOptions(options: Partial<StartOptions> = {}): StartOptions {

@@ -2,12 +2,12 @@
 import { spawn } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { get } from 'node:https';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { certificates } from '../../support/certificates.ts';
 import { eventually } from '../../../shared/wait/testing/eventually.ts';
 import type { Scope } from './cluster.ts';
+import { freePort } from '../../../shared/net/testing/free-ports.ts';
 
 /** Of Debian's package of that name. */
 const program = 'docker-registry';
@@ -56,12 +56,4 @@ async function answers(host: string, ca: string): Promise<void> {
       resolve();
     }).on('error', reject);
   });
-}
-
-async function freePort(address: string): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, address, resolve));
-  const found = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return typeof found === 'object' ? (found?.port ?? 0) : 0;
 }
