@@ -4,6 +4,7 @@
  */
 import { AppError, toAppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
+import { withDeadline } from '../../shared/wait/abort.ts';
 import type { Clock } from '../../shared/wait/clock.ts';
 import { createMutex } from '../../shared/wait/mutex.ts';
 import { retry } from '../../shared/wait/retry.ts';
@@ -62,10 +63,10 @@ export class Declarations {
 
   /** @throws AppError store_unavailable, fenced, route_conflict */
   async commit(declaration: Declaration): Promise<void> {
-    const { outbox, store, epoch, log, onFenced } = this.#deps;
+    const { outbox, store, epoch, clock, log, onFenced } = this.#deps;
     // Nothing that was learnt before the declaration may be written after it.
     try {
-      await outbox.flushed(AbortSignal.timeout(flushMs));
+      await withDeadline({ clock, ms: flushMs, signal: this.#signal }, (signal) => outbox.flushed(signal));
     } catch (cause) {
       const message = 'Postgres cannot be reached: earlier records still wait to be written';
       throw new AppError('store_unavailable', message, { cause });

@@ -7,6 +7,7 @@ import type { Log } from '../../shared/log.ts';
 import { resolveAppConfig, type AppConfig } from '../../shared/protocol/app-config.ts';
 import type { AppSpec } from '../../shared/protocol/app-spec.ts';
 import type { Change } from '../../shared/protocol/views.ts';
+import { deadlineSignal } from '../../shared/wait/abort.ts';
 import type { Clock } from '../../shared/wait/clock.ts';
 import type { Platform, VersionRun } from '../platform/platform.ts';
 import type { RouteHub, Settlement } from '../routes/hub.ts';
@@ -217,8 +218,8 @@ export class Engine {
       return machine?.record.pending === null && machine.config.kubernetes.strict_version_check;
     });
     if (isStrict) return await hub.settled(hub.revision, signal);
-    const courtesy = AbortSignal.any([signal, AbortSignal.timeout(courtesyMs)]);
-    return await hub.settledAtKnown(hub.revision, courtesy).catch(() => nobodyWaitedFor);
+    using courtesy = deadlineSignal({ clock: this.#deps.clock, ms: courtesyMs, signal });
+    return await hub.settledAtKnown(hub.revision, courtesy.signal).catch(() => nobodyWaitedFor);
   }
 
   /** The app is deleted. Connected routers know it before its pods go; a router that is not connected holds until it knows. */
