@@ -68,11 +68,11 @@ test('Kubernetes mode without a registry is refused', () => {
   assert.match(refusal(text.replace('[registry]\n', '')), /^agent\.toml: registry\.url: is required/);
 });
 
-test('an agent that nobody could call is refused', () => {
+test('an agent without a token is refused', () => {
   assert.match(refusal(base.slice(0, base.indexOf('[[token]]'))), /token: at least one \[\[token\]\] is required/);
 });
 
-test('an unknown key and a wrong type are told together', () => {
+test('an unknown key and a wrong type are reported together', () => {
   const message = refusal(`${base}[system]\nlisten_prt = 1\nlog_level = 5\n`);
   assert.match(message, /agent\.toml:8:1: system\.listen_prt: is not a known key; did you mean listen_port\?/);
   assert.match(message, /agent\.toml:9:1: system\.log_level: must be one of "debug", "info"/);

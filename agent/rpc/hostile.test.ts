@@ -194,7 +194,7 @@ test('a huge frame is refused from its header, before its bytes have come', asyn
   assert.ok(memoryBytes() - before < 16 * 1024 * 1024);
 });
 
-test('bytes that are no WebSocket frames close the link and harm nobody', async (t) => {
+test('bytes that are not WebSocket frames close only their own link', async (t) => {
   const { url, port } = await startTestServer(t, { limits: { heartbeatMs: 50, leaseMs: 300 } });
   const good = await goodClient(t, url);
   await fc.assert(

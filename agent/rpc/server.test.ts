@@ -59,7 +59,7 @@ test('errors of a POST call have the status of their code', async (t) => {
   }
 });
 
-test('what is no call is refused with a problem', async (t) => {
+test('a request that is not a call is refused with a problem', async (t) => {
   const { url } = await startTestServer(t, { limits: { maxFrameBytes: 1_000 } });
   const problem = async (response: Response): Promise<[number, string | null, unknown]> => [
     response.status,
@@ -116,7 +116,7 @@ test('a POST client that leaves cancels its call', async (t) => {
   assert.equal(await seen.aborted.promise, 'cancelled');
 });
 
-test('callByHttp: results, items, errors of the other side, refusals, deadlines and nobody there', async (t) => {
+test('callByHttp: results, items, errors of the other side, refusals, deadlines and no listener', async (t) => {
   const { url, close } = await startTestServer(t);
   const endpoint = { url, token: token('reader'), methods: testMethods };
   assert.deepEqual(await callByHttp(endpoint, 'add', { a: 1, b: 1 }), { sum: 2 });
@@ -154,7 +154,7 @@ test('a standby refuses POST and links with not_leader, and a link goes up once 
   await assert.rejects(peer.call('add', { a: 1, b: 1 }), withCode('not_leader'));
 });
 
-test('a link comes back by itself after it was dropped, and tells its owner of each change', async (t) => {
+test('a link reconnects by itself after it was dropped, and reports each change to its owner', async (t) => {
   const { url, server } = await startTestServer(t);
   const changes: string[] = [];
   const again = Promise.withResolvers<undefined>();
@@ -185,7 +185,7 @@ test('a link comes back by itself after it was dropped, and tells its owner of e
   await assert.rejects(link.whenUp(AbortSignal.timeout(5_000)), withCode('link_lost'));
 });
 
-test('a link can be closed while it dials, while it pauses and when nobody is there', async (t) => {
+test('a link can be closed while it dials, while it pauses and when nothing listens', async (t) => {
   const { url, close } = await startTestServer(t);
   await close();
   const options = { url, token: 'x', local: {}, handlers: {}, remote: testMethods, log: silentLog };

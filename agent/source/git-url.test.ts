@@ -14,7 +14,7 @@ void test('https, ssh in both forms, and file where it is allowed', () => {
     assert.deepEqual(parseGitUrl(source, { allowFiles: true }), { protocol, url: source, host, user });
 });
 
-void test('what is not taken is refused, saying what to write instead', () => {
+void test('unsupported URLs are refused, saying what to write instead', () => {
   for (const [source, message] of [
     ['https://user:secret@git.example/a', /must not hold credentials/],
     ['https://token@git.example/a', /must not hold credentials/],

@@ -92,7 +92,7 @@ async function listen(t: TestContext, server: Server): Promise<number> {
   return (server.address() as AddressInfo).port;
 }
 
-void test('HEAD, branches, tags and full commits are resolved, and what is not there is told', async (t) => {
+void test('HEAD, branches, tags and full commits are resolved, and a missing ref is reported', async (t) => {
   const bench = await createBench(t);
   const { git } = bench;
   const { url, git: run, path } = await createRepository(bench);
@@ -201,7 +201,7 @@ void test('a fetch that grows over the bound is ended while it runs', async (t) 
   assert.deepEqual(await readdir(bench.workDir), []);
 });
 
-void test('by https with a private authority and a password; each that is wrong is told, the password never', async (t) => {
+void test('https with a private authority and a password: an error names what is wrong, but never the password', async (t) => {
   const server = await httpsServer(t, { username: 'reader', password: 'correct horse' });
   const repository = await server.repository('app');
   const commit = await repository.commit({ 'index.html': 'hello' });

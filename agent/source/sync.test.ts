@@ -127,7 +127,7 @@ void test('an app that is named while it is looked at is looked at again', async
   assert.deepEqual(bench.events, []);
 });
 
-void test('apps.sync does so for the one who asks, and tells what came of it', async (t) => {
+void test('apps.sync declares the app in the name of the caller, and returns the change', async (t) => {
   const bench = createBench(t);
   bench.apps.set('a', app('a'));
   bench.head = 'git:2';

@@ -28,7 +28,7 @@ function made(bytes = 1_000): (target: string) => Promise<UnpackedTree> {
   };
 }
 
-void test('what many want at once is made once, and again only after it was let go for want of room', async (t) => {
+void test('concurrent requests share one tree, which is made again only after it was evicted', async (t) => {
   const { cache, folder } = await createBench(t, { maxBytes: 1_500 });
   let times = 0;
   const make = (target: string): Promise<UnpackedTree> => {
@@ -51,7 +51,7 @@ void test('what many want at once is made once, and again only after it was let 
   assert.deepEqual(await readdir(folder), [third.folder.slice(folder.length + 1)]);
 });
 
-void test('one who leaves does not end what others wait for; the last one does', async (t) => {
+void test('a caller that leaves does not end the work that others wait for; the last one does', async (t) => {
   const { cache } = await createBench(t);
   const begun = Promise.withResolvers<void>();
   let finish: (() => void) | undefined;
@@ -96,7 +96,7 @@ void test('one who leaves does not end what others wait for; the last one does',
   (await next).release();
 });
 
-void test('a failure is told to all who wait and is not kept; no more than so many are made at once', async (t) => {
+void test('all waiters get a failure, which is not cached; only a bounded number of trees is made at once', async (t) => {
   const { cache } = await createBench(t, { maxAtOnce: 2 });
   const failing = (): Promise<UnpackedTree> => Promise.reject(new Error('no'));
   const both = [cache.get('a', failing, never), cache.get('a', failing, never)];

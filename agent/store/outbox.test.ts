@@ -53,7 +53,7 @@ test('when the agent stops, what waits is written first', async () => {
   assert.deepEqual(g.written, ['a', 'b', 'c']);
 });
 
-test('when the agent stops while Postgres is away, nobody waits, and nothing says that all was written', async () => {
+test('when the agent stops while Postgres is away, close does not wait, and flushed rejects', async () => {
   const g = ground();
   g.store.error = away;
   g.add('a', 'b');
@@ -64,7 +64,7 @@ test('when the agent stops while Postgres is away, nobody waits, and nothing say
   assert.deepEqual(g.written, []);
 });
 
-test('when another agent leads, nothing more is written and the owner is told', async () => {
+test('when another agent leads, nothing more is written and onFenced is called', async () => {
   const g = ground();
   g.store.error = new AppError('fenced', 'another agent leads');
   g.add('a', 'b');

@@ -33,7 +33,7 @@ test('an app is busy while any router says so, and one that a report leaves out 
   assert.equal(log.idle('a'), true);
 });
 
-test('what is not known is not idle: without a router, and for a period after the first one tells something', () => {
+test('an app is not idle without a router, nor for a period after the first report', () => {
   const { log, pass, state } = ground();
   state.nowMs += 60_000;
   assert.equal(log.idle('a'), false);
@@ -94,7 +94,7 @@ test('a steady stream of small calls is summed up, in a bounded number of parts'
   assert.equal(log.idle('a'), false);
 });
 
-test('a call caught in flight by one report does not begin the period anew; a long one and an upgraded one do', () => {
+test('a call in flight during one report does not restart the period; a long or upgraded one does', () => {
   const cases = [
     [[busy], true],
     [[busy, busy], false],
@@ -117,7 +117,7 @@ test('a call caught in flight by one report does not begin the period anew; a lo
   }
 });
 
-test('a call that is not reported yet counts with what is', () => {
+test('a call that is not reported yet counts too', () => {
   const every = ground(everyCall);
   const few = ground();
   for (const { log, pass } of [every, few]) {

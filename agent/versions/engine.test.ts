@@ -166,7 +166,7 @@ test('an app that is declared again as it is takes nothing back of what was decl
   await assert.rejects(g.engine.repin('none', 'sync'), { code: 'app_not_found' });
 });
 
-test('a source whose server says nothing is told as such by apply, and an image is declared without its digest', async (t) => {
+test('apply reports a source whose server does not answer, and declares an image without its digest', async (t) => {
   const g = await ground(t);
   for (const name of ['a', 'b']) g.platform.hold(`pin ${name}`);
   const { image: _image, ...rest } = specOf();
@@ -290,7 +290,7 @@ test('a declaration that finds another leader ends this lead', async (t) => {
   assert.equal(g.fenced.length, 1);
 });
 
-test('an app that cannot be removed is gone for callers, and keeps nobody waiting', async (t) => {
+test('an app whose objects cannot be removed disappears for clients, and delete does not wait for ever', async (t) => {
   const g = await ground(t, [appRecord([good(1)])]);
   const stuck = g.platform.hold('remove a');
   const deleted = g.engine.delete('a', false, 'test');

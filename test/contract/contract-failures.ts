@@ -31,7 +31,7 @@ export function failurePromises(options: ContractOptions): void {
     return logs.map(String);
   }
 
-  void test('what is not there is found by pin', async (t) => {
+  void test('pin reports a missing image or folder', async (t) => {
     const bench = await createBench(t, options);
     const app = bench.name();
     const error = await failureOf(bench.run(app, { spec: bench.missing.spec }));

@@ -60,7 +60,7 @@ export function ownershipPromises(options: ContractOptions): void {
     },
   );
 
-  void test('another agent takes charge of what it is told of, and removes what it is not', async (t) => {
+  void test('another agent takes charge of the adopted versions, and removes the others', async (t) => {
     const bench = await createBench(t, options);
     const [kept, gone] = [bench.name(), bench.name()];
     const runs = [await bench.run(kept), await bench.run(gone)];

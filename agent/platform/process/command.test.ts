@@ -69,7 +69,7 @@ void test('a command is looked for in the folder, its node_modules/.bin and PATH
   }
 });
 
-void test('the environment is small: a few of the agent, those of the spec, and who the app is', async (t) => {
+void test('the environment is small: a few variables of the agent, those of the spec, and the identity of the app', async (t) => {
   const { env, folder } = await resolveIn(
     t,
     { 'server.js': '' },

@@ -65,7 +65,7 @@ function listen(): InstallListener & {
   };
 }
 
-void test('what is installed goes into a copy, once, for all who ask at the same time and later', async (t) => {
+void test('dependencies are installed once into a copy, for all concurrent and later callers', async (t) => {
   const { installed, request, folder } = await createBench(t);
   const listeners = [listen(), listen()];
   const asked = request('echo once >> made; cat file');
@@ -83,7 +83,7 @@ void test('what is installed goes into a copy, once, for all who ask at the same
   assert.equal((await readdir(folder)).length, 2, 'other build arguments make another copy');
 });
 
-void test('a failing command is told with its exit code and last lines, nothing is left of the copy, and it is tried again', async (t) => {
+void test('a failing command is reported with its exit code and last lines, its copy is removed, and a later call tries again', async (t) => {
   const { installed, request, folder } = await createBench(t);
   const failing = request('seq 1 200; echo to stderr >&2; exit 7', {
     commands: [['sh', '-c', 'seq 1 200; exit 7'], ['never']],
@@ -106,7 +106,7 @@ void test('a failing command is told with its exit code and last lines, nothing 
   });
 });
 
-void test('it goes on while one of those who wait is left, and ends with the last', async (t) => {
+void test('the work goes on while one caller waits, and ends with the last', async (t) => {
   const { installed, request, folder, running } = await createBench(t);
   const [one, other] = [new AbortController(), new AbortController()];
   const listener = listen();
@@ -131,7 +131,7 @@ void test('installing that does not end is ended, with what it started', async (
   assert.deepEqual(await readdir(folder), []);
 });
 
-void test('a copy that was not finished is made anew, and closing ends what is under way', async (t) => {
+void test('an unfinished copy is made again, and closing ends the work under way', async (t) => {
   const { installed, request, folder } = await createBench(t);
   const tree = await installed.ready(request('true'), listen(), t.signal);
   await rm(join(tree, '..', 'done'));

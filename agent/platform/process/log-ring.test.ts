@@ -44,7 +44,7 @@ void test('last takes the tail of one version, from a position on', () => {
   );
 });
 
-void test('a follower that is too slow is told how many lines it may have lost, and the ring does not grow', async () => {
+void test('a follower that is too slow gets the number of lost lines, and the ring does not grow', async () => {
   const ring = new LogRing({ maxLines: 3 });
   push(ring, 'first');
   const lines = ring.follow(10, {}, new AbortController().signal);

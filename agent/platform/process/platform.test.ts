@@ -88,7 +88,7 @@ void test('an app that listens on one loopback address only is found there', asy
   assert.equal(await fetchText(target), 'v6');
 });
 
-void test('an app whose port was taken in the meantime gets another', async (t) => {
+void test('an app whose port was taken in the meantime gets another port', async (t) => {
   const { platform, source, write, run } = await createBench(t);
   // The first process does what one does that finds its port taken.
   const flag = join(source, '..', 'tried');
@@ -103,7 +103,7 @@ void test('an app whose port was taken in the meantime gets another', async (t) 
   assert.notEqual(Number(await readFile(flag, 'utf8')), platform.targets('shop', 1)[0]?.port);
 });
 
-void test('a suspect that accepts no connection any more is no target until it does', async (t) => {
+void test('a suspect that accepts no connections is not a target until it does', async (t) => {
   const { platform, write, run } = await createBench(t);
   // Closes its port when asked, and opens it again at a signal.
   await write(`
@@ -195,7 +195,7 @@ void test('a start that is cancelled, or whose version is stopped, ends with eve
   }
 });
 
-void test('a lost snapshot is taken again while the folder is the same, and is a clear failure when it is not', async (t) => {
+void test('a lost snapshot is taken again if the folder is unchanged, and otherwise the start fails clearly', async (t) => {
   const { platform, dataDir, write, run } = await createBench(t);
   const v1 = await run(1);
   const sources = join(dataDir, 'sources');
@@ -227,7 +227,7 @@ void test('the snapshot goes with the last version that has it, and not before',
   assert.deepEqual(await readdir(join(dataDir, 'sources')), []);
 });
 
-void test('a successor prunes the snapshots of versions that it is not told of, and the run files', async (t) => {
+void test('the next agent prunes the snapshots of versions that are not adopted, and the run files', async (t) => {
   const { platform, dataDir, write, run } = await createBench(t);
   const v1 = await run(1);
   await platform.start(v1, options());

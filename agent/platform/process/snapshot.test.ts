@@ -123,7 +123,7 @@ void test('a folder over a limit is refused: files, bytes, depth', async (t) => 
   }
 });
 
-void test('what is no absolute path, not there or no folder is refused', async (t) => {
+void test('a path that is not absolute, does not exist or is not a folder is refused', async (t) => {
   const { snapshots, source } = await createBench(t);
   for (const wrong of ['relative', join(source, 'none'), join(source, 'server.js'), '/dev/null']) {
     await assert.rejects(snapshots.take(wrong, never), { code: 'source_invalid', phase: 'source' });
@@ -136,7 +136,7 @@ void test('a cancelled snapshot leaves nothing', async (t) => {
   assert.deepEqual([await readdir(folder), taken], [[], []]);
 });
 
-void test('prune removes what is not kept and what an agent before left half made', async (t) => {
+void test('prune removes snapshots that are not kept, and unfinished ones of an earlier agent', async (t) => {
   const { snapshots, source, folder } = await createBench(t);
   const kept = await snapshots.take(source, never);
   await writeFile(join(source, 'server.js'), 'two');

@@ -204,7 +204,7 @@ test('relaxed: calls go on when one target answers, and the stable address is tr
   await until(() => g.count('switch a v1') === 2, 'a second try');
 });
 
-test('the stable address is not moved to an older version by a switch that was overtaken', async (t) => {
+test('a superseded switch does not move the stable address back to an older version', async (t) => {
   const relaxed = { config: { kubernetes: { strict_version_check: false } } };
   const g = ground(t, appRecord([fresh(1, relaxed)]));
   g.platform.fail('switch a v1', away);
@@ -255,7 +255,7 @@ test('a start that ends late, after it was superseded, leaves the start of the n
   assert.equal((await second).version, 2);
 });
 
-test('a version whose start was cut is taken away', async (t) => {
+test('a version whose start was cut is discarded', async (t) => {
   const g = ground(t, appRecord([good(1)]));
   await g.ensure();
   g.declare(fresh(2));
@@ -271,7 +271,7 @@ test('a version whose start was cut is taken away', async (t) => {
   assert.ok(g.count('discard a v2') >= 1);
 });
 
-test('the old version is taken away only when routers know and its calls have ended', async (t) => {
+test('the old version ends only when routers have acknowledged the new route and its calls have ended', async (t) => {
   const g = ground(t, appRecord([good(1)]));
   await g.ensure();
   const calls = Promise.withResolvers<number>();
@@ -349,7 +349,7 @@ test('a failed update returns to a version that drains without ending it', async
   assert.equal(g.count('stop a v1'), 0);
 });
 
-test('on_failed_update = "fail": calls are told so until someone acts, and no clock tries again', async (t) => {
+test('on_failed_update = "fail": calls get the failure until someone acts, and no clock retries', async (t) => {
   const spec = { config: { on_failed_update: 'fail' } } as const;
   const g = ground(t, appRecord([good(1)]));
   await g.ensure();
@@ -441,7 +441,7 @@ test('while others answer, a suspect that cannot be looked at fails no call', as
   assert.deepEqual(g.platform.suspects.at(-1), [suspect.id]);
 });
 
-test('a look at a suspect of what is served waits for no stable address', async (t) => {
+test('a probe of a suspect target of a served version does not wait for the stable address', async (t) => {
   const g = ground(t, appRecord([good(1)]));
   await g.ensure();
   const suspect = g.platform.answers('a', 1);
@@ -450,7 +450,7 @@ test('a look at a suspect of what is served waits for no stable address', async 
   switching.open();
 });
 
-test('targets that die and come back are told to routers', async (t) => {
+test('targets that die and come back are pushed to routers', async (t) => {
   const g = ground(t, appRecord([good(1)]));
   await g.ensure();
   g.platform.dies('a', 1);
@@ -561,7 +561,7 @@ test('an app whose clean-up failed is cleaned up later, though calls never stop'
   assert.ok(g.count('stop a v1') >= 2);
 });
 
-test('an app that never goes to zero has its old versions taken away too', async (t) => {
+test('old versions of an app that never goes to zero are discarded too', async (t) => {
   const never = { config: { container: { idle_shutdown_secs: 0 } } };
   const g = ground(t, appRecord([good(1, never)]));
   await g.ensure();
@@ -627,7 +627,7 @@ test('update.hold = false: a restart of the old version that is under way does n
   }
 });
 
-test('update.hold = false: when the old version cannot run any more, the new one is tried', async (t) => {
+test('update.hold = false: when the old version can no longer run, the new one is tried', async (t) => {
   const g = ground(t, appRecord([good(1)]));
   await g.ensure();
   g.declare(fresh(2), { live: 1, pending: 2 });
@@ -686,7 +686,7 @@ test('a volume has one writer: the old version has ended before the new one star
   await result;
 });
 
-test('a start that waits for an old version with a volume is cut when the app is declared anew', async (t) => {
+test('a start that waits for an old version with a volume is cut when the app is declared again', async (t) => {
   const volumes = { volumes: [{ name: 'data', path: '/data' }] };
   const g = ground(t, appRecord([good(1, volumes)]));
   await g.ensure();
@@ -814,7 +814,7 @@ test('running hours: woken at their beginning, kept awake until their end, and t
   await until(() => g.count('stop a v1') === 1, 'zero');
 });
 
-test('targets that die while routers let go are not served again, and a call starts them anew', async (t) => {
+test('targets that die during the drain handshake are not served again, and a call starts the version again', async (t) => {
   const g = ground(t, appRecord([good(1)]));
   await g.ensure();
   g.router.acknowledges = false;

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { createManualClock } from '../../../shared/wait/testing/manual-clock.ts';
 import { PhaseTimes } from './attempt.ts';
 
-test('the time in each phase is summed up, a phase that comes again included, and what is no phase of a start is left out', () => {
+test('the time in each phase is summed up, also of a phase that comes back, and other phases are left out', () => {
   const clock = createManualClock();
   const times = new PhaseTimes(clock);
   for (const [phase, ms] of [

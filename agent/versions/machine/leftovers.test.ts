@@ -148,7 +148,7 @@ test('a version that is no longer kept when it has come to zero is removed by th
   assert.equal(platform.steps.at(-1), 'discard a v1');
 });
 
-test('a second clear joins what is under way', async (t) => {
+test('a second clear joins the tasks under way', async (t) => {
   const { leftovers, clear, platform } = ground(t);
   const discard = platform.hold('discard a v1');
   leftovers.add(1);
@@ -160,7 +160,7 @@ test('a second clear joins what is under way', async (t) => {
   assert.deepEqual(platform.steps, ['discard a v1']);
 });
 
-test('at the end of the lead every task ends, and nothing more is taken away', async (t) => {
+test('at the end of the lead every task ends, and no further version is stopped', async (t) => {
   const { leftovers, clear, calls, platform, end } = ground(t);
   platform.answers('a', 1);
   calls.release = new Promise(() => undefined);

@@ -34,7 +34,7 @@ function ground() {
   return { clock, counts, events, wakes, wake };
 }
 
-test('an event says which call woke an app, and who did it by hand', () => {
+test('an event says which call, or which person, woke an app', () => {
   const { events, wake } = ground();
   wake(call);
   wake(person);
@@ -47,7 +47,7 @@ test('an event says which call woke an app, and who did it by hand', () => {
   ]);
 });
 
-test('the first start of a version is told too and is no wake', () => {
+test('the first start of a version is recorded too, and is not a wake', () => {
   const { events, wakes, wake } = ground();
   wakes.begin(call, 1);
   wakes.begin(call, 1);
@@ -58,7 +58,7 @@ test('the first start of a version is told too and is no wake', () => {
   );
 });
 
-test('over the budget a call is refused until the oldest wake is an hour ago, and one event tells of it', () => {
+test('over the budget calls are refused until the oldest wake is an hour old, and one event says so', () => {
   const { clock, counts, events, wakes, wake } = ground();
   wake(call, 2);
   clock.advance(600_000);
@@ -91,7 +91,7 @@ test('a person is never refused, and what a person wakes counts', () => {
   wakes.begin(undefined, 1);
 });
 
-test('without a budget any number of wakes goes, and what is remembered stays bounded', () => {
+test('without a budget the number of wakes is unlimited, and the memory for them stays bounded', () => {
   const { wakes, wake } = ground();
   for (let count = 0; count < 10_000; count += 1) wake(call);
   wakes.fellAsleep();

@@ -20,21 +20,21 @@ const asleep: Watched = {
 };
 const awake: Watched = { ...asleep, phase: serving };
 
-test('what is asleep, or never goes to zero, is not looked at until it changes', () => {
+test('an app that is asleep, or never goes to zero, is not looked at until it changes', () => {
   assert.equal(dueOf(asleep).next, 'change');
   assert.equal(dueOf({ ...awake, idleMs: 0 }).next, 'change');
   assert.equal(dueOf({ ...awake, keptAwake: 'min_replicas' }).next, 'change');
   assert.equal(dueOf({ ...awake, starting: true }).next, 'change');
 });
 
-test('what is awake is looked at until it is idle for its whole period', () => {
+test('an app that is awake is looked at until it was idle for its whole period', () => {
   assert.deepEqual(dueOf({ ...awake, nowMs: 4_000 }), { step: undefined, clear: true, next: 6_000 });
   assert.deepEqual(dueOf({ ...awake, isIdle: () => false }), { step: undefined, clear: true, next: 100 });
   assert.equal(dueOf({ ...awake, nowMs: 4_000, hasLeftovers: true }).next, 0);
   assert.equal(dueOf(awake).step, 'zero');
 });
 
-test('what is kept awake is started when it does not run, with a version that is pending too, and never goes to zero', () => {
+test('an app that is kept awake is started when it does not run, also its pending version, and never goes to zero', () => {
   assert.equal(dueOf({ ...asleep, keptAwake: 'min_replicas' }).step, 'start');
   assert.equal(dueOf({ ...awake, keptAwake: 'min_replicas' }).step, undefined);
   assert.equal(dueOf({ ...awake, keptAwake: 'min_replicas', hasPending: true }).step, 'start');
@@ -51,7 +51,7 @@ test('versions that are left over of an app that is asleep go when it is idle', 
   assert.equal(dueOf({ ...asleep, hasLeftovers: true, isIdle: () => false }).clear, false);
 });
 
-test('a look costs by what is due: 10,000 apps at rest are not looked at, and one that changes is', (t) => {
+test('the cost depends on what is due: 10,000 apps at rest are not looked at, and one that changes is', (t) => {
   const clock = createManualClock();
   const looked: string[] = [];
   let wallMs = 0;

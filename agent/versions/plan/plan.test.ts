@@ -51,7 +51,7 @@ test('a new app is version 1, and the same again is unchanged', () => {
   assert.deepEqual(again.declaration.updated, []);
 });
 
-test('a change is a new live version, told key by key', () => {
+test('a change is a new live version, with the changed keys', () => {
   const { changes, declaration } = plan([spec({ image: 'app:2' })], { records: applied([spec()]) });
   assert.deepEqual(changes, [
     { app: 'a', action: 'update', version: 2, fields: [{ key: 'image', from: 'app:1', to: 'app:2' }] },
@@ -60,7 +60,7 @@ test('a change is a new live version, told key by key', () => {
   assert.deepEqual([update?.app.live, update?.app.pending, update?.app.generation], [2, null, 2]);
 });
 
-test('values of secrets are never told', () => {
+test('values of secrets are never shown', () => {
   const records = applied([spec({ secrets: { KEY: 'old' } })]);
   const { changes, declaration } = plan([spec({ secrets: { KEY: 'new', MORE: 'x' } })], { records });
   assert.deepEqual(changes[0]?.fields, [{ key: 'secrets', from: ['KEY'], to: ['KEY', 'MORE'] }]);
@@ -111,7 +111,7 @@ test('two apps may change routes with each other in one apply', () => {
   );
 });
 
-test('a rollback moves the pointer and the route, and takes back what waits behind', () => {
+test('a rollback moves the pointer and the route, and drops a pending version', () => {
   const [first] = applied([spec()]);
   const [second] = applied([spec({ path: '/new' })], { records: [first!] });
   const declaration = planRollback(second!, first!.versions.get(1)!, {

@@ -21,7 +21,7 @@ function problem(record: AppRecord, phase: Phase = asleep): { code: string | und
   return { code: failure?.code, version: failedVersion };
 }
 
-test('an app whose calls are told of a failure shows it', () => {
+test('an app whose calls get a failure shows it', () => {
   const record = appRecord([versionRecord(1)]);
   assert.deepEqual(problem(record, { kind: 'failed', failure: crash }), { code: 'app_crashed', version: 1 });
 });
