@@ -1,8 +1,9 @@
 /** An attempt by itself, between a client and a target that write down what they are asked to do. */
 import { Socket } from 'node:net';
 import type { Route } from '../../shared/protocol/routes.ts';
+import type { Clock } from '../../shared/wait/clock.ts';
 import { createManualClock } from '../../shared/wait/testing/manual-clock.ts';
-import { Call, type CallApp } from '../call/call.ts';
+import { Call, type CallApp, type CallRouting } from '../call/call.ts';
 import type { ClientSide, RequestSink } from '../call/client-side.ts';
 import { SocketIo } from '../io/socket-io.ts';
 import { HeadWriter } from '../message/head-writer.ts';
@@ -115,13 +116,7 @@ export function sendCall(text: string, options: RigOptions = {}): AttemptRig {
   const target = options.target ?? new UpstreamTarget({ id: 't', host: 'h', port: 1 }, {} as TransportDeps);
   target.open = () => transport;
   const downstream = { keepsUp: true };
-  const call = new Call(clientSide(did, downstream, options), headOf(text), {
-    clock,
-    route: () => void did.push('routed again'),
-    send: () => undefined,
-    draining: () => false,
-    ended: () => undefined,
-  });
+  const call = new Call(clientSide(did, downstream, options), headOf(text), routingOf(did, clock));
   Attempt.send(call, appOf(routeOf('a', asleep)), target, depsOf(did, options.maxUploads ?? 10, clock));
   const attempt = call.attempt as Attempt;
   return {
@@ -140,6 +135,28 @@ export function sendCall(text: string, options: RigOptions = {}): AttemptRig {
       return attempt.answerHead(block, parser);
     },
   };
+}
+
+/** A call that nobody has routed; `did` gets what becomes of it. */
+export function lonelyCall(text: string, did: string[], clock: Clock): Call {
+  return new Call(clientSide(did, { keepsUp: true }, {}), headOf(text), routingOf(did, clock));
+}
+
+function routingOf(did: string[], clock: Clock): CallRouting {
+  return {
+    clock,
+    route: () => void did.push('routed again'),
+    send: (_call, target) => void did.push(`sent to ${target.id}`),
+    draining: () => false,
+    ended: () => undefined,
+  };
+}
+
+/** A target of an app, which has no connection. */
+export function targetNamed(id: string): UpstreamTarget {
+  const target = new UpstreamTarget({ id, host: 'h', port: 1 }, {} as TransportDeps);
+  target.bound(1_000);
+  return target;
 }
 
 function clientSide(did: string[], downstream: { readonly keepsUp: boolean }, { arrived }: RigOptions): ClientSide {

@@ -13,8 +13,8 @@ import type { Waiting } from './waiting.ts';
 import { WakeRules, type RuleAnswer } from './wake-rules.ts';
 
 export interface WakeGateDeps {
-  readonly local: LocalAnswers;
-  readonly waiting: Waiting;
+  readonly local: Pick<LocalAnswers, 'send'>;
+  readonly waiting: Pick<Waiting, 'answers' | 'takes' | 'refused'>;
   readonly clock: Clock;
   readonly metrics: { wakeAnswered(app: string, rule: string): void; wakeRefused(): void };
 }
