@@ -146,6 +146,40 @@ test('a refusal carries the status and the words of the API server; what is miss
   assert.equal(await api.delete('Pod', one, { uid: 'u' }, within(5_000)), false, 'the name belongs to another object');
 });
 
+test('objects come as the API server sends them, with fields that the client library does not know', async (t) => {
+  const deployment = { metadata: { name: 'one', creationTimestamp: '2026-01-01T00:00:00Z' }, spec: { newField: 1 } };
+  const sent = Promise.withResolvers<string>();
+  const server = await serve(t, (request, response) => {
+    if (request.method === 'PATCH') request.once('data', (body: Buffer) => sent.resolve(body.toString()));
+    const isWatch = request.url?.includes('watch=true') === true;
+    response.end(
+      JSON.stringify(isWatch ? { type: 'ADDED', object: deployment } : { ...deployment, kind: 'Deployment' }),
+    );
+  });
+  const api = connectTo(t, server);
+  const found: unknown = await api.read('Deployment', one, within(5_000));
+  assert.deepEqual(found, { ...deployment, kind: 'Deployment' });
+  for await (const { object } of api.watch('Deployment', 'apps', {}, { ...within(5_000), maxLineBytes: 10_000 })) {
+    assert.deepEqual(object as unknown, deployment);
+  }
+  await api.patch('Pod', one, { metadata: { labels: { role: null } } }, within(5_000));
+  assert.deepEqual(JSON.parse(await sent.promise), {
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: { labels: { role: null }, ...one },
+  });
+});
+
+test('the proxy of a kubeconfig is used', async (t) => {
+  const reached: (string | undefined)[] = [];
+  const proxyUrl = await serve(t, (request, response) => {
+    reached.push(request.url);
+    response.end('{}');
+  });
+  await connectTo(t, 'http://api.example', { proxyUrl }).read('Pod', one, within(5_000));
+  assert.deepEqual(reached, ['http://api.example/api/v1/namespaces/apps/pods/one']);
+});
+
 test('a token that has expired is asked for again', async (t) => {
   const tokens: (string | undefined)[] = [];
   const server = await serve(t, (request, response) => {

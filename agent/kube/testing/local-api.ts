@@ -21,12 +21,12 @@ export async function serve(t: TestContext, answer: RequestListener): Promise<st
 export function connectTo(
   t: TestContext,
   server: string,
-  options: { readonly token?: string; readonly maxRequests?: number } = {},
+  options: { readonly token?: string; readonly proxyUrl?: string; readonly maxRequests?: number } = {},
 ): KubeApi {
-  const { token, ...bounds } = options;
+  const { token, proxyUrl, ...bounds } = options;
   const config = new ClusterConfig();
   config.loadFromClusterAndUser(
-    { name: 'local', server, skipTLSVerify: true },
+    { name: 'local', server, skipTLSVerify: true, ...(proxyUrl !== undefined && { proxyUrl }) },
     { name: 'test', ...(token !== undefined && { token }) },
   );
   const api = createKubeApi({ config, clock: systemClock, ...bounds });
