@@ -4,3 +4,9 @@
  * (docs/benchmarks.md).
  */
 export const routerNodeFlags: readonly string[] = ['--max-semi-space-size=4'];
+
+/**
+ * How Node is started for an agent in a cluster. The Kubernetes client library is large, and what loading it leaves behind
+ * stays in a heap of the default policy: an idle agent needs about 140 MB of memory with this flag, and 170 to 210 without.
+ */
+export const agentNodeFlags: readonly string[] = ['--optimize-for-size'];

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { basename } from 'node:path';
 import { describe, it } from 'node:test';
 import { labelsOfBuild } from '../../agent/images/kaniko/build-names.ts';
-import { routerNodeFlags } from '../../shared/node-flags.ts';
+import { agentNodeFlags, routerNodeFlags } from '../../shared/node-flags.ts';
 import { find, podsOf, render, scenarios, type Rendered } from './helm.ts';
 
 const namespaced = (objects: readonly Rendered[], kind: string): Rendered[] =>
@@ -127,6 +127,11 @@ for (const scenario of scenarios) {
     it('the router is started as elsewhere', () => {
       const { args } = router['spec'].template.spec.containers[0];
       assert.deepEqual(args.slice(0, args.indexOf('router/main.ts')), routerNodeFlags);
+    });
+
+    it('the agent is started with the flags that keep it small', () => {
+      const { args } = find(objects, 'Deployment', 'holdfast-agent')['spec'].template.spec.containers[0];
+      assert.deepEqual(args.slice(0, args.indexOf('agent/main.ts')), agentNodeFlags);
     });
 
     it('the router is given more time to end than its drain takes', () => {
