@@ -160,7 +160,7 @@ test('objects come as the API server sends them, with fields that the client lib
   const found: unknown = await api.read('Deployment', one, within(5_000));
   assert.deepEqual(found, { ...deployment, kind: 'Deployment' });
   for await (const { object } of api.watch('Deployment', 'apps', {}, { ...within(5_000), maxLineBytes: 10_000 })) {
-    assert.deepEqual(object as unknown, deployment);
+    assert.deepEqual(object, deployment);
   }
   await api.patch('Pod', one, { metadata: { labels: { role: null } } }, within(5_000));
   assert.deepEqual(JSON.parse(await sent.promise), {
