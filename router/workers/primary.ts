@@ -13,6 +13,7 @@ import type { Registry } from '@prometheus-io/client';
 import type { AdminServer } from '../../shared/net/admin-server.ts';
 import { startAdminServer } from '../../shared/net/admin-server.ts';
 import { backoff, type Backoff } from '../../shared/wait/backoff.ts';
+import { sleep } from '../../shared/wait/sleep.ts';
 import { systemClock } from '../../shared/wait/clock.ts';
 import { AppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
@@ -58,7 +59,6 @@ export async function startWorkers(deps: WorkersDeps): Promise<Workers> {
   const { config, log } = deps;
   const clock = systemClock;
   let ending = false;
-  let onExit: (() => void) | undefined;
   /** Defined until all workers take calls: a worker that ends before makes the start fail. */
   let starting: PromiseWithResolvers<Ports> | undefined = Promise.withResolvers<Ports>();
   const started = starting.promise;
@@ -94,7 +94,6 @@ export async function startWorkers(deps: WorkersDeps): Promise<Workers> {
         if (starting !== undefined)
           starting.reject(new AppError('internal', `worker ${slot.index + 1} ended during the start with ${how}`));
         else if (!ending) restart(slot, how);
-        onExit?.();
       },
     });
     slot.process = process;
@@ -119,19 +118,10 @@ export async function startWorkers(deps: WorkersDeps): Promise<Workers> {
   }
 
   /** Resolves when no worker is left, or after `withinMs`. */
-  function allGone(withinMs: number): Promise<void> {
-    return new Promise((resolve) => {
-      const done = (): void => {
-        cancel();
-        onExit = undefined;
-        resolve();
-      };
-      const cancel = clock.after(withinMs, done);
-      onExit = () => {
-        if (running().length === 0) done();
-      };
-      onExit();
-    });
+  async function allGone(withinMs: number): Promise<void> {
+    const gone = new AbortController();
+    void Promise.all(running().map(({ exited }) => exited)).then(() => gone.abort());
+    await sleep(clock, withinMs, gone.signal);
   }
 
   let admin: AdminServer | undefined;

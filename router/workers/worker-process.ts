@@ -24,6 +24,7 @@ export class WorkerProcess {
   #cancelLook: (() => void) | undefined;
   #isListening = false;
   #exited = false;
+  readonly #exit = Promise.withResolvers<void>();
   /** The last answer to `metrics`. */
   lastMetrics: readonly unknown[] = [];
 
@@ -38,9 +39,15 @@ export class WorkerProcess {
       for (const answer of this.#asked.values()) answer(undefined);
       this.#asked.clear();
       deps.onExit(signal ?? `code ${code}`);
+      this.#exit.resolve();
     });
     // A message to a worker that is ending fails; 'exit' follows.
     worker.on('error', () => undefined);
+  }
+
+  /** Resolves when the worker is gone. */
+  get exited(): Promise<void> {
+    return this.#exit.promise;
   }
 
   get pid(): number {
