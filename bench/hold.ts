@@ -16,7 +16,7 @@ import { until } from './rig/until.ts';
 
 const appFolder = fileURLToPath(new URL('apps/stamp', import.meta.url));
 const heldWithinMs = 60_000;
-/** For garbage of the connecting to be collected, the same for both. */
+/** Time for the garbage of connecting to be collected; the same for both. */
 const settleMs = 1_000;
 const warmCalls = 500;
 const config = { container: { idle_shutdown_secs: 1 } };
@@ -54,9 +54,9 @@ interface Round {
   readonly releaseMs: number;
   /** The same calls again on the same connections, nothing held. */
   readonly burstMs: number;
-  /** And on as many connections to the app itself. */
+  /** The same on as many connections to the app itself. */
   readonly directMs: number;
-  /** Of the router, from the open port to the last answer. */
+  /** The router's, from the open port to the last answer. */
   readonly stall: LoopStall;
   readonly outOfOrder: number;
 }
@@ -116,7 +116,7 @@ async function callDirectly(port: number, count: number, signal: AbortSignal): P
   }
 }
 
-/** Where the app listens, and since when. */
+/** Reads the port of the app, and when it was opened, from its answer. */
 function saidBy({ body }: Answers): { readonly port: number; readonly openedNs: bigint } {
   // The router may have framed it in chunks.
   const { port, openedNs } = JSON.parse(body.slice(body.indexOf('{'), body.indexOf('}') + 1)) as {
@@ -254,9 +254,9 @@ function report(
   );
   const most = (values: readonly number[]): string => spread(values, 0);
   const released = table(
-    [`${calls} calls let go`, 'measured'],
+    [`${calls} calls released`, 'measured'],
     [
-      ['loop of the router held up at most, CPU ms', most(rounds.map(({ stall }) => stall.cpuMs))],
+      ['longest loop stall of the router, CPU ms', most(rounds.map(({ stall }) => stall.cpuMs))],
       ['… by the clock, ms', most(rounds.map(({ stall }) => stall.wallMs))],
       ['an answer out of the order of the calls by places at most', most(rounds.map(({ outOfOrder }) => outOfOrder))],
     ],

@@ -39,7 +39,7 @@ export const routes: Question = async (bench) => {
 };
 
 function routeOf(number: number, version = 1): Route {
-  // As a large installation has them: mostly asleep, some with a host of their own.
+  // Like a large installation: mostly asleep, some with a host of their own.
   const name = `app-${number}`;
   const awake = number % 4 === 0;
   return {
@@ -75,10 +75,10 @@ function tableOf(count: number): Table {
 }
 
 interface InProcess {
-  /** Of a lookup in the large table to one in the small one, of the same few apps. */
+  /** Time of a lookup in the large table, relative to the small one, for the same few apps. */
   readonly sameRatio: readonly number[];
   readonly smallNs: readonly number[];
-  /** Of all apps of the large table in turn. */
+  /** Lookups of all apps of the large table in turn. */
   readonly evenNs: readonly number[];
   readonly routeBytes: number;
   readonly deltaUs: readonly number[];
@@ -97,7 +97,7 @@ function measureTables(count: number, rounds: number): InProcess {
     evenNs: [],
   };
   for (let round = -1; round < rounds * 3; round += 1) {
-    // Without what it costs to make the strings, which a call does anyway.
+    // Excludes the cost of making the strings, which every call has anyway.
     const strings = lookUp(undefined, few);
     const one = lookUp(small, few) - strings;
     const same = lookUp(large, few) - strings;
@@ -121,7 +121,7 @@ function heapBytes(): number {
 /** What clients send, one behind the other: each lookup is of new strings, as in the router. */
 interface Queries {
   readonly bytes: Buffer;
-  /** Of each: where its host begins, where its path, and where it ends. */
+  /** For each route: the offsets of its host, of its path, and of its end. */
   readonly at: Uint32Array;
 }
 
@@ -157,7 +157,7 @@ function lookUp(in_: Table | undefined, { bytes, at }: Queries): number {
   return ((user + system) * 1_000) / lookups;
 }
 
-/** From the text of the frame to the table, each delta of one app. @returns microseconds. */
+/** Measures from the text of a frame to the changed table, one app per delta. @returns microseconds. */
 function measureDeltas(large: Table, count: number): number[] {
   const schema = agentMethods['routes.watch'].item;
   const times: number[] = [];
@@ -174,7 +174,7 @@ function measureDeltas(large: Table, count: number): number[] {
   return times;
 }
 
-/** Of the agent, with that many apps. @returns microseconds. */
+/** Measures a publication in an agent with that many apps. @returns microseconds. */
 function measurePublish(count: number): number[] {
   const hub = new RouteHub({ clock: systemClock, leaseMs: 10_000, log: silentLog });
   for (const route of routesOf(count)) hub.publish(route);
@@ -193,7 +193,7 @@ interface Snapshots {
   readonly firstMs: number;
   readonly againMs: readonly number[];
   readonly again: readonly LoopStall[];
-  /** Of the agent while it sends. */
+  /** Longest loop stall of the agent while it sends. */
   readonly agentCpuMs: number;
   readonly rssMb: number;
   readonly rssEmptyMb: number;
@@ -227,7 +227,7 @@ async function measureSnapshots(bench: Bench): Promise<Snapshots> {
     await loopStall(router.pid, signal);
     const startMs = performance.now();
     agent.cut();
-    // The new watch begins anew with its first item.
+    // The new watch starts with a snapshot.
     await until({ withinMs: 30_000, everyMs: 1, what: 'a new link', signal }, async () => {
       const [status] = agent.hub.routers;
       return Promise.resolve(status !== undefined && status.connectedSecs * 1_000 < performance.now() - startMs);
@@ -324,10 +324,10 @@ function report(
         [`first snapshot of ${n}, with the start of the process, ms`, snapshots.firstMs.toFixed(0)],
         [`snapshot again over a new link, ${calledApps} apps called before, ms`, spread(snapshots.againMs, 0)],
         [
-          '… loop of the router held up at most, CPU ms; by the clock',
+          '… longest loop stall of the router, CPU ms; by the clock',
           `${cpu(snapshots.again)}; ${wall(snapshots.again)}`,
         ],
-        ['… loop of the agent held up at most, CPU ms', snapshots.agentCpuMs.toFixed(1)],
+        ['… longest loop stall of the agent, CPU ms', snapshots.agentCpuMs.toFixed(1)],
         [
           'memory of a route in the table, bytes; of a snapshot and the table before it together, twice that',
           routeBytes.toFixed(0),

@@ -204,5 +204,5 @@ function report(minutes: number, samples: readonly Sample[], after: Sample, tall
   const stalls = samples.map(({ stallCpuMs }) => stallCpuMs);
   return `${minutes} minutes, ${callsASecond} calls a second: ${tally.sent} calls, ${tally.answered} answered, ${tally.gaveUp} given up by their clients, ${tally.other} refused or broken. Resident memory in the last third to the second: ${(late / early).toFixed(2)}. Longest use of the processor between two looks at the loop: median of ten-second spans ${median(stalls).toFixed(0)} ms, p99 ${quantile(stalls, 0.99).toFixed(0)} ms.
 
-${table(['minutes', 'resident MB', 'heap MB', 'held', 'connections', 'upstream sockets', 'loop held up, CPU ms, most', 'by the clock'], rows)}`;
+${table(['minutes', 'resident MB', 'heap MB', 'held', 'connections', 'upstream sockets', 'longest loop stall, CPU ms', 'by the clock'], rows)}`;
 }

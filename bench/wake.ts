@@ -22,7 +22,7 @@ const app = 'wake';
 const port = 8_080;
 const healthPath = '/healthz';
 const asleepWithinMs = 90_000;
-/** Of one wake, with everything that belongs to it. */
+/** Deadline of one wake with all its steps. */
 const wakeWithinMs = 60_000;
 
 export const wake: Question = async (bench) => {

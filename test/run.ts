@@ -1,6 +1,6 @@
 /**
- * `npm test`: every part of the tests, unattended. `--only PART[,PART]` runs some, `--no-cluster` leaves out those that need
- * Kubernetes. Fails when a test failed or was left out, and when anything the run has started is still there at its end.
+ * `npm test` runs every part of the tests unattended. `--only PART[,PART]` runs some, `--no-cluster` skips those that need
+ * Kubernetes. It fails when a test failed or was skipped, and when something that the run started is still there at its end.
  */
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -18,7 +18,7 @@ import { providePrograms } from './runner/programs.ts';
 const beganMs = performance.now();
 const setupTimes: string[] = [];
 
-/** For everything that is temporary, and how the run's processes are known. Other users of the system, as Postgres is, pass. */
+/** Makes TMPDIR of the run, which also marks its processes. Other users may enter it, because Postgres runs as one. */
 function makeFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), 'hf-test-'));
   chmodSync(folder, 0o711);
@@ -87,13 +87,13 @@ async function runAll(chosen: readonly Part[], folder: string, signal: AbortSign
     await timed('down', async () => cluster?.close());
   }
   const left = cleanUp(folder, cluster);
-  // Of tests that were stopped in the middle something is always there.
+  // Tests that were interrupted always leave something.
   if (!signal.aborted) problems.push(...left);
   report(results, problems);
   return { ok: problems.length === 0 && results.length > 0 && results.every(passed) };
 }
 
-/** @returns what was left behind, ended and removed by now. */
+/** Ends and removes what the run left behind. @returns a line for each. */
 function cleanUp(folder: string, cluster: TestCluster | undefined): string[] {
   const left = leftProcesses(folder).map(({ pid, command, listens }) => {
     process.kill(pid, 'SIGKILL');

@@ -1,4 +1,4 @@
-/** A peer for bench/hold.ts: node:http that keeps every call but `/count` and `/warm` unanswered, and no more than that. */
+/** A peer for bench/hold.ts: plain node:http that leaves every call except `/count` and `/warm` unanswered. */
 import { createServer, type ServerResponse } from 'node:http';
 import { announce } from '../programs/announce.ts';
 

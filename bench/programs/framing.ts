@@ -1,4 +1,4 @@
-/** Where an HTTP/1.1 message ends (RFC 9112 §6.3), for the load and the backend: as cheap as it can be, and for them only. */
+/** Finds the end of an HTTP/1.1 message (RFC 9112 §6.3) cheaply; only for messages of the load and the backend. */
 
 /** @param text one message at most, latin1. @returns whether it is whole. */
 export function isWhole(text: string): boolean {

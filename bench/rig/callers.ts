@@ -8,13 +8,13 @@ export interface Answers {
   readonly sentNs: bigint;
   readonly firstByteNs: bigint;
   readonly lastAnswerNs: bigint;
-  /** By how many places the answer that came most out of order was early or late. */
+  /** The largest number of places by which an answer came out of order. */
   readonly mostOutOfOrder: number;
-  /** Of the last answer. */
+  /** Time of the last answer. */
   readonly body: string;
 }
 
-/** At a time, so that no accept queue is full. */
+/** Connections opened at a time, so that no accept queue overflows. */
 const connectingAtOnce = 100;
 
 export class Callers {
@@ -42,7 +42,7 @@ export class Callers {
         const batch = Math.min(connectingAtOnce, count - callers.#sockets.length);
         const sockets = Array.from({ length: batch }, () => connect({ host, port, noDelay: true }));
         callers.#sockets.push(...sockets);
-        // Of one that fails while another one's failure is on its way already.
+        // One may fail while another failure is already being reported.
         for (const socket of sockets) socket.on('error', () => socket.destroy());
         await Promise.all(sockets.map((socket) => once(socket, 'connect', { signal })));
       }

@@ -48,7 +48,7 @@ export async function startContenders(
   if (workers > 1) {
     contenders.push({
       name: `${routerName}, ${workers} workers on all cores`,
-      // With one core they would only get in each other's way.
+      // Workers on one core would only compete for it.
       process: await startRouter(bench, { ...router, cores: undefined, config: [`workers = ${workers}`] }),
     });
   }

@@ -15,7 +15,7 @@ const local = {
 };
 
 export interface FakeAgent {
-  /** Where routers reach it. */
+  /** URL for routers. */
   readonly url: string;
   readonly hub: RouteHub;
   /** Closes the links of the routers, which come back. */
@@ -26,7 +26,7 @@ export interface FakeAgent {
 export async function startFakeAgent(options: {
   readonly token: string;
   readonly routes: Iterable<Route>;
-  /** By default no version can be started. */
+  /** Starts a version; by default none can be started. */
   readonly ensure?: (app: string, version: number, signal: AbortSignal) => Promise<void>;
 }): Promise<FakeAgent> {
   const hub = new RouteHub({ clock: systemClock, leaseMs: 10_000, log: silentLog });

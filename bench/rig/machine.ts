@@ -11,7 +11,7 @@ export function cpuMs(pid: number): number {
   return [pid, ...childrenOf(pid)].reduce((sum, each) => sum + ownCpuMs(each), 0);
 }
 
-/** Of it and of the processes that it has started. */
+/** @returns resident memory of a process and the processes that it started. */
 export function rssBytes(pid: number): number {
   return [pid, ...childrenOf(pid)].reduce((sum, each) => sum + ownRssBytes(each), 0);
 }

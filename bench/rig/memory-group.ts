@@ -10,7 +10,7 @@ export interface MemoryGroup {
   killed(): boolean;
   /** Used at most, with the kernel's part of it, bytes. */
   peakBytes(): number;
-  /** When nothing runs in it any more. */
+  /** Removes it; nothing may run in it. */
   remove(signal: AbortSignal): Promise<void>;
 }
 

@@ -61,7 +61,7 @@ export async function startPlain(bench: Bench, api: KubeApi): Promise<() => Prom
 }
 
 /**
- * A new attempt each time, whatever became of those before: one whose SYN is lost, while the Service has no endpoint, would
+ * Starts a new attempt each time, regardless of earlier ones: one whose SYN is lost, while the Service has no endpoint, would
  * send it again only a second later. @returns when the first one was answered.
  */
 async function firstAnswer(host: string, signal: AbortSignal): Promise<number> {

@@ -50,7 +50,7 @@ async function firstAddress(
   throw new Error('the watch of pods ended before one had an address');
 }
 
-/** A new attempt each time, whatever became of those before. */
+/** Starts a new attempt each time, regardless of earlier ones. */
 async function firstAnswer(
   to: { readonly host: string; readonly port: number; readonly healthPath: string },
   signal: AbortSignal,

@@ -9,13 +9,13 @@ const root = fileURLToPath(new URL('../../', import.meta.url));
 
 interface ProgramOptions {
   readonly name: string;
-  /** By default this Node. */
+  /** This Node by default. */
   readonly command?: string;
   /** A URL is a file. */
   readonly args: readonly (string | URL)[];
   /** Below the checkout, by default the checkout. */
   readonly cwd?: string;
-  /** As taskset takes them; undefined: any. */
+  /** CPU list for taskset; any core by default. */
   readonly cores?: string | undefined;
 }
 

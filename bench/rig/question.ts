@@ -3,16 +3,16 @@ import type { Processes } from './processes.ts';
 
 export interface Options {
   readonly rounds: number;
-  /** Of one load in one round. */
+  /** Duration of one load in one round. */
   readonly seconds: number;
   /** Held at once. */
   readonly calls: number;
   readonly wakes: number;
-  /** Of `storm`. */
+  /** Duration of `storm`. */
   readonly minutes: number;
-  /** In the large table of `routes`. */
+  /** Size of the large table of `routes`. */
   readonly routes: number;
-  /** Of a further router in `forward`; 1: none. */
+  /** Workers of a further router in `forward`; 1: no such router. */
   readonly workers: number;
 }
 
@@ -20,7 +20,7 @@ export interface Bench {
   readonly options: Options;
   /** Ended after the question, however that ended. */
   readonly processes: Processes;
-  /** For everything temporary; removed after the question. */
+  /** Temporary folder, removed after the question. */
   readonly folder: string;
   readonly signal: AbortSignal;
   readonly say: (line: string) => void;

@@ -5,7 +5,7 @@ import { sleep } from '../../shared/wait/sleep.ts';
 interface Wait {
   readonly withinMs: number;
   readonly everyMs: number;
-  /** For the error. */
+  /** Names the condition in the error. */
   readonly what: string;
   readonly signal: AbortSignal;
 }

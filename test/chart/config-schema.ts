@@ -65,7 +65,7 @@ function toJsonSchema(schema: z.ZodType): JsonSchema {
   return plain(json) as JsonSchema;
 }
 
-/** Without defaults, which the program knows, and without patterns that Helm's regular expressions lack. */
+/** Drops defaults, which the program has itself, and patterns that Helm's regular expressions cannot express. */
 function plain(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(plain);
   if (typeof value !== 'object' || value === null) return value;

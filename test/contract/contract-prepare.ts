@@ -65,7 +65,7 @@ export function preparePromises(options: ContractOptions): void {
     assert.equal(await buildable.begun(), 1);
   });
 
-  void test('what nobody wants any more is ended, and made anew when it is wanted again', async (t) => {
+  void test('a build that nobody wants is ended, and made again when somebody asks', async (t) => {
     const bench = await createBench(t, options);
     const buildable = await bench.buildable('good');
     const run = await runOf(bench, buildable);
@@ -81,7 +81,7 @@ export function preparePromises(options: ContractOptions): void {
     assert.equal(await buildable.begun(), 2);
   });
 
-  void test('a build that fails says so with its last lines, and is tried anew by who asks again', async (t) => {
+  void test('a build that fails reports its last lines, and is tried again when somebody asks again', async (t) => {
     const bench = await createBench(t, options);
     const buildable = await bench.buildable('broken');
     await buildable.letEnd();

@@ -1,4 +1,4 @@
-/** `npm run docs`: brings the generated parts of docs/ up to date. */
+/** `npm run docs` updates the generated parts of docs/. */
 import { writeFile } from 'node:fs/promises';
 import { referenceDocs } from './reference.ts';
 

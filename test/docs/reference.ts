@@ -81,7 +81,7 @@ function appFileKeys(): SchemaKey[] {
   return keys.filter((key) => key.path.length > 0 && (key.path[0] !== 'config' || key.path.length === 1));
 }
 
-/** Without the tables that only hold other keys. */
+/** Skips tables that only hold other keys. */
 function valueKeys(keys: readonly SchemaKey[]): SchemaKey[] {
   return keys.filter((key) => key.kind !== 'table' || key.type !== 'table');
 }

@@ -28,7 +28,7 @@ export const autoscale: Scenario = (release) => {
       async () => (await pods(release.appsNamespace, `holdfast.dev/app=${app}`)).length === most,
       'the app does not grow',
     );
-    // By in-flight calls, of which there are few here, and in turn where these are equal: about a third each.
+    // The router picks the target with the fewest calls in flight, and takes turns among equals: about a third each.
     const leastShare = (): number => {
       const recent = load.records.slice(-60).map(machineOf);
       const machines = [...new Set(recent)];

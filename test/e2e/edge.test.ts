@@ -25,7 +25,7 @@ const values = [
   'router.config.tls.reload_secs=1',
   ...hosts.map((host, index) => `router.tls.secrets[${index}]=${secretOf(host)}`),
 ];
-/** Of the authorities. */
+/** PEM of the authorities. */
 const ca: string[] = [];
 let folder = '';
 
@@ -195,7 +195,7 @@ test('200 concurrent first calls through both routers are held by all their work
   assert.equal(names.trim().split('\n').length, 1, names);
 });
 
-test('/metrics of a router is of both its workers, each thing told once', async () => {
+test('/metrics of a router covers both its workers, and lists each metric once', async () => {
   const [router] = await release.pods('router');
   const podIP = router?.status.podIP ?? '';
   const before = await metricsOf(podIP);

@@ -1,4 +1,4 @@
-/** Versions that cannot run: found fast, told with cause and logs, and calls go to the previous version. */
+/** Versions that cannot run are found fast and reported with cause and logs, and calls go to the previous version. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { callAtOnce } from '../support/load.ts';
@@ -19,7 +19,7 @@ interface Case {
   readonly what: string;
   readonly version: Partial<AppOptions>;
   readonly code: string;
-  /** In what `holdfast versions` prints. */
+  /** Expected in the output of `holdfast versions`. */
   readonly shown: RegExp;
 }
 

@@ -3,7 +3,7 @@ import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { registryHost } from './cluster.ts';
 
-/** Where the way to the node begins. */
+/** The address of this machine on its route to the node. */
 export async function hostAddress(): Promise<string> {
   const [node = ''] = registryHost().split(':');
   const { stdout } = await promisify(execFile)('ip', ['-o', 'route', 'get', node]);

@@ -16,7 +16,7 @@ export async function mirrorOnNode(host: string, nodePort: number, ca?: string):
   if (ca !== undefined) await writeFile(join(folder, 'ca.crt'), ca);
   const mirror = `${ca === undefined ? 'http' : 'https'}://localhost:${nodePort}`;
   const trust = ca === undefined ? '' : `ca = "${join(folder, 'ca.crt')}"\n`;
-  // As `server` too: else containerd asks the name of the Service for what the mirror does not have.
+  // It is `server` too, or containerd would ask the Service's name for what the mirror lacks.
   const hosts = `server = "${mirror}"\n${trust}\n[host."${mirror}"]\n  capabilities = ["pull", "resolve"]\n  ${trust}`;
   await writeFile(join(folder, 'hosts.toml'), hosts);
   return () => rm(folder, { recursive: true });

@@ -9,7 +9,7 @@ import { kubectl, type PodView } from './cluster.ts';
 import { allAnswered, applied, until, type Scenario } from './scenario.ts';
 import { Conversation } from './websockets.ts';
 
-/** Of each app that is not up yet; the Service spreads them over both routers. */
+/** Calls to each app that is not up yet; the Service spreads them over both routers. */
 const heldCalls = 60;
 
 export const rollouts: Scenario = (release) => {
@@ -39,7 +39,7 @@ export const rollouts: Scenario = (release) => {
     return metrics.reduce((sum, text) => sum + Number(/^holdfast_router_held_calls (\d+)$/m.exec(text)?.[1] ?? 0), 0);
   };
 
-  test('routers restarted under load: no call fails, held ones are answered or told to come again, WebSockets are closed with 1001', async (t) => {
+  test('routers restarted under load: no call fails, held calls are answered or refused with Retry-After, WebSockets are closed with 1001', async (t) => {
     const service = await release.serviceUrl();
     const websocket = `${service.replace('http:', 'ws:')}/rolled/ws`;
     await applied(release, { name: 'rolled', says: '1' });
@@ -107,7 +107,7 @@ async function serviceLoads(t: TestContext, url: string): Promise<readonly Load[
   return loads;
 }
 
-/** As `kubectl drain` asks for it. @throws with what the API server says where a disruption budget forbids it. */
+/** Evicts a pod as `kubectl drain` does. @throws with the API server's answer where a disruption budget forbids it. */
 async function evict({ metadata: { name, namespace } }: PodView): Promise<void> {
   const folder = await mkdtemp(join(tmpdir(), 'holdfast-e2e-'));
   try {

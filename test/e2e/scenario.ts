@@ -15,10 +15,10 @@ export type Scenario = (release: Release) => void;
 
 export interface AppOptions {
   readonly name: string;
-  /** What the app says it is; by default its number is told by the test. */
+  /** The version that the app reports; by default the test passes its number. */
   readonly says: string;
   readonly mode?: 'ok' | 'crash' | 'never-ready' | 'slow' | 'unhealthy';
-  /** Of mode slow; 1,500 by default. */
+  /** Start time in mode slow; 1,500 by default. */
   readonly delayMs?: number;
   readonly image?: string;
   /** Further lines of `[[app]]`. */

@@ -24,7 +24,7 @@ export const traffic: Scenario = (release) => {
     const [streaming = ''] = await urlsOf(release, 'streaming');
     const [{ talk, greeting }, stream] = await Promise.all([
       Conversation.open(t, `${talking.replace('http:', 'ws:')}/ws`),
-      // Without end: what comes has come at once.
+      // The stream does not end: what arrives was not buffered.
       fetch(`${streaming}/stream?count=1000000&ms=100`),
     ]);
     assert.equal(greeting, 'version 1');

@@ -95,7 +95,7 @@ export class Stack {
     this.#children.set(name, child);
   }
 
-  /** Of all scopes. */
+  /** A token with all scopes. */
   get token(): string {
     return token;
   }

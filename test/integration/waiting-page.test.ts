@@ -8,7 +8,7 @@ import { startChromium, type BrowserPage } from '../support/chromium.ts';
 import { eventually } from '../../shared/wait/testing/eventually.ts';
 import { Stack, testAppFolder } from './stack.ts';
 
-/** Where pictures of what was seen go, for whoever wants to look at them. */
+/** Folder for screenshots, if someone wants to look at them. */
 const pictures = process.env['HOLDFAST_TEST_PICTURES'];
 
 function app(name: string, env: Record<string, string>): AppSpecInput {
@@ -136,7 +136,7 @@ test('browsers that open a sleeping app', async (t) => {
     await stack.kill('router0', 'SIGKILL');
     await stack.spawn('router0');
     await says(page, /"version":"1"/);
-    // That it could not be reached for a moment is told too; a script that fails is not among it.
+    // The browser also logs that the page was unreachable for a moment; a failing script would stand out.
     assert.deepEqual(
       page.errors.filter((error) => !error.startsWith('network: ')),
       [],

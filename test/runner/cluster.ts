@@ -1,4 +1,4 @@
-/** The Kubernetes that parts run on: the one that KUBECONFIG names, or one of the run's own by test/cluster. */
+/** Opens the Kubernetes cluster for the tests: the one that KUBECONFIG names, or a new one from test/cluster. */
 import { existsSync, readFileSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
 import { basename, dirname, join } from 'node:path';
@@ -8,13 +8,13 @@ export interface TestCluster {
   readonly kubeconfig: string;
   /** host:port, plain HTTP. */
   readonly registry: string;
-  /** Of a cluster that the run has started; it is removed by close. */
+  /** Name of the cluster if this run started it; `close` then removes it. */
   readonly ownName: string | undefined;
   close(): Promise<void>;
 }
 
 const scripts = 'test/cluster';
-/** Numbers that developers' own clusters do not use. */
+/** Developers' own clusters use other numbers. */
 const firstNumber = 20;
 const lastNumber = 49;
 
@@ -39,8 +39,8 @@ export async function openCluster(options: {
 }
 
 /**
- * A KUBECONFIG alone is not enough, since it may be there for other reasons and the tests change what it leads to: it
- * must be that of a cluster of test/cluster, or HOLDFAST_TEST_REGISTRY must be set too.
+ * KUBECONFIG alone is not enough: it may be set for other work, and the tests change the cluster. It must belong to a
+ * cluster of test/cluster, or HOLDFAST_TEST_REGISTRY must be set too.
  */
 function givenCluster(env: NodeJS.ProcessEnv): TestCluster | undefined {
   const kubeconfig = env['KUBECONFIG'];
@@ -74,7 +74,7 @@ async function startCluster(env: NodeJS.ProcessEnv, signal: AbortSignal): Promis
     } catch (error) {
       await close();
       if (signal.aborted || !isTaken(number)) throw error;
-      // Another run was faster; the next number.
+      // Another run took this number; try the next one.
     }
   }
   throw new Error(

@@ -1,19 +1,19 @@
-/** Runs the programs that the test runner needs, so that each ends with it. */
+/** Runs programs for the test runner. Each ends when the runner does. */
 import { spawn } from 'node:child_process';
 
 export interface CommandOptions {
   readonly env: NodeJS.ProcessEnv;
   /** Ends the program: SIGTERM, then SIGKILL after a while. */
   readonly signal?: AbortSignal;
-  /** A group of its own, so that Ctrl-C does not reach it: for what cleans up. */
+  /** Gives it a process group of its own, so that Ctrl-C does not reach it: for programs that clean up. */
   readonly detached?: boolean;
-  /** Gets standard output as it comes. Default: it goes to ours. */
+  /** Receives standard output as it arrives. By default it goes to the runner's own. */
   readonly onOutput?: (text: string) => void;
   readonly uid?: number;
   readonly gid?: number;
 }
 
-/** A program that has to end between SIGTERM and SIGKILL. */
+/** Time between SIGTERM and SIGKILL. */
 const graceMs = 20_000;
 
 /** @returns the exit code, or 128 when a signal ended it. @throws when it cannot be started. */

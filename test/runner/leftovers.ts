@@ -28,7 +28,7 @@ export function leftProcesses(folder: string): LeftProcess[] {
   return found;
 }
 
-/** Of a cluster that the run has started. */
+/** @returns what is left of a cluster that the run started. */
 export function leftOfCluster(name: string, stateRoot: string): string[] {
   const state = join(stateRoot, name);
   const mounts = read('/proc/mounts').split('\n');
@@ -66,7 +66,7 @@ function listeningPorts(): Map<string, string> {
   return found;
 }
 
-/** '' for what is not there (any more) or not ours to read. */
+/** @returns '' where the file is gone or may not be read. */
 function read(path: string): string {
   try {
     return readFileSync(path, 'utf8');

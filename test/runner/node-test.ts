@@ -11,14 +11,14 @@ export interface PartResult {
   readonly cancelled: number;
   readonly skipped: number;
   readonly todo: number;
-  /** Of the runner itself: it fails too when a file cannot be loaded. */
+  /** Exit code of `node --test`, which also fails when a file cannot be loaded. */
   readonly exitCode: number;
   readonly elapsedMs: number;
 }
 
 const counters = ['tests', 'pass', 'fail', 'cancelled', 'skipped', 'todo'] as const;
 
-/** @returns undefined when the part has no files (yet). */
+/** @returns undefined when the part has no files. */
 export async function runPart(
   part: Part,
   options: { readonly env: NodeJS.ProcessEnv; readonly signal: AbortSignal },
@@ -28,7 +28,7 @@ export async function runPart(
   const beganMs = performance.now();
   let tail = '';
   const args = [
-    // As a URL, because processes that a test starts in other folders may inherit it.
+    // A URL, because processes that a test starts in other folders may inherit it.
     `--import=${import.meta.resolve('tsx')}`,
     '--test',
     '--test-reporter=spec',
@@ -52,12 +52,12 @@ export async function runPart(
   };
 }
 
-/** Of the summary that the spec reporter ends with, such as `ℹ pass 12`; a test's own output may look like it before. */
+/** Reads a counter from the summary of the spec reporter, such as `ℹ pass 12`. The last match counts: a test may print such a line too. */
 function lastCount(text: string, counter: string): number {
   return Number([...text.matchAll(new RegExp(`^ℹ ${counter} (\\d+)$`, 'gm'))].at(-1)?.[1] ?? 0);
 }
 
-/** Nothing failed, nothing was left out, and something ran. */
+/** Whether something ran, nothing failed and nothing was skipped. */
 export function passed(result: PartResult): boolean {
   return result.exitCode === 0 && result.tests > 0 && result.pass === result.tests;
 }

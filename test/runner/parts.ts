@@ -1,8 +1,8 @@
-/** The parts of `npm test`: which files, on which ground, how many at once. */
+/** The parts of `npm test`: their files, what they need, and how many files run at once. */
 
 /**
- * What a part stands on. A cluster is a KUBECONFIG and a registry with the images of test/cluster/images; programs are those that
- * sources and builds are made with (git, sshd, buildah, docker-registry, python3, go …).
+ * What a part needs. `cluster` is a KUBECONFIG and a registry with the images of test/cluster/images; `programs` are the tools
+ * behind sources and builds (git, sshd, buildah, docker-registry, python3, go …).
  */
 export type Ground = 'helm' | 'postgres' | 'cluster' | 'programs';
 
@@ -10,9 +10,9 @@ export interface Part {
   readonly name: string;
   readonly files: readonly string[];
   readonly needs: readonly Ground[];
-  /** Test files at once; what measures time has the machine for itself. */
+  /** Test files that run at once. Parts that measure time run one file at a time. */
   readonly concurrency: number;
-  /** After which a file that hangs has failed. */
+  /** A test file that runs longer than this has failed. */
   readonly timeoutSecs: number;
 }
 

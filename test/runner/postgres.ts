@@ -1,4 +1,4 @@
-/** A Postgres of the test run's own: an unprivileged user's, in a temporary folder, on a free port of 127.0.0.1. */
+/** Starts a Postgres for the test run: as an unprivileged user, in a temporary folder, on a free port of 127.0.0.1. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { chownSync, globSync, mkdirSync, rmSync } from 'node:fs';
@@ -9,13 +9,13 @@ import { output, run } from './command.ts';
 import { freePort } from '../../shared/net/testing/free-ports.ts';
 
 export interface TestPostgres {
-  /** Of the superuser and the database `postgres`. */
+  /** URL of the database `postgres`, with the superuser's rights. */
   readonly url: string;
   close(): Promise<void>;
 }
 
 const startDeadlineMs = 30_000;
-/** Everything here can be made again. */
+/** Durability is off: nothing in this database outlives the run. */
 const settings = ['fsync=off', 'synchronous_commit=off', 'full_page_writes=off', 'max_connections=200'];
 
 export async function startPostgres(options: {
@@ -60,12 +60,12 @@ export async function startPostgres(options: {
   return { url, close };
 }
 
-/** Debian keeps them out of PATH, by version. */
+/** Finds Postgres's programs, which Debian keeps outside PATH in a folder per version. */
 async function findPrograms(env: NodeJS.ProcessEnv, signal: AbortSignal): Promise<string> {
   const find = (): string | undefined => globSync('/usr/lib/postgresql/*/bin').toSorted().at(-1);
   const found = find();
   if (found !== undefined) return found;
-  // Without the cluster that the package would create and start.
+  // Keeps the package from creating and starting a cluster of its own.
   const script = `
     mkdir -p /etc/postgresql-common && echo 'create_main_cluster = false' >/etc/postgresql-common/createcluster.conf
     apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends postgresql >/dev/null`;

@@ -1,9 +1,9 @@
-/** Programs that tests run for real, beside Node: Debian's packages of those that are missing, and a Go. */
+/** Provides the programs that tests run besides Node: installs missing ones from Debian, and a Go toolchain. */
 import { existsSync } from 'node:fs';
 import { delimiter, dirname, join } from 'node:path';
 import { output, run } from './command.ts';
 
-/** By program; the last one is a module of Python that Debian has apart. */
+/** Program → its Debian package. The last one is a Python module that Debian packages separately. */
 const packages: Readonly<Record<string, string>> = {
   git: 'git',
   ssh: 'openssh-client',
@@ -47,7 +47,7 @@ export async function providePrograms(options: {
   }
   const go = await output('test/cluster/tools', ['go'], { env, signal });
   const h2spec = await output('test/cluster/tools', ['h2spec'], { env, signal });
-  // One that is on the PATH stays where it is: its folder may hold other programs too, an older Node among them.
+  // A Go that is already on PATH keeps its place: its folder may hold other programs too, such as an older Node.
   const isOnPath = path.split(delimiter).includes(dirname(go));
   return { PATH: isOnPath ? path : [dirname(go), path].join(delimiter), HOLDFAST_TEST_H2SPEC: h2spec };
 }

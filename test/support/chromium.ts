@@ -43,7 +43,7 @@ export interface BrowserPage {
 }
 
 export interface Browser {
-  /** With cookies and a cache of its own. */
+  /** Opens a page with cookies and a cache of its own. */
   open(): Promise<BrowserPage>;
 }
 
@@ -55,7 +55,7 @@ export async function startChromium(t: TestContext): Promise<Browser> {
     env: { ...process.env, HOME: profile },
   });
   const exited = once(child, 'exit');
-  exited.catch(() => undefined); // told by what waits for an answer
+  exited.catch(() => undefined); // whatever waits for an answer reports it
   const pipe = new Pipe(child.stdio[3] as Writable, child.stdio[4] as Readable);
   t.after(async () => {
     const killer = setTimeout(() => child.kill('SIGKILL'), 5_000);

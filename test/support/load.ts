@@ -1,4 +1,4 @@
-/** An open-loop load: calls begin at a fixed rate whatever becomes of the ones before, and each is kept with its times. */
+/** An open-loop load: calls start at a fixed rate regardless of earlier ones, and each is recorded with its times. */
 import { Agent, request } from 'undici';
 
 export interface CallRecord {
@@ -8,14 +8,14 @@ export interface CallRecord {
   /** 0 when there was no answer: see `error`. */
   readonly status: number;
   readonly body: string;
-  /** The router says so in Server-Timing. */
+  /** Whether the router held it, according to Server-Timing. */
   readonly held: boolean;
   readonly retryAfter: string | undefined;
   readonly error: string | undefined;
 }
 
 export interface Load {
-  /** No more calls begin; resolves with every call when the last has ended. May be called again. */
+  /** Starts no further calls; resolves with all calls when the last has ended. May be called again. */
   stop(): Promise<readonly CallRecord[]>;
   readonly records: readonly CallRecord[];
 }
@@ -23,10 +23,10 @@ export interface Load {
 interface LoadOptions {
   readonly urls: readonly string[];
   readonly callsPerSecond: number;
-  /** Of one call; a held one waits as long as it takes, up to this. */
+  /** Timeout of one call, including the time it is held; 120,000 by default. */
   readonly timeoutMs?: number;
   readonly headers?: Readonly<Record<string, string>>;
-  /** By TLS: who is trusted, and which host is asked for. */
+  /** Calls use TLS: the trusted authorities and the server name to ask for. */
   readonly tls?: { readonly ca: readonly string[]; readonly servername: string };
 }
 
@@ -61,7 +61,7 @@ export function startLoad({ urls, callsPerSecond, timeoutMs = 120_000, headers =
   return { records, stop: () => (stopped ??= stop()) };
 }
 
-/** `count` calls begun at once, each on a connection of its own. */
+/** Starts `count` calls at once, each on its own connection. */
 export async function callAtOnce(url: string, count: number, timeoutMs = 120_000): Promise<readonly CallRecord[]> {
   const dispatcher = new Agent({ connections: count, headersTimeout: timeoutMs, bodyTimeout: timeoutMs });
   const records = await Promise.all(Array.from({ length: count }, () => callOnce(url, dispatcher, {})));
@@ -88,7 +88,7 @@ async function callOnce(
   }
 }
 
-/** How many calls ended in which way: `200`, `502 app_crashed`, `ECONNRESET`. */
+/** Counts calls by outcome: `200`, `502 app_crashed`, `ECONNRESET`. */
 export function outcomes(records: readonly CallRecord[]): Record<string, number> {
   const counts: Record<string, number> = {};
   for (const { status, body, error } of records) {

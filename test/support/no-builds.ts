@@ -1,4 +1,4 @@
-/** What a Kubernetes platform needs where a test builds nothing. */
+/** Sources and images for a Kubernetes platform in tests that build nothing. */
 import { createNoImages } from '../../agent/images/images.ts';
 import { AppError } from '../../shared/errors.ts';
 

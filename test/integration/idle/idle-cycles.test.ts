@@ -32,7 +32,7 @@ test(`${cycles} cycles of idle and wake with calls at the worst moments lose no 
       name,
       path: `/${name}`,
       source: testAppFolder,
-      // Whatever is in flight when it is told to end is lost.
+      // Calls in flight are lost when it is asked to end.
       env: { LEDGER: ledger, ABRUPT: '1' },
       // Both ways of counting a call.
       config: { container: { idle_shutdown_secs: idleSecs, idle_bytes_high_watermark: index % 2 === 0 ? 0 : 1_500 } },

@@ -43,7 +43,7 @@ async function sourcesOf(t: TestContext, { store, folder }: Bench): Promise<Sour
     config: { max_bytes: 512 * 1024 ** 2, max_files: 50_000, fetch_timeout_secs: 60, allow_file_urls: true },
     auths: [],
     uploads: store,
-    // As `data_dir` may be.
+    // `data_dir` may be such a path.
     cacheDir: relative(process.cwd(), join(folder, 'cache')),
     env: process.env,
     log: silentLog,

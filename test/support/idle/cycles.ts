@@ -7,7 +7,7 @@ import { steps, type Step, type WatchingRouter } from './watching-router.ts';
 export interface CyclesOptions {
   /** Each goes through its cycles by itself, beside the others. */
   readonly apps: readonly string[];
-  /** Of all apps together. */
+  /** Calls to all apps together. */
   readonly cycles: number;
   readonly routerUrls: readonly string[];
   readonly watching: WatchingRouter;
@@ -15,7 +15,7 @@ export interface CyclesOptions {
 }
 
 export interface Cycled {
-  /** Of every call that was made, as the app was told them in X-Call-Id. */
+  /** Ids of all calls that were made, as sent to the app in X-Call-Id. */
   readonly ids: readonly string[];
   /** What went wrong, in words. The first ends it all. */
   readonly failures: readonly string[];
@@ -28,7 +28,7 @@ const longMs = 2_500;
 const shortMs = 80;
 const stepDeadlineMs = 60_000;
 /**
- * After a step: up to the end of a process that was told to stop. While it is ready: over a few reports and looks, so that calls
+ * After a step: up to the end of a process that was asked to stop. While it is ready: over a few reports and looks, so that calls
  * begin that the agent does not know of when it begins to drain.
  */
 const jitterMs: Readonly<Record<Step, number>> = {

@@ -9,7 +9,7 @@ import type { Route, RoutesItem } from '../../../shared/protocol/routes.ts';
 import { createLink } from '../../../shared/rpc/link.ts';
 
 /**
- * draining: routers are told to hold · acknowledged: this one has said that it does · asked: what is left? · answered: nothing ·
+ * draining: routers are asked to hold · acknowledged: this one confirmed that it does · asked: what is left? · answered: nothing ·
  * asleep: it is at zero, and is being ended · ready: it runs (again).
  */
 export const steps = ['draining', 'acknowledged', 'asked', 'answered', 'asleep', 'ready'] as const;
