@@ -28,7 +28,7 @@ export interface ListQuery {
   readonly labelSelector?: string;
   readonly fieldSelector?: string;
   readonly limit?: number;
-  /** From the answer before: the next page. */
+  /** Asks for the next page: the `continue` of the previous answer. */
   readonly continue?: string | undefined;
 }
 

@@ -6,7 +6,7 @@ import { cancellation } from '../../shared/wait/abort.ts';
 export class KubeApiError extends Error {
   override readonly name = 'KubeApiError';
   readonly status: number;
-  /** As in `NotFound`, `AlreadyExists`, `Conflict`, `Forbidden`, `Invalid`, `Expired`. */
+  /** One of the API server, such as `NotFound`, `AlreadyExists`, `Conflict`, `Forbidden`, `Invalid`, `Expired`. */
   readonly reason: string;
 
   constructor(status: number, reason: string, message: string) {

@@ -19,7 +19,7 @@ export type Judgement<S extends Symptom> = (
   /** Nothing has lasted too long yet. Look again after this time at the latest. */
   | { readonly kind: 'waiting'; readonly againMs: number }
 ) & {
-  /** For the next look. */
+  /** Pass these times to the next look. */
   readonly since: SymptomTimes;
 };
 

@@ -15,7 +15,7 @@ import { createPools } from './pools.ts';
 
 export interface Call {
   readonly signal: AbortSignal;
-  /** Until the answer is there; for a stream, until it begins. */
+  /** Bound of the whole answer; of a stream, bound until it begins. */
   readonly timeoutMs?: number;
 }
 

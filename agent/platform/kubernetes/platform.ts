@@ -36,7 +36,7 @@ export interface KubernetesPlatformDeps {
 }
 
 export interface KubernetesPlatform extends Platform {
-  /** The lead is lost: nothing is kept or repaired any more, until `adopt` is called anew. Targets go on being told. */
+  /** The lead is lost: nothing is applied or repaired until the next `adopt`. Targets are still reported. */
   releaseLead(): void;
 }
 
@@ -53,7 +53,7 @@ export function createKubernetesPlatform(deps: KubernetesPlatformDeps): Kubernet
     namespace,
     onPod: (change) => targets.take(change),
     onApplied(kind, change) {
-      workloads.told(kind, change);
+      workloads.observed(kind, change);
       const { app } = change.value;
       if (app !== undefined) drift.look(app);
     },

@@ -73,7 +73,7 @@ function setUp(t: TestContext) {
       };
       const value = appliedFacts(object);
       seen.set(value.name, value);
-      workloads.told('Service', { type: 'set', name: value.name, value });
+      workloads.observed('Service', { type: 'set', name: value.name, value });
       drift.look(run.app);
       await clock.advanceAndSettle(1_000);
     },
@@ -81,7 +81,7 @@ function setUp(t: TestContext) {
       const [value] = seen.values();
       assert.ok(value);
       seen.clear();
-      workloads.told('Service', { type: 'gone', name: value.name, value });
+      workloads.observed('Service', { type: 'gone', name: value.name, value });
       drift.look(run.app);
       await clock.advanceAndSettle(1_000);
     },

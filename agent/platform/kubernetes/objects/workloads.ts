@@ -21,13 +21,13 @@ import {
 import type { Picture, WatchedKind } from '../picture/picture.ts';
 
 /** The watch reports an apply within milliseconds. After this time it is trusted, whatever it shows. */
-const untoldMs = 5_000;
+const trustWatchAfterMs = 5_000;
 
 /** The object that was applied last, as the API server returned it. */
 interface Applied {
   readonly facts: AppliedFacts;
   /** When the API server answered; undefined once the watch has reported the object. */
-  untoldSinceMs: number | undefined;
+  unseenSinceMs: number | undefined;
 }
 
 export interface Workloads {
@@ -43,7 +43,7 @@ export interface Workloads {
   /** Whether the version has its replicas, by the latest answer or watch event. */
   hasReplicas(run: VersionRun): boolean;
   /** Takes a watch event. From then on it counts, and not the answer to our own apply. */
-  told(kind: WatchedKind, change: Change<AppliedFacts>): void;
+  observed(kind: WatchedKind, change: Change<AppliedFacts>): void;
   /** Whether this process has applied it: if so, a difference was made by somebody else. */
   wasRaised(run: VersionRun): boolean;
   wasLowered(run: VersionRun): boolean;
@@ -80,8 +80,8 @@ export function createWorkloads(deps: {
       const facts = appliedFacts(now);
       const { kind } = manifest;
       const seen = kind === 'PersistentVolumeClaim' ? facts : picture.applied[kind].get(facts.name);
-      const isTold = seen?.uid === facts.uid && seen?.fingerprint === facts.fingerprint;
-      expectations.set(app, own.set(key, { facts, untoldSinceMs: isTold ? undefined : clock.nowMs() }));
+      const isSeen = seen?.uid === facts.uid && seen?.fingerprint === facts.fingerprint;
+      expectations.set(app, own.set(key, { facts, unseenSinceMs: isSeen ? undefined : clock.nowMs() }));
       return now;
     } catch (error) {
       throw platformError(error, key);
@@ -107,7 +107,7 @@ export function createWorkloads(deps: {
   function factsNow(app: string, kind: WatchedKind, name: string): AppliedFacts | undefined {
     const seen = picture.applied[kind].get(name);
     const own = expectations.get(app)?.get(`${kind}/${name}`);
-    if (own?.untoldSinceMs === undefined || clock.nowMs() - own.untoldSinceMs > untoldMs) return seen;
+    if (own?.unseenSinceMs === undefined || clock.nowMs() - own.unseenSinceMs > trustWatchAfterMs) return seen;
     return seen?.deleting === true ? seen : own.facts;
   }
 
@@ -116,8 +116,9 @@ export function createWorkloads(deps: {
     const name = deploymentName(run);
     const seen = factsNow(run.app, 'Deployment', name);
     if (seen === undefined) return { replicas: 0, generation: 0 };
-    const told = answered.get(name);
-    const newest = told !== undefined && told.uid === seen.uid && told.generation > seen.generation ? told : seen;
+    const answer = answered.get(name);
+    const newest =
+      answer !== undefined && answer.uid === seen.uid && answer.generation > seen.generation ? answer : seen;
     return { replicas: newest.version === run.version ? (newest.replicas ?? 0) : 0, generation: newest.generation };
   }
 
@@ -177,12 +178,12 @@ export function createWorkloads(deps: {
   }
 
   return {
-    told(kind, { type, name, value }) {
+    observed(kind, { type, name, value }) {
       const own = value.app === undefined ? undefined : expectations.get(value.app)?.get(`${kind}/${name}`);
       if (own === undefined) return;
       const { uid, fingerprint, generation } = own.facts;
       const isSame = value.fingerprint === fingerprint || value.generation > generation;
-      if (value.uid === uid && (type === 'gone' || isSame)) own.untoldSinceMs = undefined;
+      if (value.uid === uid && (type === 'gone' || isSame)) own.unseenSinceMs = undefined;
     },
     wasRaised(run) {
       const name = deploymentName(run);

@@ -28,7 +28,7 @@ const probeTimeoutMs = 2_000;
 
 export function createProber(deps: {
   readonly clock: Clock;
-  /** For tests. */
+  /** Replaced in tests. */
   readonly probe?: (address: ProbeAddress, signal: AbortSignal) => Promise<boolean>;
 }): Prober {
   const probe = deps.probe ?? ((address, signal) => probeOnce({ ...address, timeoutMs: probeTimeoutMs }, signal));

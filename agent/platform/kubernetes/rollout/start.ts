@@ -106,7 +106,7 @@ async function firstOutcome(
 ): Promise<Outcome> {
   const { picture, targets, clock } = deps;
   const { app, version } = run;
-  let told = '';
+  let reported = '';
 
   function look(): { readonly done: Outcome } | { readonly againMs: number } {
     const deployment = picture.applied.Deployment.get(deploymentName(run));
@@ -126,8 +126,8 @@ async function firstOutcome(
     );
     wait.since = since;
     if (verdict.kind === 'failed') return { done: verdict };
-    if (told !== verdict.message) onPhase(verdict.phase, verdict.message);
-    told = verdict.message;
+    if (reported !== verdict.message) onPhase(verdict.phase, verdict.message);
+    reported = verdict.message;
     return { againMs: survivalLeftMs <= 0 ? verdict.againMs : Math.min(verdict.againMs, survivalLeftMs) };
   }
 
