@@ -14,7 +14,7 @@ import { redirectToTls } from './call/redirect.ts';
 import { startServer, type CallServer } from './client/server.ts';
 import { openTls } from './client/tls/open-tls.ts';
 import type { RouterConfig } from './config.ts';
-import { RouterEvents } from './events.ts';
+import { RouterEvents, type Listeners } from './events.ts';
 import { Ensures } from './hold/ensure.ts';
 import { Hold } from './hold/hold.ts';
 import { UnpushedFailures } from './hold/unpushed-failures.ts';
@@ -37,7 +37,7 @@ import { Shutdown } from './shutdown.ts';
 import { registerGauges } from './telemetry/gauges.ts';
 import { createAccessLog } from './telemetry/access-log.ts';
 import { LineWriter, type Output } from './telemetry/line-writer.ts';
-import { createMetrics } from './telemetry/metrics.ts';
+import { createMetrics, type RouterMetrics } from './telemetry/metrics.ts';
 import { createDialFailures } from './upstream/dial-failures.ts';
 import { LateStarts } from './upstream/late-starts.ts';
 import { Probes } from './upstream/probes.ts';
@@ -113,20 +113,8 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
     leaseMs: config.lease_secs * 1_000,
     onAgentLoss: config.on_agent_loss,
   });
-  const ensures = new Ensures({ router: config.name, agent, clock, log });
-  const hold = new Hold({
-    clock,
-    agent,
-    ensures,
-    metrics,
-    maxCalls: config.hold_max_calls,
-    maxStalled: Math.ceil(config.max_upstream_sockets / 4),
-  });
-  const local = new LocalAnswers(date);
-  const waiting = new Waiting({ local, clock, agent, ensures, metrics, maxStreams: config.max_waiting_streams });
-  const gate = new WakeGate({ local, waiting, clock, metrics });
-  const failures = new UnpushedFailures({ clock, listeners: [hold, waiting] });
-  const inFlight = new InFlight({ clock, hold });
+  const held = createHolding(config, { clock, log, agent, metrics, date });
+  const { ensures, hold, waiting } = held;
   const probes = owned(
     new Probes({
       clock,
@@ -148,12 +136,7 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
     apps,
     targets,
     probes,
-    ensures,
-    failures,
-    hold,
-    waiting,
-    gate,
-    inFlight,
+    ...held,
     onDialFailed,
     metrics,
     accessLog,
@@ -166,12 +149,9 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
     clock,
     table,
     activity,
-    gate,
-    hold,
-    ensures,
+    ...held,
     agent,
     readAhead,
-    inFlight,
     events,
     attempts: {
       clock,
@@ -200,7 +180,7 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
     }),
   );
 
-  const shutdown = new Shutdown({ config, clock, log, ensures, failures, hold, waiting, tunnels, open });
+  const shutdown = new Shutdown({ ...held, config, clock, log, tunnels, open });
   const plainRouting: CallRouting = { ...path, clock, draining: () => shutdown.draining };
   const { tls } = config;
   let server: CallServer | undefined;
@@ -260,5 +240,36 @@ function transportDeps(
     maxHeaderBytes: config.max_header_bytes,
     maxFields: config.max_header_fields,
     maxTrailerBytes: config.max_trailer_bytes,
+  };
+}
+
+/** What calls go through that are not sent at once, and what they ask of the agent. */
+function createHolding(
+  config: RouterDeps['config'],
+  deps: {
+    readonly clock: Clock;
+    readonly log: Log;
+    readonly agent: AgentState;
+    readonly metrics: RouterMetrics;
+    readonly date: HttpDate;
+  },
+): Pick<Listeners, 'ensures' | 'failures' | 'hold' | 'waiting' | 'gate' | 'inFlight'> {
+  const { clock, date } = deps;
+  const ensures = new Ensures({ ...deps, router: config.name });
+  const hold = new Hold({
+    ...deps,
+    ensures,
+    maxCalls: config.hold_max_calls,
+    maxStalled: Math.ceil(config.max_upstream_sockets / 4),
+  });
+  const local = new LocalAnswers(date);
+  const waiting = new Waiting({ ...deps, local, ensures, maxStreams: config.max_waiting_streams });
+  return {
+    ensures,
+    hold,
+    waiting,
+    gate: new WakeGate({ ...deps, local, waiting }),
+    failures: new UnpushedFailures({ clock, listeners: [hold, waiting] }),
+    inFlight: new InFlight({ clock, hold }),
   };
 }
