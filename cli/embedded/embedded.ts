@@ -2,11 +2,12 @@
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { dirname } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { Environment } from '../../shared/config/environment.ts';
 import type { AppError } from '../../shared/errors.ts';
 import { routerNodeFlags } from '../../shared/node-flags.ts';
+import { systemClock } from '../../shared/wait/clock.ts';
+import { sleep } from '../../shared/wait/sleep.ts';
 import { type ManagedChild, type ManagedChildOptions, createManagedChild } from './managed-child.ts';
 import type { EmbeddedPorts, Workspace } from './workspace.ts';
 
@@ -95,6 +96,6 @@ async function untilReady(adminPort: number, signal: AbortSignal): Promise<void>
       // Not listening yet.
     }
     signal.throwIfAborted();
-    await delay(pollMs, undefined, { signal }).catch(() => undefined);
+    await sleep(systemClock, pollMs, signal);
   }
 }

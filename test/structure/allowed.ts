@@ -8,6 +8,5 @@ export const allowed: readonly string[] = [
   "addEventListener('abort'): shared/rpc/peer.ts",
   "addEventListener('abort'): shared/rpc/pending-calls.ts",
   'node:timers/promises: cli/commands/start.ts',
-  'node:timers/promises: cli/embedded/embedded.ts',
   'node:timers/promises: cli/embedded/managed-child.ts',
 ];
