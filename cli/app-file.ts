@@ -1,6 +1,6 @@
 /**
- * Reads an app file: TOML with `[[app]]`, each the keys of `apps.apply`. What only this side knows is put in here: folders
- * become absolute, and secrets are taken from the environment and from files.
+ * Reads an app file: TOML with one `[[app]]` per app, with the keys of `apps.apply`. Resolves what only the caller's
+ * machine knows: makes folders absolute, and reads secrets from the environment and from files.
  */
 import { z } from 'zod';
 import { refuseRepeatedApps, withAbsoluteSource } from '../shared/config/app-list.ts';
@@ -13,28 +13,30 @@ import { type AppSpec, appSpec } from '../shared/protocol/app-spec.ts';
 /** `"value"`, `{ env = "NAME" }` or `{ file = "path" }`. */
 const secret = z.union([
   z.string().max(65_536),
-  z.strictObject({ env: z.string().min(1).describe('Environment variable of the command that holds the value.') }),
-  z.strictObject({ file: z.string().min(1).describe('File that holds the value; relative to the app file.') }),
+  z.strictObject({
+    env: z.string().min(1).describe('Environment variable that holds the value, read by the command.'),
+  }),
+  z.strictObject({ file: z.string().min(1).describe('File that holds the value, relative to the app file.') }),
 ]);
 
-/** One `[[app]]` as written; the rules that join several keys are left to `appSpec`, once its secrets are known. */
+/** One `[[app]]` as written. Rules across several keys are checked by `appSpec` once the secrets are known. */
 const writtenApp = z.strictObject({
   ...appSpec.shape,
   secrets: z
     .record(appSpec.shape.secrets.unwrap().keyType, secret)
     .default({})
-    .describe('Environment that is kept secret: `"value"`, `{ env = "NAME" }` or `{ file = "path" }`.'),
+    .describe('Secret environment variables: `"value"`, `{ env = "NAME" }` or `{ file = "path" }`.'),
   build_secrets: z
     .record(appSpec.shape.build_secrets.unwrap().keyType, secret)
     .default({})
-    .describe('Build arguments that are kept secret: `"value"`, `{ env = "NAME" }` or `{ file = "path" }`.'),
+    .describe('Secret build arguments: `"value"`, `{ env = "NAME" }` or `{ file = "path" }`.'),
 });
 type WrittenApp = z.output<typeof writtenApp>;
 
 /** The app file as written. `readAppFile` gives what is sent. */
 export const appFile = z
   .strictObject({
-    app: z.array(writtenApp).min(1, 'there is no [[app]] in the file').max(256).describe('One app each.'),
+    app: z.array(writtenApp).min(1, 'the file has no [[app]]').max(256).describe('The apps of the file.'),
   })
   .superRefine((file, context) => {
     refuseRepeatedApps(file.app, (path, message) => {

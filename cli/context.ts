@@ -1,4 +1,4 @@
-/** What commands get from the process they run in; main.ts makes it, tests make another. */
+/** The environment of a command. main.ts builds it from the process; tests build their own. */
 import type { Environment } from '../shared/config/environment.ts';
 import type { ConnectAgent } from './agent-client.ts';
 
@@ -9,17 +9,17 @@ interface Output {
 
 export interface CliContext {
   readonly env: Environment;
-  /** Absolute. */
+  /** The working directory, as an absolute path. */
   readonly cwd: string;
-  /** Results only. */
+  /** Receives results only. */
   readonly stdout: Output;
-  /** Progress, questions and errors. */
+  /** Receives progress, questions and errors. */
   readonly stderr: Output;
-  /** Aborted by the first Ctrl-C or SIGTERM: end in good order. */
+  /** Aborted by the first Ctrl-C or SIGTERM. The command should stop cleanly. */
   readonly interrupted: AbortSignal;
-  /** Aborted by the second: end now. */
+  /** Aborted by the second Ctrl-C or SIGTERM. The command must stop at once. */
   readonly killed: AbortSignal;
-  /** A line typed by the user, undefined where there is nobody to ask. */
+  /** Asks the user for a line. Resolves to undefined if standard input is not a terminal. */
   readonly ask: (question: string, signal: AbortSignal) => Promise<string | undefined>;
   readonly connect: ConnectAgent;
 }

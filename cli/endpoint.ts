@@ -1,6 +1,6 @@
 /**
- * Which agent a command talks to: named by `--agent` or HOLDFAST_AGENT, else the one of the `holdfast start` that runs in
- * this folder or one above, which leaves its address in `.holdfast/cli.json`.
+ * Finds the agent that a command talks to: the one named by `--agent` or HOLDFAST_AGENT, or else the one of a `holdfast
+ * start` running in this folder or a parent, which writes its address to `.holdfast/cli.json`.
  */
 import { readFileSync, statSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
@@ -16,10 +16,10 @@ export interface AgentEndpoint {
   readonly token: string;
 }
 
-/** Content of `.holdfast/cli.json`. */
+/** The content of `.holdfast/cli.json`. */
 const cliFile = z.strictObject({ agent: z.url(), token: z.string().min(1) });
 
-/** @throws AppError unauthenticated without a token; UsageError without an agent, or with one that is no URL. */
+/** @throws AppError unauthenticated if there is no token; UsageError if no agent is known or its URL is invalid. */
 export function findEndpoint(
   { env, cwd }: { readonly env: Environment; readonly cwd: string },
   options: { readonly agent?: string | undefined; readonly tokenFile?: string | undefined },
@@ -27,7 +27,7 @@ export function findEndpoint(
   const url = options.agent ?? nonEmpty(env['HOLDFAST_AGENT']);
   if (url !== undefined) {
     if (!/^https?:\/\/[^/\s]+\/?$/.test(url)) {
-      throw new UsageError(`the agent ${JSON.stringify(url)} is not of the form http://host:port`);
+      throw new UsageError(`invalid agent URL ${JSON.stringify(url)}: it must have the form http://host:port`);
     }
     return { url, token: findToken(env, cwd, options.tokenFile) };
   }
@@ -37,25 +37,25 @@ export function findEndpoint(
     if (folder === dirname(folder)) break;
   }
   throw new UsageError(
-    'no agent: set HOLDFAST_AGENT (http://host:port) and HOLDFAST_TOKEN, or run this where `npm start` is running',
+    'no agent found: set HOLDFAST_AGENT (http://host:port) and HOLDFAST_TOKEN, or run this in the folder where `npm start` is running',
   );
 }
 
 function findToken(env: Environment, cwd: string, tokenFile: string | undefined): string {
   const file = tokenFile ?? nonEmpty(env['HOLDFAST_TOKEN_FILE']);
-  // A file named on the command line goes before the environment.
+  // A file named on the command line takes precedence over the environment.
   const direct = tokenFile === undefined ? nonEmpty(env['HOLDFAST_TOKEN']) : undefined;
   if (direct !== undefined) return direct;
   if (file === undefined)
-    throw new AppError('unauthenticated', 'no token: set HOLDFAST_TOKEN or give --token-file FILE');
+    throw new AppError('unauthenticated', 'no token: set HOLDFAST_TOKEN or pass --token-file FILE');
   try {
     return readTextFile(resolve(cwd, file)).trim();
   } catch (error) {
-    throw new UsageError(`the token file ${file} cannot be read: ${toAppError(error).message}`);
+    throw new UsageError(`cannot read the token file ${file}: ${toAppError(error).message}`);
   }
 }
 
-/** @returns undefined when there is none, or when it was left by another user. */
+/** @returns undefined if there is no such file or another user owns it. */
 function readCliFile(path: string): AgentEndpoint | undefined {
   try {
     if (process.getuid !== undefined && statSync(path).uid !== process.getuid()) return undefined;

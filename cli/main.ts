@@ -1,4 +1,4 @@
-/** The `holdfast` command: gives the commands their process, and turns signals into an orderly end. */
+/** Entry point of the `holdfast` command: connects the commands to the process and its signals. */
 import { createInterface } from 'node:readline/promises';
 import { connectAgent } from './agent-client.ts';
 import type { CliContext } from './context.ts';
@@ -7,7 +7,7 @@ import { watchSignals } from '../shared/command/signals.ts';
 import { runCli } from './run.ts';
 
 const { interrupted, killed } = watchSignals();
-// Whoever reads the output may stop early, as `head` does.
+// The reader of the output may stop early, as `head` does.
 process.stdout.on('error', () => process.exit(exitCodes.ok));
 
 const context: CliContext = {

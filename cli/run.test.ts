@@ -105,7 +105,7 @@ test('apps are a table, and with -o json just what the agent said', async () => 
   assert.equal(asTable.code, 0);
   assert.equal(
     asTable.out,
-    'NAME   STATE  VERSION      TARGETS  PATH    PROBLEM\nhello  ready  1 (2 waits)  1        /hello\n',
+    'NAME   STATE  VERSION        TARGETS  PATH    PROBLEM\nhello  ready  1 (2 pending)  1        /hello\n',
   );
   const asJson = await run('apps -o json', { answers });
   assert.deepEqual(JSON.parse(asJson.out), { apps: [app] });
@@ -177,7 +177,7 @@ test('apply sends the apps of the file and tells what changed', async (t) => {
   const versions = [{ version: 2, imageDigest: null }];
   const ran = await run(`apply -f ${file}`, { answers: { 'apps.apply': result, 'versions.list': { versions } } });
   assert.equal(ran.code, 0);
-  assert.match(ran.err, /^hello: the image hello:2 was not found in its registry yet/);
+  assert.match(ran.err, /^hello: the image hello:2 was not found in its registry/);
   assert.match(
     ran.out,
     /^hello: updated, version 2\n {2}image: "hello:1" → "hello:2"\n1 router\(s\) did not acknowledge/,
@@ -237,7 +237,7 @@ test('logs of an app that does not run say so on standard error, and of no such 
   const asleep = await run('logs hello --version 1', { answers });
   assert.equal(asleep.code, 0);
   assert.equal(asleep.out, '');
-  assert.match(asleep.err, /^hello is asleep, nothing of it runs/);
+  assert.match(asleep.err, /^hello is asleep, so no instance is running/);
   const none = await run('logs hello --version 7', { answers });
   assert.equal(none.code, 3);
   assert.match(none.err, /version_not_found: app hello has no version 7/);
@@ -273,7 +273,7 @@ test('ensure tells each phase on standard error and the result on standard outpu
   const result = { app: 'hello', version: 2, targets: 1, timings: { buildMs: null, rolloutMs: 900 } };
   const ran = await run('ensure hello', { answers: { 'versions.ensure': result }, items });
   assert.equal(ran.err, 'version 2: start: started\n');
-  assert.equal(ran.out, 'hello: version 2 answers from one target (rollout 0.90 s)\n');
+  assert.equal(ran.out, 'hello: version 2 is ready on one target (rollout 0.90 s)\n');
 });
 
 test('--version is the release at the front, and a version of the app behind a command', async () => {

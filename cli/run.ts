@@ -1,4 +1,4 @@
-/** The command line: its commands, and what becomes of their errors. */
+/** Defines the command line, runs a command and reports its errors. */
 import { Command, Option } from 'commander';
 import { exitCodes } from '../shared/command/exit-code.ts';
 import { timeoutSeconds } from '../shared/command/option-values.ts';
@@ -45,7 +45,7 @@ const commands = [
 /** Runs one command. @returns the exit code; never rejects. */
 export async function runCli(args: readonly string[], context: CliContext): Promise<number> {
   const isJson = wantsJson(args);
-  // Commander reports a wrong command line as text: with -o json that is dropped, and `reportError` writes JSON.
+  // Commander reports usage errors as text. With -o json that text is dropped, and `reportError` writes JSON.
   const program = buildProgram(context, isJson ? () => undefined : undefined);
   try {
     await program.parseAsync(args[0] === '--version' ? ['-V'] : args, { from: 'user' });
@@ -62,12 +62,12 @@ export function buildProgram(
 ): Command {
   const program = new Command('holdfast')
     .description('Declare an app, call it, and it runs.')
-    // Not --version here: options of the program are taken wherever they stand, also from `ensure NAME --version 2`.
-    .version(release, '-V', 'show the release, as `holdfast --version` does')
-    .option('--agent <url>', 'agent, http://host:port (HOLDFAST_AGENT)')
-    .option('--token-file <file>', 'file that holds the token (HOLDFAST_TOKEN, HOLDFAST_TOKEN_FILE)')
-    .addOption(new Option('-o, --output <form>', 'form of the result').choices(['table', 'json']).default('table'))
-    .option('--timeout <seconds>', 'time the command may take', timeoutSeconds);
+    // Not --version: commander accepts program options anywhere, so it would take the one of `ensure NAME --version 2`.
+    .version(release, '-V', 'print the release, same as `holdfast --version`')
+    .option('--agent <url>', 'URL of the agent, http://host:port (HOLDFAST_AGENT)')
+    .option('--token-file <file>', 'file with the token (HOLDFAST_TOKEN, HOLDFAST_TOKEN_FILE)')
+    .addOption(new Option('-o, --output <form>', 'output format').choices(['table', 'json']).default('table'))
+    .option('--timeout <seconds>', 'give up after this many seconds', timeoutSeconds);
   for (const make of commands) program.addCommand(make(context));
   for (const command of withSubcommands(program)) {
     command
@@ -85,11 +85,11 @@ function withSubcommands(command: Command): Command[] {
   return [command, ...command.commands.flatMap(withSubcommands)];
 }
 
-/** Where the one at a command line can do something that the table, written for all, does not name. */
+/** Advice for someone at a command line, where it differs from the general advice of the error table. */
 const commandHelp: Partial<Record<ErrorCode, string>> = {
-  link_lost: 'Check --agent or HOLDFAST_AGENT, and that the agent (locally: `npm start`) runs and can be reached.',
+  link_lost: 'Check --agent or HOLDFAST_AGENT, and that the agent is running (locally: `npm start`) and reachable.',
   unauthenticated:
-    'Check HOLDFAST_TOKEN or --token-file: the agent must know the token by a [[token]] of its configuration.',
-  deadline_exceeded: 'Look at `holdfast status`, or give more time with --timeout SECONDS.',
-  app_invalid: 'Nothing was sent or changed. docs/app-file.md lists the keys.',
+    'Check HOLDFAST_TOKEN or --token-file. The token must be listed as a [[token]] in the configuration of the agent.',
+  deadline_exceeded: 'Check `holdfast status`, or allow more time with --timeout SECONDS.',
+  app_invalid: 'Nothing was changed. docs/app-file.md lists the keys.',
 };

@@ -1,4 +1,4 @@
-/** One run of a command that talks to the agent: its calls, its result, its progress. */
+/** What a command uses to talk to the agent and to print its result and its progress. */
 import type { Command } from 'commander';
 import type { AgentMethods, ParamsInputOf, ResultOf } from '../shared/protocol/methods.ts';
 import type { CallOptions } from '../shared/rpc/types.ts';
@@ -6,7 +6,7 @@ import type { CliContext } from './context.ts';
 import { findEndpoint } from './endpoint.ts';
 import { plain } from './text.ts';
 
-/** Options that every command has. */
+/** The options of all commands. */
 interface GlobalOptions {
   readonly agent?: string;
   readonly tokenFile?: string;
@@ -18,15 +18,15 @@ interface GlobalOptions {
 export interface Session {
   readonly context: CliContext;
   readonly isJson: boolean;
-  /** `deadlineMs` holds unless `--timeout` says otherwise. */
+  /** Calls the agent. `--timeout` overrides `deadlineMs`. */
   call<K extends keyof AgentMethods>(
     method: K,
     params: ParamsInputOf<AgentMethods[K]>,
     options?: Omit<CallOptions<AgentMethods[K]>, 'signal'>,
   ): Promise<ResultOf<AgentMethods[K]>>;
-  /** Writes the result: as JSON just as the agent gave it, or as text. */
+  /** Prints the result, either as the JSON that the agent returned or as text. */
   show<T>(result: T, asText: (result: T) => string): void;
-  /** A line for whoever waits, on standard error. */
+  /** Prints a line of progress on standard error. */
   progress(message: string): void;
 }
 

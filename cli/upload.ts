@@ -93,7 +93,7 @@ async function sendParts(
       const size = sizeOf(part);
       const body = Buffer.allocUnsafe(size);
       const { bytesRead } = await handle.read(body, 0, size, part * partBytes);
-      if (bytesRead !== size) throw new AppError('internal', 'the packed archive has become shorter');
+      if (bytesRead !== size) throw new AppError('internal', 'the packed archive became shorter during the upload');
       await sendPart(options, part, body, signal);
       thereBytes += size;
       options.onProgress(thereBytes);
@@ -166,7 +166,7 @@ function withAdvice(error: AppError, thereBytes: number, bytes: number): AppErro
   const percent = Math.floor((thereBytes / Math.max(1, bytes)) * 100);
   return new AppError(
     error.code,
-    `the upload was cut at ${percent} % (${error.message}); run the same command again: it sends only what is missing`,
+    `the upload stopped at ${percent} % (${error.message}); run the same command again to send only the missing parts`,
     { cause: error },
   );
 }

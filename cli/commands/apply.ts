@@ -13,11 +13,11 @@ const deadlineMs = 120_000;
 
 export function applyCommand(context: CliContext): Command {
   return new Command('apply')
-    .description('declare the apps of a file: create them, or give them a new version')
+    .description('create or update the apps declared in a file')
     .requiredOption('-f, --file <file>', 'app file (TOML with [[app]]; see docs/app-file.md)')
-    .option('--dry-run', 'say what would change and change nothing', false)
+    .option('--dry-run', 'show what would change without changing anything', false)
     .action(async (options: { file: string; dryRun: boolean }, command: Command) => {
-      // Read first: a wrong file is told whether an agent can be reached or not.
+      // Read the file first, so that its errors are reported even if no agent can be reached.
       const source = { file: options.file, env: context.env };
       const apps = readAppFile(source);
       const session = openSession(context, command);
@@ -30,7 +30,9 @@ export function applyCommand(context: CliContext): Command {
       session.show(result, ({ changes, dryRun, routers }) => {
         const lines = changes.map((change) => changeText(change, dryRun));
         if (routers.expired > 0) {
-          lines.push(`${routers.expired} router(s) did not acknowledge and count as gone: their lease has run out.`);
+          lines.push(
+            `${routers.expired} router(s) did not acknowledge before their lease expired and are considered gone.`,
+          );
         }
         return lines.join('\n');
       });
@@ -55,11 +57,11 @@ async function tellUnpinned(session: Session, apps: readonly AppSpec[], changes:
   for (const { app, action, version } of changes) {
     const image = apps.find(({ name }) => name === app)?.image;
     if (action === 'unchanged' || image === undefined) continue;
-    // What was applied stays applied, whether this can be told or not.
+    // The change is applied already, so a failure to look this up is ignored.
     const listed = await session.call('versions.list', { app, limit: 10 }).catch(() => undefined);
     if (listed?.versions.find((one) => one.version === version)?.imageDigest !== null) continue;
     session.progress(
-      `${app}: the image ${image} was not found in its registry yet (or the registry was not reached); the first call fails until it is there.`,
+      `${app}: the image ${image} was not found in its registry, or the registry could not be reached. Calls fail until the image is there.`,
     );
   }
 }
@@ -73,7 +75,7 @@ export function changeText({ app, action, version, fields }: Change, dryRun: boo
   return [head, ...shown].join('\n');
 }
 
-/** Digests as short as git shows them. */
+/** Formats a value, with digests shortened as git does. */
 function valueText(value: unknown): string {
   const digest = typeof value === 'string' ? /^sha256:([0-9a-f]{12})[0-9a-f]{52}$/.exec(value)?.[1] : undefined;
   if (digest !== undefined) return digest;

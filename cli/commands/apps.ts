@@ -16,7 +16,7 @@ export function appsCommand(context: CliContext): Command {
             apps.map((app) => [
               app.name,
               app.state,
-              app.pendingVersion === null ? `${app.liveVersion}` : `${app.liveVersion} (${app.pendingVersion} waits)`,
+              app.pendingVersion === null ? `${app.liveVersion}` : `${app.liveVersion} (${app.pendingVersion} pending)`,
               String(app.targets),
               app.path,
               problemText(app),

@@ -8,9 +8,9 @@ import { failureText, seconds, shortTag, table } from '../text.ts';
 
 export function buildsCommand(context: CliContext): Command {
   return new Command('builds')
-    .description('list builds of images, newest first, with the cause and last log lines of those that failed')
-    .argument('[name]', 'name of the app; without it those of all apps')
-    .option('--limit <n>', 'how many, at most 1000', listLimit, 20)
+    .description('list image builds, newest first, with the cause and last log lines of failed ones')
+    .argument('[name]', 'name of the app (default: all apps)')
+    .option('--limit <n>', 'maximum number to list, up to 1000', listLimit, 20)
     .action(async (name: string | undefined, options: { limit: number }, command: Command) => {
       const session = openSession(context, command);
       const params = { limit: options.limit, ...(name === undefined ? {} : { app: name }) };

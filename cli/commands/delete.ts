@@ -8,16 +8,17 @@ const deadlineMs = 120_000;
 
 export function deleteCommand(context: CliContext): Command {
   return new Command('delete')
-    .description('remove an app with everything it has; volumes stay unless asked for')
+    .description('delete an app and everything it has except its volumes')
     .argument('<name>', 'name of the app')
-    .option('--volumes', 'remove its volumes too, with what is in them', false)
-    .option('-y, --yes', 'do not ask', false)
+    .option('--volumes', 'delete its volumes and their data too', false)
+    .option('-y, --yes', 'do not ask for confirmation', false)
     .action(async (name: string, options: { volumes: boolean; yes: boolean }, command: Command) => {
       const session = openSession(context, command);
       if (!options.yes) {
         const what = options.volumes ? `${name} and its volumes` : name;
         const answer = await context.ask(`Delete ${what}? [y/N] `, context.interrupted);
-        if (answer === undefined) throw new UsageError('nobody to ask: give --yes to delete without a question');
+        if (answer === undefined)
+          throw new UsageError('cannot ask for confirmation without a terminal: pass --yes to delete');
         if (!/^y(es)?$/i.test(answer.trim())) {
           session.progress('Nothing was deleted.');
           return;

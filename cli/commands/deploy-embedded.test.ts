@@ -28,7 +28,7 @@ test('each example is deployed and answers; what has not changed is not sent aga
     const before = await readdir(join(mine, name));
     const deployed = await holdfast(mine, 'deploy', name, '--app', name, '--path', `/${name}`, '--wait');
     assert.equal(deployed.code, 0, deployed.err);
-    assert.match(deployed.out, new RegExp(`^${name}: created, version 1\nroute: /${name}\nversion 1 answers`));
+    assert.match(deployed.out, new RegExp(`^${name}: created, version 1\nroute: /${name}\nversion 1 is ready`));
     assert.match(await text(new URL(`/${name}/`, started.url)), answer);
     assert.deepEqual(await readdir(join(mine, name)), before, 'nothing is written into the folder');
   }

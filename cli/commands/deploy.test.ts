@@ -204,7 +204,7 @@ void test('a part that fails is sent again; one that never arrives is told with 
   };
   const cut = await agent.run(`deploy ${folder} --app shop --path /shop`);
   assert.equal(cut.code, 1);
-  assert.match(cut.err, /upload_incomplete: the upload was cut at \d+ % \(not begun\); run the same command again/);
+  assert.match(cut.err, /upload_incomplete: the upload stopped at \d+ % \(not begun\); run the same command again/);
   const before = agent.parts.size;
   assert.ok(before >= 2);
   agent.onPut = () => false;
@@ -267,7 +267,7 @@ void test('what an app declares besides stays, masked secrets too; what belonged
     `deploy ${await folderOf(t, { Dockerfile: 'FROM x', ...plainApp })} --app shop --env B=3 --dockerfile Dockerfile`,
   );
   assert.equal(ran.code, 0, ran.err);
-  assert.match(ran.err, /shop ran https:\/\/git\.example\/shop\.git main so far; now it runs this folder\./);
+  assert.match(ran.err, /shop ran https:\/\/git\.example\/shop\.git main until now; from now on it runs this folder\./);
   const { ref, dir, git_auth, ...rest } = { ...declared };
   assert.ok(ref !== undefined && dir !== undefined && git_auth !== undefined);
   assert.deepEqual(applied(agent), {
@@ -336,7 +336,7 @@ void test('--wait follows the start; -o json gives it all; a terminal sees how f
   const waited = await agent.run(`deploy ${folder} --app shop --path /shop --wait`, { isTTY: true });
   assert.match(waited.err, /\rSent 0\.0 MiB of 0\.0 MiB \(100 %\)\s*\n/);
   assert.match(waited.err, /version 2: build: npm ci/);
-  assert.match(waited.out, /version 2 answers \(build 1\.50 s, rollout 0\.50 s\)\n$/);
+  assert.match(waited.out, /version 2 is ready \(build 1\.50 s, rollout 0\.50 s\)\n$/);
   const asJson = JSON.parse((await agent.run(`deploy ${folder} --app shop --path /shop --wait -o json`)).out) as Record<
     string,
     unknown

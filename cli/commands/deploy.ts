@@ -32,21 +32,21 @@ interface DeployOptions {
   readonly wait: boolean;
 }
 
-/** Of all of it, unless --timeout says otherwise. */
+/** The deadline of the whole command, unless --timeout sets another. */
 const totalDeadlineMs = 60 * 60_000;
 const applyDeadlineMs = 120_000;
 const ensureDeadlineMs = 30 * 60_000;
 
 export function deployCommand(context: CliContext): Command {
   return new Command('deploy')
-    .description('send a folder, and declare it as what an app is built of')
-    .argument('<dir>', 'the folder; what its .dockerignore names is left out')
+    .description('upload a folder and make it the source of an app')
+    .argument('<dir>', 'the folder; files listed in its .dockerignore are left out')
     .requiredOption('--app <name>', 'the app; what it declares besides stays')
-    .option('--path <route>', 'its route, as /x; needed for a new app')
-    .option('--env <key=value>', 'environment of the app, added to what it has; may be repeated', variable)
-    .addOption(new Option('--preset <preset>', 'build with this preset, not with a Dockerfile').choices(presets))
+    .option('--path <route>', 'route of the app, such as /shop; required for a new app')
+    .option('--env <key=value>', 'environment variable to add to the app; may be repeated', variable)
+    .addOption(new Option('--preset <preset>', 'build with this preset instead of a Dockerfile').choices(presets))
     .addOption(new Option('--dockerfile <file>', 'Dockerfile, relative to the folder').conflicts('preset'))
-    .option('--wait', 'start it as a call would, and follow the build and the start', false)
+    .option('--wait', 'start the app as a call would, and follow the build and the start', false)
     .action(async (dir: string, options: DeployOptions, command: Command) => {
       const { timeout } = command.optsWithGlobals<{ timeout?: number }>();
       const deadline = AbortSignal.timeout(timeout === undefined ? totalDeadlineMs : timeout * 1_000);
@@ -59,7 +59,7 @@ export function deployCommand(context: CliContext): Command {
       try {
         const sent = await send({ folder, excludes, session, endpoint, signal });
         const spec = specOf(options, existing, sent.source);
-        tellWhatGoes(session, existing);
+        tellWhatIsReplaced(session, existing);
         const { changes, routers } = await session.call(
           'apps.apply',
           { apps: [spec] },
@@ -71,7 +71,7 @@ export function deployCommand(context: CliContext): Command {
         );
       } catch (error) {
         if (deadline.aborted && !context.interrupted.aborted && !(error instanceof AppError)) {
-          throw new AppError('deadline_exceeded', 'the time for this command is over', { cause: error });
+          throw new AppError('deadline_exceeded', 'the command did not finish within --timeout', { cause: error });
         }
         throw error;
       }
@@ -83,12 +83,13 @@ async function findApp(session: Session, { app, path }: DeployOptions): Promise<
     return await session.call('apps.get', { app });
   } catch (error) {
     if (toAppError(error).code !== 'app_not_found') throw error;
-    if (path === undefined) throw new UsageError(`there is no app ${app} yet: give it a route with --path /${app}`);
+    if (path === undefined)
+      throw new UsageError(`there is no app ${app} yet: pass --path /${app} to create it with that route`);
     return undefined;
   }
 }
 
-/** What nothing could be built of is told before it is sent. @throws UsageError, AppError dockerfile_invalid, source_invalid */
+/** Checks before the upload that the folder can be built. @throws UsageError, AppError dockerfile_invalid, source_invalid */
 async function checkFolder(folder: string, options: DeployOptions, existing: AppView | undefined): Promise<Excludes> {
   const tree = folderTree(folder);
   const { dockerfile, preset } = buildOf(options, existing);
@@ -118,9 +119,9 @@ function buildOf(options: DeployOptions, existing: AppView | undefined): { docke
 interface Sent {
   readonly source: string;
   readonly files: number;
-  /** Unpacked. */
+  /** The size of the unpacked files. */
   readonly bytes: number;
-  /** Of the archive, by this run. */
+  /** How much of the archive this run sent. */
   readonly sentBytes: number;
 }
 
@@ -174,7 +175,7 @@ async function pack(options: {
     return await packFolder({ root: folder, limits: defaultSourceLimits, ...rest });
   } catch (error) {
     if (error instanceof AppError || options.signal.aborted) throw error;
-    throw new AppError('source_invalid', `the folder cannot be read: ${toAppError(error).message}`, { cause: error });
+    throw new AppError('source_invalid', `cannot read the folder: ${toAppError(error).message}`, { cause: error });
   }
 }
 
@@ -200,16 +201,17 @@ function specOf(
   };
 }
 
-/** An app that ran something else so far does not change over silently. */
-function tellWhatGoes(session: Session, existing: AppView | undefined): void {
+/** Tells the user if the app ran something else until now, or has a pending version. */
+function tellWhatIsReplaced(session: Session, existing: AppView | undefined): void {
   if (existing === undefined) return;
   const { image, source, ref } = existing.spec;
   const before =
     image ?? (source?.startsWith('upload:') === true ? undefined : [source, ref].filter(Boolean).join(' '));
-  if (before !== undefined) session.progress(`${existing.name} ran ${before} so far; now it runs this folder.`);
+  if (before !== undefined)
+    session.progress(`${existing.name} ran ${before} until now; from now on it runs this folder.`);
   if (existing.pendingVersion !== null) {
     session.progress(
-      `Version ${existing.pendingVersion} waits to be started; what it changes besides the source is not in this one, which is made of version ${existing.liveVersion}.`,
+      `Version ${existing.pendingVersion} is pending. This deployment is based on version ${existing.liveVersion}, so it does not have the other changes of version ${existing.pendingVersion}.`,
     );
   }
 }
@@ -241,7 +243,7 @@ function resultText(result: {
   if (ensured === undefined) {
     lines.push(
       `route: ${path}`,
-      `The next call builds and starts it, and waits for that; \`holdfast ensure ${app}\` does so now and tells each step.`,
+      `The next call builds and starts it, and waits until it is ready. \`holdfast ensure ${app}\` does so now and shows each step.`,
     );
     return lines.join('\n');
   }
@@ -251,7 +253,7 @@ function resultText(result: {
   ].flat();
   lines.push(
     `route: ${path}`,
-    `version ${ensured.version} answers${steps.length === 0 ? '' : ` (${steps.join(', ')})`}`,
+    `version ${ensured.version} is ready${steps.length === 0 ? '' : ` (${steps.join(', ')})`}`,
   );
   return lines.join('\n');
 }

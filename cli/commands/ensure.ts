@@ -9,9 +9,9 @@ const deadlineMs = 15 * 60_000;
 
 export function ensureCommand(context: CliContext): Command {
   return new Command('ensure')
-    .description('make an app run as a call would, and follow its start')
+    .description('start an app as a call would, and follow its start')
     .argument('<name>', 'name of the app')
-    .option('--version <n>', 'this version; default: the pending one, else the live one', positiveInteger)
+    .option('--version <n>', 'version to start (default: the pending one, or else the live one)', positiveInteger)
     .action(async (name: string, options: { version?: number }, command: Command) => {
       const session = openSession(context, command);
       const params = options.version === undefined ? { app: name } : { app: name, version: options.version };
@@ -27,7 +27,7 @@ export function ensureCommand(context: CliContext): Command {
           timings.rolloutMs === null ? '' : `rollout ${seconds(timings.rolloutMs)}`,
         ].filter((step) => step !== '');
         const took = steps.length === 0 ? '' : ` (${steps.join(', ')})`;
-        return `${app}: version ${version} answers from ${targets === 1 ? 'one target' : `${targets} targets`}${took}`;
+        return `${app}: version ${version} is ready on ${targets === 1 ? 'one target' : `${targets} targets`}${took}`;
       });
     });
 }

@@ -7,9 +7,9 @@ import { table } from '../text.ts';
 
 export function eventsCommand(context: CliContext): Command {
   return new Command('events')
-    .description('show what happened, of one app or of all, the newest at the end')
-    .argument('[name]', 'name of the app')
-    .option('--limit <n>', 'how many, at most 1000', listLimit, 50)
+    .description('list the events of one app or of all apps, newest last')
+    .argument('[name]', 'name of the app (default: all apps)')
+    .option('--limit <n>', 'maximum number to list, up to 1000', listLimit, 50)
     .action(async (name: string | undefined, options: { limit: number }, command: Command) => {
       const session = openSession(context, command);
       const params = { limit: options.limit, ...(name === undefined ? {} : { app: name }) };

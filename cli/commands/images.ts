@@ -1,4 +1,4 @@
-/** `holdfast images [NAME]`: images that were built; `--prune` deletes those that nobody needs. */
+/** `holdfast images [NAME]`: images that were built; `--prune` deletes unused ones. */
 import { Command } from 'commander';
 import type { ImageView } from '../../shared/protocol/views.ts';
 import type { CliContext } from '../context.ts';
@@ -18,19 +18,19 @@ const deadlineMs = 10 * 60_000;
 
 export function imagesCommand(context: CliContext): Command {
   return new Command('images')
-    .description('list the images that were built and are in the registry, or delete those that nobody needs')
-    .argument('[name]', 'name of the app; without it those of all apps')
-    .option('--prune', 'delete images of old versions; never one in use', false)
+    .description('list the built images in the registry, or delete unused ones')
+    .argument('[name]', 'name of the app (default: all apps)')
+    .option('--prune', 'delete images of old versions; images in use are kept', false)
     .option(
       '--keep <n>',
-      'with --prune: newest versions of each app to keep; default: registry.keep_versions',
+      'with --prune: number of newest versions of each app to keep (default: registry.keep_versions)',
       listLimit,
     )
-    .option('--dry-run', 'with --prune: say what would be deleted and delete nothing', false)
+    .option('--dry-run', 'with --prune: show what would be deleted without deleting anything', false)
     .action(async (name: string | undefined, options: ImagesOptions, command: Command) => {
       const { prune, keep, dryRun } = options;
-      if (!prune && (keep !== undefined || dryRun)) throw new UsageError('--keep and --dry-run go with --prune');
-      if (prune && name !== undefined) throw new UsageError('--prune looks at all apps: leave the name out');
+      if (!prune && (keep !== undefined || dryRun)) throw new UsageError('--keep and --dry-run need --prune');
+      if (prune && name !== undefined) throw new UsageError('--prune applies to all apps: leave out the name');
       const session = openSession(context, command);
       if (!prune) {
         const params = name === undefined ? {} : { app: name };

@@ -55,7 +55,7 @@ void test('nothing is overwritten without --force, and a .dockerignore never', a
   const own = await readFile(join(folder, 'Dockerfile'), 'utf8');
   const refused = await init(folder);
   assert.deepEqual([refused.code, refused.out], [2, '']);
-  assert.match(refused.err, /Dockerfile is there already; --force overwrites/);
+  assert.match(refused.err, /Dockerfile exists already; --force overwrites/);
   assert.equal(await readFile(join(folder, 'Dockerfile'), 'utf8'), own);
   const forced = await init(folder, '.', '--force');
   assert.equal(forced.code, 0);

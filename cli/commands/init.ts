@@ -16,10 +16,10 @@ interface InitOptions {
 
 export function initCommand(context: CliContext): Command {
   return new Command('init')
-    .description('write the Dockerfile that fits a folder into it; nothing is sent')
+    .description('write a Dockerfile that suits a folder into it; nothing is uploaded')
     .argument('[dir]', 'the folder', '.')
-    .addOption(new Option('--preset <preset>', 'instead of the one that fits').choices(presets))
-    .option('--force', 'overwrite what is there', false)
+    .addOption(new Option('--preset <preset>', 'use this preset instead of the detected one').choices(presets))
+    .option('--force', 'overwrite existing files', false)
     .action(async (dir: string, options: InitOptions, command: Command) => {
       const folder = resolve(context.cwd, dir);
       const tree = folderTree(await existingFolder(folder, dir));
@@ -47,11 +47,11 @@ async function writeAll(folder: string, files: Readonly<Record<string, string>>,
   const there: string[] = [];
   for (const path of force ? [] : paths) if ((await stat(join(folder, path)).catch(() => undefined)) !== undefined) there.push(path); // prettier-ignore
   if (there.length > 0) {
-    throw new UsageError(`${there.join(', ')} ${there.length === 1 ? 'is' : 'are'} there already; --force overwrites`);
+    throw new UsageError(`${there.join(', ')} ${there.length === 1 ? 'exists' : 'exist'} already; --force overwrites`);
   }
   for (const [path, text] of Object.entries(files)) {
     await writeFile(join(folder, path), text, force ? {} : { flag: 'wx' }).catch((error: NodeJS.ErrnoException) => {
-      throw new UsageError(`${path} cannot be written (${error.code ?? error.message})`);
+      throw new UsageError(`cannot write ${path} (${error.code ?? error.message})`);
     });
   }
 }
@@ -64,7 +64,7 @@ function resultText(result: {
   return [
     `Found: ${result.preset} (${result.found.map(plain).join('; ')})`,
     ...result.files.map((path) => `Wrote: ${path}`),
-    'Change it as you like; `holdfast deploy` builds with it from now on.',
+    'Edit it as you like. `holdfast deploy` uses it from now on.',
     '',
   ].join('\n');
 }

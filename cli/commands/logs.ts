@@ -1,4 +1,4 @@
-/** `holdfast logs NAME`: what the app writes; `--build`: what the build of its image wrote. */
+/** `holdfast logs NAME` shows the log of an app; with `--build`, the log of its image build. */
 import { Command } from 'commander';
 import { AppError } from '../../shared/errors.ts';
 import type { CliContext } from '../context.ts';
@@ -7,9 +7,9 @@ import { type Session, openSession } from '../session.ts';
 import { shortTag } from '../text.ts';
 
 const followDeadlineMs = 24 * 3_600_000;
-/** As many as one answer has. */
+/** The most that one answer lists. */
 const maxVersions = 1_000;
-/** Of a build; so many are kept. */
+/** The number of lines kept of a build. */
 const buildTail = 200;
 const maxBuildTail = 1_000;
 
@@ -22,12 +22,12 @@ interface LogsOptions {
 
 export function logsCommand(context: CliContext): Command {
   return new Command('logs')
-    .description("show log lines of an app's instances, or of the build of its image")
+    .description("show the log of an app's instances, or of its image build")
     .argument('<name>', 'name of the app')
-    .option('-f, --follow', 'go on until Ctrl-C, or with --build until the build ends', false)
-    .option('--tail <n>', 'lines of each instance to begin with, at most 10000', tailLines, 100)
-    .option('--version <n>', 'of this version only', positiveInteger)
-    .option('--build', 'of the build of its image, by default of the newest one', false)
+    .option('-f, --follow', 'keep printing new lines until Ctrl-C, or with --build until the build ends', false)
+    .option('--tail <n>', 'number of past lines to show of each instance, up to 10000', tailLines, 100)
+    .option('--version <n>', 'only this version', positiveInteger)
+    .option('--build', 'show the log of the image build, by default of the newest version', false)
     .action(async (name: string, options: LogsOptions, command: Command) => {
       const session = openSession(context, command);
       const { follow, version } = options;
@@ -40,7 +40,7 @@ export function logsCommand(context: CliContext): Command {
       await tellWhatRuns(session, name, version);
       await session.call(
         'logs.follow',
-        { app: name, tail, follow, ...(version === undefined ? {} : { version }) },
+        { app: name, tail, follow, version },
         {
           ...(follow ? { deadlineMs: followDeadlineMs } : {}),
           onItem: (item) => {
@@ -57,7 +57,7 @@ async function showBuild(session: Session, app: string, options: LogsOptions): P
   const tail = Math.min(options.tail, maxBuildTail);
   const { build } = await session.call(
     'builds.logs',
-    { app, tail, follow, ...(version === undefined ? {} : { version }) },
+    { app, tail, follow, version },
     {
       ...(follow ? { deadlineMs: followDeadlineMs } : {}),
       onItem: (item) => session.context.stdout.write(`${session.isJson ? JSON.stringify(item) : item.line}\n`),
@@ -68,7 +68,7 @@ async function showBuild(session: Session, app: string, options: LogsOptions): P
   session.progress(`build ${shortTag(tag)} of ${build.app} version ${build.version}: ${state}${why}`);
 }
 
-/** Nothing to read is no error, but looks like one: says why before. @throws AppError app_not_found, version_not_found */
+/** Explains why there may be nothing to read, since an app without instances has no log. @throws AppError app_not_found, version_not_found */
 async function tellWhatRuns(session: Session, name: string, version: number | undefined): Promise<void> {
   const { state, targets } = await session.call('apps.get', { app: name });
   if (version !== undefined) {
@@ -79,7 +79,9 @@ async function tellWhatRuns(session: Session, name: string, version: number | un
   }
   if (targets > 0) return;
   if (state === 'asleep')
-    session.progress(`${name} is asleep, nothing of it runs; a call or \`holdfast ensure ${name}\` starts it.`);
+    session.progress(`${name} is asleep, so no instance is running. A call or \`holdfast ensure ${name}\` starts it.`);
   if (state === 'failed')
-    session.progress(`${name} has failed, nothing of it runs; \`holdfast versions ${name}\` has its last log lines.`);
+    session.progress(
+      `${name} has failed, so no instance is running. \`holdfast versions ${name}\` shows its last log lines.`,
+    );
 }

@@ -1,4 +1,4 @@
-/** `holdfast rollback NAME [N]`: an earlier version live again. */
+/** `holdfast rollback NAME [N]`: makes an earlier version live again. */
 import { Command } from 'commander';
 import type { CliContext } from '../context.ts';
 import { positiveInteger } from '../../shared/command/option-values.ts';
@@ -10,11 +10,10 @@ export function rollbackCommand(context: CliContext): Command {
   return new Command('rollback')
     .description('make an earlier version live again')
     .argument('<name>', 'name of the app')
-    .argument('[version]', 'the version; default: the one before the live one', positiveInteger)
+    .argument('[version]', 'version to make live (default: the one before the live one)', positiveInteger)
     .action(async (name: string, version: number | undefined, _options: unknown, command: Command) => {
       const session = openSession(context, command);
-      const params = version === undefined ? { app: name } : { app: name, version };
-      const result = await session.call('versions.rollback', params, { deadlineMs });
+      const result = await session.call('versions.rollback', { app: name, version }, { deadlineMs });
       session.show(result, (done) => `${done.app}: version ${done.from} → ${done.version}`);
     });
 }

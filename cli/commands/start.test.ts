@@ -18,7 +18,7 @@ test('start, call, change, apply: calls go on without an error and the next one 
   assert.equal((await stat(join(home, '.holdfast', 'cli.json'))).mode & 0o777, 0o600);
   const second = await holdfast(home, 'start');
   assert.equal(second.code, 2);
-  assert.match(second.err, /Holdfast runs in this folder already/);
+  assert.match(second.err, /Holdfast is already running in this folder/);
 
   // Below the folder, so that the commands find the agent from here without any environment.
   const mine = join(home, 'mine');

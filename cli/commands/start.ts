@@ -24,7 +24,7 @@ const pollMs = 50;
 export function startCommand(context: CliContext): Command {
   return new Command('start')
     .description('run Holdfast on this machine, in the folder .holdfast, until Ctrl-C')
-    .option('--port <port>', 'port for calls; default: 8080 or the next free one', portNumber)
+    .option('--port <port>', 'port for calls (default: 8080 or the next free port)', portNumber)
     .action(async (options: StartOptions) => {
       requireDatabase();
       const workspace = await openWorkspace(context.cwd);
@@ -50,7 +50,7 @@ async function runEmbedded(workspace: Workspace, options: StartOptions, context:
   const kill = (): void => embedded.kill();
   context.killed.addEventListener('abort', kill);
   try {
-    say(`Holdfast ${release} starts; its data and logs are in ${shown(context, workspace.folder)} …`);
+    say(`Starting Holdfast ${release}; data and logs are in ${shown(context, workspace.folder)} …`);
     await embedded.start(ended);
     const agentUrl = `http://127.0.0.1:${ports.rpc}`;
     const agent = context.connect({ url: agentUrl, token: workspace.cliToken });
@@ -69,7 +69,7 @@ async function runEmbedded(workspace: Workspace, options: StartOptions, context:
 }
 
 async function stop(embedded: Embedded, say: (message: string) => void): Promise<void> {
-  say('Stopping; Ctrl-C again ends everything at once …');
+  say('Stopping; press Ctrl-C again to stop at once …');
   await embedded.stop();
   say('Stopped.');
 }
@@ -119,19 +119,19 @@ async function untilLeading<T>(call: () => Promise<T>, signal: AbortSignal): Pro
 
 function whatNow(context: CliContext, callUrl: string, example: Example | undefined): string {
   if (example === undefined) {
-    return `Holdfast runs. Calls go to ${callUrl}; \`npx holdfast apps\` lists the apps.\nStop with Ctrl-C.`;
+    return `Holdfast is running. Send calls to ${callUrl}; \`npx holdfast apps\` lists the apps.\nPress Ctrl-C to stop.`;
   }
   const { file, source, path } = example;
   return [
-    'Holdfast runs. Call the example; the call starts it:',
+    'Holdfast is running. Call the example app; the call starts it:',
     '',
     `  curl ${callUrl}${path}`,
     '',
-    `Change it in ${shown(context, source ?? file)}, then declare it again and call it:`,
+    `Change it in ${shown(context, source ?? file)}, then apply and call it again:`,
     '',
     `  npx holdfast apply -f ${shown(context, file)}`,
     '',
-    'Look at it with `npx holdfast apps`. Stop with Ctrl-C.',
+    '`npx holdfast apps` shows its state. Press Ctrl-C to stop.',
   ].join('\n');
 }
 
@@ -145,7 +145,7 @@ function requireDatabase(): void {
     import.meta.resolve('@electric-sql/pglite');
   } catch {
     throw new UsageError(
-      'the embedded Postgres is missing: it is a development dependency; run `npm install` without --omit=dev',
+      'the embedded Postgres is not installed. It is a development dependency: run `npm install` without --omit=dev',
     );
   }
 }

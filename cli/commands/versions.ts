@@ -1,4 +1,4 @@
-/** `holdfast versions NAME`: what was declared, what runs, and why something does not. */
+/** `holdfast versions NAME`: lists declared versions, what is running, and why a version failed. */
 import { Command } from 'commander';
 import type { VersionView } from '../../shared/protocol/views.ts';
 import type { CliContext } from '../context.ts';
@@ -8,9 +8,9 @@ import { failureText, seconds, table } from '../text.ts';
 
 export function versionsCommand(context: CliContext): Command {
   return new Command('versions')
-    .description('list the versions of an app, with the cause and last log lines of those that failed')
+    .description('list the versions of an app, with the cause and last log lines of failed ones')
     .argument('<name>', 'name of the app')
-    .option('--limit <n>', 'how many, newest first, at most 1000', listLimit, 20)
+    .option('--limit <n>', 'maximum number to list, newest first, up to 1000', listLimit, 20)
     .action(async (name: string, options: { limit: number }, command: Command) => {
       const session = openSession(context, command);
       const result = await session.call('versions.list', { app: name, limit: options.limit });

@@ -49,13 +49,13 @@ export async function claimFolder(folder: string): Promise<Claim> {
     if (holder !== undefined && (await ask(holder.port)) === folder) {
       await close();
       throw new UsageError(
-        `Holdfast runs in this folder already (process ${holder.pid}). Stop it there with Ctrl-C, or use it: \`holdfast status\`.`,
+        `Holdfast is already running in this folder (process ${holder.pid}). Stop it with Ctrl-C, or use it: \`holdfast status\`.`,
       );
     }
     rmSync(file, { force: true });
   }
   await close();
-  throw new UsageError(`${file} is written by others all the time; is another \`holdfast start\` being started here?`);
+  throw new UsageError(`${file} keeps changing. Check whether another \`holdfast start\` is starting in this folder.`);
 }
 
 function readHolder(file: string): { readonly pid: number; readonly port: number } | undefined {

@@ -76,8 +76,8 @@ test('a child that dies is started again', async (t) => {
   const { child, started, nextEvent } = await manage(t, live);
   await child.start(never);
   started[0]?.kill('SIGKILL');
-  await nextEvent(/worker was ended by SIGKILL; it is started again/);
-  await nextEvent(/worker runs again/);
+  await nextEvent(/worker was killed by SIGKILL; restarting it/);
+  await nextEvent(/worker is running again/);
   assert.equal(started.length, 2);
 });
 
@@ -87,14 +87,14 @@ test('a child that dies each time is given up, with its last lines', async (t) =
   const error = await gaveUp;
   assert.match(
     error.message,
-    /^worker ended with exit code 3, 9 times in a row; the last lines of .*:\n(no luck\n?)+$/,
+    /^worker exited with code 3, 9 times in a row; the last lines of .*:\n(no luck\n?)+$/,
   );
 });
 
 test('a first start that fails tells the last lines and leaves nothing', async (t) => {
   const { child } = await manage(t, 'console.error("the port is taken"); process.exitCode = 1;');
   await assert.rejects(child.start(never), {
-    message: /^worker ended with exit code 1; the last lines of .*:\nthe port is taken$/,
+    message: /^worker exited with code 1; the last lines of .*:\nthe port is taken$/,
   });
 });
 

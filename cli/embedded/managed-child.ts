@@ -121,13 +121,13 @@ class Supervised implements ManagedChild {
         return;
       }
       const pauseMs = this.#pauses.next();
-      onEvent(`${name} ${exit}; it is started again (${this.#options.logFile})`);
+      onEvent(`${name} ${exit}; restarting it (log: ${this.#options.logFile})`);
       await delay(pauseMs, undefined, { signal: this.#stopping.signal }).catch(() => undefined);
       if (this.#stopping.signal.aborted) return;
       child = this.#spawn();
       try {
         await this.#untilReady(child);
-        onEvent(`${name} runs again`);
+        onEvent(`${name} is running again`);
       } catch (error) {
         if (!this.#stopping.signal.aborted) onEvent(toAppError(error).message);
         await this.#end(child);
@@ -193,7 +193,7 @@ async function exitOf(child: ChildProcess): Promise<string> {
 
 function describeExit(child: ChildProcess): string {
   if (child.pid === undefined) return 'could not be started';
-  return child.signalCode === null ? `ended with exit code ${child.exitCode}` : `was ended by ${child.signalCode}`;
+  return child.signalCode === null ? `exited with code ${child.exitCode}` : `was killed by ${child.signalCode}`;
 }
 
 function signalGroup(child: ChildProcess | undefined, signal: NodeJS.Signals): void {

@@ -18,12 +18,12 @@ export async function choosePorts(wanted: number | undefined): Promise<EmbeddedP
 async function callPort(wanted: number | undefined): Promise<number> {
   if (wanted !== undefined) {
     if (await isFree(wanted)) return wanted;
-    throw new UsageError(`port ${wanted} is in use; give another one with --port`);
+    throw new UsageError(`port ${wanted} is in use; choose another with --port`);
   }
   for (let port = preferredPort; port < preferredPort + tries; port += 1) {
     if (await isFree(port)) return port;
   }
-  throw new UsageError(`ports ${preferredPort} to ${preferredPort + tries - 1} are in use; give one with --port`);
+  throw new UsageError(`ports ${preferredPort} to ${preferredPort + tries - 1} are in use; choose a port with --port`);
 }
 
 async function freePorts(count: number, except: number): Promise<number[]> {

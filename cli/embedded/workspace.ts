@@ -106,7 +106,7 @@ function routerKeys(ports: EmbeddedPorts, routerToken: string): object {
 }
 
 function generated(keys: object): string {
-  return `# Written by \`holdfast start\` at each start. Change values by environment variables: docs/configuration.md.\n${stringify(keys)}`;
+  return `# Written by \`holdfast start\` each time it starts. To change values, set environment variables (docs/configuration.md).\n${stringify(keys)}`;
 }
 
 /** Kept from start to start, so that what a user has noted down stays good. */
@@ -122,6 +122,6 @@ function writePrivate(file: string, text: string): void {
     writeFileSync(file, text, { mode: 0o600 });
     chmodSync(file, 0o600);
   } catch (error) {
-    throw new AppError('config_invalid', `${file} cannot be written: ${String(error)}`, { cause: error });
+    throw new AppError('config_invalid', `cannot write ${file}: ${String(error)}`, { cause: error });
   }
 }

@@ -1,4 +1,4 @@
-/** Exit codes of commands, as docs/cli.md lists them for scripts. */
+/** The exit codes of commands. docs/cli.md documents them for scripts. */
 import type { ErrorCode } from '../error-codes.ts';
 import type { AppError } from '../errors.ts';
 
@@ -12,7 +12,7 @@ export const exitCodes = {
   interrupted: 130,
 } as const;
 
-/** The command line itself is wrong. */
+/** Thrown if the command line itself is wrong. */
 export class UsageError extends Error {
   override readonly name = 'UsageError';
 }

@@ -12,14 +12,14 @@ function wholeNumber(text: string): number {
   return Number(text);
 }
 
-/** A TCP port to listen on. */
+/** Parses a TCP port to listen on. */
 export function portNumber(text: string): number {
   const value = positiveInteger(text);
   if (value > 65_535) throw new InvalidArgumentError('It must be at most 65535.');
   return value;
 }
 
-/** As many as the agent gives at once. */
+/** Parses the length of a list, up to the most that the agent returns at once. */
 export function listLimit(text: string): number {
   const value = positiveInteger(text);
   if (value > 1_000) throw new InvalidArgumentError('It must be at most 1000.');
@@ -32,7 +32,7 @@ export function tailLines(text: string): number {
   return value;
 }
 
-/** A duration of up to a day, for `--timeout`. */
+/** Parses the value of `--timeout`, up to a day. */
 export function timeoutSeconds(text: string): number {
   const value = Number(text);
   if (!(value > 0 && value <= 86_400)) throw new InvalidArgumentError('It must be a number of seconds up to 86400.');

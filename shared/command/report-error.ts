@@ -1,4 +1,4 @@
-/** The end of a command that fails: its error on standard error, as text or as JSON, and the exit code. */
+/** Reports the error of a failed command on standard error, as text or JSON, and picks the exit code. */
 import { CommanderError } from 'commander';
 import { type ErrorCode, errorTable } from '../error-codes.ts';
 import { type AppError, toAppError } from '../errors.ts';
@@ -8,18 +8,18 @@ export interface ErrorReport {
   /** `-o json` was given. */
   readonly isJson: boolean;
   readonly write: (text: string) => void;
-  /** Aborted: every error but a wrong command line is the interruption. */
+  /** If aborted, every error except a usage error counts as the interruption. */
   readonly interrupted: AbortSignal;
-  /** Advice that replaces the one of the error table. */
+  /** Advice that replaces the advice of the error table. */
   readonly help?: Partial<Record<ErrorCode, string>>;
 }
 
-/** @returns the exit code; 0 for the errors by which commander ends `--help` and `--version`. */
+/** @returns the exit code; 0 for the errors that commander throws after `--help` and `--version`. */
 export function reportError(error: unknown, { isJson, write, interrupted, help = {} }: ErrorReport): number {
   if (error instanceof CommanderError) {
     if (error.exitCode === 0) return exitCodes.ok;
-    // As text, commander has written it already.
-    if (isJson) write(usageJson(error.code === 'commander.help' ? 'no command is given' : error.message));
+    // Commander has already written the text form.
+    if (isJson) write(usageJson(error.code === 'commander.help' ? 'no command given' : error.message));
     return exitCodes.usage;
   }
   if (error instanceof UsageError) {
@@ -36,7 +36,7 @@ export function reportError(error: unknown, { isJson, write, interrupted, help =
   return exitCodeOf(known);
 }
 
-/** Whether `-o json` is given; read before the command line is parsed, since parsing may be what fails. */
+/** Returns whether `-o json` is given. Works on the unparsed command line, since parsing may be what fails. */
 export function wantsJson(args: readonly string[]): boolean {
   return args.some(
     (arg, index) =>
@@ -44,10 +44,10 @@ export function wantsJson(args: readonly string[]): boolean {
   );
 }
 
-/** A wrong command line in the form of every other error. */
+/** Returns a usage error in the JSON form of all other errors. */
 function usageJson(text: string): string {
   const message = text.replace(/^error: /, '');
-  const help = 'See `holdfast --help`, or --help of the command.';
+  const help = 'See `holdfast --help` or `holdfast COMMAND --help`.';
   return jsonOf({ code: 'usage', message, owner: 'caller', retryable: false, help });
 }
 

@@ -1,17 +1,17 @@
-/** Signals of a program that people run in a terminal: the first ends it in order, the second at once. */
+/** Handles signals of a program run in a terminal: the first stops it cleanly, the second at once. */
 import { exitCodes } from './exit-code.ts';
 
 export interface ProgramSignals {
-  /** Aborted by the first SIGINT, SIGTERM or SIGHUP: end in order. */
+  /** Aborted by the first SIGINT, SIGTERM or SIGHUP. The program should stop cleanly. */
   readonly interrupted: AbortSignal;
-  /** Aborted by the second, in the moment before the process exits: listeners end child processes here. */
+  /** Aborted by the second signal, just before the process exits. Listeners kill child processes here. */
   readonly killed: AbortSignal;
 }
 
-/** npm forwards the signal that the terminal has already sent to the whole process group: within this time it is the same Ctrl-C. */
+/** A signal within this time of the first counts as the same Ctrl-C: npm forwards what the terminal already sent to the process group. */
 const sameSignalMs = 500;
 
-/** Installs the handlers of this process. */
+/** Installs the signal handlers of this process. */
 export function watchSignals(): ProgramSignals {
   const interrupt = new AbortController();
   const kill = new AbortController();

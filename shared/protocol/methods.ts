@@ -1,6 +1,7 @@
 /**
- * Every RPC method: its scope, parameters, result and, where it streams, its items. The agent's `rpc.discover` and the
- * typed callers on both sides come from these tables; a new method begins here, its handler goes to agent/handlers/.
+ * The tables of all RPC methods: scopes, parameters, result and, for a method that streams, its items. `rpc.discover` and
+ * the typed callers on both sides are derived from them. To add a method, declare it here and put its handler in
+ * agent/handlers/.
  */
 import { z } from 'zod';
 import { appName, appSpec } from './app-spec.ts';
@@ -8,23 +9,23 @@ import { routesItem, startTimings } from './routes.ts';
 import { wakeCause } from './wake-cause.ts';
 import { appView, buildLogLine, buildView, change, eventView, imageView, logLine, versionView } from './views.ts';
 
-/** WebSocket subprotocol. */
+/** The WebSocket subprotocol. */
 export const subprotocol = 'holdfast.v1';
-/** Path of the RPC endpoint, for the WebSocket and for HTTP POST. */
+/** The path of the RPC endpoint, for WebSocket and HTTP POST. */
 export const rpcPath = '/rpc';
 
 export const scopes = ['router', 'read', 'deploy', 'admin'] as const;
 export const scope = z.enum(scopes);
-/** `admin` may do all; `deploy` includes `read`; `router` stands alone. */
+/** `admin` includes everything, `deploy` includes `read`, and `router` includes nothing else. */
 export type Scope = z.output<typeof scope>;
 
 export interface Method {
   readonly summary: string;
-  /** Any of these may call it. */
+  /** A token with any of these scopes may call the method. */
   readonly scopes: readonly Scope[];
   readonly params: z.ZodType;
   readonly result: z.ZodType;
-  /** Present where the method streams: each `rpc.item` before the result. */
+  /** Set if the method streams: the schema of each `rpc.item` sent before the result. */
   readonly item?: z.ZodType;
 }
 
@@ -37,74 +38,80 @@ const ensureProgress = z.strictObject({
   version,
   phase: z.enum(['queued', 'source', 'build', 'pull', 'schedule', 'start', 'switch', 'ready']),
   message: z.string(),
-  /** Place of the build in the queue; 1 is the next one. */
+  /** The build's position in the queue; 1 is next. */
   queue: z.strictObject({ position: z.int().positive(), of: z.int().positive() }).optional(),
 });
 export type EnsureProgress = z.output<typeof ensureProgress>;
 
 const appActivity = z.strictObject({
   app: appName,
-  /** Calls that wait, now. */
+  /** Calls held now. */
   held: z.int().nonnegative(),
-  /** Calls being answered, now. */
+  /** Calls in flight now. */
   inFlight: z.int().nonnegative(),
-  /** Upgraded connections (WebSocket), now. */
+  /** Upgraded connections (WebSocket) open now. */
   upgraded: z.int().nonnegative(),
-  /** Since the last report. */
+  /** Calls since the last report. */
   calls: z.int().nonnegative(),
+  /** Bytes since the last report. */
   bytes: z.int().nonnegative(),
   /** Milliseconds since a call last began or ended. */
   idleMs: z.number().nonnegative(),
 });
 export type AppActivity = z.output<typeof appActivity>;
 
-/** Served by the agent. */
+/** Methods that the agent serves. */
 export const agentMethods = {
   'apps.apply': {
     summary:
-      'Declares apps, all or none: creates them or gives them a new version. Nothing is started until the next call.',
+      'Creates apps or gives them a new version, all of them or none. Nothing starts until the next call to the app.',
     scopes: ['deploy'],
     params: z.strictObject({ apps: z.array(appSpec).min(1).max(256), dryRun: z.boolean().default(false) }),
     result: z.strictObject({
       dryRun: z.boolean(),
       changes: z.array(change),
-      /** How many routers have acknowledged the change, and how many had their lease run out instead. */
+      /** How many routers acknowledged the change, and how many did not before their lease expired. */
       routers: z.strictObject({ acknowledged: z.int().nonnegative(), expired: z.int().nonnegative() }),
     }),
   },
-  'apps.get': { summary: 'One app.', scopes: ['read'], params: z.strictObject({ app: appName }), result: appView },
+  'apps.get': {
+    summary: 'Returns one app.',
+    scopes: ['read'],
+    params: z.strictObject({ app: appName }),
+    result: appView,
+  },
   'apps.list': {
-    summary: 'Every app, by name.',
+    summary: 'Lists all apps, sorted by name.',
     scopes: ['read'],
     params: none,
     result: z.strictObject({ apps: z.array(appView) }),
   },
   'apps.delete': {
-    summary: 'Removes an app with every object of it; its volumes only with `volumes: true`.',
+    summary: 'Deletes an app and all its objects. Volumes are kept unless `volumes` is true.',
     scopes: ['deploy'],
     params: z.strictObject({ app: appName, volumes: z.boolean().default(false) }),
     result: z.strictObject({ app: appName, removed: z.array(z.string()) }),
   },
   'apps.sync': {
-    summary: 'Resolves the ref of a git source now, and makes a new version where it has moved.',
+    summary: 'Resolves the ref of a git source now, and creates a new version if it has moved.',
     scopes: ['deploy'],
     params: z.strictObject({ app: appName }),
     result: z.strictObject({ change, sourceDigest: z.string() }),
   },
   'sources.begin': {
     summary:
-      'Begins or resumes an upload: which parts of the archive are missing. Parts go to PUT /sources/<archive>/<part> with the same token; then sources.complete.',
+      'Begins or resumes an upload and returns the missing parts. Send each to PUT /sources/<archive>/<part> with the same token, then call sources.complete.',
     scopes: ['deploy'],
     params: z.strictObject({ archive: sha256, bytes: z.int().positive() }),
     result: z.strictObject({
       partBytes: z.int().positive(),
       missing: z.array(z.int().nonnegative()),
-      /** The source, where it is complete already. */
+      /** The source if the upload is already complete, else null. */
       source: z.string().nullable(),
     }),
   },
   'sources.complete': {
-    summary: 'Checks the archive (tar.gz) and keeps it. The result is what `source` of an app names.',
+    summary: 'Verifies and stores the uploaded archive (tar.gz). Use the returned `source` as the `source` of an app.',
     scopes: ['deploy'],
     params: z.strictObject({ archive: sha256 }),
     result: z.strictObject({
@@ -114,13 +121,13 @@ export const agentMethods = {
     }),
   },
   'builds.list': {
-    summary: 'Builds, newest first.',
+    summary: 'Lists builds, newest first.',
     scopes: ['read'],
     params: z.strictObject({ app: appName.optional(), limit: z.int().min(1).max(1_000).default(50) }),
     result: z.strictObject({ builds: z.array(buildView) }),
   },
   'builds.logs': {
-    summary: "Log lines of the build of an app's version, by default the newest one; with follow until it ends.",
+    summary: "Streams the build log of an app's version, by default the newest. With `follow`, until the build ends.",
     scopes: ['read'],
     params: z.strictObject({
       app: appName,
@@ -132,56 +139,57 @@ export const agentMethods = {
     result: z.strictObject({ build: buildView }),
   },
   'images.list': {
-    summary: 'Images that were built and are in the registry, newest first.',
+    summary: 'Lists the built images that are in the registry, newest first.',
     scopes: ['read'],
     params: z.strictObject({ app: appName.optional() }),
     result: z.strictObject({ images: z.array(imageView) }),
   },
   'images.prune': {
-    summary: 'Deletes images that no version within the newest `keep` of any app has; never one in use.',
+    summary:
+      'Deletes images that none of the newest `keep` versions of any app uses. An image in use is never deleted.',
     scopes: ['deploy'],
     params: z.strictObject({ keep: z.int().min(1).max(1_000).optional(), dryRun: z.boolean().default(false) }),
     result: z.strictObject({ dryRun: z.boolean(), pruned: z.array(imageView) }),
   },
   'versions.list': {
-    summary: 'The versions of an app, newest first.',
+    summary: 'Lists the versions of an app, newest first.',
     scopes: ['read'],
     params: z.strictObject({ app: appName, limit: z.int().min(1).max(1_000).default(50) }),
     result: z.strictObject({ versions: z.array(versionView) }),
   },
   'versions.ensure': {
-    summary: 'Makes a version run (by default the live one, or the pending one) and ends when it answers.',
+    summary: 'Makes a version run, by default the pending one or else the live one, and returns when it is ready.',
     scopes: ['router', 'deploy'],
     params: z.strictObject({
       app: appName,
       version: version.optional(),
-      /** Targets that refused a connection: the agent looks at them again. */
+      /** Targets that refused a connection; the agent checks them again. */
       suspects: z.array(z.string().max(128)).max(1_000).default([]),
-      /** The call that a router asks for; `wake.max_per_hour` counts for it. */
+      /** The call that made a router ask; it counts toward `wake.max_per_hour`. */
       cause: wakeCause.optional(),
     }),
     item: ensureProgress,
     result: z.strictObject({ app: appName, version, targets: z.int().nonnegative(), timings: startTimings }),
   },
   'versions.rollback': {
-    summary: 'Makes an earlier version live again: the one before the live one, or the one named.',
+    summary: 'Makes an earlier version live again, by default the one before the live one.',
     scopes: ['deploy'],
     params: z.strictObject({ app: appName, version: version.optional() }),
     result: z.strictObject({ app: appName, version, from: version }),
   },
   'events.list': {
-    summary: 'What happened, newest first.',
+    summary: 'Lists events, newest first.',
     scopes: ['read'],
     params: z.strictObject({
       app: appName.optional(),
-      /** Only events with a smaller id: the next page. */
+      /** Return only events with a smaller id, for paging. */
       before: z.int().positive().optional(),
       limit: z.int().min(1).max(1_000).default(100),
     }),
     result: z.strictObject({ events: z.array(eventView) }),
   },
   'logs.follow': {
-    summary: "Log lines of an app's pods or processes.",
+    summary: "Streams log lines of an app's pods or processes.",
     scopes: ['read'],
     params: z.strictObject({
       app: appName,
@@ -194,7 +202,7 @@ export const agentMethods = {
   },
   'routes.watch': {
     summary:
-      'Pushes the route table: a snapshot, then deltas. The router acknowledges each with the notification routes.ack.',
+      'Streams the route table as a snapshot followed by deltas. The router acknowledges each with the notification routes.ack.',
     scopes: ['router'],
     params: z.strictObject({ router: z.string().min(1).max(253) }),
     item: routesItem,
@@ -202,7 +210,7 @@ export const agentMethods = {
   },
   'activity.report': {
     summary:
-      'What a router did for each app since its last report; apps without activity are left out. With more, other apps follow in the next call.',
+      'Reports what a router did for each app since its last report, without idle apps. With `more`, the next call continues the report.',
     scopes: ['router'],
     params: z.strictObject({
       router: z.string().min(1).max(253),
@@ -212,13 +220,13 @@ export const agentMethods = {
     result: none,
   },
   'system.status': {
-    summary: 'State of the agent and of what it depends on.',
+    summary: 'Returns the state of the agent and its dependencies.',
     scopes: ['read'],
     params: none,
     result: z.strictObject({
       release: z.string(),
       platform: z.string(),
-      /** This agent, as the lease names it. */
+      /** The name of this agent in the lease. */
       leader: z.string(),
       epoch: z.int().nonnegative(),
       database: z.enum(['up', 'down']),
@@ -234,18 +242,18 @@ export const agentMethods = {
     }),
   },
   'rpc.discover': {
-    summary: 'This interface as an OpenRPC document.',
+    summary: 'Returns this interface as an OpenRPC document.',
     scopes: ['read'],
     params: none,
     result: z.looseObject({ openrpc: z.string() }),
   },
 } as const satisfies Record<string, Method>;
 
-/** Served by the router, called by the agent on the link that the router made. */
+/** Methods that the router serves. The agent calls them over the link that the router opened. */
 export const routerMethods = {
   'targets.release': {
     summary:
-      'Asks whether targets that the route table no longer names are free: answers as soon as no call is in flight and no connection upgraded on them, or after waitMs with what is left.',
+      'Waits until targets that left the route table have no call in flight and no upgraded connection, for at most waitMs, and returns what is left.',
     scopes: ['router'],
     params: z.strictObject({
       app: appName,
@@ -255,20 +263,20 @@ export const routerMethods = {
     result: z.strictObject({
       inFlight: z.int().nonnegative(),
       upgraded: z.int().nonnegative(),
-      /** Whether the app has a call or an upgraded connection on any target, also one that it no longer has. */
+      /** Whether the app has a call or an upgraded connection on any target, including removed ones. */
       busy: z.boolean().optional(),
-      /** Of the app, not reported yet. */
+      /** Bytes of the app that have not been reported yet. */
       bytes: z.int().nonnegative().optional(),
-      /** Milliseconds since a call of the app last began or ended, where that is not reported yet. */
+      /** Milliseconds since a call of the app last began or ended, if not reported yet. */
       idleMs: z.number().nonnegative().optional(),
     }),
   },
 } as const satisfies Record<string, Method>;
 
-/** Notifications that the agent takes. */
+/** Notifications that the agent accepts. */
 export const agentNotifications = {
   'routes.ack': {
-    summary: 'The router treats every later call by this push.',
+    summary: 'Tells the agent that the router applies this push to every later call.',
     scopes: ['router'],
     params: z.strictObject({ seq: z.int().nonnegative() }),
   },
