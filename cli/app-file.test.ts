@@ -56,7 +56,7 @@ test('two apps on one route, and a file without apps, are refused', () => {
     /apps\.toml:7:1: app\[1\]\.path: app "hello" has this route already/,
   );
   assert.match(refusal(''), /^apps\.toml: app: is required/);
-  assert.match(refusal('app = []'), /apps\.toml:1:1: app: there is no \[\[app\]\] in the file/);
+  assert.match(refusal('app = []'), /apps\.toml:1:1: app: the file has no \[\[app\]\]/);
 });
 
 test('rules that join several keys are told with their line', () => {

@@ -16,7 +16,7 @@ test('a folder is claimed by one, and free again after release', async (t) => {
   const claim = await claimFolder(path);
   await assert.rejects(claimFolder(path), {
     name: 'UsageError',
-    message: /Holdfast runs in this folder already \(process \d+\)/,
+    message: /Holdfast is already running in this folder \(process \d+\)/,
   });
   await claim.release();
   assert.deepEqual(await readdir(path), []);
