@@ -85,10 +85,7 @@ test('a child that dies each time is given up, with its last lines', async (t) =
   const { child, gaveUp } = await manage(t, 'console.log("no luck"); process.send("ready", () => process.exit(3));');
   await child.start(never).catch(() => undefined);
   const error = await gaveUp;
-  assert.match(
-    error.message,
-    /^worker exited with code 3, 9 times in a row; the last lines of .*:\n(no luck\n?)+$/,
-  );
+  assert.match(error.message, /^worker exited with code 3, 9 times in a row; the last lines of .*:\n(no luck\n?)+$/);
 });
 
 test('a first start that fails tells the last lines and leaves nothing', async (t) => {
