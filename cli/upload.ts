@@ -4,14 +4,13 @@
  */
 import { open, type FileHandle } from 'node:fs/promises';
 import { request } from 'undici';
-import { backoff } from '../shared/wait/backoff.ts';
+import { retry } from '../shared/wait/retry.ts';
 import type { Clock } from '../shared/wait/clock.ts';
 import { AppError, toAppError } from '../shared/errors.ts';
 import type { AgentMethods, ParamsInputOf, ResultOf } from '../shared/protocol/methods.ts';
 import { rpcPath } from '../shared/protocol/methods.ts';
 import { endpointUrl } from '../shared/rpc/endpoint-url.ts';
 import { refusal } from '../shared/rpc/dial.ts';
-import { sleep } from '../shared/wait/sleep.ts';
 import type { AgentEndpoint } from './endpoint.ts';
 
 type SourceMethod = 'sources.begin' | 'sources.complete';
@@ -117,19 +116,14 @@ async function sendParts(
 }
 
 async function sendPart(options: UploadOptions, part: number, body: Buffer, signal: AbortSignal): Promise<void> {
-  const pause = backoff({ minMs: 200, maxMs: 5_000 });
-  for (let attempt = 1; ; attempt += 1) {
-    try {
-      return await putPart(options, part, body, signal);
-    } catch (error) {
-      const known = toAppError(error);
-      signal.throwIfAborted();
-      if (!known.retryable || known.code === 'upload_incomplete' || attempt >= partAttempts) throw known;
-      options.onRetry(known);
-      await sleep(options.clock, pause.next(), signal);
-      signal.throwIfAborted();
-    }
-  }
+  await retry(() => putPart(options, part, body, signal), {
+    clock: options.clock,
+    signal,
+    backoff: { minMs: 200, maxMs: 5_000 },
+    attempts: partAttempts,
+    isPassing: (error) => toAppError(error).retryable && toAppError(error).code !== 'upload_incomplete',
+    onRetry: ({ error }) => options.onRetry(toAppError(error)),
+  });
 }
 
 async function putPart(

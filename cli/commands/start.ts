@@ -1,9 +1,12 @@
 /** `holdfast start`: router, agent and an embedded Postgres on this machine, with an example app declared. */
 import { existsSync } from 'node:fs';
 import { join, relative } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import { Command } from 'commander';
+import type { ErrorCode } from '../../shared/error-codes.ts';
 import { type AppError, toAppError } from '../../shared/errors.ts';
+import { aborted, onAbort } from '../../shared/wait/abort.ts';
+import { systemClock } from '../../shared/wait/clock.ts';
+import { retry } from '../../shared/wait/retry.ts';
 import { release } from '../../shared/release.ts';
 import type { AgentClient } from '../agent-client.ts';
 import { readAppFile } from '../app-file.ts';
@@ -47,8 +50,7 @@ async function runEmbedded(workspace: Workspace, options: StartOptions, context:
   const ended = AbortSignal.any([context.interrupted, failed.signal]);
   const onGiveUp = (error: AppError): void => failed.abort(error);
   const embedded = createEmbedded({ workspace, ports, env: context.env, onEvent: say, onGiveUp });
-  const kill = (): void => embedded.kill();
-  context.killed.addEventListener('abort', kill);
+  using _killed = onAbort(context.killed, () => embedded.kill());
   try {
     say(`Starting Holdfast ${release}; data and logs are in ${shown(context, workspace.folder)} …`);
     await embedded.start(ended);
@@ -63,7 +65,6 @@ async function runEmbedded(workspace: Workspace, options: StartOptions, context:
     if (!context.interrupted.aborted) throw error;
   } finally {
     await stop(embedded, say);
-    context.killed.removeEventListener('abort', kill);
   }
   if (failed.signal.aborted) throw failed.signal.reason;
 }
@@ -103,18 +104,17 @@ async function declareExample(
   return { file, source: first.source, path: first.path };
 }
 
+/** What calls to an agent that starts may fail with. */
+const startingCodes = new Set<ErrorCode>(['not_leader', 'store_unavailable', 'link_lost']);
+
 async function untilLeading<T>(call: () => Promise<T>, signal: AbortSignal): Promise<T> {
-  const deadline = AbortSignal.timeout(leadDeadlineMs);
-  for (;;) {
-    try {
-      return await call();
-    } catch (error) {
-      const { code, retryable } = toAppError(error);
-      const isStarting = retryable && (code === 'not_leader' || code === 'store_unavailable' || code === 'link_lost');
-      if (!isStarting || signal.aborted || deadline.aborted) throw error;
-      await delay(pollMs);
-    }
-  }
+  return await retry(call, {
+    clock: systemClock,
+    signal,
+    backoff: { minMs: pollMs, maxMs: pollMs },
+    deadlineMs: leadDeadlineMs,
+    isPassing: (error) => startingCodes.has(toAppError(error).code),
+  });
 }
 
 function whatNow(context: CliContext, callUrl: string, example: Example | undefined): string {
@@ -148,11 +148,4 @@ function requireDatabase(): void {
       'the embedded Postgres is not installed. It is a development dependency: run `npm install` without --omit=dev',
     );
   }
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    else signal.addEventListener('abort', () => resolve(), { once: true });
-  });
 }

@@ -3,8 +3,9 @@
  * whose it is; so a file left by a crash, or a process id used again, is not mistaken for one that runs.
  */
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { type Server, type Socket, connect, createServer } from 'node:net';
+import { type Socket, connect, createServer } from 'node:net';
 import { join } from 'node:path';
+import { listen } from '../../shared/net/listen.ts';
 import { UsageError } from '../../shared/command/exit-code.ts';
 
 export interface Claim {
@@ -24,7 +25,7 @@ export async function claimFolder(folder: string): Promise<Claim> {
     socket.on('error', () => socket.destroy());
     socket.end(folder);
   });
-  const port = await listen(server);
+  const { port } = await listen(server, { host: '127.0.0.1', port: 0 });
   const close = async (): Promise<void> => {
     for (const socket of sockets) socket.destroy();
     await new Promise((done) => server.close(done));
@@ -80,15 +81,5 @@ function ask(port: number): Promise<string | undefined> {
     });
     socket.on('error', () => socket.destroy());
     socket.on('close', () => resolve(text === '' ? undefined : text));
-  });
-}
-
-function listen(server: Server): Promise<number> {
-  return new Promise((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(0, '127.0.0.1', () => {
-      const address = server.address();
-      resolve(address === null || typeof address === 'string' ? 0 : address.port);
-    });
   });
 }

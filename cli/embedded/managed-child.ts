@@ -5,8 +5,10 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, openSync, readFileSync } from 'node:fs';
-import { setTimeout as delay } from 'node:timers/promises';
+import { onAbort } from '../../shared/wait/abort.ts';
 import { type Backoff, backoff } from '../../shared/wait/backoff.ts';
+import { systemClock } from '../../shared/wait/clock.ts';
+import { sleep } from '../../shared/wait/sleep.ts';
 import { AppError, toAppError } from '../../shared/errors.ts';
 
 export interface ManagedChildOptions {
@@ -64,16 +66,12 @@ class Supervised implements ManagedChild {
     // The file of an earlier start goes; later starts of this one are appended.
     closeSync(openSync(this.#options.logFile, 'w', 0o600));
     const first = this.#spawn();
-    const cancelled = (): void => this.#stopping.abort();
-    signal.addEventListener('abort', cancelled, { once: true });
+    using _listener = onAbort(signal, () => this.#stopping.abort());
     try {
-      if (signal.aborted) cancelled();
       await this.#untilReady(first);
     } catch (error) {
       await this.#end(first);
       throw error;
-    } finally {
-      signal.removeEventListener('abort', cancelled);
     }
     this.#loop = this.#keepRunning(first);
   }
@@ -122,7 +120,7 @@ class Supervised implements ManagedChild {
       }
       const pauseMs = this.#pauses.next();
       onEvent(`${name} ${exit}; restarting it (log: ${this.#options.logFile})`);
-      await delay(pauseMs, undefined, { signal: this.#stopping.signal }).catch(() => undefined);
+      await sleep(systemClock, pauseMs, this.#stopping.signal);
       if (this.#stopping.signal.aborted) return;
       child = this.#spawn();
       try {
@@ -145,15 +143,13 @@ class Supervised implements ManagedChild {
     const onExit = (): void => {
       over.abort(this.#failure(`${name} ${describeExit(child)}`));
     };
-    const onStop = (): void => {
-      over.abort(new AppError('cancelled', `${name} was stopped`));
-    };
     child.once('exit', onExit);
     child.once('error', onExit);
-    this.#stopping.signal.addEventListener('abort', onStop, { once: true });
+    using _listener = onAbort(this.#stopping.signal, () => {
+      over.abort(new AppError('cancelled', `${name} was stopped`));
+    });
     try {
       if (child.exitCode !== null || child.signalCode !== null) onExit();
-      if (this.#stopping.signal.aborted) onStop();
       await ready(child, over.signal);
       over.signal.throwIfAborted();
     } catch (error) {
@@ -162,7 +158,6 @@ class Supervised implements ManagedChild {
       clearTimeout(timer);
       child.off('exit', onExit);
       child.off('error', onExit);
-      this.#stopping.signal.removeEventListener('abort', onStop);
     }
   }
 

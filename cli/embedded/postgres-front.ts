@@ -6,7 +6,10 @@
  *
  * Message forms: https://www.postgresql.org/docs/current/protocol-message-formats.html
  */
-import { type Server, type Socket, createServer } from 'node:net';
+import { type Socket, createServer } from 'node:net';
+import { listen } from '../../shared/net/listen.ts';
+import { createMutex, type Mutex } from '../../shared/wait/mutex.ts';
+import type { Place } from '../../shared/wait/semaphore.ts';
 
 /** What is needed of PGlite. */
 interface WireDatabase {
@@ -34,25 +37,25 @@ const cancelRequestCode = 80_877_102;
 const encryptionRequestCodes = [80_877_103, 80_877_104];
 
 export async function startPostgresFront(options: PostgresFrontOptions): Promise<PostgresFront> {
-  const turns = new Turns();
+  const closing = new AbortController();
+  const turns = createMutex({ maxWaiting: maxConnections });
   const sockets = new Set<Socket>();
   const running = new Set<Promise<void>>();
   const server = createServer((socket) => {
     sockets.add(socket);
-    const session = serve(socket, options, turns).finally(() => {
+    const session = serve(socket, { options, turns, signal: closing.signal }).finally(() => {
       sockets.delete(socket);
       running.delete(session);
     });
     running.add(session);
   });
   server.maxConnections = maxConnections;
-  await listen(server, options);
-  const address = server.address();
-  if (address === null || typeof address === 'string') throw new Error('no TCP address');
+  const { port } = await listen(server, options);
   return {
-    port: address.port,
+    port,
     async close() {
       const closed = new Promise((done) => server.close(done));
+      closing.abort();
       for (const socket of sockets) socket.destroy();
       await Promise.all(running);
       await closed;
@@ -60,10 +63,17 @@ export async function startPostgresFront(options: PostgresFrontOptions): Promise
   };
 }
 
+interface Serving {
+  readonly options: PostgresFrontOptions;
+  readonly turns: Mutex;
+  /** Aborts when the front closes. */
+  readonly signal: AbortSignal;
+}
+
 /** One client, from its first byte to its last. Never rejects: what goes wrong ends the connection. */
-async function serve(socket: Socket, options: PostgresFrontOptions, turns: Turns): Promise<void> {
+async function serve(socket: Socket, { options, turns, signal }: Serving): Promise<void> {
   const { database, idleInTransactionMs = 60_000 } = options;
-  let release: (() => void) | undefined;
+  let turn: Place | undefined;
   socket.setNoDelay(true);
   socket.on('error', () => {
     socket.destroy();
@@ -77,15 +87,15 @@ async function serve(socket: Socket, options: PostgresFrontOptions, turns: Turns
         socket.write('N');
         continue;
       }
-      release ??= await turns.take();
+      turn ??= await turns.acquire(signal);
       if (socket.destroyed) break;
       socket.setTimeout(0);
       const answer = await database.execProtocolRaw(message);
       if (answer.length > 0 && socket.writable) socket.write(answer);
       const state = transactionState(answer);
       if (state === 'idle') {
-        release();
-        release = undefined;
+        turn[Symbol.dispose]();
+        turn = undefined;
       } else if (state === 'open') {
         socket.setTimeout(idleInTransactionMs);
       }
@@ -94,12 +104,12 @@ async function serve(socket: Socket, options: PostgresFrontOptions, turns: Turns
     // The connection broke, or the client does not speak the protocol.
   } finally {
     socket.destroy();
-    if (release !== undefined) {
+    if (turn !== undefined) {
       // It left within its turn: what it had open ends with it. Sync first, in case it left between Parse and Sync.
       for (const message of [syncMessage, rollbackMessage]) {
         await database.execProtocolRaw(message).catch(() => undefined);
       }
-      release();
+      turn[Symbol.dispose]();
     }
   }
 }
@@ -151,30 +161,4 @@ function simpleQuery(sql: string): Uint8Array {
   message.writeInt32BE(4 + body.length, 1);
   body.copy(message, 5);
   return new Uint8Array(message);
-}
-
-/** First come, first served; bounded by the number of connections. */
-class Turns {
-  readonly #waiting: (() => void)[] = [];
-  #isTaken = false;
-
-  async take(): Promise<() => void> {
-    if (this.#isTaken) await new Promise<void>((go) => this.#waiting.push(go));
-    this.#isTaken = true;
-    return () => {
-      const next = this.#waiting.shift();
-      if (next === undefined) this.#isTaken = false;
-      else next();
-    };
-  }
-}
-
-function listen(server: Server, options: PostgresFrontOptions): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(options.port, options.host, () => {
-      server.off('error', reject);
-      resolve();
-    });
-  });
 }

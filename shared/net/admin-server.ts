@@ -1,6 +1,6 @@
 /** Health and metrics, on a port of their own so that they outlive the drain of the main one. */
 import { createServer, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { listen } from './listen.ts';
 
 /** The part of `Registry` of `@prometheus-io/client` that is needed. */
 export interface MetricsSource {
@@ -49,15 +49,9 @@ export async function startAdminServer(deps: AdminServerDeps): Promise<AdminServ
     else answer(res, 404, 'not found\n');
   });
   server.maxConnections = 256;
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(deps.port, deps.host, () => {
-      server.off('error', reject);
-      resolve();
-    });
-  });
+  const { port } = await listen(server, deps);
   return {
-    port: (server.address() as AddressInfo).port,
+    port,
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve());

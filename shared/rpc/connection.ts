@@ -1,6 +1,7 @@
 /** One open WebSocket: sends within its buffer bound, pings, notices silence, and closes with a reason. Knows no calls. */
 import type { RawData, WebSocket } from 'ws';
 import { AppError } from '../errors.ts';
+import { onAbort } from '../wait/abort.ts';
 import type { Clock } from '../wait/clock.ts';
 import type { RpcLimits } from './limits.ts';
 
@@ -88,15 +89,11 @@ export class Connection {
     while (!this.#hasRoom()) {
       signal.throwIfAborted();
       this.#closed.signal.throwIfAborted();
-      await new Promise<void>((resolve) => {
-        const wake = (): void => {
-          this.#waiters.delete(wake);
-          signal.removeEventListener('abort', wake);
-          resolve();
-        };
-        this.#waiters.add(wake);
-        signal.addEventListener('abort', wake, { once: true });
-      });
+      const { promise: change, resolve: wake } = Promise.withResolvers<void>();
+      this.#waiters.add(wake);
+      using _listener = onAbort(signal, wake);
+      await change;
+      this.#waiters.delete(wake);
     }
   }
 

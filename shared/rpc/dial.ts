@@ -3,6 +3,7 @@ import type { IncomingMessage } from 'node:http';
 import { WebSocket } from 'ws';
 import { isErrorCode } from '../error-codes.ts';
 import { AppError } from '../errors.ts';
+import { onAbort } from '../wait/abort.ts';
 import { subprotocol } from '../protocol/methods.ts';
 
 interface DialOptions<T> {
@@ -35,9 +36,6 @@ export async function dial<T>(options: DialOptions<T>): Promise<T> {
     reject(error);
     socket.terminate();
   };
-  const onAbort = (): void => {
-    fail(new AppError('cancelled', 'dialling was cancelled'));
-  };
   // Stays for good: terminating a socket that is still connecting emits an error, which by then means nothing.
   socket.on('error', (cause) => {
     reject(new AppError('link_lost', cause.message === '' ? String(cause) : cause.message, { cause }));
@@ -52,7 +50,7 @@ export async function dial<T>(options: DialOptions<T>): Promise<T> {
       fail(new AppError('internal', 'the link could not be set up', { cause }));
     }
   });
-  signal.addEventListener('abort', onAbort, { once: true });
+  using _listener = onAbort(signal, () => fail(new AppError('cancelled', 'dialling was cancelled')));
   // The handshake timeout of ws counts silence; a server that drips bytes must not hold us either.
   const timer = setTimeout(() => {
     fail(new AppError('link_lost', `no handshake within ${handshakeTimeoutMs} ms`));
@@ -61,7 +59,6 @@ export async function dial<T>(options: DialOptions<T>): Promise<T> {
     return await promise;
   } finally {
     clearTimeout(timer);
-    signal.removeEventListener('abort', onAbort);
   }
 }
 

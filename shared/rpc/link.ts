@@ -1,9 +1,11 @@
-/** A link that is kept up: dials, and dials again with backoff whenever it is lost. */
+/** Keeps a link to the agent up: it dials, and dials again with backoff whenever the link is lost. */
 import { backoff } from '../wait/backoff.ts';
 import { AppError, toAppError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import type { MethodTable } from '../protocol/methods.ts';
+import { aborted, onAbort } from '../wait/abort.ts';
 import { systemClock, type Clock } from '../wait/clock.ts';
+import { sleep } from '../wait/sleep.ts';
 import { dial } from './dial.ts';
 import { endpointUrl } from './endpoint-url.ts';
 import { defaultLimits, type RpcLimits } from './limits.ts';
@@ -60,7 +62,7 @@ export function createLink<Local extends MethodTable, Remote extends MethodTable
   async function keepUp(): Promise<void> {
     while (!closing.signal.aborted) {
       const pauseMs = await attempt();
-      await pause(pauseMs, clock, closing.signal);
+      await sleep(clock, pauseMs, closing.signal);
     }
   }
 
@@ -92,7 +94,8 @@ export function createLink<Local extends MethodTable, Remote extends MethodTable
     pausesRefused.reset();
     callback(() => options.onUp?.(up));
     for (const wake of waiters) wake();
-    const reason = await lost(up);
+    await aborted(up.closed);
+    const reason = toAppError(up.closed.reason);
     peer = undefined;
     if (closing.signal.aborted) return;
     log.warn({ url, reason: reason.message }, 'the link is lost');
@@ -130,15 +133,11 @@ export function createLink<Local extends MethodTable, Remote extends MethodTable
         if (peer !== undefined) return peer;
         if (closing.signal.aborted) throw new AppError('link_lost', 'the link was closed by this side');
         if (signal.aborted) throw new AppError('cancelled', 'waiting for the link was cancelled');
-        await new Promise<void>((resolve) => {
-          const wake = (): void => {
-            waiters.delete(wake);
-            signal.removeEventListener('abort', wake);
-            resolve();
-          };
-          waiters.add(wake);
-          signal.addEventListener('abort', wake, { once: true });
-        });
+        const { promise: change, resolve: wake } = Promise.withResolvers<void>();
+        waiters.add(wake);
+        using _listener = onAbort(signal, wake);
+        await change;
+        waiters.delete(wake);
       }
     },
     async close() {
@@ -148,32 +147,4 @@ export function createLink<Local extends MethodTable, Remote extends MethodTable
       await done;
     },
   };
-}
-
-/** Resolves with the reason once the link is gone. */
-function lost(peer: Peer<MethodTable>): Promise<AppError> {
-  return new Promise((resolve) => {
-    const end = (): void => {
-      resolve(toAppError(peer.closed.reason));
-    };
-    if (peer.closed.aborted) end();
-    else peer.closed.addEventListener('abort', end, { once: true });
-  });
-}
-
-/** Ends early, without error, when the signal aborts. */
-function pause(delayMs: number, clock: Clock, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) {
-      resolve();
-      return;
-    }
-    const end = (): void => {
-      stop();
-      signal.removeEventListener('abort', end);
-      resolve();
-    };
-    const stop = clock.after(delayMs, end);
-    signal.addEventListener('abort', end, { once: true });
-  });
 }

@@ -4,6 +4,7 @@
  */
 import type { WebSocket } from 'ws';
 import { AppError } from '../errors.ts';
+import { onAbort } from '../wait/abort.ts';
 import type { Log } from '../log.ts';
 import type { MethodTable } from '../protocol/methods.ts';
 import { systemClock, type Clock } from '../wait/clock.ts';
@@ -65,15 +66,11 @@ export function createPeer<Local extends MethodTable, Remote extends MethodTable
   });
   let malformed = 0;
 
-  connection.closed.addEventListener(
-    'abort',
-    () => {
-      const lost = linkLost(connection.closed.reason as AppError);
-      pending.failAll(lost);
-      served.abortAll(lost);
-    },
-    { once: true },
-  );
+  onAbort(connection.closed, () => {
+    const lost = linkLost(connection.closed.reason as AppError);
+    pending.failAll(lost);
+    served.abortAll(lost);
+  });
 
   function onFrame(frame: string): void {
     const message = decode(frame);

@@ -1,5 +1,6 @@
 /** Calls of this side that wait for an answer. Knows no socket: it is told what arrived, and says what to send. */
 import { AppError } from '../errors.ts';
+import { onAbort } from '../wait/abort.ts';
 import type { Method } from '../protocol/methods.ts';
 import type { Clock } from '../wait/clock.ts';
 import type { CallId } from './codec.ts';
@@ -54,10 +55,11 @@ export class PendingCalls {
     const id = this.#lastId;
     const { promise, resolve, reject } = Promise.withResolvers<unknown>();
 
-    const onAbort = (): void => {
-      this.#abandon(id, new AppError('cancelled', `${call.name}: cancelled`, { cause: call.signal?.reason }));
-    };
-    call.signal?.addEventListener('abort', onAbort, { once: true });
+    const listener =
+      call.signal &&
+      onAbort(call.signal, () => {
+        this.#abandon(id, new AppError('cancelled', `${call.name}: cancelled`, { cause: call.signal?.reason }));
+      });
     const stopTimer =
       call.deadlineMs === undefined
         ? undefined
@@ -68,7 +70,7 @@ export class PendingCalls {
     const leave = (): void => {
       this.#pending.delete(id);
       stopTimer?.();
-      call.signal?.removeEventListener('abort', onAbort);
+      listener?.[Symbol.dispose]();
     };
     this.#pending.set(id, {
       call,
