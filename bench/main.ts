@@ -1,7 +1,7 @@
 /**
  * `npm run bench`: measures, and writes the tables of docs/benchmarks.md. `node bench/main.ts [forward|hold|slow|memory|routes|wake|build|storm …]
- * [--rounds N] [--seconds S] [--calls N] [--wakes N] [--routes N] [--minutes M] [--workers N] [--print]`; `--print` leaves the file
- * alone, `--workers` adds a router of so many processes to `forward`.
+ * [--rounds N] [--seconds S] [--calls N] [--wakes N] [--routes N] [--minutes M] [--workers N] [--other FOLDER] [--print]`; `--print` leaves the file
+ * alone, `--workers` adds a router of so many processes to `forward`, and `--other` the router of another checkout.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -77,6 +77,7 @@ try {
       routes: text,
       minutes: text,
       workers: text,
+      other: text,
       print: { type: 'boolean', default: false },
     },
   });
@@ -87,6 +88,7 @@ try {
     wakes: numberIn(values.wakes, 'wakes', 20, [1, 200]),
     routes: numberIn(values.routes, 'routes', 100_000, [100, 200_000]),
     minutes: numberIn(values.minutes, 'minutes', 30, [0.2, 60]),
+    other: values.other,
     workers: numberIn(values.workers, 'workers', 1, [1, 64]),
   };
   const names = positionals.length === 0 ? Object.keys(questions).filter((name) => !unasked.has(name)) : positionals;

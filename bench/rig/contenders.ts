@@ -44,7 +44,13 @@ export async function startContenders(
     name: `${routerName}, access log on`,
     process: await startRouter(bench, { ...router, cores, accessLog: true }),
   });
-  const { workers } = bench.options;
+  const { workers, other } = bench.options;
+  if (other !== undefined) {
+    contenders.push({
+      name: `${routerName} of the other checkout`,
+      process: await startRouter(bench, { ...router, cores, checkout: other }),
+    });
+  }
   if (workers > 1) {
     contenders.push({
       name: `${routerName}, ${workers} workers on all cores`,

@@ -12,6 +12,8 @@ export interface Options {
   readonly minutes: number;
   /** Size of the large table of `routes`. */
   readonly routes: number;
+  /** The folder of another checkout, whose router `forward` measures too; undefined: none. */
+  readonly other: string | undefined;
   /** Workers of a further router in `forward`; 1: no such router. */
   readonly workers: number;
 }

@@ -21,11 +21,13 @@ export async function startRouter(
     readonly accessLog?: boolean;
     /** For `loopStall`. */
     readonly watchLoop?: boolean;
+    /** The folder of the checkout that it is started from; without it this one. */
+    readonly checkout?: string | undefined;
     /** More lines of `[router]`, and tables below it. */
     readonly config?: readonly string[];
   },
 ): Promise<Running> {
-  const { accessLog = false, watchLoop = false, config: more = [] } = options;
+  const { accessLog = false, watchLoop = false, checkout, config: more = [] } = options;
   const config = join(folder, `router-${accessLog ? 'logging' : 'plain'}.toml`);
   const text = `[router]
 listen_host = "127.0.0.1"
@@ -47,7 +49,7 @@ ${more.join('\n')}
       ...(command === undefined ? [] : [...before, process.execPath]),
       ...(watchLoop ? ['--import', new URL('../programs/loop-watch.ts', import.meta.url).href] : []),
       ...routerNodeFlags,
-      new URL('../../router/main.ts', import.meta.url),
+      checkout === undefined ? new URL('../../router/main.ts', import.meta.url) : join(checkout, 'router/main.ts'),
       '--config',
       config,
     ],

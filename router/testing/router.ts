@@ -1,4 +1,5 @@
 /** For the router's tests: an agent behind the Peer interface, apps that are real HTTP servers, and a router between. */
+import { AsyncLocalStorage } from 'node:async_hooks';
 import {
   createServer,
   request,
@@ -198,15 +199,12 @@ export interface Front {
   lead(t: TestContext, port: number): Promise<number>;
 }
 
-let front: Front | undefined;
-
-export function useFront(used: Front): void {
-  front = used;
-}
+/** The front of the tests that are defined inside its `run`; without it clients call the router itself. */
+export const fronts = new AsyncLocalStorage<Front>();
 
 /** Of the client, as apps are told. */
 export function clientScheme(): 'http' | 'https' {
-  return front === undefined ? 'http' : 'https';
+  return fronts.getStore() === undefined ? 'http' : 'https';
 }
 
 export interface RouterUnderTest {
@@ -226,6 +224,7 @@ export async function startTestRouter(
     accessLog?: RouterDeps['accessLog'];
   } = {},
 ): Promise<RouterUnderTest> {
+  const front = fronts.getStore();
   const agent = new FakeAgent();
   for (const route of options.routes ?? []) agent.routes.set(route.app, route);
   const registry = new Registry();

@@ -1,4 +1,5 @@
 /** The tests of HTTP/1.1 once more, by TLS: one front before them all, not a copy. */
+import assert from 'node:assert/strict';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { connect as connectTcp, createServer, type AddressInfo, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -6,10 +7,12 @@ import { join } from 'node:path';
 import { after } from 'node:test';
 import { connect } from 'node:tls';
 import { certificates } from '../../../test/support/certificates.ts';
-import { useFront, type Front } from '../../testing/router.ts';
+import { fronts, type Front } from '../../testing/router.ts';
 import { tlsConfig } from './config.ts';
 
-useFront(await createTlsFront());
+const front = await createTlsFront();
+let led = 0;
+after(() => assert.ok(led > 100, `only ${led} routers were reached by TLS`));
 for (const file of [
   'message/conformance',
   'call/forward',
@@ -23,7 +26,7 @@ for (const file of [
   'upstream/websocket-strict',
   'upstream/early-answer',
 ]) {
-  await import(`../../${file}.test.ts`);
+  await fronts.run(front, () => import(`../../${file}.test.ts`));
 }
 
 /** Clients that know nothing of TLS reach the router by it: every end, break and pause is passed on as it is. */
@@ -35,6 +38,7 @@ async function createTlsFront(): Promise<Front> {
   return {
     config: { tls: tlsConfig.parse({ listen_port: 0, certificate, handshake_timeout_secs: 300 }) },
     async lead(t, port) {
+      led += 1;
       const sockets = new Set<Socket>();
       const server = createServer({ allowHalfOpen: true, noDelay: true }, (plain) => {
         const raw = connectTcp({ host: '127.0.0.1', port, allowHalfOpen: true, noDelay: true });
