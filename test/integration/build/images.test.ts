@@ -69,8 +69,10 @@ test('the lines of a build are read from Postgres by an agent that never saw it'
   const stores = await openStores(t);
   await declare(stores, 'b', 2);
   const one = await ground(t, { rows: stores.builds });
-  const asked = [one.ask(runOf('a', 1, 'c1')), one.ask(runOf('b', 2, 'c1'))];
+  const first = one.ask(runOf('a', 1, 'c1'));
   const build = await one.builder.begun(1);
+  // Asked later, so that the build is that of a: two that ask at once may find its tag in either order.
+  const asked = [first, one.ask(runOf('b', 2, 'c1'))];
   await until(() => asked.every(({ phases }) => phases.length > 1), 'both wait');
   build.options.onLine('RUN npm ci');
   build.finish();
