@@ -1,8 +1,8 @@
-/** Health and metrics, on a port of their own so that they outlive the drain of the main one. */
+/** Serves health and metrics on a separate port, so that they stay available while the main port drains. */
 import { createServer, type ServerResponse } from 'node:http';
 import { listen } from './listen.ts';
 
-/** The part of `Registry` of `@prometheus-io/client` that is needed. */
+/** The part of `Registry` of `@prometheus-io/client` that the admin server needs. */
 export interface MetricsSource {
   readonly contentType: string;
   metrics(): Promise<string>;
@@ -15,14 +15,14 @@ interface Health {
 
 export interface AdminServerDeps {
   readonly host: string;
-  /** 0 takes a free one. */
+  /** Port 0 selects a free port. */
   readonly port: number;
   readonly registry: MetricsSource;
-  /** Whether to send calls here; the reason is shown. Asked for each `/readyz`. */
+  /** Whether the process should receive calls, and why not. Called for each `/readyz`. */
   readonly ready: () => Health | Promise<Health>;
-  /** Whether the process is of use: it is restarted where not. Without it `/livez` says that it answers, no more. */
+  /** Whether the process works; if not, it will be restarted. Without it, `/livez` always answers 200. */
   readonly live?: (() => Health) | undefined;
-  /** Further pages, by path: JSON of what they return, or resolve with. What they throw is told by its message, as 400. */
+  /** Additional pages by path. What a page returns is served as JSON; an error is answered with 400 and its message. */
   readonly pages?: Readonly<Record<string, (query: URLSearchParams) => unknown>>;
 }
 
@@ -31,7 +31,7 @@ export interface AdminServer {
   close(): Promise<void>;
 }
 
-/** Serves `/livez`, `/readyz`, `/metrics` and `pages`. Rejects when the port is taken. */
+/** Serves `/livez`, `/readyz`, `/metrics` and `pages`. Rejects if the port is in use. */
 export async function startAdminServer(deps: AdminServerDeps): Promise<AdminServer> {
   const server = createServer({ keepAliveTimeout: 5_000, headersTimeout: 5_000, requestTimeout: 5_000 }, (req, res) => {
     const [path = '', query = ''] = req.url?.split('?', 2) ?? [];

@@ -1,12 +1,12 @@
-/** Makes a server listen, and tells where it does. */
+/** Starts servers listening and returns their addresses. */
 import { once } from 'node:events';
 import type { AddressInfo, Server } from 'node:net';
 
 export interface TcpAddress {
   readonly host: string;
-  /** 0 takes a free one. */
+  /** Port 0 selects a free port. */
   readonly port: number;
-  /** Connections that the kernel keeps until they are accepted. */
+  /** The number of connections that the kernel queues until they are accepted. */
   readonly backlog?: number;
 }
 
@@ -15,19 +15,19 @@ export interface UnixAddress {
   readonly backlog?: number;
 }
 
-/** @returns the address, with the port that was taken. @throws the error of `listen`, such as EADDRINUSE or EACCES. */
+/** @returns the address with the actual port. @throws the error of `listen`, such as EADDRINUSE or EACCES. */
 export async function listen(server: Server, address: TcpAddress): Promise<AddressInfo> {
   await start(server, address);
   return server.address() as AddressInfo;
 }
 
-/** @throws as `listen` does; also where the socket file exists already. */
+/** Listens on a Unix socket. @throws as `listen`, also if the socket file already exists. */
 export async function listenUnix(server: Server, address: UnixAddress): Promise<void> {
   await start(server, address);
 }
 
 async function start(server: Server, address: TcpAddress | UnixAddress): Promise<void> {
-  // `once` rejects on 'error' and takes its listeners back: later errors are for the owner of the server.
+  // `once` rejects on 'error' and removes its listeners: later errors are left to the owner of the server.
   const listening = once(server, 'listening');
   server.listen({ ...address });
   await listening;

@@ -1,17 +1,17 @@
-/** Reads a stream as a whole, or passes it on, up to a bound. */
+/** Reads or forwards a stream up to a size limit. */
 import { AppError } from '../errors.ts';
 
 export interface ReadBound {
   readonly maxBytes: number;
-  /** Named in the error: "the answer of the registry". */
+  /** Names the stream in the error: "the answer of the registry". */
   readonly what: string;
-  /** The length that the sender has declared, as in Content-Length: too large a one is refused before anything is read. */
+  /** The length that the sender declared, as in Content-Length. If it exceeds the limit, nothing is read. */
   readonly declaredBytes?: number | undefined;
-  /** Makes another error; without it AppError frame_too_large, which names the bound. */
+  /** Creates the error to throw; by default AppError frame_too_large, which names the limit. */
   readonly tooLarge?: (message: string) => Error;
 }
 
-/** Passes the chunks on. @throws the error of the bound, before the chunk that goes over it. */
+/** Yields the chunks. @throws the error of the limit, before yielding the chunk that exceeds it. */
 export async function* bounded<C extends Uint8Array>(input: AsyncIterable<C>, bound: ReadBound): AsyncGenerator<C> {
   const { maxBytes, what, declaredBytes = 0, tooLarge = frameTooLarge } = bound;
   const refuse = (): Error => tooLarge(`${what} is larger than ${maxBytes} bytes`);
@@ -24,14 +24,14 @@ export async function* bounded<C extends Uint8Array>(input: AsyncIterable<C>, bo
   }
 }
 
-/** @throws the error of the bound, with no more than `maxBytes` kept; the error of the stream. */
+/** Reads the whole stream, keeping at most `maxBytes`. @throws the error of the limit; the error of the stream. */
 export async function readBounded(input: AsyncIterable<Uint8Array>, bound: ReadBound): Promise<Buffer> {
   const chunks: Uint8Array[] = [];
   for await (const chunk of bounded(input, bound)) chunks.push(chunk);
   return Buffer.concat(chunks);
 }
 
-/** The same as UTF-8. */
+/** Reads the whole stream as UTF-8 text. @throws as `readBounded`. */
 export async function readBoundedText(input: AsyncIterable<Uint8Array>, bound: ReadBound): Promise<string> {
   return (await readBounded(input, bound)).toString('utf8');
 }

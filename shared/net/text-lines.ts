@@ -1,17 +1,17 @@
-/** Cuts a stream of bytes into lines, none longer than a bound. */
+/** Splits a byte stream into lines of bounded length. */
 
 export interface TextLinesOptions {
-  /** Show what a progress bar showed last: of a line with `\r` inside, only what follows the last one. True without it. */
+  /** Keep only what follows the last `\r` in a line, which is what a progress bar showed last. True by default. */
   readonly progressBars?: boolean;
 }
 
-/** Lines without their end, `\n` or `\r\n`. Of a longer line the first `maxBytes` bytes are kept, the rest is left out. */
+/** Yields the lines without their `\n` or `\r\n`. Only the first `maxBytes` bytes of a longer line are kept. */
 export async function* textLines(
   input: AsyncIterable<Buffer>,
   maxBytes: number,
   { progressBars = true }: TextLinesOptions = {},
 ): AsyncGenerator<string> {
-  /** The beginning of a line that the chunks so far have not ended. */
+  /** The start of a line whose end has not arrived yet. */
   let parts: Buffer[] = [];
   let bytes = 0;
   const keep = (part: Buffer): void => {
@@ -25,7 +25,7 @@ export async function* textLines(
     parts = [];
     bytes = 0;
     const line = progressBars ? text.slice(text.lastIndexOf('\r') + 1) : text;
-    // Of a character that the bound cut in two nothing is left.
+    // The bound may have split a character: remove what is left of it.
     return isCut ? line.replace(/\uFFFD+$/, '') : line;
   };
   for await (const chunk of input) {
@@ -35,7 +35,7 @@ export async function* textLines(
       yield take();
       start = end + 1;
     }
-    // A copy: a small rest would keep the whole chunk alive.
+    // The rest is copied, since a small view would keep the whole chunk alive.
     if (start < chunk.length && bytes < maxBytes) keep(Buffer.from(chunk.subarray(start, start + maxBytes - bytes)));
   }
   if (bytes > 0) yield take();

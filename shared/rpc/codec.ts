@@ -1,13 +1,14 @@
 /**
- * Frame ↔ message. Strict where JSON-RPC 2.0 is (version, ids, one of result and error), loose where it is (unknown
- * members are ignored, `params` may be missing). Ours on top, as docs/rpc.md says: `meta.deadlineMs` beside `params`, and the
- * notifications `rpc.item` and `rpc.cancel`. Batches are refused: a link carries any number of calls anyway.
+ * Decodes frames to messages and encodes messages to frames. It is strict where JSON-RPC 2.0 is strict (version, ids,
+ * exactly one of result and error) and lenient where the spec is (unknown members are ignored, `params` may be
+ * missing). docs/rpc.md describes our extensions: `meta.deadlineMs` beside `params`, and the notifications `rpc.item`
+ * and `rpc.cancel`. Batches are refused, since a link carries any number of concurrent calls anyway.
  */
 import { z } from 'zod';
 import { AppError } from '../errors.ts';
 import { errorObject, fromRpcError, toRpcError } from './rpc-error.ts';
 
-/** Ids are unique among the calls of one side that are in flight; ours are numbers, others may be strings. */
+/** Ids are unique among the calls in flight of one side. Ours are numbers; other implementations may use strings. */
 export type CallId = number | string;
 
 export type Message =
@@ -23,15 +24,15 @@ export type Message =
   | { readonly kind: 'cancel'; readonly id: CallId }
   | { readonly kind: 'result'; readonly id: CallId; readonly result: unknown }
   | { readonly kind: 'error'; readonly id: CallId | null; readonly error: AppError }
-  /** `brokenId`: the call it was meant to answer, if that much could be read. */
+  /** `brokenId` is the id of the call that the frame was meant to answer, if it could be read. */
   | { readonly kind: 'malformed'; readonly error: AppError; readonly brokenId?: CallId };
 
-/** Beyond the safe integers two ids could be read as one, and the answer would name neither. */
+/** Numbers outside the safe integer range are rejected: two ids could parse to the same value. */
 const callId = z.union([z.number().min(Number.MIN_SAFE_INTEGER).max(Number.MAX_SAFE_INTEGER), z.string().max(256)]);
 const versioned = { jsonrpc: z.literal('2.0') };
 const methodName = z.string().min(1).max(256);
 
-/** By name or by position as JSON-RPC allows; the schema of the method then takes only what it knows. */
+/** JSON-RPC allows parameters by name or by position; the schema of the method then accepts only what it knows. */
 const params = z.union([z.record(z.string(), z.unknown()), z.array(z.unknown())]).default({});
 const meta = z.looseObject({ deadlineMs: z.number().nonnegative().optional() }).optional();
 
@@ -44,7 +45,7 @@ const cancelParams = z.looseObject({ id: callId });
 const itemMethod = 'rpc.item';
 const cancelMethod = 'rpc.cancel';
 
-/** Never throws: what is no message is `malformed`. */
+/** Never throws: a frame that is not a valid message is returned as `malformed`. */
 export function decode(frame: string): Message {
   let value: unknown;
   try {
@@ -106,7 +107,7 @@ function malformed(code: 'parse_error' | 'invalid_request', message: string, bro
     : { kind: 'malformed', error };
 }
 
-/** The first place that does not fit, in words. */
+/** Describes the first issue: its path and its message. */
 function where(error: z.ZodError): string {
   const issue = error.issues[0];
   if (issue === undefined) return 'invalid';
@@ -130,7 +131,7 @@ export function encodeCancel(id: CallId): string {
   return encodeNotification(cancelMethod, { id });
 }
 
-/** A handler that returns nothing answers `{}`: a response must have a result. */
+/** A handler that returns nothing is answered with `{}`, since a response must have a result. */
 export function encodeResult(id: CallId, result: unknown): string {
   return JSON.stringify({ jsonrpc: '2.0', id, result: result ?? {} });
 }

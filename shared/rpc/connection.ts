@@ -1,20 +1,20 @@
-/** One open WebSocket: sends within its buffer bound, pings, notices silence, and closes with a reason. Knows no calls. */
+/** Wraps one open WebSocket: bounds its send buffer, sends pings, detects silence and closes with a reason. */
 import type { RawData, WebSocket } from 'ws';
 import { AppError } from '../errors.ts';
 import { onAbort } from '../wait/abort.ts';
 import type { Clock } from '../wait/clock.ts';
 import type { RpcLimits } from './limits.ts';
 
-/** A side that does not answer the close is cut off after this. */
+/** The socket is terminated if the other side does not complete the closing handshake within this time. */
 const closeTimeoutMs = 1_000;
 
-/** What takes about a millisecond to read and to act on. */
+/** A frame of this size takes about a millisecond to parse and handle. */
 const largeFrameBytes = 16_384;
 
-/** RFC 6455 §5.5.1: a control frame carries 125 bytes, two of them the code. */
+/** RFC 6455 §5.5.1: the payload of a control frame is at most 125 bytes, and the close code takes two of them. */
 const maxReasonBytes = 123;
 
-/** RFC 6455 §7.4.1. */
+/** Close codes of RFC 6455 §7.4.1. */
 export const closeCodes = { normal: 1_000, unsupportedData: 1_003, policyViolation: 1_008, tooBig: 1_009 } as const;
 
 interface ConnectionDeps {
@@ -50,7 +50,7 @@ export class Connection {
     };
     socket.on('ping', heard);
     socket.on('pong', heard);
-    // ws closes by itself after an error, with a code that says which rule was broken.
+    // After an error, ws itself closes the socket with a code that names the violated rule.
     socket.on('error', (cause) => {
       this.#lose(new AppError('link_lost', `the connection failed: ${cause.message}`, { cause }));
       this.#terminateLater();
@@ -69,7 +69,7 @@ export class Connection {
     return this.#lastHeardMs;
   }
 
-  /** Sends, or closes the link if the other side has left too much unread; nothing once the link is gone. */
+  /** Sends a frame, or closes the link if too much is unread on the other side. Does nothing once the link is lost. */
   send(frame: string): void {
     const { socket, limits } = this.#deps;
     if (this.#closed.signal.aborted) return;
@@ -78,13 +78,13 @@ export class Connection {
       void this.close(closeCodes.policyViolation, error.code, error);
       return;
     }
-    // Errors come as 'error' and 'close' events too; here it only matters that there is room again.
+    // Errors are also reported by the 'error' and 'close' events; this callback only checks for room.
     socket.send(frame, () => {
       if (this.#hasRoom()) this.#wakeAll();
     });
   }
 
-  /** Resolves when little is unsent. @throws the reason of the signal or of `closed`. */
+  /** Resolves when the send buffer is below its high-water mark. @throws the reason of the signal or of `closed`. */
   async room(signal: AbortSignal): Promise<void> {
     while (!this.#hasRoom()) {
       signal.throwIfAborted();
@@ -97,7 +97,7 @@ export class Connection {
     }
   }
 
-  /** @param why the reason of `closed`; resolves when the socket is closed. */
+  /** Closes the link and resolves when the socket is closed. @param why becomes the reason of `closed`. */
   close(code: number, reason: string, why: AppError): Promise<undefined> {
     if (!this.#closed.signal.aborted) {
       this.#lose(why);
@@ -115,7 +115,7 @@ export class Connection {
       void this.close(closeCodes.unsupportedData, 'binary frames are not taken', error);
       return;
     }
-    // `nodebuffer`, the default of ws: one Buffer.
+    // The default `binaryType` of ws, `nodebuffer`, delivers one Buffer.
     const bytes = data as Buffer;
     if (bytes.length > this.#deps.limits.maxFrameBytes) {
       const error = new AppError('link_lost', `the other side sent a frame of ${bytes.length} bytes`);
@@ -126,7 +126,7 @@ export class Connection {
     if (bytes.length >= largeFrameBytes) this.#breathe();
   }
 
-  /** One read takes megabytes where they are there; whatever else this process does goes on between two large frames. */
+  /** Yields to the event loop between two large frames, since a single read may deliver megabytes of them. */
   #breathe(): void {
     const { socket } = this.#deps;
     socket.pause();
@@ -134,8 +134,8 @@ export class Connection {
   }
 
   /**
-   * Pings; ends the link when nothing was heard for the lease. A tick that comes very late says that this process stood
-   * still, and what the other side sent meanwhile is still unread: then it has until the next tick.
+   * Sends a ping, and ends the link if nothing was heard for the lease. A very late tick means that this process itself
+   * was suspended and that frames from the other side may still be unread, so the check waits for the next tick.
    */
   #heartbeat(previousMs: number): void {
     const { socket, limits, clock } = this.#deps;
@@ -160,7 +160,7 @@ export class Connection {
     for (const wake of this.#waiters) wake();
   }
 
-  /** The link counts as lost from here on, though the socket may still be closing. */
+  /** Marks the link as lost, although the socket may still be closing. */
   #lose(reason: AppError): void {
     if (this.#closed.signal.aborted) return;
     this.#stopHeartbeat();
@@ -176,7 +176,7 @@ export class Connection {
   }
 }
 
-/** At most 123 bytes, not cut inside a character. */
+/** Shortens the reason to 123 bytes without splitting a character. */
 function cut(reason: string): string {
   let end = reason.length;
   while (Buffer.byteLength(reason.slice(0, end)) > maxReasonBytes) end -= 1;

@@ -1,4 +1,4 @@
-/** One attempt to open a link: the WebSocket handshake, and a refusal of it told as an AppError. */
+/** Makes one attempt to open a link: performs the WebSocket handshake and turns a refusal into an AppError. */
 import type { IncomingMessage } from 'node:http';
 import { WebSocket } from 'ws';
 import { isErrorCode } from '../error-codes.ts';
@@ -7,20 +7,23 @@ import { onAbort } from '../wait/abort.ts';
 import { subprotocol } from '../protocol/methods.ts';
 
 interface DialOptions<T> {
-  /** `ws(s)://host:port/rpc`. */
+  /** The URL of the endpoint, `ws(s)://host:port/rpc`. */
   readonly url: string;
   readonly token: string;
   readonly maxFrameBytes: number;
   readonly handshakeTimeoutMs: number;
   readonly signal: AbortSignal;
-  /** Runs in the very event that opens the socket, so that no frame comes before somebody listens. */
+  /** Called synchronously when the socket opens, so that no frame arrives before a listener is attached. */
   readonly onOpen: (socket: WebSocket) => T;
 }
 
-/** A refusal is a short problem+json; more is not read. */
+/** A refusal is a short problem+json document; reading stops after this many bytes. */
 const maxRefusalBytes = 4_096;
 
-/** @throws AppError unauthenticated, forbidden, not_leader (as the other side says); link_lost for everything else; cancelled. */
+/**
+ * @throws AppError unauthenticated, forbidden or not_leader (as reported by the other side), cancelled, or link_lost
+ *   for any other failure.
+ */
 export async function dial<T>(options: DialOptions<T>): Promise<T> {
   const { url, token, maxFrameBytes, handshakeTimeoutMs, signal, onOpen } = options;
   if (signal.aborted) throw new AppError('cancelled', 'dialling was cancelled');
@@ -29,14 +32,15 @@ export async function dial<T>(options: DialOptions<T>): Promise<T> {
     headers: { Authorization: `Bearer ${token}` },
     handshakeTimeout: handshakeTimeoutMs,
     maxPayload: maxFrameBytes,
-    // Compression costs memory per link and buys little on small frames.
+    // Compression costs memory for each link and saves little on small frames.
     perMessageDeflate: false,
   });
   const fail = (error: AppError): void => {
     reject(error);
     socket.terminate();
   };
-  // Stays for good: terminating a socket that is still connecting emits an error, which by then means nothing.
+  // This listener is never removed: terminating a socket that is still connecting emits an error, which can be ignored
+  // by then.
   socket.on('error', (cause) => {
     reject(new AppError('link_lost', cause.message === '' ? String(cause) : cause.message, { cause }));
   });
@@ -51,7 +55,8 @@ export async function dial<T>(options: DialOptions<T>): Promise<T> {
     }
   });
   using _listener = onAbort(signal, () => fail(new AppError('cancelled', 'dialling was cancelled')));
-  // The handshake timeout of ws counts silence; a server that drips bytes must not hold us either.
+  // The handshake timeout of ws only measures silence; this timer also ends a handshake with a server that sends byte
+  // by byte.
   const timer = setTimeout(() => {
     fail(new AppError('link_lost', `no handshake within ${handshakeTimeoutMs} ms`));
   }, handshakeTimeoutMs);
@@ -70,17 +75,17 @@ async function readRefusal(response: IncomingMessage): Promise<AppError> {
       if (text.length > maxRefusalBytes) break;
     }
   } catch {
-    // Cut off: the status alone must do.
+    // The response was cut off, so the error is derived from the status alone.
   }
   return refusal(response.statusCode ?? 0, text);
 }
 
-/** @param text body of the response, problem+json when the agent itself refused. */
+/** @param text body of the refused response, problem+json if the agent itself refused. */
 export function refusal(status: number, text: string): AppError {
   const problem = parseProblem(text);
   const detail = problem?.detail ?? `refused with HTTP ${status}`;
   if (problem !== undefined && isErrorCode(problem.code)) return new AppError(problem.code, detail);
-  // A proxy in front may answer in the agent's place.
+  // A proxy in front of the agent may have answered.
   if (status === 401) return new AppError('unauthenticated', detail);
   if (status === 403) return new AppError('forbidden', detail);
   return new AppError('link_lost', detail);

@@ -1,10 +1,10 @@
-/** Name and parameters → handler: the checks that every call passes, whether it came by a link or by HTTP POST. */
+/** Checks a call and runs its handler, whether the call arrived on a link or by HTTP POST. */
 import type { z } from 'zod';
 import { AppError } from '../errors.ts';
 import type { Method, MethodTable, Scope } from '../protocol/methods.ts';
 import type { HandlerContext, Handlers } from './types.ts';
 
-/** A call as it came: nothing of it is trusted yet. */
+/** A call as it was received; none of it has been validated yet. */
 interface IncomingCall<Remote extends MethodTable> {
   readonly method: string;
   readonly params: unknown;
@@ -14,18 +14,16 @@ interface IncomingCall<Remote extends MethodTable> {
 /** @throws AppError method_not_found, forbidden, invalid_params (`data.issues`), or what the handler throws. */
 export type Dispatch<Remote extends MethodTable> = (call: IncomingCall<Remote>) => Promise<unknown>;
 
-/** Issues told of one call; a hostile one could have thousands. */
+/** At most this many issues are reported for one call; a hostile call could have thousands. */
 const maxIssues = 20;
 
-/**
- * Results are not validated here: they come from typed code, and whoever takes them (`pending-calls.ts`) validates them.
- */
+/** Results are not validated here: they come from typed code, and the receiver (`pending-calls.ts`) validates them. */
 export function createDispatch<Local extends MethodTable, Remote extends MethodTable>(deps: {
   readonly local: Local;
   readonly handlers: Handlers<Local, Remote>;
 }): Dispatch<Remote> {
   return async ({ method: name, params, context }) => {
-    // Own properties only: `constructor` is no method.
+    // Only own properties count, so that `constructor` is not a method.
     const method = Object.hasOwn(deps.local, name) ? deps.local[name] : undefined;
     if (method === undefined) throw new AppError('method_not_found', `no method ${printable(name)}`);
     if (!mayCall(context.identity.scopes, method.scopes)) {
@@ -33,7 +31,7 @@ export function createDispatch<Local extends MethodTable, Remote extends MethodT
     }
     const parsed = method.params.safeParse(params);
     if (!parsed.success) throw invalidParams(name, parsed.error);
-    // The table and the handlers have the same keys by type; which method it is, only the name tells.
+    // The types guarantee that the table and the handlers have the same keys, but not which method this name refers to.
     const handler = deps.handlers[name] as (
       params: unknown,
       context: HandlerContext<Remote, Method>,
@@ -42,7 +40,7 @@ export function createDispatch<Local extends MethodTable, Remote extends MethodT
   };
 }
 
-/** `admin` may do all, `deploy` includes `read`. */
+/** The scope `admin` permits everything, and `deploy` includes `read`. */
 export function mayCall(held: readonly Scope[], needed: readonly Scope[]): boolean {
   return held.some(
     (scope) => scope === 'admin' || needed.includes(scope) || (scope === 'deploy' && needed.includes('read')),
@@ -59,7 +57,7 @@ function invalidParams(method: string, error: z.ZodError): AppError {
   return new AppError('invalid_params', `${method}: ${where}${more}`, { data: { issues } });
 }
 
-/** A name from outside, for a message or a log line. */
+/** Quotes and shortens an untrusted name for a message or a log line. */
 function printable(name: string): string {
   return JSON.stringify(name.length > 64 ? `${name.slice(0, 64)}…` : name);
 }

@@ -1,4 +1,4 @@
-/** `http(s)://host:port` as people write it → where the RPC endpoint is. */
+/** Derives the URL of the RPC endpoint from `http(s)://host:port`. */
 import { AppError } from '../errors.ts';
 import { rpcPath } from '../protocol/methods.ts';
 
@@ -7,7 +7,10 @@ const schemes = {
   ws: { 'http:': 'ws:', 'ws:': 'ws:', 'https:': 'wss:', 'wss:': 'wss:' },
 } as const;
 
-/** A path in front is kept (an ingress may have one); `/rpc` at the end is not doubled. @throws AppError config_invalid. */
+/**
+ * Keeps a path prefix (an ingress may need one) and does not double a trailing `/rpc`.
+ * @throws AppError config_invalid.
+ */
 export function endpointUrl(text: string, transport: 'http' | 'ws'): string {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   const table: Readonly<Record<string, string>> = schemes[transport];

@@ -1,4 +1,4 @@
-/** One call by HTTP POST: what a command line needs, without a link to keep. */
+/** Makes a single call by HTTP POST, so that a command line does not have to maintain a link. */
 import { request, type Dispatcher } from 'undici';
 import { AppError } from '../errors.ts';
 import type { MethodTable, ParamsInputOf, ResultOf } from '../protocol/methods.ts';
@@ -11,16 +11,19 @@ import { PendingCalls, type NewCall } from './pending-calls.ts';
 import type { CallOptions } from './types.ts';
 
 interface HttpEndpoint<M extends MethodTable> {
-  /** `http(s)://host:port`; the endpoint is at `/rpc` of it. */
+  /** The base URL, `http(s)://host:port`; the endpoint is at its `/rpc`. */
   readonly url: string;
   readonly token: string;
-  /** Methods of the other side: results and items are checked against it. */
+  /** The methods that the other side serves; results and items are validated against them. */
   readonly methods: M;
-  /** Where requests go; by default undici's global one. */
+  /** The dispatcher that sends the request; by default undici's global one. */
   readonly dispatcher?: Dispatcher;
 }
 
-/** @throws AppError of the other side's code, or link_lost (not reached, or lost before the answer), deadline_exceeded, cancelled. */
+/**
+ * @throws AppError with the other side's code, link_lost (unreachable, or lost before the answer), deadline_exceeded or
+ *   cancelled.
+ */
 export async function callByHttp<M extends MethodTable, K extends keyof M & string>(
   endpoint: HttpEndpoint<M>,
   name: K,
@@ -31,7 +34,8 @@ export async function callByHttp<M extends MethodTable, K extends keyof M & stri
   if (method === undefined) throw new AppError('method_not_found', `no method ${name}`);
   const { signal, deadlineMs } = options;
   const onItem = options.onItem as NewCall['onItem'];
-  // The bookkeeping of a link with a single call: deadline, cancellation, schemas, and exactly one end.
+  // This reuses the bookkeeping of a link for a single call: deadline, cancellation, validation and exactly one
+  // outcome.
   const stop = new AbortController();
   const calls = new PendingCalls({ maxPendingCalls: 1, clock: systemClock, onAbandon: () => stop.abort() });
   const { id, answer } = calls.open({ name, method, signal, deadlineMs, onItem });
@@ -60,13 +64,13 @@ function take(calls: PendingCalls, line: string): void {
   if (message.kind === 'item') calls.item(message.id, message.item);
   else if (message.kind === 'result') calls.result(message.id, message.result);
   else if (message.kind === 'error') {
-    // Without an id: the request as such was not taken.
+    // An error without an id rejects the request as a whole.
     if (message.id === null) throw message.error;
     calls.fail(message.id, message.error);
   } else throw new AppError('link_lost', 'the other side does not speak JSON-RPC 2.0 here');
 }
 
-/** @throws AppError of a refusal; whatever undici throws. */
+/** @throws AppError if the request was refused; any error of undici. */
 async function post(
   endpoint: HttpEndpoint<MethodTable>,
   body: string,
@@ -82,7 +86,7 @@ async function post(
     },
     body,
     signal,
-    // A stream may be silent for as long as it likes; the caller's deadline and signal end it.
+    // A stream may stay silent for any length of time; only the caller's deadline and signal end it.
     headersTimeout: 0,
     bodyTimeout: 0,
     ...(endpoint.dispatcher !== undefined && { dispatcher: endpoint.dispatcher }),

@@ -1,19 +1,22 @@
-/** Bounds of one link, and of one call by HTTP POST. Every one can be set; docs/rpc.md lists them. */
+/** The limits of one link, and of one call by HTTP POST. All of them are configurable; docs/rpc.md lists them. */
 
 export interface RpcLimits {
-  /** A frame (or POST body) over this closes the link with 1009 (413). */
+  /** A larger frame closes the link with 1009; a larger POST body is answered with 413. */
   readonly maxFrameBytes: number;
-  /** Calls of the other side that may be in flight; one more is answered with too_many_calls, a flood closes the link. */
+  /**
+   * The other side may have this many calls in flight. Further calls are refused with too_many_calls, and a flood of
+   * them closes the link.
+   */
   readonly maxCallsInFlight: number;
-  /** Own calls that may wait for an answer; one more is rejected with too_many_calls. */
+  /** This many of our own calls may wait for an answer. Further calls are rejected with too_many_calls. */
   readonly maxPendingCalls: number;
-  /** Bytes not yet taken by the network; above it the link is closed with send_buffer_full. */
+  /** Bytes that may be waiting for the network. Above this the link is closed with send_buffer_full. */
   readonly maxSendBufferBytes: number;
-  /** Above this many unsent bytes `emit` waits. */
+  /** `emit` waits while more than this many bytes are unsent. */
   readonly emitHighWaterBytes: number;
-  /** A WebSocket ping is sent this often. */
+  /** Interval between two WebSocket pings. */
   readonly heartbeatMs: number;
-  /** Nothing heard for so long: the link is lost. */
+  /** The link is lost if nothing was heard for this long. */
   readonly leaseMs: number;
 }
 

@@ -1,4 +1,4 @@
-/** Keeps a link to the agent up: it dials, and dials again with backoff whenever the link is lost. */
+/** Keeps a link to the agent up: dials the agent, and dials again with backoff whenever the link is lost. */
 import { backoff } from '../wait/backoff.ts';
 import { AppError, toAppError } from '../errors.ts';
 import type { Log } from '../log.ts';
@@ -13,36 +13,36 @@ import { createPeer } from './peer.ts';
 import type { Handlers, Identity, NotificationHandlers, Peer } from './types.ts';
 
 export interface LinkOptions<Local extends MethodTable, Remote extends MethodTable> {
-  /** `http(s)://host:port`; the WebSocket is at `/rpc` of it. */
+  /** The base URL, `http(s)://host:port`; the WebSocket endpoint is at its `/rpc`. */
   readonly url: string;
   readonly token: string;
   readonly local: Local;
   readonly handlers: Handlers<Local, Remote>;
   readonly remote: Remote;
   readonly notifications?: NotificationHandlers<Remote>;
-  /** What the other side may call here; by default everything, since this side chose whom it dials. */
+  /** What the other side may call on this side; by default everything, since this side chose which server to dial. */
   readonly identity?: Identity;
   readonly limits?: Partial<RpcLimits>;
   readonly log: Log;
   readonly clock?: Clock;
-  /** Runs for each new link, before `whenUp` resolves. */
+  /** Called for each new link, before `whenUp` resolves. */
   readonly onUp?: (peer: Peer<Remote>) => void;
-  /** Runs once for each link that was up and is lost, not for failed attempts; not after `close()` of this side. */
+  /** Called once for each link that was up and is lost; not for failed attempts or after `close()` on this side. */
   readonly onDown?: (reason: AppError) => void;
   readonly handshakeTimeoutMs?: number;
-  /** Pauses between attempts; a link that held for a lease begins again from the first. */
+  /** Pauses between attempts. The backoff starts over after a link that stayed up for at least a lease. */
   readonly pauses?: { readonly minMs: number; readonly maxMs: number };
 }
 
 export interface Link<Remote extends MethodTable> {
   /** The peer while the link is up. */
   readonly peer: Peer<Remote> | undefined;
-  /** Resolves as soon as the link is up. @throws AppError `cancelled` when the signal aborts, `link_lost` after close. */
+  /** Resolves once the link is up. @throws AppError `cancelled` when the signal aborts, `link_lost` after `close()`. */
   whenUp(signal: AbortSignal): Promise<Peer<Remote>>;
   close(): Promise<void>;
 }
 
-/** A refused token is a matter for people: no need to ask every second. */
+/** A refused token needs someone to fix the configuration, so retrying every second would not help. */
 const refusedPauses = { minMs: 5_000, maxMs: 60_000 };
 
 /** @throws AppError config_invalid for a malformed URL. */
@@ -66,7 +66,7 @@ export function createLink<Local extends MethodTable, Remote extends MethodTable
     }
   }
 
-  /** One link from dial to loss. @returns milliseconds to wait before the next. */
+  /** Runs one link from dialling to loss. @returns the pause before the next attempt, in milliseconds. */
   async function attempt(): Promise<number> {
     try {
       const { maxFrameBytes } = limits;
@@ -78,7 +78,7 @@ export function createLink<Local extends MethodTable, Remote extends MethodTable
         signal: closing.signal,
         onOpen: (socket) => createPeer({ ...options, socket, identity, limits, clock }),
       });
-      // Closed in the moment between the handshake and here: `close` has not seen this peer.
+      // `close` was called between the handshake and this line, and has not seen this peer.
       if (closing.signal.aborted) await dialled.close();
       else await serve(dialled);
       return pauses.next();
@@ -112,7 +112,7 @@ export function createLink<Local extends MethodTable, Remote extends MethodTable
     return pauseMs;
   }
 
-  /** What the owner does on a change of the link must not end the loop that keeps it up. */
+  /** Runs a callback of the owner. Its failure must not end the loop that keeps the link up. */
   function callback(task: () => void): void {
     try {
       task();
@@ -128,7 +128,7 @@ export function createLink<Local extends MethodTable, Remote extends MethodTable
       return peer;
     },
     async whenUp(signal) {
-      // Looked at again after each wake: the link may be lost before the waiter runs.
+      // The state is checked again after each wake-up, since the link may be lost before the waiter runs.
       for (;;) {
         if (peer !== undefined) return peer;
         if (closing.signal.aborted) throw new AppError('link_lost', 'the link was closed by this side');

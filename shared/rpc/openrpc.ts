@@ -1,6 +1,6 @@
 /**
- * The RPC interface as an OpenRPC 1.3 document, generated from the schemas: what `rpc.discover` returns. Ours on top:
- * `x-scopes`, `x-item` (what the method streams), `x-router-methods` (what the agent calls on a router) and
+ * Generates the OpenRPC 1.3 document of the RPC interface from the schemas; `rpc.discover` returns it. Our extensions
+ * are `x-scopes`, `x-item` (what the method streams), `x-router-methods` (what the agent calls on a router) and
  * `x-notifications`. https://spec.open-rpc.org
  */
 import { z } from 'zod';
@@ -22,7 +22,7 @@ interface OpenRpcDocument {
 
 type Json = Readonly<Record<string, unknown>>;
 
-/** Codes that the transport itself gives for any call; what a method adds is told in docs/errors.md. */
+/** Error codes that the transport may return for any call. docs/errors.md lists the codes that methods add. */
 const transportErrors: readonly ErrorCode[] = [
   'method_not_found',
   'invalid_params',
@@ -34,7 +34,7 @@ const transportErrors: readonly ErrorCode[] = [
   'internal',
 ];
 
-/** @param release version of Holdfast, told as `info.version`. */
+/** @param release the version of Holdfast, shown as `info.version`. */
 export function openRpcDocument(release: string): OpenRpcDocument {
   return {
     openrpc: '1.3.2',
@@ -72,7 +72,7 @@ function methodObject(name: string, method: Method): Json {
   };
 }
 
-/** One content descriptor for each member of the params object. */
+/** Returns one content descriptor for each member of the params object. */
 function paramDescriptors(params: z.ZodType): Json[] {
   const { properties = {}, required = [] } = jsonSchema(params, 'input') as {
     properties?: Record<string, Json>;
@@ -81,7 +81,7 @@ function paramDescriptors(params: z.ZodType): Json[] {
   return Object.entries(properties).map(([name, schema]) => ({ name, required: required.includes(name), schema }));
 }
 
-/** OpenRPC 1.3 schemas are JSON Schema draft 7. What has no JSON form (a transformed value) is any value. */
+/** OpenRPC 1.3 schemas are JSON Schema draft 7. Values that it cannot express (transformed ones) are unrestricted. */
 function jsonSchema(schema: z.ZodType, io: 'input' | 'output'): Json {
   const { $schema: _, ...rest } = z.toJSONSchema(schema, { target: 'draft-7', io, unrepresentable: 'any' });
   return rest;

@@ -1,6 +1,7 @@
 /**
- * One end of a link: calls, notifications and streams both ways over a WebSocket that is already open. It joins the parts:
- * codec (frame ↔ message), connection (socket), pending-calls (ours), dispatch and served-calls (theirs).
+ * One end of a link: calls, notifications and streams in both directions over a WebSocket that is already open. It
+ * connects the parts: codec (frames and messages), connection (the socket), pending-calls (our calls), dispatch and
+ * served-calls (the other side's calls).
  */
 import type { WebSocket } from 'ws';
 import { AppError } from '../errors.ts';
@@ -16,19 +17,19 @@ import { PendingCalls, type NewCall } from './pending-calls.ts';
 import { ServedCalls } from './served-calls.ts';
 import type { Handlers, Identity, NotificationHandlers, Peer } from './types.ts';
 
-/** Frames that are no message after which the other side is not worth answering. */
+/** The link is closed after this many malformed frames. */
 const maxMalformed = 10;
 
 export interface PeerOptions<Local extends MethodTable, Remote extends MethodTable> {
-  /** Open, and nothing read from it yet: call this in the very event that gave the socket. */
+  /** An open socket: call `createPeer` synchronously in the event that delivered it, before anything is read. */
   readonly socket: WebSocket;
-  /** Methods served here: their scopes and parameter schemas are checked before a handler runs. */
+  /** The methods served by this side; scopes and parameters are checked before a handler runs. */
   readonly local: Local;
   readonly handlers: Handlers<Local, Remote>;
-  /** Methods served by the other side: their results and items are checked before the caller sees them. */
+  /** The methods served by the other side; results and items are validated before the caller sees them. */
   readonly remote: Remote;
   readonly notifications?: NotificationHandlers<Remote>;
-  /** Who the other side is. */
+  /** The identity of the other side. */
   readonly identity: Identity;
   readonly limits?: Partial<RpcLimits>;
   readonly log: Log;
@@ -143,7 +144,7 @@ export function createPeer<Local extends MethodTable, Remote extends MethodTable
       const { signal, deadlineMs, onItem } = callOptions;
       const method = remote[name];
       if (method === undefined) throw new AppError('method_not_found', `no method ${name}`);
-      // The schema of the method has made the items and the result what their types say.
+      // The schema of the method has validated the items and the result, so they match their types.
       const call: NewCall = { name, method, signal, deadlineMs, onItem: onItem as NewCall['onItem'] };
       return (await send(name, call, params)) as never;
     },
@@ -162,7 +163,7 @@ export function createPeer<Local extends MethodTable, Remote extends MethodTable
   return peer;
 }
 
-/** Whatever ended the link, its calls end with one code. */
+/** The calls of a link end with the code link_lost, whatever the reason was. */
 function linkLost(reason: AppError): AppError {
   return reason.code === 'link_lost' ? reason : new AppError('link_lost', reason.message, { cause: reason });
 }

@@ -1,4 +1,4 @@
-/** Calls of this side that wait for an answer. Knows no socket: it is told what arrived, and says what to send. */
+/** Tracks the calls of this side that wait for an answer. It has no socket: its owner receives and sends the frames. */
 import { AppError } from '../errors.ts';
 import { onAbort } from '../wait/abort.ts';
 import type { Method } from '../protocol/methods.ts';
@@ -23,7 +23,7 @@ export class PendingCalls {
   readonly #deps: {
     readonly maxPendingCalls: number;
     readonly clock: Clock;
-    /** The other side need not go on: the caller has left. */
+    /** Called when the caller has given up on a call, so that the other side can stop working on it. */
     readonly onAbandon: (id: number) => void;
   };
   readonly #pending = new Map<CallId, Pending>();
@@ -42,7 +42,8 @@ export class PendingCalls {
   }
 
   /**
-   * Makes room for a call; the promise settles by `result`, `fail`, `failAll`, the signal or the deadline, whichever is first.
+   * Registers a call. The promise settles by `result`, `fail`, `failAll`, the signal or the deadline, whichever comes
+   * first.
    * @throws AppError too_many_calls, cancelled or deadline_exceeded: the call must not be sent.
    */
   open(call: NewCall): { readonly id: number; readonly answer: Promise<unknown> } {
@@ -86,7 +87,7 @@ export class PendingCalls {
     return { id, answer: promise };
   }
 
-  /** Unknown ids are late answers to calls that were given up, and of no interest. */
+  /** Resolves a call. An unknown id belongs to a late answer to a call that was given up, and is ignored. */
   result(id: CallId, result: unknown): void {
     const pending = this.#pending.get(id);
     if (pending === undefined) return;

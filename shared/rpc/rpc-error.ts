@@ -1,6 +1,6 @@
 /**
- * AppError ↔ JSON-RPC error object. The numbers are those that JSON-RPC 2.0 §5.1 reserves and −32000 for everything else;
- * which error it is says `data.code`, out of the one table in shared/errors.ts.
+ * Converts between AppErrors and JSON-RPC error objects. The numbers are those that JSON-RPC 2.0 §5.1 reserves, and
+ * −32000 for everything else; `data.code` identifies the error, with a code from the table in shared/error-codes.ts.
  */
 import { z } from 'zod';
 import { errorTable, isErrorCode, type ErrorCode } from '../error-codes.ts';
@@ -34,7 +34,7 @@ export function rpcErrorNumber(code: ErrorCode): number {
   return numbers[code] ?? otherNumber;
 }
 
-/** An internal error is told without its message, which may name hosts, paths or values: the log has it. */
+/** The message of an internal error is replaced, since it may contain hosts, paths or values; the log has it. */
 export function toRpcError(thrown: unknown): RpcErrorObject {
   const error = toAppError(thrown);
   const message = error.code === 'internal' ? errorTable.internal.help : error.message;
@@ -52,7 +52,7 @@ export function toRpcError(thrown: unknown): RpcErrorObject {
   };
 }
 
-/** Loose, as JSON-RPC is: any peer's error is understood, ours in full. */
+/** Accepts the error object of any JSON-RPC peer; only our own errors carry `data` that is understood. */
 export const errorObject = z.looseObject({ code: z.number(), message: z.string(), data: z.unknown().optional() });
 
 const ownData = z.looseObject({

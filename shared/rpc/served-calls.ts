@@ -1,7 +1,7 @@
 /**
- * Calls of the other side that are being served. Knows no socket. Each is answered exactly once: by its handler, or
- * before that when it is cancelled or its deadline passes. A handler that has been answered for still counts until it has
- * ended, so that a caller who cancels in a loop cannot pile up work.
+ * Tracks the other side's calls while they are served. It has no socket. Each call is answered exactly once: by its
+ * handler, or earlier when it is cancelled or its deadline passes. A handler whose call was answered early still counts
+ * until it has ended, so that a caller cannot pile up work by cancelling in a loop.
  */
 import { AppError } from '../errors.ts';
 import type { Log } from '../log.ts';
@@ -11,7 +11,7 @@ import { encodeError, encodeItem, encodeResult, type CallId } from './codec.ts';
 import type { Dispatch } from './dispatch.ts';
 import type { Identity, Peer } from './types.ts';
 
-/** Refusals in a row, as a multiple of maxCallsInFlight, after which the caller is not worth answering. */
+/** The link is closed after this many consecutive refusals, as a multiple of maxCallsInFlight. */
 const floodFactor = 4;
 
 interface ServedCallsDeps<Remote extends MethodTable> {
@@ -22,20 +22,20 @@ interface ServedCallsDeps<Remote extends MethodTable> {
   readonly clock: Clock;
   readonly log: Log;
   readonly send: (frame: string) => void;
-  /** Resolves when the send buffer has room, rejects when the link is lost or the signal aborts. */
+  /** Resolves when the send buffer has room. Rejects when the link is lost or the signal aborts. */
   readonly room: (signal: AbortSignal) => Promise<void>;
   readonly onFlood: () => void;
 }
 
 interface Served {
   readonly abort: AbortController;
-  /** Sends the answer, the first time only. */
+  /** Sends the answer; only the first call has an effect. */
   readonly answer: (frame: string) => void;
 }
 
 export class ServedCalls<Remote extends MethodTable> {
   readonly #deps: ServedCallsDeps<Remote>;
-  /** Not yet answered, by id. */
+  /** The calls that are not answered yet, by id. */
   readonly #open = new Map<CallId, Served>();
   #running = 0;
   #refusedInARow = 0;
@@ -44,7 +44,7 @@ export class ServedCalls<Remote extends MethodTable> {
     this.#deps = deps;
   }
 
-  /** Handlers that have not ended. */
+  /** The number of handlers that have not ended. */
   get running(): number {
     return this.#running;
   }
@@ -61,7 +61,7 @@ export class ServedCalls<Remote extends MethodTable> {
     }
     this.#refusedInARow = 0;
     this.#running += 1;
-    // The handler's own failures become answers; what is left here is a fault of this file.
+    // Failures of the handler become answers, so anything caught here is a bug in this file.
     this.#serve(call)
       .catch((error: unknown) => {
         this.#deps.log.error({ err: error, method: call.method }, 'serving a call failed');
@@ -75,7 +75,7 @@ export class ServedCalls<Remote extends MethodTable> {
     this.#end(id, new AppError('cancelled', 'cancelled by the caller'));
   }
 
-  /** The link is lost: nobody waits for the answers. */
+  /** Aborts all calls without answering them, because the link is lost. */
   abortAll(reason: AppError): void {
     for (const served of this.#open.values()) served.abort.abort(reason);
     this.#open.clear();
@@ -125,7 +125,7 @@ export class ServedCalls<Remote extends MethodTable> {
     const served: Served = {
       abort: new AbortController(),
       answer: (frame) => {
-        // The id may already be in use by a later call: compare the call, not the id.
+        // A later call may have reused the id, so the call is compared and not its id.
         if (this.#open.get(id) !== served) return;
         this.#open.delete(id);
         this.#deps.send(frame);
@@ -135,7 +135,7 @@ export class ServedCalls<Remote extends MethodTable> {
     return served;
   }
 
-  /** Ends a call before its handler does. */
+  /** Answers a call before its handler has ended, and aborts the handler. */
   #end(id: CallId, reason: AppError): void {
     const served = this.#open.get(id);
     if (served === undefined) return;
@@ -149,7 +149,7 @@ export class ServedCalls<Remote extends MethodTable> {
     throw new AppError('frame_too_large', `the answer has ${bytes} bytes, over the limit of a frame`);
   }
 
-  /** Details (log lines, say) go first where the error itself is too large. */
+  /** Drops the details of an error (such as log lines) if the frame would be too large. */
   #errorFrame(id: CallId, error: unknown): string {
     const frame = encodeError(id, error);
     if (Buffer.byteLength(frame) <= this.#deps.limits.maxFrameBytes || !(error instanceof AppError)) return frame;

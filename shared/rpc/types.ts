@@ -1,51 +1,51 @@
-/** The RPC peer as its users see it. Implemented in peer.ts; the wire form is described there. */
+/** The public types of the RPC peer. peer.ts implements them; docs/rpc.md describes the wire format. */
 import type { ItemOf, Method, MethodTable, ParamsInputOf, ParamsOf, ResultOf, Scope } from '../protocol/methods.ts';
 
 export interface CallOptions<M extends Method> {
-  /** Ends the call here and tells the other side (`rpc.cancel`); rejects with code `cancelled`. */
+  /** Aborting rejects the call with code `cancelled` and notifies the other side (`rpc.cancel`). */
   readonly signal?: AbortSignal;
-  /** Whole time the call may take, milliseconds; sent along as remaining time. Rejects with `deadline_exceeded`. */
+  /** Timeout for the whole call in milliseconds, sent along as the remaining time. Rejects with `deadline_exceeded`. */
   readonly deadlineMs?: number;
-  /** Takes each streamed item, in order, before the call resolves. */
+  /** Receives each streamed item, in order, before the call resolves. */
   readonly onItem?: (item: ItemOf<M>) => void;
 }
 
 /** One end of a link. `Remote` is the table of methods that the other end serves. */
 export interface Peer<Remote extends MethodTable> {
-  /** @throws AppError of the other side's code, or link_lost, deadline_exceeded, cancelled, too_many_calls. */
+  /** @throws AppError with the other side's code, or link_lost, deadline_exceeded, cancelled, too_many_calls. */
   call<K extends keyof Remote & string>(
     method: K,
     params: ParamsInputOf<Remote[K]>,
     options?: CallOptions<Remote[K]>,
   ): Promise<ResultOf<Remote[K]>>;
-  /** Sent without an answer; dropped when the link is gone. */
+  /** Sends a notification, which has no answer. It is dropped if the link is lost. */
   notify(method: string, params: Readonly<Record<string, unknown>>): void;
-  /** Aborted, with an AppError as reason, when the link is gone for whatever reason. */
+  /** Aborts when the link is lost or closed for any reason; its reason is an AppError. */
   readonly closed: AbortSignal;
-  /** Milliseconds (monotonic clock) at which the other side was last heard of. */
+  /** Time at which the other side was last heard, in milliseconds of the monotonic clock. */
   readonly lastHeardMs: number;
-  /** Says why, ends calls with link_lost, resolves when the socket is closed (terminated after 1 s). */
+  /** Closes the link. Calls fail with link_lost. Resolves when the socket is closed (terminated after 1 s). */
   close(code?: number, reason?: string): Promise<void>;
 }
 
-/** Who is at the other end. */
+/** The authenticated party at the other end. */
 export interface Identity {
-  /** Name of the token. */
+  /** The name of the token. */
   readonly name: string;
   readonly scopes: readonly Scope[];
 }
 
 export interface HandlerContext<Remote extends MethodTable, M extends Method> {
   readonly identity: Identity;
-  /** Aborted when the caller cancels, its deadline passes or its link is lost. */
+  /** Aborts when the caller cancels, the deadline passes or the link is lost. */
   readonly signal: AbortSignal;
-  /** Streams an item; resolves when the send buffer has room again, so that a producer that awaits it is slowed. */
+  /** Streams an item. Resolves when the send buffer has room again, which slows down a producer that awaits it. */
   readonly emit: (item: ItemOf<M>) => Promise<void>;
-  /** The link the call came by, to call back; undefined for HTTP POST. */
+  /** The link on which the call arrived, for calls in the other direction; undefined for HTTP POST. */
   readonly peer: Peer<Remote> | undefined;
 }
 
-/** What serves the methods of `Local` to a peer that serves `Remote`. */
+/** The handlers that serve the methods of `Local` to a peer that serves `Remote`. */
 export type Handlers<Local extends MethodTable, Remote extends MethodTable> = {
   readonly [K in keyof Local]: (
     params: ParamsOf<Local[K]>,
@@ -53,7 +53,7 @@ export type Handlers<Local extends MethodTable, Remote extends MethodTable> = {
   ) => Promise<ResultOf<Local[K]>>;
 };
 
-/** What takes notifications; each validates its own parameters. */
+/** Handlers of notifications, by method. Each handler validates its own parameters. */
 export type NotificationHandlers<Remote extends MethodTable> = Readonly<
   Record<
     string,
