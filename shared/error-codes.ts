@@ -93,18 +93,8 @@ export const errorTable = {
     retryable: false,
     help: 'The request is not valid HTTP, or uses a form that is rejected for security.',
   },
-  request_timeout: {
-    status: 408,
-    owner: 'caller',
-    retryable: true,
-    help: 'The complete request did not arrive in time.',
-  },
-  headers_too_large: {
-    status: 431,
-    owner: 'caller',
-    retryable: false,
-    help: 'The request headers exceed the size limit.',
-  },
+  request_timeout: { status: 408, owner: 'caller', retryable: true, help: 'The request did not arrive in time.' },
+  headers_too_large: { status: 431, owner: 'caller', retryable: false, help: 'The request headers are too large.' },
 
   // Making a version run (agent). The failure's `phase` says which step failed.
   version_failed: {
@@ -303,12 +293,7 @@ export const errorTable = {
     retryable: false,
     help: 'The app has no such version. `holdfast versions NAME` lists them.',
   },
-  route_conflict: {
-    status: 409,
-    owner: 'caller',
-    retryable: false,
-    help: 'Another app already has this host and path.',
-  },
+  route_conflict: { status: 409, owner: 'caller', retryable: false, help: 'Another app has this host and path.' },
 
   // RPC.
   parse_error: { status: 400, owner: 'caller', retryable: false, help: 'The frame is not JSON.' },

@@ -1,10 +1,10 @@
-/** JSON logs: one line an event, to standard output. */
+/** Writes JSON logs to standard output, one line per event. */
 import { pino, type Logger } from 'pino';
 
 export type Log = Pick<Logger, 'debug' | 'info' | 'warn' | 'error' | 'child'>;
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'silent';
 
-/** @param component goes into every line as `component`. Times are ISO 8601, levels are words, errors are under `err`. */
+/** Times are ISO 8601, levels are words, errors are under `err`. @param options `component` is added to every line. */
 export function createLog(options: { readonly component: string; readonly level: LogLevel }): Log {
   return pino({
     level: options.level,
@@ -18,5 +18,5 @@ export function createLog(options: { readonly component: string; readonly level:
   });
 }
 
-/** For tests and tools that must stay quiet. */
+/** A log that writes nothing, for tests and tools. */
 export const silentLog: Log = createLog({ component: 'silent', level: 'silent' });

@@ -1,19 +1,19 @@
 /**
- * An `AppError` as HTTP: problem+json, RFC 9457. The one mapping to HTTP, used by the router for calls to apps and by
- * the agent for its own HTTP. `data` of the error (logs, field paths) never gets here.
+ * Converts an `AppError` to an HTTP response in problem+json (RFC 9457). The router uses it for calls to apps, the
+ * agent for its own HTTP endpoints. The error's `data` (logs, field paths) is never included.
  */
 import { STATUS_CODES, type ServerResponse } from 'node:http';
 import { errorTable, type ErrorOwner } from './error-codes.ts';
 import type { AppError } from './errors.ts';
 
 export interface ProblemOptions {
-  /** Id of the request, as in the logs. */
+  /** The id of the request, as in the logs. */
   readonly instance?: string;
-  /** Instead of the status of the code: a failed version is 502 to a caller of the app, whatever failed in it. */
+  /** Overrides the status of the code: a failed version is 502 to a caller of the app, whatever caused the failure. */
   readonly status?: number;
-  /** Instead of the owner of the code. */
+  /** Overrides the owner of the code. */
   readonly owner?: ErrorOwner;
-  /** More response headers. */
+  /** Additional response headers. */
   readonly headers?: Readonly<Record<string, string>>;
 }
 
@@ -23,14 +23,14 @@ export interface Problem {
   readonly body: string;
 }
 
-/** @returns status, headers (with Content-Length; Retry-After where the error says so) and body. */
+/** @returns the status, the headers (with Content-Length, and Retry-After if the error has it) and the body. */
 export function toProblem(error: AppError, options: ProblemOptions = {}): Problem {
   const status = options.status ?? error.status;
   const body = JSON.stringify({
     type: `urn:holdfast:error:${error.code}`,
     title: titleOf(error.code),
     status,
-    // The message of an internal error may name anything; the log has it.
+    // The message of an internal error may contain anything, so only the log has it.
     detail: error.code === 'internal' ? errorTable.internal.help : error.message,
     code: error.code,
     phase: error.phase,
@@ -44,21 +44,21 @@ export function toProblem(error: AppError, options: ProblemOptions = {}): Proble
     ...options.headers,
   };
   if (error.retryAfterMs !== undefined) {
-    // RFC 9110 §10.2.3: whole seconds.
+    // RFC 9110 §10.2.3: Retry-After is a whole number of seconds.
     headers['Retry-After'] = String(Math.max(1, Math.ceil(error.retryAfterMs / 1_000)));
   }
   if (status === 401) headers['WWW-Authenticate'] = 'Bearer';
   return { status, headers, body };
 }
 
-/** Answers with the problem; without body for HEAD. The response must not have begun. */
+/** Sends the problem as the response, without a body for HEAD. The response must not have started. */
 export function sendProblem(response: ServerResponse, error: AppError, options: ProblemOptions = {}): void {
   const problem = toProblem(error, options);
   response.writeHead(problem.status, problem.headers);
   response.end(response.req.method === 'HEAD' ? undefined : problem.body);
 }
 
-/** The whole answer, for a socket without a response object. */
+/** Formats a complete HTTP/1.1 response, for a socket without a response object. */
 export function rawAnswer({ status, headers, body }: Problem): string {
   const fields = Object.entries({ Date: new Date().toUTCString(), ...headers });
   const head = fields.map(([name, value]) => `${name}: ${value}\r\n`).join('');

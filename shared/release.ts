@@ -1,4 +1,4 @@
-/** The version of Holdfast that runs. */
+/** The version of Holdfast that is running. */
 import packageJson from '../package.json' with { type: 'json' };
 
 export const release: string = packageJson.version;

@@ -1,7 +1,7 @@
-/** What holds for a list of `[[app]]` as a whole, in the app file as in the agent's own configuration. */
+/** Rules for a list of `[[app]]` as a whole, shared by the app file and the agent's own configuration. */
 import { type AppSpec, parseRoute, sourceKind } from '../protocol/app-spec.ts';
 
-/** Calls `refuse` for each app whose name or route an earlier one has. */
+/** Calls `refuse` for each app whose name or route is already used by an earlier app. */
 export function refuseRepeatedApps(
   apps: readonly Pick<AppSpec, 'name' | 'path'>[],
   refuse: (path: (string | number)[], message: string) => void,
@@ -20,7 +20,7 @@ export function refuseRepeatedApps(
   );
 }
 
-/** Calls `refuse` with the index of each value that stands before, and of the first one of its kind. */
+/** Calls `refuse` for each repeated value, with its index and the index of its first occurrence. */
 export function refuseRepeated(values: readonly string[], refuse: (index: number, first: number) => void): void {
   const firsts = new Map<string, number>();
   for (const [index, value] of values.entries()) {
@@ -30,7 +30,7 @@ export function refuseRepeated(values: readonly string[], refuse: (index: number
   }
 }
 
-/** The app with the folder it names as `source` made absolute; git URLs and uploads stay. */
+/** Returns the app with its `source` made absolute if that is a folder; git URLs and uploads are left as they are. */
 export function withAbsoluteSource<A extends Pick<AppSpec, 'source'>>(
   app: A,
   resolvePath: (path: string) => string,

@@ -1,18 +1,18 @@
 /**
- * Environment over a configuration: `HOLDFAST_A_B` sets the key a.b, `HOLDFAST_A_B_FILE` names a file that holds its
- * value. Keys inside `[[tables]]` are not set this way: they have no name of their own.
+ * Reads configuration keys from the environment: `HOLDFAST_A_B` sets the key a.b, and `HOLDFAST_A_B_FILE` names a file
+ * that contains its value. Keys inside `[[tables]]` cannot be set this way, since array entries have no name.
  */
 import { type Problem, formatPath } from './problems.ts';
 import type { SchemaKey } from './schema-keys.ts';
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
-/** The variable that sets the key. */
+/** Returns the name of the variable that sets the key. */
 export function variableOf(path: readonly string[]): string {
   return `HOLDFAST_${path.join('_').toUpperCase()}`;
 }
 
-/** The keys that the environment can set: values, and lists of values. */
+/** Returns the keys that the environment can set: single values and lists of values. */
 export function environmentKeys(keys: readonly SchemaKey[]): SchemaKey[] {
   return keys.filter((key) => key.kind !== 'table' && key.kind !== 'tables' && !key.path.includes('[]'));
 }
@@ -23,7 +23,7 @@ interface EnvironmentValue {
   readonly value: unknown;
 }
 
-/** What the environment sets, in the type each key has; an empty variable counts as not set. */
+/** Returns the values from the environment, converted to the type of each key. An empty variable counts as unset. */
 export function readEnvironment(
   keys: readonly SchemaKey[],
   env: Environment,
@@ -36,7 +36,7 @@ export function readEnvironment(
   for (const key of settable) {
     const direct = variableOf(key.path);
     const byFile = `${direct}_FILE`;
-    // `password` and `password_file` both are keys: the variable then belongs to the key of that name.
+    // If `password` and `password_file` are both keys, the `_FILE` variable belongs to the key of that name.
     const hasFile = !names.has(byFile) && isSet(env[byFile]);
     const variable = hasFile ? byFile : direct;
     const problem = (message: string): void => {
@@ -78,7 +78,7 @@ function isSet(value: string | undefined): value is string {
   return value !== undefined && value !== '';
 }
 
-/** undefined when the text cannot be of the key's type. */
+/** Converts the text to the key's type. @returns undefined if that is not possible. */
 function coerce(key: SchemaKey, text: string): unknown {
   if (key.kind === 'strings') {
     return text

@@ -1,4 +1,4 @@
-/** Reads a TOML configuration: the text, the environment over it, checked by one zod schema, every problem told at once. */
+/** Loads a TOML configuration, overridden by the environment, and reports every problem in it at once. */
 import { readFileSync, statSync } from 'node:fs';
 import { parse, TomlError } from 'smol-toml';
 import type { z } from 'zod';
@@ -9,32 +9,32 @@ import { type Problem, describeIssue, formatPath, problemsError, valueAt } from 
 import { schemaKeys } from './schema-keys.ts';
 import { type TomlPositions, tomlPositions } from './toml-positions.ts';
 
-/** Bytes of a configuration or of a file that holds a value. */
+/** The size limit in bytes of a configuration, and of a file that contains a value. */
 const maxFileBytes = 1_048_576;
 
 export interface LoadConfigOptions<S extends z.ZodType> {
   readonly schema: S;
   readonly text: string;
-  /** What messages call the text. */
+  /** The name of the text in messages. */
   readonly file: string;
-  /** `HOLDFAST_A_B` is the key a.b, `HOLDFAST_A_B_FILE` names a file that holds it. */
+  /** `HOLDFAST_A_B` sets the key a.b; `HOLDFAST_A_B_FILE` names a file that contains its value. */
   readonly env: Environment;
-  /** Default: `readTextFile`. */
+  /** Reads a file; the default is `readTextFile`. */
   readonly readFile?: (path: string) => string;
-  /** Code of the error; default config_invalid. */
+  /** The code of the error; the default is config_invalid. */
   readonly code?: ErrorCode;
 }
 
-/** Says that something is wrong with the value of a key. */
+/** Reports a problem with the value of a key. */
 export type Report = (path: readonly PropertyKey[], message: string) => void;
 
-/** What turns a checked configuration into what the program wants, and may still find problems (a file that is missing). */
+/** Converts a validated configuration to what the program uses. It may report more problems, such as a missing file. */
 type Resolve<S extends z.ZodType, T> = (value: z.output<S>, report: Report) => T;
 
 export function loadConfig<S extends z.ZodType>(options: LoadConfigOptions<S>): z.output<S>;
 export function loadConfig<S extends z.ZodType, T>(options: LoadConfigOptions<S>, resolve: Resolve<S, T>): T;
 
-/** @throws AppError config_invalid (or `code`); its message has a line a problem: `file:line:column: key: what to do`. */
+/** @throws AppError config_invalid (or `code`), with one line per problem: `file:line:column: key: what to do`. */
 export function loadConfig<S extends z.ZodType, T>(options: LoadConfigOptions<S>, resolve?: Resolve<S, T>): unknown {
   const { schema, text, file, code = 'config_invalid' } = options;
   const raw = parseToml(text, file, code);
@@ -64,7 +64,7 @@ export function loadConfig<S extends z.ZodType, T>(options: LoadConfigOptions<S>
   return resolved;
 }
 
-/** @throws Error when the file cannot be read or is over 1 MiB. */
+/** @throws Error if the file cannot be read or is larger than 1 MiB. */
 export function readTextFile(path: string): string {
   const { size } = statSync(path);
   if (size > maxFileBytes) throw new Error(`the file has ${size} bytes, at most ${maxFileBytes} are read`);
@@ -83,7 +83,7 @@ function parseToml(text: string, file: string, code: ErrorCode): Record<string, 
   }
 }
 
-/** Tables on the way are made; a value of another type in the way stays, for the schema to refuse. */
+/** Sets a value, creating missing tables. If another value is in the way, it stays, and the schema rejects it. */
 function setAt(root: Record<string, unknown>, path: readonly string[], value: unknown): void {
   let table = root;
   for (const part of path.slice(0, -1)) {

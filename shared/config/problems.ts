@@ -1,21 +1,21 @@
-/** Turns what zod says of a configuration into sentences that name the key, its place and what to do. */
+/** Turns zod issues about a configuration into sentences that name the key, its place and what to do. */
 import type { z } from 'zod';
 import type { ErrorCode } from '../error-codes.ts';
 import { AppError } from '../errors.ts';
 import type { SchemaKey } from './schema-keys.ts';
 
 export interface Problem {
-  /** `system.listen_port`, `app[0].path`; empty for the file as a whole. */
+  /** The key, such as `system.listen_port` or `app[0].path`; empty for the file as a whole. */
   readonly key: string;
-  /** Where to look: `holdfast.toml:3:1` or `environment variable HOLDFAST_SYSTEM_LISTEN_PORT`. */
+  /** Where the value is: `holdfast.toml:3:1` or `environment variable HOLDFAST_SYSTEM_LISTEN_PORT`. */
   readonly place: string;
   readonly message: string;
 }
 
-/** More than a person reads at once; the rest is counted. */
+/** At most this many problems are listed; the others are only counted. */
 const maxProblems = 20;
 
-/** One error for all problems. `data.problems` has them as objects. */
+/** Combines all problems into one error. `data.problems` has them as objects. */
 export function problemsError(code: ErrorCode, what: string, problems: readonly Problem[]): AppError {
   const lines = problems.slice(0, maxProblems).map(({ key, place, message }) => {
     return `${place}: ${key === '' ? '' : `${key}: `}${message}`;
@@ -26,7 +26,7 @@ export function problemsError(code: ErrorCode, what: string, problems: readonly 
   return new AppError(code, text, { data: { problems: problems.slice(0, maxProblems) } });
 }
 
-/** @returns the path and message of each thing the issue says. */
+/** @returns the path and message of each problem that the issue describes. */
 export function describeIssue(
   issue: z.core.$ZodIssue,
   value: unknown,
@@ -102,7 +102,7 @@ function keysIn(keys: readonly SchemaKey[], path: readonly PropertyKey[]): strin
   return [...new Set(names)];
 }
 
-/** `['app', 0, 'path']` as `app[0].path`. */
+/** Formats a path: `['app', 0, 'path']` becomes `app[0].path`. */
 export function formatPath(path: readonly PropertyKey[]): string {
   let text = '';
   for (const part of path) {
@@ -116,7 +116,7 @@ export function formatPath(path: readonly PropertyKey[]): string {
   return text;
 }
 
-/** The value at the path, undefined where there is none. */
+/** Returns the value at the path, or undefined if there is none. */
 export function valueAt(value: unknown, path: readonly PropertyKey[]): unknown {
   let current = value;
   for (const part of path) {
@@ -147,7 +147,7 @@ function article(type: string): string {
   return words[type] ?? type;
 }
 
-/** The candidate within two typing mistakes (fewer for short words), if any. */
+/** Returns the closest candidate within three edits (fewer for short words), if any. */
 function closest(word: string, candidates: readonly string[]): string | undefined {
   const limit = word.length < 4 ? 1 : word.length < 8 ? 2 : 3;
   let best: string | undefined;
@@ -163,7 +163,7 @@ function closest(word: string, candidates: readonly string[]): string | undefine
   return best;
 }
 
-/** Levenshtein distance, one row at a time. */
+/** Computes the Levenshtein distance, keeping one row at a time. */
 function editDistance(a: string, b: string): number {
   let row = Array.from({ length: b.length + 1 }, (_, index) => index);
   for (let i = 1; i <= a.length; i += 1) {

@@ -1,18 +1,18 @@
-/** The keys of a zod schema as data: what the environment may set, what a wrong key may have meant, what the docs list. */
+/** Lists the keys of a zod schema as data: for the environment, for suggestions on unknown keys, and for the docs. */
 import { z } from 'zod';
 
 export interface SchemaKey {
   /** `[]` stands for the items of an array, `*` for any key. */
   readonly path: readonly string[];
   readonly kind: 'string' | 'number' | 'integer' | 'boolean' | 'strings' | 'table' | 'tables';
-  /** For a value: what it may be, in words. */
+  /** The allowed values in words; for tables, the word `table`. */
   readonly type: string;
   readonly required: boolean;
   readonly default: unknown;
   readonly description: string;
 }
 
-/** The part of JSON Schema that zod writes for configuration. */
+/** The part of JSON Schema that zod generates for configurations. */
 interface JsonSchema {
   readonly type?: string | readonly string[];
   readonly properties?: Readonly<Record<string, JsonSchema>>;
@@ -28,10 +28,10 @@ interface JsonSchema {
   readonly maximum?: number;
 }
 
-/** Every key, tables before what is in them, in the order of the schema. */
+/** Returns every key in the order of the schema, with a table before its contents. */
 export function schemaKeys(schema: z.ZodType): SchemaKey[] {
   const written = toJson(schema, 'input');
-  // A default that stands behind a conversion is told on that side only.
+  // A default that is set after a conversion only appears in the output schema.
   const read = toJson(schema, 'output');
   return keysBelow(written, read, []);
 }

@@ -1,45 +1,45 @@
-/** What the configurations of router and agent have in common. */
+/** Parts that the configurations of the router and the agent share. */
 import { dirname, resolve } from 'node:path';
 import { z } from 'zod';
 import { AppError } from '../errors.ts';
 import type { Environment } from './environment.ts';
 import { readTextFile } from './load.ts';
 
-/** 0 lets the system choose, which tests use. */
+/** A TCP port. Port 0 selects a free port, which tests use. */
 export const port = z.int().min(0).max(65_535);
 export const logLevel = z.enum(['debug', 'info', 'warn', 'error', 'silent']);
 export const listenHost = z.string().min(1).max(253);
 
-/** Shorter ones can be guessed. */
+/** A shorter token could be guessed. */
 const minTokenLength = 16;
 
-/** A bearer token: what RFC 6750 §2.1 allows. */
+/** A bearer token with the characters that RFC 6750 §2.1 allows. */
 export const tokenValue = z
   .string()
   .min(minTokenLength)
   .max(512)
   .regex(/^[A-Za-z0-9._~+/=-]+$/, 'must be made of A-Z, a-z, 0-9 and . _ ~ + / = -');
 
-/** A process's own configuration: named file, environment, or both. */
+/** The source of a process's configuration: a file, the environment, or both. */
 export interface ConfigSource {
-  /** undefined: defaults and environment. */
+  /** The path of the file; undefined if only defaults and the environment apply. */
   readonly file: string | undefined;
   readonly env: Environment;
-  /** @throws when the file cannot be read. Default: up to 1 MiB from disk. */
+  /** Reads a file, by default up to 1 MiB from disk. @throws if the file cannot be read. */
   readonly readFile?: (path: string) => string;
 }
 
-/** A source whose file is read: what `loadConfig` takes, and the way to other files that the configuration names. */
+/** A source whose file has been read: the input of `loadConfig`, and access to other files that it names. */
 export interface OpenSource {
   readonly text: string;
   readonly file: string;
   readonly env: Environment;
   readonly readFile: (path: string) => string;
-  /** Absolute; a relative path is meant from the folder of the configuration file. */
+  /** Makes a path absolute; relative paths start at the folder of the configuration file. */
   readonly resolvePath: (path: string) => string;
 }
 
-/** @throws AppError config_invalid when the file cannot be read. */
+/** Reads the file of a source. @throws AppError config_invalid if it cannot be read. */
 export function openSource({ file, env, readFile = readTextFile }: ConfigSource): OpenSource {
   const folder = file === undefined ? '.' : dirname(file);
   const resolvePath = (path: string): string => resolve(folder, path);
@@ -51,7 +51,7 @@ export function openSource({ file, env, readFile = readTextFile }: ConfigSource)
   }
 }
 
-/** A secret from a file, without the line end that editors add. @returns undefined, after `fail`, when there is none. */
+/** Reads a secret from a file, without the final newline. @returns undefined, after `fail`, if there is none. */
 export function readSecret(source: OpenSource, path: string, fail: (message: string) => void): string | undefined {
   try {
     const value = source.readFile(source.resolvePath(path)).replace(/\r?\n$/, '');
@@ -63,7 +63,7 @@ export function readSecret(source: OpenSource, path: string, fail: (message: str
   return undefined;
 }
 
-/** The token itself, or the content of its file, checked. @returns '' after `fail` when there is none. */
+/** Returns the token or the validated content of its file. @returns '' after `fail` if there is none. */
 export function readToken(
   source: OpenSource,
   given: { readonly value: string | undefined; readonly file: string | undefined },

@@ -1,4 +1,4 @@
-/** What the agent pushes to routers: which route leads to which app, its live version and where that can be reached. */
+/** What the agent pushes to routers: which route leads to which app, its live version and its targets. */
 import { z } from 'zod';
 import { wakeRule } from './app-config.ts';
 import { appName } from './app-spec.ts';
@@ -13,22 +13,22 @@ export type Target = z.output<typeof target>;
 
 const milliseconds = z.number().nonnegative();
 
-/** Milliseconds each step of the last start took; null, or absent, where the step did not happen. */
+/** Duration of each step of the last start, in milliseconds; null or absent if the step did not happen. */
 export const startTimings = z.strictObject({
   buildMs: milliseconds.nullable(),
   rolloutMs: milliseconds.nullable(),
-  // What the rollout consists of, as far as the platform tells.
+  // The steps of the rollout, if the platform reports them.
   scheduleMs: milliseconds.optional(),
-  /** From the choice of the node until the container runs, the pull of its image included. */
+  /** From the choice of the node until the container runs, including the image pull. */
   pullMs: milliseconds.optional(),
-  /** Until it answers. */
+  /** From then until the app answers. */
   startMs: milliseconds.optional(),
-  /** Until its stable address leads to no other version. */
+  /** From then until the stable address of the version leads to no other version. */
   switchMs: milliseconds.optional(),
 });
 export type StartTimings = z.output<typeof startTimings>;
 
-/** What a caller of an app may learn of a failure: never logs, never secrets. */
+/** What a caller of an app may learn about a failure: never logs, never secrets. */
 export const publicFailure = z.strictObject({
   code: z.string().max(64),
   phase: z.string().max(32),
@@ -37,10 +37,10 @@ export const publicFailure = z.strictObject({
 export type PublicFailure = z.output<typeof publicFailure>;
 
 /**
- * What to do with a call:
- * - `ready`: forward to one of `targets` (at least one). With `pending`, a newer version waits for a call to be started:
- *   the router asks for it with `versions.ensure` once and goes on forwarding.
- * - `hold`: wait, and ask for `version` with `versions.ensure`.
+ * What the router does with a call:
+ * - `ready`: forward it to one of `targets` (at least one). `pending` is a newer version that is started on the next
+ *   call: the router requests it once with `versions.ensure` and keeps forwarding.
+ * - `hold`: hold it, and request `version` with `versions.ensure`.
  * - `failed`: answer 502 with `failure`.
  */
 export const serving = z.discriminatedUnion('state', [
@@ -57,37 +57,37 @@ export type Serving = z.output<typeof serving>;
 
 export const route = z.strictObject({
   app: appName,
-  /** `''` any host, `a.example` exact, `*.example` any depth below. Lower case. */
+  /** `''` matches any host, `a.example` that host, `*.example` any depth of subdomains. Lower case. */
   host: z.string().max(255),
-  /** `/` or `/a/b`: matches whole segments. */
+  /** A path prefix, `/` or `/a/b`, that matches whole segments. */
   path: z.string().min(1).max(512),
   stripPath: z.boolean(),
-  /** The version that calls get. */
+  /** The version that receives calls. */
   version: z.int().positive(),
   serving,
   holdMaxCalls: z.int().positive(),
   holdTimeoutMs: z.number().positive(),
-  /** Calls in flight per target at most; 0 is no limit. */
+  /** The maximum number of calls in flight per target; 0 means no limit. */
   maxConcurrency: z.int().nonnegative(),
-  // Absent where they are not used, since there may be a hundred thousand routes.
-  /** Calls in flight of the app at most. */
+  // The keys below are absent if unused, since there may be a hundred thousand routes.
+  /** The maximum number of calls in flight for the app. */
   maxConcurrencyTotal: z.int().positive().optional(),
-  /** How long a call may wait for room where targets are ready. */
+  /** How long a call may wait for a slot while targets are ready. */
   queueTimeoutMs: z.number().positive().optional(),
-  /** What its targets speak instead of HTTP/1.1. */
+  /** The protocol of the targets, if it is not HTTP/1.1. */
   protocol: z.literal('h2c').optional(),
   upgradeMaxAgeMs: z.number().positive().optional(),
   waitingPage: z.literal(true).optional(),
-  /** Absent: `defaultWakeRules`. */
+  /** If absent, `defaultWakeRules` apply. */
   wakeRules: z.array(wakeRule).max(64).optional(),
 });
 export type Route = z.output<typeof route>;
 
 /**
- * One push. `seq` grows by one per item of a watch, and the router acknowledges it with `routes.ack` once every later
- * call is treated by it. A watch begins with a snapshot, cut into items with `more: true` until the last; routes absent
- * from it are gone. It takes effect as a whole with the last item; the others are acknowledged as they are taken, which says
- * that the router makes progress. Then deltas.
+ * One push. `seq` grows by one per item of a watch, and the router acknowledges an item with `routes.ack` once it
+ * applies to every later call. A watch begins with a snapshot, split into items that have `more: true` except for the
+ * last; routes that it lacks are removed. It takes effect as a whole with the last item; acknowledgements of the others
+ * show that the router makes progress. Deltas follow.
  */
 export const routesItem = z.discriminatedUnion('kind', [
   z.strictObject({

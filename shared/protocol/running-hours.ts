@@ -1,4 +1,4 @@
-/** Running hours of an app as declared: days, hours and a time zone, and whether a moment is within them. */
+/** Parses the running hours of an app (days, hours and a time zone), and tells whether a moment is within them. */
 
 export const runningHoursForm =
   'must be days, hours and perhaps a time zone, as in "Mon-Fri 08:00-18:00 Europe/Berlin"';
@@ -9,17 +9,17 @@ const form =
 const dayMinutes = 24 * 60;
 const minuteMs = 60_000;
 
-/** Minutes are those of the local day. */
+/** A span of running hours; `from` and `to` are minutes of the local day. */
 export interface RunningSpan {
-  /** On which it begins, by `Date.getDay`. */
+  /** The days on which the span begins, as in `Date.getDay`. */
   readonly days: ReadonlySet<number>;
   readonly from: number;
-  /** Not above `from`: it ends on the day after. */
+  /** If this is not above `from`, the span ends on the following day. */
   readonly to: number;
   readonly zone: string;
 }
 
-/** @returns what is wrong with it, in place of the span. */
+/** @returns the span, or a message that says what is wrong with the text. */
 export function parseRunningSpan(text: string): RunningSpan | string {
   const parts = form.exec(text)?.groups;
   if (parts === undefined) return runningHoursForm;
@@ -37,7 +37,7 @@ export function parseRunningSpan(text: string): RunningSpan | string {
   return { days: named, from, to, zone };
 }
 
-/** `Mon-Fri,Sun`; a range may go over the end of the week. */
+/** Parses days such as `Mon-Fri,Sun`; a range may wrap around the end of the week. */
 function daysOf(text: string): ReadonlySet<number> | undefined {
   const found = new Set<number>();
   for (const range of text.split(',')) {
@@ -68,15 +68,15 @@ function localTimeIn(timeZone: string): Intl.DateTimeFormat {
 }
 
 /**
- * Asked by the clock of each zone as it is at that moment, so that a change to or from summer time needs no rule of its own:
- * a span that begins in the hour that is left out begins with the hour after it.
+ * Running hours are checked against the current local time of each zone, so daylight saving time needs no special rule:
+ * a span that begins in the skipped hour begins with the hour after it.
  */
 export class RunningHours {
   readonly #spans: readonly { readonly span: RunningSpan; readonly local: Intl.DateTimeFormat }[];
-  /** The answer for one minute: many ask at once. */
+  /** The answer for the current minute is cached, since many callers ask at once. */
   #last = { minute: NaN, within: false };
 
-  /** @param texts valid ones. */
+  /** @param texts valid spans. */
   constructor(texts: readonly string[]) {
     this.#spans = texts.flatMap((text) => {
       const span = parseRunningSpan(text);
@@ -84,7 +84,7 @@ export class RunningHours {
     });
   }
 
-  /** @param wallMs since 1970. */
+  /** @param wallMs milliseconds since 1970. */
   within(wallMs: number): boolean {
     const minute = Math.floor(wallMs / minuteMs);
     if (this.#last.minute !== minute) {

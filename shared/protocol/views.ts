@@ -1,11 +1,11 @@
-/** What the agent tells people and tools of apps, versions and events. Times are ISO 8601, UTC. */
+/** What the agent reports about apps, versions and events to people and tools. Times are ISO 8601 in UTC. */
 import { z } from 'zod';
 import { appName, appSpec } from './app-spec.ts';
 import { startTimings } from './routes.ts';
 
 const timestamp = z.string();
 
-/** Why a version does not run; `logs` are the app's last lines, oldest first. */
+/** The reason why a version is not running; `logs` are the last lines of the app, oldest first. */
 export const failure = z.strictObject({
   code: z.string(),
   phase: z.string(),
@@ -16,7 +16,7 @@ export const failure = z.strictObject({
 });
 export type Failure = z.output<typeof failure>;
 
-/** asleep: nothing runs · starting: being made to run · ready: answers calls · draining: on its way to zero · failed. */
+/** asleep: nothing is running · starting: being started · ready: answers calls · draining: scaling to zero · failed. */
 const appState = z.enum(['asleep', 'starting', 'ready', 'draining', 'failed']);
 
 export const appView = z.strictObject({
@@ -24,16 +24,16 @@ export const appView = z.strictObject({
   path: z.string(),
   state: appState,
   liveVersion: z.int().positive(),
-  /** A newer version that waits for the next call, or is being started, while `liveVersion` answers. */
+  /** A newer version that is being started, or will be on the next call, while `liveVersion` answers. */
   pendingVersion: z.int().positive().nullable(),
   /** The spec of the live version; the values of `secrets` and `build_secrets` are replaced by `***`. */
   spec: appSpec,
   targets: z.int().nonnegative(),
-  /** Why it runs whether it is called or not; null: it goes to zero when it is idle. */
+  /** Why the app keeps running when it is idle; null if it then scales to zero. */
   keptAwake: z.enum(['min_replicas', 'running_hours']).nullable(),
-  /** Why the live version does not run, or else why the newest one is not live. */
+  /** Why the live version is not running, or else why the newest version is not live. */
   failure: failure.nullable(),
-  /** The version that `failure` is of. */
+  /** The version that `failure` refers to. */
   failedVersion: z.int().positive().nullable(),
   createdAt: timestamp,
   updatedAt: timestamp,
@@ -44,14 +44,14 @@ export const versionView = z.strictObject({
   app: appName,
   version: z.int().positive(),
   live: z.boolean(),
-  /** declared: never started · the states of an app · failed: see `failure` · superseded: a newer one is or was live. */
+  /** declared: never started · failed: see `failure` · superseded: a newer one is or was live · others as for apps. */
   state: z.enum(['declared', 'asleep', 'starting', 'ready', 'draining', 'failed', 'superseded']),
   image: z.string().nullable(),
   imageDigest: z.string().nullable(),
   source: z.string().nullable(),
-  /** `git:<commit>`, or `sha256:<digest>` of an upload or a folder. */
+  /** The source's digest: `git:<commit>`, or `sha256:<digest>` of an upload or a folder. */
   sourceDigest: z.string().nullable(),
-  /** Tag of the image that was built of the source; equal inputs have equal tags, whichever app. */
+  /** The tag of the image built from the source; equal inputs have equal tags, even across apps. */
   imageTag: z.string().nullable(),
   timings: startTimings.nullable(),
   failure: failure.nullable(),
@@ -63,7 +63,7 @@ export type VersionView = z.output<typeof versionView>;
 export const eventView = z.strictObject({
   id: z.int(),
   at: timestamp,
-  /** Name of the token, or `holdfast` for what the agent does by itself. */
+  /** The name of the token, or `holdfast` for what the agent does itself. */
   actor: z.string(),
   app: z.string().nullable(),
   version: z.int().nullable(),
@@ -73,7 +73,7 @@ export const eventView = z.strictObject({
 export type EventView = z.output<typeof eventView>;
 
 export const logLine = z.strictObject({
-  /** Pod or process that wrote it. */
+  /** The pod or process that wrote the line. */
   instance: z.string(),
   version: z.int().positive(),
   line: z.string(),
@@ -81,12 +81,12 @@ export const logLine = z.strictObject({
 export type LogLine = z.output<typeof logLine>;
 
 /**
- * A build of an image, one per tag: queued · running · succeeded · failed (see `failure`) · cancelled (nobody wanted it any
- * more).
+ * A build of an image, one per tag: queued · running · succeeded · failed (see `failure`) · cancelled (no longer
+ * wanted).
  */
 export const buildView = z.strictObject({
   tag: z.string(),
-  /** The app and version that first asked for it. */
+  /** The app and version that requested the build first. */
   app: appName,
   version: z.int().positive(),
   state: z.enum(['queued', 'running', 'succeeded', 'failed', 'cancelled']),
@@ -102,13 +102,13 @@ export type BuildView = z.output<typeof buildView>;
 export const buildLogLine = z.strictObject({ tag: z.string(), line: z.string() });
 export type BuildLogLine = z.output<typeof buildLogLine>;
 
-/** An image that was built, and which versions it is of. */
+/** An image that was built, and the versions that use it. */
 export const imageView = z.strictObject({
   tag: z.string(),
   digest: z.string().nullable(),
   builtAt: timestamp.nullable(),
   versions: z.array(z.strictObject({ app: appName, version: z.int().positive() })),
-  /** A version that is live, pending or kept for a rollback runs it: never pruned. */
+  /** Whether a version that is live, pending or kept for a rollback uses the image; it is then never pruned. */
   inUse: z.boolean(),
 });
 export type ImageView = z.output<typeof imageView>;
@@ -116,9 +116,9 @@ export type ImageView = z.output<typeof imageView>;
 export const change = z.strictObject({
   app: appName,
   action: z.enum(['create', 'update', 'unchanged']),
-  /** The version that is (with dryRun: would be) live afterwards. */
+  /** The version that is live afterwards (with dryRun: that would be). */
   version: z.int().positive(),
-  /** What differs from the live version; values of secrets are never shown. */
+  /** The differences from the live version; values of secrets are never shown. */
   fields: z.array(z.strictObject({ key: z.string(), from: z.unknown(), to: z.unknown() })),
 });
 export type Change = z.output<typeof change>;
