@@ -1,22 +1,22 @@
-/** What `.dockerignore` of a folder leaves out, read as Docker reads it. */
+/** Reads the `.dockerignore` of a folder with Docker's semantics. */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import dockerignore from '@balena/dockerignore';
 import { sourceInvalid } from './limits.ts';
 
 export interface Excludes {
-  /** @param path relative to the folder. */
+  /** Whether the path is excluded. @param path relative to the folder. */
   ignores(path: string): boolean;
-  /** Some pattern begins with `!`: in a folder that is left out there may be files that are not. */
+  /** Whether some pattern begins with `!`, so that an excluded folder may contain files that are included. */
   readonly hasExceptions: boolean;
 }
 
 const maxBytes = 64 * 1024;
-/** As Docker has it: a build needs them, also where its image must not hold them. */
+/** Docker always keeps these: a build needs them even if its image must not contain them. */
 const alwaysKept = ['Dockerfile', '.dockerignore'];
 
 /**
- * @param keep the Dockerfile of the app, where it has another name.
+ * @param keep the Dockerfile of the app, if it has another name.
  * @throws AppError source_invalid; errors of the file system.
  */
 export async function readDockerignore(root: string, keep: readonly string[] = []): Promise<Excludes> {
@@ -28,7 +28,7 @@ export async function readDockerignore(root: string, keep: readonly string[] = [
   return parseDockerignore(text, keep);
 }
 
-/** The same of a text. */
+/** Parses the text of a `.dockerignore`. */
 export function parseDockerignore(text: string, keep: readonly string[] = []): Excludes {
   const patterns = text.replace(/^\uFEFF/, '').split(/\r?\n/);
   const rules = dockerignore.default({ ignorecase: false }).add(patterns);

@@ -1,12 +1,12 @@
-/** The bounds that every source is held to, whichever way it comes. */
+/** The limits that apply to every source, whether it is a folder, a git tree or an upload. */
 import { AppError } from '../errors.ts';
 
 export interface SourceLimits {
-  /** Of all files together, unpacked. */
+  /** Total size of all files, unpacked. */
   readonly maxBytes: number;
-  /** Files, folders and links together. */
+  /** Number of files, folders and links together. */
   readonly maxFiles: number;
-  /** Folders within each other. */
+  /** Nesting depth of folders. */
   readonly maxDepth: number;
   readonly maxPathBytes: number;
 }
@@ -18,10 +18,10 @@ export const defaultSourceLimits: SourceLimits = {
   maxPathBytes: 1_024,
 };
 
-/** Left out wherever they are: not of the source, and read by programs that are run in it. */
+/** Left out at any depth: these are not part of the source, and programs that run in it would read them. */
 export const skippedNames: ReadonlySet<string> = new Set(['.git', '.holdfast']);
 
-/** @param path '' for the source as a whole. */
+/** @param path the path that the error names; '' for the source as a whole. */
 export function sourceInvalid(path: string, what: string, cause?: unknown): AppError {
   return new AppError('source_invalid', `${path === '' ? 'the source' : shown(path)} ${what}`, {
     phase: 'source',
@@ -38,7 +38,7 @@ export function overMaxFiles(maxFiles: number): AppError {
   return sourceInvalid('', `holds more than ${maxFiles} files (source.max_files)`);
 }
 
-/** Names come from strangers: no control characters in messages, and no end of length. */
+/** Makes an untrusted name safe for messages: no control characters, and a bounded length. */
 function shown(path: string): string {
   const plain = path.replace(/[\p{Cc}\u2028\u2029]/gu, '?');
   return plain.length > 200 ? `${plain.slice(0, 200)}…` : plain;

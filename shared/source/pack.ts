@@ -1,4 +1,4 @@
-/** Packs a tree as tar.gz: sorted, without times and owners, so that the same tree is the same archive wherever it is packed. */
+/** Packs a tree as tar.gz. Entries are sorted and have no times or owners, so equal trees give equal archives. */
 import { createHash } from 'node:crypto';
 import { constants, createWriteStream } from 'node:fs';
 import { open } from 'node:fs/promises';
@@ -16,24 +16,24 @@ const chunkBytes = 64 * 1024;
 
 export interface PackProgress {
   readonly files: number;
-  /** Of their contents. */
+  /** Total size of their contents. */
   readonly bytes: number;
 }
 
 export interface PackedFolder {
-  /** SHA-256 of the archive, hex: its name for `sources.begin`. */
+  /** SHA-256 of the archive in hex, which names it in `sources.begin`. */
   readonly archive: string;
-  /** Of the archive. */
+  /** Size of the archive. */
   readonly bytes: number;
   readonly files: number;
   readonly treeBytes: number;
 }
 
-/** The archive as a stream. It fails with what goes wrong: AppError source_invalid, AbortError, errors of the file system. */
+/** Returns the archive as a stream. Its errors are AppError source_invalid, AbortError and those of the file system. */
 export function packTree(options: {
   readonly root: string;
   readonly listing: TreeListing;
-  /** Contents by path; each replaces the file of its path. */
+  /** Contents by path; each replaces the tree's file of the same path. */
   readonly extraFiles?: Readonly<Record<string, string>>;
   readonly signal: AbortSignal;
   readonly onProgress?: (done: PackProgress) => void;
@@ -41,13 +41,13 @@ export function packTree(options: {
 }): Readable {
   const gzip = createGzip();
   const tar = Readable.from(tarOf(options), { objectMode: false, highWaterMark: chunkBytes });
-  // Its failure is told by the stream that is returned, which it destroys.
+  // A failure destroys the returned stream, which reports it.
   pipeline(tar, gzip, { signal: options.signal }).catch(() => undefined);
   return gzip;
 }
 
 /**
- * Packs a folder into a file that is not there yet.
+ * Packs a folder into a new file.
  * @throws AppError source_invalid; the signal's reason; errors of the file system.
  */
 export async function packFolder(options: {
@@ -130,7 +130,7 @@ async function* tarOf(options: Parameters<typeof packTree>[0]): AsyncGenerator<B
 
 async function* fileEntry(root: string, file: TreeFile): AsyncGenerator<{ bytes: Buffer; contentBytes: number }> {
   const changed = (): Error => sourceInvalid(file.path, 'changed while it was read; try again');
-  // What was a file when it was listed may be a link or a pipe now: neither is followed or waited for.
+  // A listed file may have become a link or a pipe since: do not follow the one or block on the other.
   const from = await open(join(root, file.path), constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
   try {
     const stat = await from.stat();
@@ -152,7 +152,7 @@ async function* fileEntry(root: string, file: TreeFile): AsyncGenerator<{ bytes:
   }
 }
 
-/** Sorted by path, so that folders come before what is in them. */
+/** Returns the entries sorted by path, so that folders come before their contents. */
 function entriesOf(listing: TreeListing, extraFiles: Readonly<Record<string, string>>): Entry[] {
   const extra = new Set(Object.keys(extraFiles));
   const folders = new Set(listing.folders);

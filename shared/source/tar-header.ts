@@ -1,6 +1,6 @@
 /**
- * The 512-byte header of tar entries (POSIX.1-2017, pax; with GNU's base-256 numbers), both ways. Reading is our own and
- * not a library's because libraries hold extension headers in memory whole, however long they say they are.
+ * Reads and writes the 512-byte headers of tar entries (POSIX.1-2017 pax, with GNU's base-256 numbers). Reading uses no
+ * library, because libraries keep whole extension headers in memory, whatever size they declare.
  */
 
 export const blockBytes = 512;
@@ -14,14 +14,14 @@ export interface TarHeader {
   readonly linkName: string;
 }
 
-/** Says what is wrong with the archive; whoever reads it knows the entry. */
+/** Describes what is wrong with the archive. Whoever catches it knows which entry was being read. */
 export class TarError extends Error {
   override readonly name = 'TarError';
 }
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
-/** @throws TarError */
+/** Decodes a name strictly as UTF-8. @throws TarError */
 export function decodeText(bytes: Uint8Array): string {
   try {
     return utf8.decode(bytes);
@@ -33,7 +33,7 @@ export function decodeText(bytes: Uint8Array): string {
 export type TarNames = Partial<Pick<TarHeader, 'name' | 'linkName' | 'size'>>;
 
 /**
- * @param overrides what extension headers said of this entry: the fields of the block may then be cut off anywhere.
+ * @param overrides fields from the extension headers of this entry; the same fields of the block may be truncated.
  * @throws TarError
  */
 export function decodeHeader(block: Buffer, overrides: TarNames = {}): TarHeader {
@@ -58,7 +58,10 @@ function nameOf(block: Buffer): string {
   return prefix === '' ? name : `${prefix}/${name}`;
 }
 
-/** Headers of one entry, with a pax header before it where names do not fit: no owner and no time, so that equal trees are equal bytes. */
+/**
+ * Encodes the headers of one entry: a pax header if names do not fit, and a plain one. There is no owner or time, so
+ * that equal trees give equal bytes.
+ */
 export function encodeHeader(header: TarHeader): Buffer {
   const records = [];
   if (Buffer.byteLength(header.name) > 100) records.push(paxRecord('path', header.name));
@@ -71,7 +74,7 @@ export function encodeHeader(header: TarHeader): Buffer {
   return Buffer.concat([pax, data, Buffer.alloc(padding(data.length)), plain]);
 }
 
-/** Bytes up to the next whole block. */
+/** Returns the number of bytes up to the next block boundary. */
 export function padding(size: number): number {
   return (blockBytes - (size % blockBytes)) % blockBytes;
 }
@@ -95,7 +98,7 @@ function ustarBlock({ name, mode, size, type, linkName }: TarHeader): Buffer {
   return block;
 }
 
-/** `<length> <key>=<value>\n`, where the length counts its own digits. */
+/** Formats a pax record, `<length> <key>=<value>\n`; the length includes its own digits. */
 function paxRecord(key: string, value: string): string {
   const rest = Buffer.byteLength(` ${key}=${value}\n`);
   let length = rest + 1;
@@ -103,7 +106,7 @@ function paxRecord(key: string, value: string): string {
   return `${length} ${key}=${value}\n`;
 }
 
-/** The sum of all bytes, those of the sum itself taken as spaces. */
+/** Sums all bytes of the block, with the checksum field itself counted as spaces. */
 function checksum(block: Buffer): number {
   let sum = 8 * 0x20;
   for (let at = 0; at < blockBytes; at += 1) if (at < 148 || at >= 156) sum += block[at] ?? 0;
@@ -116,7 +119,7 @@ function text(block: Buffer, at: number, length: number): string {
   return decodeText(end < 0 ? field : field.subarray(0, end));
 }
 
-/** Octal, or base-256 where the first bit is set. */
+/** Reads a number, which is octal, or base-256 if the first bit is set. */
 function number(block: Buffer, at: number, length: number): number {
   const field = block.subarray(at, at + length);
   if (((field[0] ?? 0) & 0x80) === 0) {

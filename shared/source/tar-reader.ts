@@ -1,4 +1,4 @@
-/** Reads a tar archive entry by entry as it streams: strict, and with nothing in memory but a chunk and one extension header. */
+/** Reads a tar archive strictly as it streams, keeping only one chunk and one extension header in memory. */
 import {
   blockBytes,
   decodeHeader,
@@ -10,14 +10,14 @@ import {
   type TarNames,
 } from './tar-header.ts';
 
-/** Of names in extension headers; a path is far shorter. */
+/** The size limit of an extension header; any valid path is far shorter. */
 const maxExtensionBytes = 64 * 1024;
-/** Writers fill up their last record with zeros. */
+/** The limit for the zeros at the end, with which writers fill up their last record. */
 const maxTrailerBytes = 1024 * 1024;
 
 /**
- * Calls `onEntry` for each entry, in order; it may read the entry's content, once, and what it leaves is skipped.
- * @param onBytes gets the number of bytes as they are read, before anything is done with them.
+ * Calls `onEntry` for each entry, in order. It may read the content of the entry once; the rest is skipped.
+ * @param options `onBytes` receives the number of bytes read, before they are processed.
  * @throws TarError; what the input, `onEntry` and `onBytes` throw.
  */
 export async function readTar(options: {
@@ -89,7 +89,7 @@ function readPax(data: Buffer): Map<string, string> {
     const equals = data.indexOf(0x3d, space);
     if (equals < 0 || equals >= end) throw invalid();
     const key = decodeText(data.subarray(space + 1, equals));
-    // Values of attributes that are not taken over may be any bytes.
+    // The values of ignored attributes may be arbitrary bytes.
     const taken = key === 'path' || key === 'linkpath' || key === 'size';
     records.set(key, taken ? decodeText(data.subarray(equals + 1, end - 1)) : '');
     at = end;
@@ -97,7 +97,7 @@ function readPax(data: Buffer): Map<string, string> {
   return records;
 }
 
-/** The end is two blocks of zeros, and nothing but zeros after them: what other readers might find there is not taken. */
+/** Checks that only zeros follow the end, two zero blocks: other tools could read anything else differently. */
 async function readTrailer(source: ByteSource): Promise<void> {
   if (!isZero(await source.exactly(blockBytes))) throw new TarError('goes on after its end');
   let trailerBytes = 0;
@@ -118,7 +118,7 @@ function untilNul(data: Buffer): string {
   return decodeText(end < 0 ? data : data.subarray(0, end));
 }
 
-/** A stream of chunks, as bytes to take. */
+/** Reads given numbers of bytes from a stream of chunks. */
 class ByteSource {
   readonly #chunks: AsyncIterator<Uint8Array>;
   readonly #onBytes: ((bytes: number) => void) | undefined;
@@ -129,7 +129,7 @@ class ByteSource {
     this.#onBytes = onBytes;
   }
 
-  /** @throws TarError where the input ends before. */
+  /** Reads exactly `count` bytes. @throws TarError if the input ends before that. */
   async exactly(count: number): Promise<Buffer> {
     if (this.#chunk.length >= count && count > 0) return this.#take(count);
     const parts: Buffer[] = [];
@@ -141,13 +141,13 @@ class ByteSource {
     return Buffer.concat(parts, count);
   }
 
-  /** At least one byte. @throws TarError where the input has ended. */
+  /** Reads between one and `count` bytes. @throws TarError if the input has ended. */
   async upTo(count: number): Promise<Buffer> {
     if (this.#chunk.length === 0 && !(await this.#fill())) throw new TarError('ends in the middle: it was cut off');
     return this.#take(Math.min(count, this.#chunk.length));
   }
 
-  /** What comes next, whatever it is. */
+  /** Returns the next available bytes, or undefined at the end of the input. */
   async rest(): Promise<Buffer | undefined> {
     if (this.#chunk.length === 0 && !(await this.#fill())) return undefined;
     return this.#take(this.#chunk.length);

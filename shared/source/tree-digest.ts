@@ -1,18 +1,18 @@
-/** The digest of a tree: the same files have the same one, whichever way they came. */
+/** Computes the digest of a tree, which is the same for the same files, however they arrived. */
 import { createHash } from 'node:crypto';
 import type { TreeFile, TreeLink } from './tree-walk.ts';
 
 export interface DigestedFile extends TreeFile {
-  /** SHA-256 of the content, hex. */
+  /** SHA-256 of the content in hex. */
   readonly digest: string;
 }
 
-/** Git knows no other bit of the mode, so no other one counts. */
+/** Only this mode bit counts, since git stores no other. */
 export function isExecutable(mode: number): boolean {
   return (mode & 0o100) !== 0;
 }
 
-/** SHA-256 over kinds, executable bits, paths and contents, sorted by path, whatever order a file system lists them in. */
+/** Hashes kinds, executable bits, paths and contents, sorted by path whatever the order of the file system. */
 export function digestOf(tree: {
   readonly folders: readonly string[];
   readonly links: readonly TreeLink[];
@@ -25,7 +25,7 @@ export function digestOf(tree: {
   ];
   entries.sort(([a], [b]) => (a < b ? -1 : 1));
   const hash = createHash('sha256');
-  // JSON keeps apart what plain joining could confuse.
+  // JSON keeps the fields unambiguous; joined strings would not be.
   for (const entry of entries) hash.update(`${JSON.stringify(entry)}\n`);
   return `sha256:${hash.digest('hex')}`;
 }

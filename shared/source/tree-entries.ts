@@ -1,4 +1,4 @@
-/** What names and links of an archive's entries may be. Pure: nothing here looks at a disk. */
+/** Validates the names and links of archive entries. These are pure functions that never access the disk. */
 import { sourceInvalid, type SourceLimits } from './limits.ts';
 import type { TarHeader } from './tar-header.ts';
 
@@ -7,13 +7,13 @@ export type TreeEntry =
 
 const maxNameBytes = 255;
 const maxTargetBytes = 4_095;
-/** As Linux has it (path_resolution(7)). */
+/** The same limit as on Linux (path_resolution(7)). */
 const maxLinksFollowed = 40;
-/** Of all links together; far more than a real tree needs, and over in about a second. */
+/** The limit for all links together: far more than a real tree needs, and reached in about a second. */
 const maxSteps = 5_000_000;
 
 /**
- * The path of an entry in its tree, '' for the tree itself; `.` segments and a last slash are left out.
+ * Returns the path of an entry in its tree, '' for the tree itself, without `.` segments and trailing slashes.
  * @throws AppError source_invalid
  */
 export function entryPath(header: Pick<TarHeader, 'name' | 'type'>, limits: SourceLimits): string {
@@ -23,7 +23,7 @@ export function entryPath(header: Pick<TarHeader, 'name' | 'type'>, limits: Sour
   if (name.startsWith('/')) throw sourceInvalid(name, 'is an absolute path');
   const segments = name.split('/').filter((segment) => segment !== '' && segment !== '.');
   if (segments.includes('..')) throw sourceInvalid(name, 'leads out of the folder (..)');
-  // What old archivers meant as a folder; others read it as a file.
+  // Old archivers meant a folder by this, and other readers see a file.
   if (name.endsWith('/') && type !== '5') throw sourceInvalid(name, 'is a file with the name of a folder');
   const path = segments.join('/');
   if (Buffer.byteLength(path) > limits.maxPathBytes)
@@ -35,7 +35,7 @@ export function entryPath(header: Pick<TarHeader, 'name' | 'type'>, limits: Sour
   return path;
 }
 
-/** @throws AppError source_invalid */
+/** Returns the target of a link. @throws AppError source_invalid */
 export function linkTarget(path: string, { linkName }: Pick<TarHeader, 'linkName'>): string {
   if (linkName === '' || linkName.includes('\0') || Buffer.byteLength(linkName) > maxTargetBytes)
     throw sourceInvalid(path, 'is a link without a proper target');
@@ -44,8 +44,9 @@ export function linkTarget(path: string, { linkName }: Pick<TarHeader, 'linkName
 }
 
 /**
- * @throws AppError source_invalid where following a link leads above the root at any step, by its own text or by way of other
- *   links, also where nothing is there (yet).
+ * Checks that no link leaves the tree.
+ * @throws AppError source_invalid if following a link leads above the root at any step, directly or through other
+ *   links, even if nothing exists there (yet).
  */
 export function refuseLeavingLinks(entries: ReadonlyMap<string, TreeEntry>): void {
   let stepsLeft = maxSteps;
@@ -63,7 +64,7 @@ export function refuseLeavingLinks(entries: ReadonlyMap<string, TreeEntry>): voi
       at.push(segment);
       const entry = entries.get(at.join('/'));
       if (entry?.kind !== 'link') continue;
-      // Round in circles: the system refuses to follow it, and so it leads nowhere.
+      // The links form a loop; the system refuses to follow it, so it leads nowhere.
       if ((followed += 1) > maxLinksFollowed) return false;
       at.pop();
       left.push(...entry.target.split('/').toReversed());

@@ -1,19 +1,19 @@
-/** Where the entries of an archive go: into a fresh folder, or nowhere when an archive is only looked at. */
+/** Destinations for the entries of an archive: a new folder, or nothing if the archive is only inspected. */
 import { constants, copyFile, mkdir, open, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { sourceInvalid } from './limits.ts';
 
-/** Paths are checked, relative, and given once; folders come before what is in them, links after everything else. */
+/** Receives validated relative paths, each once: folders before their contents, and links last. */
 export interface TreeSink {
   folder(path: string): Promise<void>;
-  /** Reads the content to its end. */
+  /** Writes a file, and reads the content to its end. */
   file(path: string, mode: number, content: AsyncIterable<Buffer>): Promise<void>;
-  /** A file with the content of one that came before. */
+  /** Writes a file with the content of an earlier file. */
   copy(path: string, from: string): Promise<void>;
   link(path: string, target: string): Promise<void>;
 }
 
-/** Nothing is written through a link or over a file, also where the file system takes two names for one. */
+/** Writes to a folder, never through a link or over a file, even if the file system treats two names as one. */
 export function folderSink(target: string): TreeSink {
   return {
     folder: (path) => mkdir(join(target, path)).catch(sameName(path)),
@@ -21,7 +21,7 @@ export function folderSink(target: string): TreeSink {
       const file = await open(join(target, path), 'wx', mode).catch(sameName(path));
       try {
         for await (const chunk of content) await file.writeFile(chunk);
-        // The mode given to `open` is cut by the umask.
+        // The umask reduces the mode passed to `open`.
         await file.chmod(mode);
       } finally {
         await file.close();

@@ -1,12 +1,12 @@
-/** Lists what a folder holds, refusing what a source cannot or must not hold. Nothing is read but names. */
+/** Lists the contents of a folder and rejects what a source must not contain. It reads names only, no contents. */
 import { lstat, readdir, readlink, realpath } from 'node:fs/promises';
 import { dirname, isAbsolute, join, relative, resolve, sep } from 'node:path';
 import type { Excludes } from './dockerignore.ts';
 import { overMaxFiles, skippedNames, sourceInvalid, type SourceLimits } from './limits.ts';
 
-/** Paths are relative to the root. */
+/** The contents of a folder, with paths relative to its root. */
 export interface TreeListing {
-  /** Parents before children. */
+  /** The folders, parents before children. */
   readonly folders: readonly string[];
   readonly files: readonly TreeFile[];
   readonly links: readonly TreeLink[];
@@ -19,21 +19,21 @@ export interface TreeFile {
 
 export interface TreeLink {
   readonly path: string;
-  /** Relative to the folder of the link. */
+  /** The target, relative to the folder of the link. */
   readonly target: string;
 }
 
-/** @throws AppError source_invalid naming the path; the reason of the signal; errors of the file system. */
+/** @throws AppError source_invalid, which names the path; the reason of the signal; errors of the file system. */
 export async function walkTree(options: {
   readonly root: string;
   readonly excludes?: Excludes;
-  /** Absolute paths that are left out. */
+  /** Absolute paths to leave out. */
   readonly skip?: ReadonlySet<string>;
   readonly limits: Pick<SourceLimits, 'maxFiles' | 'maxDepth'>;
   readonly signal: AbortSignal;
 }): Promise<TreeListing> {
   const { excludes, skip, limits, signal } = options;
-  // What links lead to is told by real paths, so the root is known by its own; it may be reached by a link itself.
+  // The targets of links are compared as real paths, so the root has to be one too; it may itself be reached by a link.
   const root = await realpath(options.root);
   const folders: string[] = [];
   const files: TreeFile[] = [];
@@ -47,14 +47,14 @@ export async function walkTree(options: {
       if (skippedNames.has(entry.name) || skip?.has(join(options.root, path)) === true) continue;
       const excluded = excludes?.ignores(path) === true;
       if (excluded && !(entry.isDirectory() && excludes.hasExceptions)) continue;
-      // What readdir puts for bytes that are not UTF-8: the name could not be opened again.
+      // readdir replaces bytes that are not UTF-8 by this character, and a file could not be opened by such a name.
       if (entry.name.includes('\uFFFD')) throw sourceInvalid(path, 'has a name that is not UTF-8');
       if (folders.length + files.length + links.length >= limits.maxFiles) throw overMaxFiles(limits.maxFiles);
       if (entry.isDirectory()) {
         const before = files.length + links.length;
         const place = folders.push(path) - 1;
         await visit(path, depth + 1);
-        // Only what an exception (`!…`) brings back makes an excluded folder part of the tree.
+        // An excluded folder is part of the tree only if an exception (`!…`) includes something in it.
         if (excluded && files.length + links.length === before) folders.splice(place);
       } else if (entry.isFile()) {
         files.push({ path, mode: (await lstat(join(root, path))).mode & 0o777 });
@@ -70,13 +70,13 @@ export async function walkTree(options: {
   return { folders, files, links };
 }
 
-/** Where the link leads, as a relative path: an absolute one would lead from a copy back into the folder. */
+/** Returns a link's target as a relative path; an absolute one would lead from a copy back into the folder. */
 async function linkTarget(root: string, path: string, givenRoot: string): Promise<string> {
   const link = join(root, path);
   const text = await readlink(link);
   const named = resolve(dirname(link), text);
   const target = isAbsolute(text) && isInside(givenRoot, named) ? join(root, relative(givenRoot, named)) : named;
-  // A link may lead out by way of other links: the real path tells. A dangling one has none.
+  // Only the real path shows whether a link leads out through other links. A dangling link has none.
   const real = await realpath(link).catch(() => target);
   if (!isInside(root, target) || !isInside(root, real))
     throw sourceInvalid(path, `is a link that leads out of the folder (${text})`);

@@ -1,7 +1,7 @@
 /**
- * Unpacks a tar archive of a stranger into a fresh folder: the one way into Holdfast for uploads, git trees and contexts
- * of builds. Only folders, files and links that stay inside are taken, within the bounds; whatever else is in the archive
- * refuses it as a whole and nothing is left on disk. Links are made last, so that nothing can be written through one.
+ * Unpacks an untrusted tar archive into a new folder. Uploads, git trees and build contexts all enter Holdfast through
+ * it. It accepts folders, files and links that stay inside the tree, within the limits; anything else rejects the whole
+ * archive and leaves nothing on disk. Links are created last, so that nothing can be written through one.
  */
 import { createHash } from 'node:crypto';
 import { mkdir, rm } from 'node:fs/promises';
@@ -19,35 +19,36 @@ import { digestOf, isExecutable, type DigestedFile } from './tree-digest.ts';
 export interface ArchiveOptions {
   readonly input: AsyncIterable<Uint8Array>;
   readonly gzip: boolean;
-  /** Sub-folder of the archive that becomes the tree; the rest is left out. */
+  /** The subfolder of the archive that becomes the tree; the rest is left out. */
   readonly dir?: string | undefined;
   readonly limits: SourceLimits;
   readonly signal: AbortSignal;
 }
 
 export interface UnpackOptions extends ArchiveOptions {
-  /** Absolute path; must not be there, its parent must. */
+  /** An absolute path, which must not exist yet; its parent must. */
   readonly target: string;
 }
 
 export interface UnpackedTree {
-  /** Of the tree, `sha256:<hex>`. */
+  /** The digest of the tree, `sha256:<hex>`. */
   readonly digest: string;
   readonly files: number;
-  /** Of their contents. */
+  /** Total size of their contents. */
   readonly bytes: number;
 }
 
 /**
- * What an archive may hold beyond the contents of its files: headers, and the zeros of an end.
- * Without it an archive of nothing but headers that are skipped could go on for ever.
+ * The size that an archive may have beyond the contents of its files, for headers and trailing zeros. Without this
+ * limit, an archive that consists of skipped headers could be endless.
  */
 const overheadBytes = 4 * 1024 ** 2;
 const overheadBytesPerFile = 4 * 1024;
 
 /**
- * @throws AppError source_invalid (naming the path and what is wrong or which bound), source_not_found (no such `dir`);
- *   the signal's reason; errors of the file system and of the input.
+ * Unpacks the archive into `target`.
+ * @throws AppError source_invalid (with the path and the problem or limit), source_not_found (no such `dir`); the
+ *   signal's reason; errors of the file system and of the input.
  */
 export async function unpackTree(options: UnpackOptions): Promise<UnpackedTree> {
   const { target } = options;
@@ -60,7 +61,7 @@ export async function unpackTree(options: UnpackOptions): Promise<UnpackedTree> 
   }
 }
 
-/** The same without a disk: what it would be, or why it is refused. @throws AppError as `unpackTree`. */
+/** Validates an archive without writing it to disk. @throws AppError as `unpackTree`. */
 export function inspectTree(options: ArchiveOptions): Promise<UnpackedTree> {
   return readArchive(options, noSink);
 }
@@ -83,13 +84,13 @@ async function readArchive(options: ArchiveOptions, sink: TreeSink): Promise<Unp
 }
 
 class Unpacking {
-  /** The entry that was read last, for messages about the archive itself. */
+  /** The name of the last entry, for errors about the archive itself. */
   lastPath = '';
   readonly #options: ArchiveOptions;
   readonly #sink: TreeSink;
-  /** Everything of the archive by its path, also what lies outside `dir`. */
+  /** All entries of the archive by path, including those outside `dir`. */
   readonly #entries = new Map<string, TreeEntry>();
-  /** Those that were written, by their path in the target. */
+  /** The files that were written, by their path in the target. */
   readonly #files = new Map<string, DigestedFile & { readonly bytes: number }>();
   #archiveBytes = 0;
   #bytes = 0;
@@ -170,7 +171,7 @@ class Unpacking {
     this.#entries.set(path, entry);
   }
 
-  /** With its parents: archives need not name them. */
+  /** Adds a folder and its parents, which archives may omit. */
   async #addFolder(path: string): Promise<void> {
     const known = this.#entries.get(path);
     if (known?.kind === 'folder') return;
@@ -196,7 +197,7 @@ class Unpacking {
     this.#files.set(place, { path: place, mode, digest: hash.digest('hex'), bytes: header.size });
   }
 
-  /** A hard link is a copy here: of a file that came before, in the same tree. */
+  /** Writes a hard link as a copy of an earlier file in the same tree. */
   async #copyLinked(path: string, header: TarHeader, limits: SourceLimits): Promise<void> {
     const place = this.#placeOf(path);
     if (place === undefined) return;
@@ -209,14 +210,14 @@ class Unpacking {
     this.#files.set(place, { ...original, path: place });
   }
 
-  /** Path in the target; undefined for what lies outside `dir`. */
+  /** Returns the path in the target, or undefined for an entry outside `dir`. */
   #placeOf(path: string): string | undefined {
     const { dir } = this.#options;
     if (dir === undefined) return path;
     return path.startsWith(`${dir}/`) ? path.slice(dir.length + 1) : undefined;
   }
 
-  /** Before it is written: what an entry says of its size is what is read of it. */
+  /** Counts the declared size before the content is written; exactly that much is read. */
   #countContent(count: number): void {
     const { maxBytes } = this.#options.limits;
     this.#bytes += count;
