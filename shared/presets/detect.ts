@@ -1,4 +1,4 @@
-/** Which preset fits a folder, and what it makes of it. */
+/** Detects the preset that fits a folder, and applies it. */
 import { AppError } from '../errors.ts';
 import type { PresetName } from '../protocol/app-spec.ts';
 import { go } from './go.ts';
@@ -11,9 +11,9 @@ const presets: Readonly<Record<PresetName, Preset>> = { node, python, go, static
 const pythonFiles = ['requirements.txt', 'pyproject.toml', 'app.py', 'main.py'];
 
 /**
- * The first that fits: node where there is something to start, go, python, static. A package.json is often there for tools
- * only, so it decides last.
- * @throws AppError source_invalid for a manifest that cannot be read.
+ * Returns the first preset that fits: node if there is something to start, go, python, static. A package.json often
+ * exists only for tools, so on its own it is considered last.
+ * @throws AppError source_invalid if a manifest cannot be read.
  */
 export async function detectPreset(tree: PresetTree): Promise<PresetName | undefined> {
   if (await startsWithNode(tree)) return 'node';
@@ -24,8 +24,8 @@ export async function detectPreset(tree: PresetTree): Promise<PresetName | undef
 }
 
 /**
- * @param start `optional` where the app has a `command` of its own: the image may then have none.
- * @throws AppError dockerfile_invalid: the tree lacks what the preset needs; the message says what to add.
+ * @param start `optional` if the app has its own `command`, so that the image may have none.
+ * @throws AppError dockerfile_invalid if the tree lacks what the preset needs; the message says what to add.
  */
 export function presetFiles(
   name: PresetName,
@@ -35,12 +35,12 @@ export function presetFiles(
   return presets[name].files(tree, start);
 }
 
-/** How the process platform runs it. @throws AppError dockerfile_invalid */
+/** Returns the commands with which the process platform runs the tree. @throws AppError dockerfile_invalid */
 export function presetCommand(name: PresetName, tree: PresetTree): Promise<PresetCommand> {
   return presets[name].command(tree);
 }
 
-/** For a folder that none fits. */
+/** The error for a folder that no preset fits. */
 export function noPreset(): AppError {
   return new AppError(
     'dockerfile_invalid',

@@ -1,16 +1,16 @@
-/** A folder on disk as presets read it. Links are not followed: a source may be hostile, and presets need none. */
+/** Lets presets read a folder on disk. Links are not followed: presets need none, and a source may be hostile. */
 import { constants } from 'node:fs';
 import { lstat, open, readdir, realpath } from 'node:fs/promises';
 import { dirname, join, sep } from 'node:path';
 import { AppError } from '../errors.ts';
 import type { PresetTree } from './preset.ts';
 
-/** A manifest or a source file with the app object; lock files are looked at by name only, but for their first lines. */
+/** The size limit of a file that presets read: manifests, the head of lock files, and the source of the app object. */
 const maxBytes = 16 * 1024 * 1024;
 
-/** @param root absolute. */
+/** @param root an absolute path. */
 export function folderTree(root: string): PresetTree {
-  /** The path, unless a link on the way leads out of the folder. */
+  /** Returns the absolute path, unless a link on the way leads out of the folder. */
   async function inside(path: string): Promise<string | undefined> {
     const absolute = join(root, path);
     const [base, folder] = await Promise.all([realpath(root), realpath(dirname(absolute)).catch(() => undefined)]);

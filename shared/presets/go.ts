@@ -1,20 +1,20 @@
-/** The preset `go`: go.mod, with the program in the root or in cmd/. */
+/** The preset `go`: a go.mod, and the program in the root or in cmd/. */
 import { copy, exec, generatedBy, ignoreFile, run, text } from './dockerfile.ts';
 import { type Preset, type PresetTree, appUser, defaultPort, misfit } from './preset.ts';
 
 const base = 'golang:1.26';
 const ignored = ['**/*_test.go', '**/*.test', 'bin'];
-/** Read at run time by many a program that does not embed them. */
+/** Folders that programs often read at run time instead of embedding them. */
 const assetFolders = ['assets', 'public', 'static', 'templates', 'views', 'web'];
-/** Which of several programs in cmd/ is the app, the first that is there. */
+/** If cmd/ has several programs, the first of these names is the app. */
 const serverNames = ['server', 'web', 'app', 'api', 'main'];
 const output = '.holdfast-bin/app';
 
 interface GoProject {
-  /** `.` or `./cmd/x`. */
+  /** The package of the program: `.` or `./cmd/x`. */
   readonly program: string;
   readonly manifests: readonly string[];
-  /** Modules are there, or are found in the tree: nothing is downloaded before it is copied. */
+  /** Whether modules are downloaded before the tree is copied; not if there are none, or they are in the tree. */
   readonly downloads: boolean;
   readonly assets: readonly string[];
 }
@@ -57,7 +57,7 @@ async function readGoProject(tree: PresetTree): Promise<GoProject> {
   };
 }
 
-/** @throws AppError dockerfile_invalid where there is none, or it is not clear which. */
+/** @throws AppError dockerfile_invalid if there is no program, or several candidates. */
 async function findProgram(tree: PresetTree, module: string): Promise<string> {
   if (await isProgram(tree, '')) return '.';
   const programs: string[] = [];

@@ -1,4 +1,4 @@
-/** How nginx serves a site without root: everything it writes is under /tmp, the port comes from PORT at its start. */
+/** Configures nginx to serve a site without root: it writes only below /tmp, and reads PORT when it starts. */
 
 export const nginxConfigFile = 'nginx.holdfast.conf';
 

@@ -1,23 +1,23 @@
-/** Which package manager a folder is kept with, by its lock file, and the commands of each. */
+/** Determines the package manager of a folder by its lock file, and the commands of each manager. */
 import type { PresetTree } from './preset.ts';
 
 export interface PackageManager {
   readonly name: 'npm' | 'yarn' | 'pnpm';
   readonly lockfile: string | undefined;
-  /** Files beside package.json that it reads while it installs. */
+  /** The files besides package.json that it reads during an install. */
   readonly files: readonly string[];
-  /** Everything, also what only development needs. */
+  /** Installs everything, including development dependencies. */
   readonly installAll: readonly string[];
   readonly installProduction: readonly string[];
-  /** Takes away again what only development needs; undefined where it cannot. */
+  /** Removes development dependencies after an install; undefined if the manager cannot do that. */
   readonly prune: readonly string[] | undefined;
-  /** Runs a script: follow with its name. */
+  /** Runs a script; append its name. */
   readonly run: readonly string[];
-  /** For all of these. */
+  /** The environment of all these commands. */
   readonly env: Readonly<Record<string, string>>;
 }
 
-/** @param declared `packageManager` of package.json. */
+/** @param declared the value of `packageManager` in package.json. */
 export async function findManager(tree: PresetTree, declared: string | undefined): Promise<PackageManager> {
   const [, name, version] = /^(npm|yarn|pnpm)@(\d+\.\d+\.\d+)/.exec(declared ?? '') ?? [];
   if ((await tree.has('pnpm-lock.yaml')) || name === 'pnpm') return pnpm(tree, name === 'pnpm' ? version : undefined);
@@ -45,7 +45,7 @@ async function npm(tree: PresetTree): Promise<PackageManager> {
 
 async function pnpm(tree: PresetTree, version: string | undefined): Promise<PackageManager> {
   const lock = await tree.read('pnpm-lock.yaml');
-  // Each lock file is taken by the releases of its time only.
+  // Each release of pnpm accepts only the lock file formats of its time.
   const format = Number(/^lockfileVersion: *'?(\d+)/m.exec(lock ?? '')?.[1] ?? 9);
   const major = format >= 9 ? '10' : format === 6 ? '8' : '7';
   const pnpm = through(`pnpm@${version ?? major}`, 'pnpm');
@@ -59,7 +59,7 @@ async function pnpm(tree: PresetTree, version: string | undefined): Promise<Pack
     installProduction: [...install, '--prod'],
     prune: hasWorkspaces ? undefined : [...pnpm, 'prune', '--prod'],
     run: [...pnpm, 'run'],
-    // It asks before it removes a node_modules, unless nobody is there to answer.
+    // pnpm asks before it removes a node_modules, except in CI.
     env: { CI: 'true' },
   };
 }
@@ -87,7 +87,7 @@ async function yarn(tree: PresetTree, version: string | undefined): Promise<Pack
   const spec = version ?? (format >= 8 ? '4' : '3');
   const yarn = through(`@yarnpkg/cli-dist@${spec}`, 'yarn');
   const install = [...yarn, 'install', '--immutable'];
-  // `focus` is a plugin before release 4.
+  // Before release 4, `focus` is a plugin.
   const focus = spec.startsWith('4') ? [...yarn, 'workspaces', 'focus', '--all', '--production'] : undefined;
   return {
     name: 'yarn',
@@ -97,12 +97,12 @@ async function yarn(tree: PresetTree, version: string | undefined): Promise<Pack
     installProduction: focus ?? install,
     prune: focus,
     run: [...yarn, 'run'],
-    // The release is the one asked for here, and node finds modules without yarn's own loader.
+    // Use the release chosen here, and install modules where node finds them without yarn's own loader.
     env: { YARN_IGNORE_PATH: '1', YARN_NODE_LINKER: 'node-modules', YARN_ENABLE_TELEMETRY: '0' },
   };
 }
 
-/** By npx: the base image need not have it. */
+/** Runs a package manager through npx, since the base image may not have it. */
 function through(spec: string, binary: string): readonly string[] {
   return ['npx', '--yes', '--package', spec, binary];
 }

@@ -1,4 +1,4 @@
-/** What package.json, lock file and workspaces of a folder say. */
+/** Reads what package.json, the lock file and the workspaces of a folder declare. */
 import { z } from 'zod';
 import { AppError } from '../errors.ts';
 import { type PackageManager, findManager } from './node-manager.ts';
@@ -19,31 +19,31 @@ export type Manifest = z.output<typeof packageJson>;
 
 export interface NodeProject {
   readonly manager: PackageManager;
-  /** Whether anything is to be installed. */
+  /** Whether there is anything to install. */
   readonly hasDependencies: boolean;
-  /** Whether they are there already, as in a folder in which somebody works. */
+  /** Whether the dependencies are already installed, as in a developer's working folder. */
   readonly isInstalled: boolean;
-  /** Files that say what is installed, by their folder (`''` is the root): copied before the rest, so that their layer is kept. */
+  /** The files that determine what is installed, by folder (`''` is the root); copied first to cache their layer. */
   readonly manifests: ReadonlyMap<string, readonly string[]>;
-  /** Installing reads more of the tree than its manifests. */
+  /** Whether an install reads more of the tree than the manifests. */
   readonly installNeedsTree: boolean;
-  /** Scripts to run before the app is what it is. */
+  /** The scripts that build the app. */
   readonly build: readonly string[];
-  /** Installing, building or starting needs what production leaves out. */
+  /** Which step needs development dependencies: building (or installing), starting, or none. */
   readonly needsDevelopment: 'no' | 'build' | 'start';
-  /** Sub-folder of the workspace that is the app; `''` is the root. */
+  /** The subfolder of the workspace that is the app; `''` is the root. */
   readonly cwd: string;
-  /** Undefined where nothing is started, as in a site that is only built. */
+  /** The command that starts the app; undefined if there is nothing to start, as in a site that is only built. */
   readonly start: readonly string[] | undefined;
 }
 
 const serverFiles = ['server.js', 'server.mjs', 'server.ts'];
 const indexFiles = ['index.js', 'index.mjs', 'index.ts'];
 const treeScripts = ['preinstall', 'install', 'postinstall', 'prepare'];
-/** Folders that a package manager reads while it installs. */
+/** Folders that package managers read during an install. */
 const treeFolders = ['patches', '.yarn', 'prisma'];
 
-/** @throws AppError source_invalid for a package.json that is none. */
+/** @throws AppError source_invalid if a package.json is invalid. */
 export async function readNodeProject(tree: PresetTree): Promise<NodeProject> {
   const root = (await readManifest(tree, '')) ?? {};
   const manager = await findManager(tree, root.packageManager);
@@ -90,7 +90,10 @@ interface NodeApp {
   readonly start: readonly string[] | undefined;
 }
 
-/** The root, or else the only workspace that can be started. @throws AppError dockerfile_invalid where several can. */
+/**
+ * Returns the root or else the only workspace with a start.
+ * @throws AppError dockerfile_invalid if several have one.
+ */
 async function findApp(tree: PresetTree, root: Manifest, workspaces: ReadonlyMap<string, Manifest>): Promise<NodeApp> {
   const own = { cwd: '', manifest: root, start: await findStart(tree, '', root) };
   if (own.start !== undefined) return own;
@@ -113,19 +116,19 @@ async function findStart(tree: PresetTree, cwd: string, manifest: Manifest): Pro
   const scripts: Scripts = manifest.scripts ?? {};
   if (scripts['start'] !== undefined) return startWords(scripts, 'start');
   const main = manifest.main === undefined ? [] : [manifest.main];
-  // A script beside an index.html is for browsers.
+  // A script beside an index.html runs in browsers.
   const index = (await tree.has(at('index.html'))) && !(await tree.has(at('package.json'))) ? [] : indexFiles;
   for (const file of [...main, ...serverFiles, ...index]) if (await tree.has(at(file))) return ['node', file];
   return undefined;
 }
 
-/** The program that a start begins with, without what stands before it. */
+/** Returns the program that a start command runs, skipping wrappers and assignments. */
 function binaryOf(start: readonly string[]): string {
   const words = start[0] === 'sh' ? (start[2] ?? '').split(' ') : start;
   return words.find((word) => !/^(env|exec|npx|cross-env|[A-Za-z_]\w*=.*)$/.test(word)) ?? '';
 }
 
-/** Programs that development dependencies bring, as far as their names tell. */
+/** Returns the programs that development dependencies provide, as far as their names show. */
 function namesOf(...manifests: readonly Manifest[]): Set<string> {
   const names = manifests.flatMap((one) => Object.keys(one.devDependencies ?? {}));
   const known: Readonly<Record<string, string>> = {
@@ -149,7 +152,7 @@ async function manifestsOf(
   return manifests;
 }
 
-/** By folder. Patterns as `packages/*`; the rarer forms of globs are left to the package manager, which then needs the tree. */
+/** Returns the workspaces by folder. It resolves patterns such as `packages/*`, and leaves others to the manager. */
 async function findWorkspaces(tree: PresetTree, root: Manifest): Promise<ReadonlyMap<string, Manifest>> {
   const own = Array.isArray(root.workspaces) ? root.workspaces : (root.workspaces?.packages ?? []);
   const found = new Map<string, Manifest>();
@@ -168,14 +171,14 @@ async function foldersOf(tree: PresetTree, pattern: string): Promise<string[]> {
     return /^[\w@.-]+(\/[\w@.-]+)*$/.test(pattern) && !pattern.includes('..') ? [pattern] : [];
   const folder = star[1];
   const entries = folder.includes('..') ? [] : await tree.list(folder);
-  // Their names go into instructions and a PATH.
+  // The names are used in instructions and in PATH.
   const isPlain = /^[\w@.-]+$/;
   return entries
     .filter(({ kind, name }) => kind === 'folder' && isPlain.test(name))
     .map(({ name }) => `${folder}/${name}`);
 }
 
-/** The list `packages:` of pnpm-workspace.yaml. */
+/** Reads the list `packages:` of pnpm-workspace.yaml. */
 async function pnpmPatterns(tree: PresetTree): Promise<string[]> {
   const yaml = await tree.read('pnpm-workspace.yaml');
   const block = /^packages:[ \t]*\r?\n((?:[ \t]*(?:-[^\n]*|#[^\n]*)?\r?\n?)*)/m.exec(yaml ?? '')?.[1] ?? '';

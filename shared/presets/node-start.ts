@@ -1,20 +1,20 @@
-/** From a start script to the words that are run, so that no shell and no package manager stands between SIGTERM and the app. */
+/** Turns a start script into words to run, so that no shell or package manager stands between SIGTERM and the app. */
 export type Scripts = Readonly<Record<string, string>>;
 
-/** Words without anything that a shell would treat in its own way. */
+/** A command without any character that is special to a shell. */
 const plainCommand = /^[\w@%+:,./-]+( +[\w@%+:,./=-]+)*$/;
 const assignment = /^[A-Za-z_]\w*=[\w@%+:,./-]*$/;
-/** A script that only runs another one: through npm it would have a process in front that does not hand signals on. */
+/** A script that only runs another one. Running it through npm would add a process that does not forward signals. */
 const nested = /^(?:npm run|npm run-script|pnpm run|pnpm|yarn run|yarn) ([\w:.-]+)$/;
 const shellWords = new Set(['cd', 'export', 'set', 'unset', 'exec', 'eval', 'test', 'true', 'false', 'source', 'if', 'for', 'while', 'trap', 'ulimit', 'umask', 'wait', '.', ':']); // prettier-ignore
 const maxDepth = 8;
 
-/** @param name of a script that is there. */
+/** @param name of an existing script. */
 export function startWords(scripts: Scripts, name: string): readonly string[] {
   const script = unnested(scripts, (scripts[name] ?? '').trim());
   const words = plainWords(script);
   if (words !== undefined) return words;
-  // Of `a && b` the shell becomes b.
+  // In `a && b`, b replaces the shell.
   const last = script.lastIndexOf('&&');
   const rest = script.slice(last + 2).trim();
   const isSequence = last > 0 && !/[|;&\n"'`$()<>\\#]/.test(script.replaceAll('&&', ''));

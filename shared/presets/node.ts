@@ -1,4 +1,4 @@
-/** The preset `node`: package.json, with the lock file of npm, yarn or pnpm, and workspaces. */
+/** The preset `node`: a package.json with the lock file of npm, yarn or pnpm, possibly with workspaces. */
 import { copy, exec, generatedBy, ignoreFile, run, text } from './dockerfile.ts';
 import { type NodeProject, noStart, readNodeProject } from './node-project.ts';
 import { type Preset, type PresetTree, appUser, defaultPort } from './preset.ts';
@@ -30,12 +30,12 @@ export const node: Preset = {
   },
 };
 
-/** Whether there is something to start with node. */
+/** Whether the tree has something to start with node. */
 export async function startsWithNode(tree: PresetTree): Promise<boolean> {
   return (await readNodeProject(tree)).start !== undefined;
 }
 
-/** What makes the tree ready, where nothing has been left out: in a folder in which somebody works it may be there already. */
+/** Returns the commands that prepare a complete tree, in which dependencies may already be installed. */
 export function installCommands({ hasDependencies, isInstalled, manager, build }: NodeProject): readonly string[][] {
   const install = hasDependencies && !isInstalled ? [[...manager.installAll]] : [];
   return [...install, ...build.map((script) => [...manager.run, script])];
@@ -53,7 +53,7 @@ export function foundIn({ manager, manifests, build, cwd }: NodeProject): string
   ];
 }
 
-/** A stage that installs, and builds where there is something to build. */
+/** Returns a stage that installs dependencies, and builds if there is a build script. */
 export function installStage(project: NodeProject, name: string): string[] {
   const { manager, manifests, installNeedsTree, build, needsDevelopment } = project;
   const production = needsDevelopment === 'no';

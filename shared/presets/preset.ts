@@ -1,15 +1,16 @@
 /**
- * What a preset is: from what a folder holds to a Dockerfile, or to the commands that run it without an image. Pure
- * functions over a small read interface, so that command line and agent share them. detect.ts chooses and calls them.
+ * The interface of presets. A preset derives a Dockerfile, or commands that run without an image, from the contents of
+ * a folder. Presets are pure functions over a small read interface, so that the command line and the agent share them.
+ * detect.ts chooses and calls them.
  */
 import { AppError } from '../errors.ts';
 
 export interface PresetTree {
   /** Whether the path is a regular file. */
   has(path: string): Promise<boolean>;
-  /** Its text; undefined where there is no such file. */
+  /** Reads a file as text; undefined if there is no such file. */
   read(path: string): Promise<string | undefined>;
-  /** By name; empty where there is no such folder. `''` is the root. */
+  /** Lists a folder, sorted by name; empty if there is no such folder. `''` is the root. */
   list(folder: string): Promise<readonly PresetEntry[]>;
 }
 
@@ -20,30 +21,30 @@ export interface PresetEntry {
 
 export interface PresetFiles {
   readonly dockerfile: string;
-  /** Further files by path, for the build context: `.dockerignore` where the tree has none. */
+  /** Additional files of the build context by path: `.dockerignore` if the tree has none. */
   readonly files: Readonly<Record<string, string>>;
-  /** What was found, for people: `npm, package-lock.json`, `node server.js`. */
+  /** What was detected, for display: `npm, package-lock.json`, `node server.js`. */
   readonly found: readonly string[];
 }
 
 export interface PresetCommand {
-  /** Run in this order, in a copy of the tree, once; nothing to do where empty. */
+  /** The commands to run once, in this order, in a copy of the tree; may be empty. */
   readonly install: readonly (readonly string[])[];
-  /** Undefined if the tree does not say what to run, and for static files: see `serves`. */
+  /** The command of the app; undefined for static files (see `serves`), or if the tree does not determine it. */
   readonly run: readonly string[] | undefined;
-  /** Static files: the first of these folders that has an index.html is to be served on PORT. */
+  /** For static files: the first of these folders that has an index.html is served on PORT. */
   readonly serves?: readonly string[];
-  /** Sub-folder in which `run` runs; `''` is the tree itself. */
+  /** The subfolder in which `run` runs; `''` is the tree itself. */
   readonly cwd: string;
-  /** Folders of programs, relative to the tree, looked at before those of PATH. */
+  /** Folders that are searched for programs before PATH, relative to the tree. */
   readonly binaries: readonly string[];
-  /** For `install` and `run`. */
+  /** The environment of `install` and `run`. */
   readonly env: Readonly<Record<string, string>>;
 }
 
 export interface Preset {
   /**
-   * @param start `required`, or `optional` where the app has a `command` of its own.
+   * @param start `required`, or `optional` if the app has its own `command`.
    * @throws AppError dockerfile_invalid, source_invalid
    */
   files(tree: PresetTree, start: 'required' | 'optional'): Promise<PresetFiles>;
@@ -51,12 +52,12 @@ export interface Preset {
   command(tree: PresetTree): Promise<PresetCommand>;
 }
 
-/** Where apps listen unless told otherwise, as `port` of an app. */
+/** The default port of apps; the `port` of an app overrides it. */
 export const defaultPort = 8080;
-/** A number, not a name: with `run_as_non_root` Kubernetes must see that it is not root. */
+/** The user is numeric, because with `run_as_non_root` Kubernetes has to verify that it is not root. */
 export const appUser = '1000:1000';
 
-/** The tree lacks what the preset needs. */
+/** The error for a tree that lacks what the preset needs. */
 export function misfit(message: string): AppError {
   return new AppError('dockerfile_invalid', message, { phase: 'build', data: { logs: [] } });
 }

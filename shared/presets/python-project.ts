@@ -1,22 +1,22 @@
-/** What a folder with Python in it says: how its dependencies are installed, and what is started. */
+/** Reads how the dependencies of a Python project are installed, and what is started. */
 import { parse } from 'smol-toml';
 import { z } from 'zod';
 import { AppError } from '../errors.ts';
 import { type PresetTree, misfit } from './preset.ts';
 
 export interface PythonProject {
-  /** For people. */
+  /** What was detected, for display. */
   readonly found: string;
-  /** With the venv's own programs first on PATH; empty where nothing is required. */
+  /** The install commands, run with the venv first on PATH; empty if nothing is required. */
   readonly install: readonly (readonly string[])[];
-  /** What installing reads. */
+  /** The files that an install reads. */
   readonly manifests: readonly string[];
-  /** It reads more of the tree than that. */
+  /** Whether an install reads more of the tree than the manifests. */
   readonly installNeedsTree: boolean;
-  /** File to run where no server does; undefined where none is there. */
+  /** The file to run if there is no server; undefined if there is no such file. */
   readonly entry: string | undefined;
   readonly server: PythonServer | undefined;
-  /** Folders that modules are found in, relative to the tree. */
+  /** The folders in which modules are found, relative to the tree. */
   readonly pythonPath: readonly string[];
 }
 
@@ -25,7 +25,7 @@ type PythonServer =
 
 const entryFiles = ['app.py', 'main.py', 'server.py', 'wsgi.py', 'asgi.py', 'streamlit_app.py'];
 const entryFolders = ['', 'src', 'app'];
-/** Programs that serve what they are required with, added where the app does not require them. */
+/** The server that is added for each framework, unless the app requires one itself. */
 const servers = { flask: 'gunicorn', fastapi: 'uvicorn', streamlit: undefined } as const;
 const maxRequirementFiles = 32;
 
@@ -60,7 +60,7 @@ export function noEntry(): AppError {
 
 interface Required {
   readonly from: string;
-  /** Lower case, `-` for `_` and `.`. */
+  /** The names of the required packages, in lower case, with `-` in place of `_` and `.`. */
   readonly names: ReadonlySet<string>;
   readonly manifests: readonly string[];
   readonly needsTree: boolean;
@@ -69,7 +69,7 @@ interface Required {
 
 const pip = (...words: readonly string[]): readonly string[] => ['pip', 'install', ...words];
 const exported = '.holdfast-requirements.txt';
-/** A venv of their own for what reads lock files: the app's holds what the app requires, and nothing else. */
+/** A separate venv for the tools that read lock files, so that the app's venv has only what the app requires. */
 const tools = '.holdfast-tools';
 
 async function readRequired(tree: PresetTree): Promise<Required> {
@@ -80,7 +80,7 @@ async function readRequired(tree: PresetTree): Promise<Required> {
   const { project, tool } = parsePyproject(source);
   const poetry = Object.keys(tool?.poetry?.dependencies ?? {}).filter((name) => name !== 'python');
   const listed = project?.dependencies ?? [];
-  // Each is a word of pip's command line (PEP 508 begins with a name): an option, or a line break, is none.
+  // Each one becomes a word of pip's command line. PEP 508 starts with a name, so options and line breaks are rejected.
   const strange = listed.find((one) => !/^[A-Za-z0-9]/.test(one) || /\p{Cc}/u.test(one));
   if (strange !== undefined)
     throw misfit(`pyproject.toml requires ${JSON.stringify(strange)}, which is no requirement`);
@@ -103,7 +103,7 @@ async function readRequired(tree: PresetTree): Promise<Required> {
   }
   if (poetry.length > 0)
     throw misfit('pyproject.toml has its dependencies in tool.poetry and there is no poetry.lock: run `poetry lock`');
-  // As words of their own, not by building the project: many an app is no package.
+  // The requirements are passed as separate words instead of building the project, since many apps are not packages.
   return {
     from: 'pyproject.toml',
     names,
@@ -166,7 +166,7 @@ function parsePyproject(source: string): z.output<typeof pyproject> {
   }
 }
 
-/** PEP 503. */
+/** Normalizes a package name as in PEP 503. */
 function nameOf(requirement: string): string {
   return (/^[A-Za-z0-9._-]+/.exec(requirement)?.[0] ?? '').toLowerCase().replaceAll(/[-_.]+/g, '-');
 }
@@ -192,7 +192,7 @@ async function findEntry(
 }
 
 function serverOf(source: string, path: string, names: ReadonlySet<string>): PythonServer | undefined {
-  // `src` is on PYTHONPATH, and `app` is a package of its own.
+  // `src` is on PYTHONPATH, whereas `app` is a package itself.
   const module = path
     .replace(/^src\//, '')
     .replace(/\.py$/, '')

@@ -1,4 +1,4 @@
-/** The preset `python`: requirements.txt or pyproject.toml; flask, fastapi and streamlit are found by what is required. */
+/** The preset `python`: requirements.txt or pyproject.toml, with detection of Flask, FastAPI and Streamlit. */
 import { copy, exec, generatedBy, ignoreFile, run, text } from './dockerfile.ts';
 import { type Preset, appUser, defaultPort } from './preset.ts';
 import { type PythonProject, noEntry, readPythonProject } from './python-project.ts';
@@ -32,7 +32,7 @@ export const python: Preset = {
     const hasVenv = project.install.length > 0;
     return {
       install: hasVenv ? [['python3', '-m', 'venv', venv], ...project.install.map((words) => [...words])] : [],
-      // The machine's own loopback: nobody else is to call it but by the router.
+      // Listen on loopback only, so that all calls arrive through the router.
       run: startWords(project, '127.0.0.1'),
       cwd: '',
       binaries: hasVenv ? [`${venv}/bin`] : [],
@@ -44,12 +44,12 @@ export const python: Preset = {
 function environment(project: PythonProject): Record<string, string> {
   return {
     PYTHONUNBUFFERED: '1',
-    // gunicorn and uvicorn believe X-Forwarded-* of whoever calls: that is the router.
+    // gunicorn and uvicorn trust X-Forwarded-* headers from any caller, since the caller is the router.
     ...(project.server === undefined ? {} : { FORWARDED_ALLOW_IPS: '*' }),
   };
 }
 
-/** `exec`, so that SIGTERM reaches the server and not a shell in front of it. */
+/** Uses `exec`, so that SIGTERM reaches the server and not a shell in front of it. */
 function startWords({ server, entry }: PythonProject, host: string): readonly string[] | undefined {
   if (server === undefined) return entry === undefined ? undefined : ['python3', entry];
   return ['sh', '-c', `exec ${commandOf(server, host)}`];
@@ -99,7 +99,7 @@ function dockerfile(project: PythonProject): string {
   ]);
 }
 
-/** One `COPY` a folder: files of several would all land in one. */
+/** Returns one `COPY` per folder, since a single one would put all files into the same folder. */
 function manifestCopies(manifests: readonly string[]): string[] {
   const folders = new Map<string, string[]>();
   for (const path of manifests) {

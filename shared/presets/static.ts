@@ -1,4 +1,4 @@
-/** The preset `static`: files served by nginx, or a site that is built with node first. */
+/** The preset `static`: files served by nginx, possibly from a site that is built with node first. */
 import { exec, generatedBy, ignoreFile, text } from './dockerfile.ts';
 import { nginxConfig, nginxConfigFile } from './nginx.ts';
 import { foundIn, installCommands, installStage, nodeIgnored } from './node.ts';
@@ -6,10 +6,10 @@ import { type NodeProject, readNodeProject } from './node-project.ts';
 import { type Preset, type PresetTree, defaultPort, misfit } from './preset.ts';
 
 const base = 'nginx:1-alpine';
-/** The user `nginx` of that image, by number. */
+/** The numeric id of the user `nginx` in that image. */
 const nginxUser = '101:101';
 const siteFolders = ['', 'dist', 'public', 'build', 'out', '_site', 'site', 'www'];
-/** Where tools that build a site put it. */
+/** The usual output folders of site generators. */
 const builtFolders = ['dist', 'build', 'out', '_site', 'public'];
 
 type Site =
@@ -45,7 +45,7 @@ export const staticFiles: Preset = {
   },
 };
 
-/** A package.json with a build and nothing to start is a site to be built; its index.html is not what browsers get. */
+/** A package.json with a build script and nothing to start is a site to build; its index.html is only an input. */
 export async function findSite(tree: PresetTree): Promise<Site | undefined> {
   if (await tree.has('package.json')) {
     const project = await readNodeProject(tree);
