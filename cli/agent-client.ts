@@ -1,4 +1,4 @@
-/** The agent as commands see it: typed calls, each with a deadline and ended by Ctrl-C. */
+/** Connects commands to the agent: typed calls, each with a timeout, which Ctrl-C cancels. */
 import { AppError } from '../shared/errors.ts';
 import { type AgentMethods, type ParamsInputOf, type ResultOf, agentMethods } from '../shared/protocol/methods.ts';
 import { callByHttp } from '../shared/rpc/http-call.ts';
@@ -6,7 +6,7 @@ import type { CallOptions } from '../shared/rpc/types.ts';
 import type { AgentEndpoint } from './endpoint.ts';
 
 export interface AgentClient {
-  /** @throws AppError of the agent, or link_lost, deadline_exceeded, cancelled. */
+  /** @throws AppError with the agent's code, or link_lost, deadline_exceeded, cancelled. */
   call<K extends keyof AgentMethods>(
     method: K,
     params: ParamsInputOf<AgentMethods[K]>,
@@ -32,7 +32,7 @@ export const connectAgent: ConnectAgent = ({ url, token }) => ({
   },
 });
 
-/** A router knows no such route, or leads to some app; an admin port or a web server refuses the method or the path. */
+/** Whether the error shows that another server answered: a router, an admin port or a web server. */
 function isOfAnotherServer(error: unknown): error is AppError {
   if (!(error instanceof AppError)) return false;
   if (error.code === 'route_not_found' || error.code.startsWith('upstream_')) return true;

@@ -1,18 +1,18 @@
-/** How far something is, for whoever waits: one line that is written over on a terminal, a line now and then elsewhere. */
+/** Shows the progress of a transfer: on a terminal as one line that is overwritten, elsewhere as an occasional line. */
 import type { Clock } from '../shared/wait/clock.ts';
 import type { CliContext } from './context.ts';
 import { mebibytes } from './text.ts';
 
 export interface TransferProgress {
   update(doneBytes: number, totalBytes: number): void;
-  /** Leaves the line. */
+  /** Ends the line. */
   end(): void;
 }
 
 const terminalPauseMs = 100;
 const linePauseMs = 10_000;
 
-/** @param verb `Packed`, `Sent`. */
+/** @param verb `Packed` or `Sent`. */
 export function transferProgress(verb: string, output: CliContext['stderr'], clock: Clock): TransferProgress {
   const isTerminal = output.isTTY === true;
   const pauseMs = isTerminal ? terminalPauseMs : linePauseMs;
@@ -22,7 +22,7 @@ export function transferProgress(verb: string, output: CliContext['stderr'], clo
     update(doneBytes, totalBytes) {
       const isLast = doneBytes >= totalBytes;
       if (!isLast && clock.nowMs() - shownAtMs < pauseMs) return;
-      // Elsewhere the result says that it is done.
+      // Without a terminal, the result of the command shows that the transfer is done.
       if (isLast && !isTerminal) return;
       shownAtMs = clock.nowMs();
       const percent = Math.floor((doneBytes / Math.max(1, totalBytes)) * 100);

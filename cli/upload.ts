@@ -1,6 +1,6 @@
 /**
- * Sends an archive to the agent in parts, only those it does not have yet: what was sent before a cut, by this run or an
- * earlier one, is not sent again.
+ * Sends an archive to the agent in parts. Only missing parts are sent: what this run or an earlier one has sent before
+ * an interruption is not sent again.
  */
 import { open, type FileHandle } from 'node:fs/promises';
 import { request } from 'undici';
@@ -22,35 +22,35 @@ export interface UploadOptions {
     params: ParamsInputOf<AgentMethods[K]>,
     deadlineMs: number,
   ) => Promise<ResultOf<AgentMethods[K]>>;
-  /** The archive. */
+  /** The path of the archive. */
   readonly file: string;
-  /** Its SHA-256, hex. */
+  /** The SHA-256 of the archive in hex. */
   readonly archive: string;
   readonly bytes: number;
   readonly signal: AbortSignal;
   readonly clock: Clock;
-  /** @param sentBytes what the agent has of the archive, of `bytes`. */
+  /** @param sentBytes how many of the archive's `bytes` the agent has. */
   readonly onProgress: (sentBytes: number) => void;
-  /** A part is sent again. */
+  /** Called when a part is sent again. */
   readonly onRetry: (error: AppError) => void;
 }
 
 export interface Uploaded {
-  /** `upload:sha256:<digest>`. */
+  /** The source of the app: `upload:sha256:<digest>`. */
   readonly source: string;
-  /** Sent by this run. */
+  /** The number of bytes that this run has sent. */
   readonly sentBytes: number;
 }
 
 const parallelParts = 4;
-/** With the pauses between them longer than another agent takes to become leader. */
+/** Including the pauses in between, the attempts last longer than it takes another agent to become leader. */
 const partAttempts = 12;
 const partTimeoutMs = 60_000;
 const completeDeadlineMs = 300_000;
-/** The agent may say that a part has gone, where another run of the same command has ended in between. */
+/** The agent may report missing parts again if another run of the same command has ended in the meantime. */
 const maxRounds = 3;
 
-/** @throws AppError: of the agent, or link_lost, saying what is there and what to do; the signal's reason. */
+/** @throws AppError of the agent, or link_lost, saying what has been sent and what to do; the signal's reason. */
 export async function uploadArchive(options: UploadOptions): Promise<Uploaded> {
   const { call, archive, bytes, file, signal } = options;
   const handle = await open(file, 'r');
@@ -72,7 +72,7 @@ export async function uploadArchive(options: UploadOptions): Promise<Uploaded> {
   }
 }
 
-/** @returns how many bytes were sent. */
+/** @returns the number of bytes that were sent. */
 async function sendParts(
   options: UploadOptions,
   handle: FileHandle,
@@ -102,7 +102,7 @@ async function sendParts(
   const results = await Promise.allSettled(
     Array.from({ length: Math.min(parallelParts, missing.length) }, () =>
       work().catch((error: unknown) => {
-        // The others end too: nothing goes on behind a failure.
+        // Stop the other workers too, so that nothing continues after a failure.
         failed.abort(error);
         throw error;
       }),
@@ -154,7 +154,7 @@ async function putPart(
   }
 }
 
-/** Whoever reads it is to know that nothing is lost. */
+/** Adds the advice that running the command again resumes the upload. */
 function withAdvice(error: AppError, thereBytes: number, bytes: number): AppError {
   if (!error.retryable) return error;
   const percent = Math.floor((thereBytes / Math.max(1, bytes)) * 100);

@@ -1,6 +1,7 @@
 /**
- * Makes sure that one `holdfast start` runs in a folder. The claim is a file that names a port on which the claimant says
- * whose it is; so a file left by a crash, or a process id used again, is not mistaken for one that runs.
+ * Ensures that only one `holdfast start` runs in a folder. The claim is a file with a port on which the claimant
+ * answers with the folder's name, so that a file left by a crash, or a reused process id, is not mistaken for a running
+ * process.
  */
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { type Socket, connect, createServer } from 'node:net';
@@ -15,7 +16,7 @@ export interface Claim {
 const answerDeadlineMs = 2_000;
 const attempts = 3;
 
-/** @throws UsageError when another one has the folder. */
+/** @throws UsageError if another process has claimed the folder. */
 export async function claimFolder(folder: string): Promise<Claim> {
   const file = join(folder, 'start.json');
   const sockets = new Set<Socket>();
@@ -32,7 +33,7 @@ export async function claimFolder(folder: string): Promise<Claim> {
   };
   for (let attempt = 0; attempt < attempts; attempt += 1) {
     try {
-      // Fails where the file exists: of two that start at once, one makes it.
+      // Fails if the file exists: if two processes start at once, only one of them creates it.
       writeFileSync(file, JSON.stringify({ pid: process.pid, port }), { flag: 'wx', mode: 0o600 });
       return {
         async release() {
@@ -68,7 +69,7 @@ function readHolder(file: string): { readonly pid: number; readonly port: number
   }
 }
 
-/** What is said on the port, undefined when nobody answers in time. */
+/** Returns what the process on the port answers, or undefined if there is no answer in time. */
 function ask(port: number): Promise<string | undefined> {
   return new Promise((resolve) => {
     let text = '';

@@ -1,4 +1,4 @@
-/** The embedded Holdfast: Postgres, agent and router as child processes, started and stopped in order. */
+/** Runs Holdfast embedded: Postgres, agent and router as child processes, started and stopped in order. */
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { dirname } from 'node:path';
@@ -11,7 +11,7 @@ import { sleep } from '../../shared/wait/sleep.ts';
 import { type ManagedChild, type ManagedChildOptions, createManagedChild } from './managed-child.ts';
 import type { EmbeddedPorts, Workspace } from './workspace.ts';
 
-/** The folder of the package, with router/, agent/ and node_modules/ in it. */
+/** The root folder of the package, which contains router/, agent/ and node_modules/. */
 export const packageRoot = fileURLToPath(new URL('../..', import.meta.url));
 
 export interface EmbeddedOptions {
@@ -19,16 +19,16 @@ export interface EmbeddedOptions {
   readonly ports: EmbeddedPorts;
   readonly env: Environment;
   readonly onEvent: (message: string) => void;
-  /** A part died too often; the rest should be stopped. */
+  /** Called when a process has died too often; the caller should stop the others. */
   readonly onGiveUp: (error: AppError) => void;
 }
 
 export interface Embedded {
-  /** Resolves when calls are taken and the agent has the database. @throws AppError; then call `stop` for what runs. */
+  /** Resolves when the router takes calls and the agent has the database. @throws AppError; `stop` then cleans up. */
   start(signal: AbortSignal): Promise<void>;
-  /** Router, agent (which stops the apps), Postgres; bounded. */
+  /** Stops the router, the agent (which stops the apps) and Postgres, in this order and in bounded time. */
   stop(): Promise<void>;
-  /** All at once, without waiting. */
+  /** Kills all processes at once, without waiting. */
   kill(): void;
 }
 
@@ -41,7 +41,7 @@ export function createEmbedded(options: EmbeddedOptions): Embedded {
     createManagedChild({
       ...own,
       env: options.env,
-      // Where `.holdfast` is: relative paths in environment variables are meant from there.
+      // The folder that contains `.holdfast`, which relative paths in environment variables refer to.
       cwd: dirname(workspace.folder),
       logFile: workspace.path('logs', `${own.name}.log`),
       readyDeadlineMs,
@@ -85,7 +85,7 @@ export function createEmbedded(options: EmbeddedOptions): Embedded {
   };
 }
 
-/** Asks `/readyz` until it says yes. @throws the reason of the signal. */
+/** Polls `/readyz` until it answers with success. @throws the reason of the signal. */
 async function untilReady(adminPort: number, signal: AbortSignal): Promise<void> {
   for (;;) {
     try {
@@ -93,7 +93,7 @@ async function untilReady(adminPort: number, signal: AbortSignal): Promise<void>
       await response.body?.cancel();
       if (response.ok) return;
     } catch {
-      // Not listening yet.
+      // The process is not listening yet.
     }
     signal.throwIfAborted();
     await sleep(systemClock, pollMs, signal);

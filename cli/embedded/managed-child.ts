@@ -1,7 +1,7 @@
 /**
- * One child process that is kept running: started, awaited until it is ready, started again with backoff when it dies,
- * stopped within a bound. It leads a process group of its own, so that the terminal's Ctrl-C reaches the supervisor alone,
- * and has an IPC channel, by whose end it notices when the supervisor is gone.
+ * Keeps one child process running: starts it, waits until it is ready, restarts it with backoff when it dies, and stops
+ * it within a time limit. The child leads its own process group, so that Ctrl-C in the terminal only reaches the
+ * supervisor, and has an IPC channel, which tells it by closing that the supervisor has ended.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, openSync, readFileSync } from 'node:fs';
@@ -13,35 +13,35 @@ import { AppError, toAppError } from '../../shared/errors.ts';
 
 export interface ManagedChildOptions {
   readonly name: string;
-  /** Arguments of node. */
+  /** The arguments of node. */
   readonly args: readonly string[];
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly cwd: string;
-  /** Takes its standard output and error; written anew with the first start. */
+  /** Receives the standard output and error of the child; the first start truncates it. */
   readonly logFile: string;
-  /** Resolves once the child is of use; a rejection, like the end of the child, is a failed start. */
+  /** Resolves once the child is ready. If it rejects, or the child ends first, the start has failed. */
   readonly ready: (child: ChildProcess, signal: AbortSignal) => Promise<void>;
   readonly readyDeadlineMs: number;
-  /** From SIGTERM to SIGKILL. */
+  /** Time between SIGTERM and SIGKILL. */
   readonly stopTimeoutMs: number;
-  /** Tells of deaths and restarts, in a sentence. */
+  /** Receives a sentence about each death and restart. */
   readonly onEvent: (message: string) => void;
-  /** Pauses before it is started again; default 0.2 to 5 s. */
+  /** The pauses before restarts; by default 0.2 to 5 s. */
   readonly pauses?: Backoff;
-  /** Called once when it died too often to be started again. */
+  /** Called once if the child has died too often to be restarted. */
   readonly onGiveUp: (error: AppError) => void;
 }
 
 export interface ManagedChild {
-  /** Starts it and resolves when it is ready. @throws AppError when this first start fails; then nothing is left of it. */
+  /** Resolves when the child is ready. @throws AppError if this first start fails; the child has then ended. */
   start(signal: AbortSignal): Promise<void>;
-  /** Resolves when it has ended; it is not started again. */
+  /** Stops the child for good. Resolves when it has ended. */
   stop(): Promise<void>;
-  /** SIGKILL to its group, now. */
+  /** Sends SIGKILL to the process group of the child at once. */
   kill(): void;
 }
 
-/** Deaths in a row; a run of `soundRunMs` ends the row. */
+/** The limit of consecutive deaths; a run of `soundRunMs` resets the count. */
 const maxDeaths = 8;
 const soundRunMs = 30_000;
 const logTailLines = 15;
@@ -63,7 +63,7 @@ class Supervised implements ManagedChild {
   }
 
   async start(signal: AbortSignal): Promise<void> {
-    // The file of an earlier start goes; later starts of this one are appended.
+    // Truncates the log of an earlier run; restarts append to it.
     closeSync(openSync(this.#options.logFile, 'w', 0o600));
     const first = this.#spawn();
     using _listener = onAbort(signal, () => this.#stopping.abort());
@@ -95,12 +95,12 @@ class Supervised implements ManagedChild {
     } finally {
       closeSync(log);
     }
-    // Without a listener a failed spawn would end this process; `#exitOf` tells of it.
+    // Without a listener, a failed spawn would end this process; `exitOf` reports the failure.
     this.#child.on('error', () => undefined);
     return this.#child;
   }
 
-  /** Never rejects: a child that cannot be kept running is given up. */
+  /** Restarts the child whenever it dies, until it has died too often. Never rejects. */
   async #keepRunning(first: ChildProcess): Promise<void> {
     const { name, onEvent, onGiveUp } = this.#options;
     let child = first;
@@ -133,7 +133,7 @@ class Supervised implements ManagedChild {
     }
   }
 
-  /** @throws AppError when the child ends or is not ready in time, with the last lines of its log in the message. */
+  /** @throws AppError if the child ends or is not ready in time; the message includes the last lines of its log. */
   async #untilReady(child: ChildProcess): Promise<void> {
     const { name, ready, readyDeadlineMs } = this.#options;
     const over = new AbortController();
@@ -178,7 +178,7 @@ class Supervised implements ManagedChild {
   }
 }
 
-/** Resolves with how it ended; never rejects. */
+/** Resolves with a description of how the child ended; never rejects. */
 async function exitOf(child: ChildProcess): Promise<string> {
   if (child.exitCode === null && child.signalCode === null && child.pid !== undefined) {
     await new Promise<void>((done) => child.once('exit', () => done()));
@@ -196,7 +196,7 @@ function signalGroup(child: ChildProcess | undefined, signal: NodeJS.Signals): v
   try {
     process.kill(-child.pid, signal);
   } catch {
-    // The group has ended.
+    // The process group has already ended.
   }
 }
 

@@ -1,4 +1,4 @@
-/** Free TCP ports on 127.0.0.1. */
+/** Chooses free TCP ports on 127.0.0.1. */
 import { createServer } from 'node:net';
 import { UsageError } from '../../shared/command/exit-code.ts';
 import type { EmbeddedPorts } from './workspace.ts';
@@ -6,10 +6,10 @@ import type { EmbeddedPorts } from './workspace.ts';
 const preferredPort = 8_080;
 const tries = 50;
 
-/** @param wanted port for calls; without it 8080 or the next free one. @throws UsageError when there is none. */
+/** @param wanted the port for calls; by default 8080 or the next free port. @throws UsageError if there is none. */
 export async function choosePorts(wanted: number | undefined): Promise<EmbeddedPorts> {
   const calls = await callPort(wanted);
-  // All at once, so that no two are the same.
+  // All ports are chosen together, so that they differ.
   const [routerAdmin, rpc, agentAdmin, postgres] = await freePorts(4, calls);
   if (!routerAdmin || !rpc || !agentAdmin || !postgres) throw new UsageError('no free port on 127.0.0.1');
   return { calls, routerAdmin, rpc, agentAdmin, postgres };
@@ -39,7 +39,7 @@ async function isFree(port: number): Promise<boolean> {
   return held !== undefined;
 }
 
-/** @returns undefined when the port cannot be had. */
+/** Binds a port. @returns undefined if the port is not available. */
 function hold(port: number): Promise<{ readonly port: number; release(): Promise<void> } | undefined> {
   return new Promise((resolve) => {
     const server = createServer();

@@ -11,7 +11,7 @@ import { listen } from '../../shared/net/listen.ts';
 import { createMutex, type Mutex } from '../../shared/wait/mutex.ts';
 import type { Place } from '../../shared/wait/semaphore.ts';
 
-/** What is needed of PGlite. */
+/** The part of PGlite that is needed. */
 interface WireDatabase {
   /** Executes one frontend message and returns the answer as sent on the wire. */
   execProtocolRaw(message: Uint8Array): Promise<Uint8Array>;
@@ -20,7 +20,7 @@ interface WireDatabase {
 export interface PostgresFrontOptions {
   readonly database: WireDatabase;
   readonly host: string;
-  /** 0 lets the system choose. */
+  /** Port 0 selects a free port. */
   readonly port: number;
   /** A client that keeps a transaction open and idle for longer is disconnected, since all others wait for it. */
   readonly idleInTransactionMs?: number;
@@ -70,7 +70,7 @@ interface Serving {
   readonly signal: AbortSignal;
 }
 
-/** One client, from its first byte to its last. Never rejects: what goes wrong ends the connection. */
+/** Serves one client, from its first byte to its last. Never rejects: an error ends the connection. */
 async function serve(socket: Socket, { options, turns, signal }: Serving): Promise<void> {
   const { database, idleInTransactionMs = 60_000 } = options;
   let turn: Place | undefined;
@@ -105,7 +105,8 @@ async function serve(socket: Socket, { options, turns, signal }: Serving): Promi
   } finally {
     socket.destroy();
     if (turn !== undefined) {
-      // It left within its turn: what it had open ends with it. Sync first, in case it left between Parse and Sync.
+      // The client left during its turn, so roll back its transaction. Sync comes first, in case it left between Parse
+      // and Sync.
       for (const message of [syncMessage, rollbackMessage]) {
         await database.execProtocolRaw(message).catch(() => undefined);
       }
@@ -114,7 +115,7 @@ async function serve(socket: Socket, { options, turns, signal }: Serving): Promi
   }
 }
 
-/** Whole frontend messages in order; ends at Terminate and at the end of the socket. */
+/** Yields complete frontend messages in order, until Terminate or the end of the socket. */
 async function* messagesOf(socket: Socket): AsyncGenerator<Uint8Array | 'encryption'> {
   let buffered: Buffer = Buffer.alloc(0);
   let isStarted = false;
@@ -147,7 +148,7 @@ const idle = 'I'.charCodeAt(0);
 const syncMessage = new Uint8Array([0x53, 0, 0, 0, 4]);
 const rollbackMessage = simpleQuery('ROLLBACK');
 
-/** A turn may end only with ReadyForQuery, which ends an answer and tells whether a transaction is open. */
+/** A turn may only end with ReadyForQuery, which ends an answer and reports whether a transaction is open. */
 function transactionState(answer: Uint8Array): 'idle' | 'open' | 'unfinished' {
   const tail = answer.subarray(-6);
   if (tail.length < 6 || tail[0] !== readyForQuery || tail[4] !== 5) return 'unfinished';

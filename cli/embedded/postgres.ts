@@ -1,6 +1,6 @@
 /**
- * The embedded Postgres as a process of its own: `node postgres.ts DATA_DIR PORT`, on 127.0.0.1. Says `ready` by IPC; ends
- * in order on SIGTERM and when the process that started it is gone.
+ * Runs the embedded Postgres as a process: `node postgres.ts DATA_DIR PORT`, on 127.0.0.1. It sends `ready` by IPC, and
+ * shuts down cleanly on SIGTERM or when its parent process has ended.
  */
 import { mkdirSync } from 'node:fs';
 import { PGlite } from '@electric-sql/pglite';
@@ -8,7 +8,7 @@ import { startPostgresFront } from './postgres-front.ts';
 
 const [dataDir = '', port = ''] = process.argv.slice(2);
 
-// Before the database is opened, which takes seconds: a signal that comes meanwhile is kept until then.
+// Registered before the database is opened, which takes seconds, so that a signal in the meantime is not lost.
 const stopped = new Promise<void>((stop) => {
   process.once('SIGTERM', stop);
   process.once('disconnect', stop);

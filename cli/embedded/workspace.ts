@@ -1,6 +1,6 @@
 /**
- * The folder `.holdfast` of an embedded Holdfast: who runs in it, its tokens, the configuration of its processes, and the
- * file by which commands find it. Only its user may read it.
+ * Manages the folder `.holdfast` of an embedded Holdfast: its claim, its tokens, the configuration of its processes,
+ * and the file by which commands find it. Only its user can read it.
  */
 import { randomBytes } from 'node:crypto';
 import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -18,22 +18,22 @@ export interface EmbeddedPorts {
 }
 
 export interface Workspace {
-  /** Absolute path of `.holdfast`. */
+  /** The absolute path of `.holdfast`. */
   readonly folder: string;
-  /** Token of the command line, all scopes but router. */
+  /** The token of the command line, with the scope admin. */
   readonly cliToken: string;
   readonly agentConfig: string;
   readonly routerConfig: string;
   path(...names: string[]): string;
-  /** Writes the configuration of agent and router. */
+  /** Writes the configuration of the agent and the router. */
   configure(ports: EmbeddedPorts): void;
-  /** From now on commands below the folder talk to this agent. */
+  /** Makes commands in the folder and its subfolders use this agent from now on. */
   announce(agentUrl: string): void;
-  /** Takes the announcement back and lets another one run here. */
+  /** Withdraws the announcement and releases the claim on the folder. */
   close(): Promise<void>;
 }
 
-/** @param root folder that holds `.holdfast`. @throws UsageError when another one runs there. */
+/** @param root the folder that contains `.holdfast`. @throws UsageError if another Holdfast runs there. */
 export async function openWorkspace(root: string): Promise<Workspace> {
   const folder = join(root, '.holdfast');
   mkdirSync(folder, { recursive: true });
@@ -67,7 +67,9 @@ export async function openWorkspace(root: string): Promise<Workspace> {
   };
 }
 
-/** Short, since nothing lies between the two: an apply soon after a start waits one lease for routers of an earlier agent. */
+/**
+ * The lease is short, as both ends run here: an apply after a start waits one lease for routers of an earlier agent.
+ */
 const leaseSecs = 2;
 
 function agentKeys(ports: EmbeddedPorts, folder: string, cliToken: string, routerToken: string): object {
@@ -97,7 +99,7 @@ function routerKeys(ports: EmbeddedPorts, routerToken: string): object {
       name: 'local',
       agent_url: `http://127.0.0.1:${ports.rpc}`,
       token_file: routerToken,
-      // No load balancer has to notice that it leaves.
+      // There is no load balancer that has to notice the shutdown.
       drain_delay_secs: 0,
       drain_timeout_secs: 5,
       lease_secs: leaseSecs,
@@ -109,7 +111,7 @@ function generated(keys: object): string {
   return `# Written by \`holdfast start\` each time it starts. To change values, set environment variables (docs/configuration.md).\n${stringify(keys)}`;
 }
 
-/** Kept from start to start, so that what a user has noted down stays good. */
+/** Tokens are kept across restarts, so that a token that the user has copied stays valid. */
 function keptToken(file: string): string {
   if (existsSync(file)) return readFileSync(file, 'utf8').trim();
   const token = randomBytes(32).toString('base64url');
