@@ -50,7 +50,7 @@ export function readAppFile(source: ConfigSource & { readonly file: string }): A
   // No environment here: HOLDFAST_… variables set keys of programs, not of apps.
   return loadConfig({ ...open, env: {}, schema: appFile, code: 'app_invalid' }, (file, report) =>
     file.app.map((written, index) => {
-      const read = (key: SecretKey) => readSecrets(written, key, index, open, report);
+      const read = (key: SecretKey) => readSecrets(written, key, index, { source: open, report });
       const secrets = { secrets: read('secrets'), build_secrets: read('build_secrets') };
       const app = { ...withAbsoluteSource(written, open.resolvePath), ...secrets };
       for (const issue of appSpec.safeParse(app).error?.issues ?? [])
@@ -87,8 +87,7 @@ function readSecrets(
   app: WrittenApp,
   key: SecretKey,
   index: number,
-  source: OpenSource,
-  report: Report,
+  { source, report }: { readonly source: OpenSource; readonly report: Report },
 ): Record<string, string> {
   const values = Object.entries(app[key]).map(([name, value]): [string, string] => {
     const fail = (message: string): void => {

@@ -1,7 +1,7 @@
 /** `holdfast start`: router, agent and an embedded Postgres on this machine, with an example app declared. */
 import { existsSync } from 'node:fs';
 import { join, relative } from 'node:path';
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
 import type { ErrorCode } from '../../shared/error-codes.ts';
 import { type AppError, toAppError } from '../../shared/errors.ts';
 import { aborted, onAbort } from '../../shared/wait/abort.ts';
@@ -19,6 +19,7 @@ import { portNumber } from '../../shared/command/option-values.ts';
 
 interface StartOptions {
   readonly port?: number;
+  readonly watch?: boolean;
 }
 
 const leadDeadlineMs = 60_000;
@@ -28,7 +29,13 @@ export function startCommand(context: CliContext): Command {
   return new Command('start')
     .description('run Holdfast on this machine, in the folder .holdfast, until Ctrl-C')
     .option('--port <port>', 'port for calls (default: 8080 or the next free port)', portNumber)
+    .addOption(new Option('--watch').hideHelp())
     .action(async (options: StartOptions) => {
+      if (options.watch === true) {
+        throw new UsageError(
+          '--watch is gone: run `npm run dev` in a clone of the repository, which restarts on each change',
+        );
+      }
       requireDatabase();
       const workspace = await openWorkspace(context.cwd);
       try {

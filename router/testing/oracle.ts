@@ -39,11 +39,14 @@ interface Head {
 /** One head after the other, each with its body; the body reader does not see the bytes that it may move. */
 function readOurs(
   parts: Parts,
-  parser: { readonly fields: RequestParser['fields']; begin(pos: number): void },
-  parse: (block: Buffer) => 'more' | 'bad' | Head,
-  beginBody: (reader: BodyReader) => void,
-  endsWhole: boolean,
+  options: {
+    readonly parser: { readonly fields: RequestParser['fields']; begin(pos: number): void };
+    readonly parse: (block: Buffer) => 'more' | 'bad' | Head;
+    readonly beginBody: (reader: BodyReader) => void;
+    readonly endsWhole: boolean;
+  },
 ): Reading {
+  const { parser, parse, beginBody, endsWhole } = options;
   const messages: Message[] = [];
   const reader = new BodyReader(limits);
   let block: Buffer = Buffer.alloc(0);
@@ -116,7 +119,7 @@ export function readOurRequests(parts: Parts): Reading {
     if (chunked) reader.beginChunked();
     else reader.beginLength(Math.max(0, contentLength));
   };
-  return readOurs(parts, parser, parse, beginBody, false);
+  return readOurs(parts, { parser, parse, beginBody, endsWhole: false });
 }
 
 /** As an exchange reads them, but one behind the other. @param heads which of the final answers are to HEAD. */
@@ -139,7 +142,7 @@ export function readOurAnswers(parts: Parts, heads: readonly boolean[]): Reading
     else if (framing.contentLength >= 0) reader.beginLength(framing.contentLength);
     else reader.beginClose();
   };
-  return readOurs(parts, parser, parse, beginBody, true);
+  return readOurs(parts, { parser, parse, beginBody, endsWhole: true });
 }
 
 function pairs(bytes: Buffer, fields: { readonly at: readonly number[]; readonly count: number }): string[] {
@@ -204,6 +207,8 @@ function readNodes(kind: 'REQUEST' | 'RESPONSE', parts: Parts, bodiless: (status
     flushed.push(...fields);
     flushedTarget = target;
   };
+  // Node's parser calls it with eight arguments.
+  // oxlint-disable-next-line max-params
   parser[on('kOnHeadersComplete')] = (
     _major: number,
     minor: number,

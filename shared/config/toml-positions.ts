@@ -189,12 +189,16 @@ class Scanner {
 const shortEscapes: Readonly<Record<string, string>> = { b: '\b', t: '\t', n: '\n', f: '\f', r: '\r', e: '\u001b' };
 
 function unescapeKey(raw: string): string {
-  return raw.replace(/\\(?:u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|x([0-9a-fA-F]{2})|(.))/gs, (_, u, U, x, char) => {
-    const hex = u ?? U ?? x;
-    if (hex === undefined) return shortEscapes[char] ?? char;
-    const code = Number.parseInt(hex, 16);
-    return code <= 0x10ffff ? String.fromCodePoint(code) : '';
-  });
+  return raw.replace(
+    /\\(?:u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|x([0-9a-fA-F]{2})|(.))/gs,
+    (_, ...groups: (string | undefined)[]) => {
+      const [u, U, x, char = ''] = groups;
+      const hex = u ?? U ?? x;
+      if (hex === undefined) return shortEscapes[char] ?? char;
+      const code = Number.parseInt(hex, 16);
+      return code <= 0x10ffff ? String.fromCodePoint(code) : '';
+    },
+  );
 }
 
 function newNode(offset: number | undefined): KeyNode {

@@ -57,7 +57,7 @@ export async function claimJob(
       continue;
     }
     const pod = picture.pod(job.uid);
-    if (await isToJoin(deps, job, pod, request, signal)) {
+    if (await isToJoin(deps, { job, pod }, request, signal)) {
       log.info({ job: name, app: request.app }, 'joined a build that is under way');
       return { job, close: openContext(deps, job.tokenHash, request, pod) };
     }
@@ -69,8 +69,7 @@ export async function claimJob(
 /** Whether the Job is to be joined. One that failed is an earlier attempt; one that succeeded has the digest. */
 async function isToJoin(
   { jobs }: ClaimDeps,
-  job: JobFacts,
-  pod: BuildPodFacts | undefined,
+  { job, pod }: { readonly job: JobFacts; readonly pod: BuildPodFacts | undefined },
   request: BuildRequest,
   signal: AbortSignal,
 ): Promise<boolean> {
