@@ -1,7 +1,7 @@
 /**
  * Keeps one child process running: starts it, waits until it is ready, restarts it with backoff when it dies, and stops
  * it within a time limit. The child leads its own process group, so that Ctrl-C in the terminal only reaches the
- * supervisor, and has an IPC channel, which tells it by closing that the supervisor has ended.
+ * supervisor. Its IPC channel closes when the supervisor ends, which the child notices.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, openSync, readFileSync } from 'node:fs';

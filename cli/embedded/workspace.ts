@@ -67,9 +67,7 @@ export async function openWorkspace(root: string): Promise<Workspace> {
   };
 }
 
-/**
- * The lease is short, as both ends run here: an apply after a start waits one lease for routers of an earlier agent.
- */
+/** The lease is short because both ends are local: an apply after a start waits one lease for earlier routers. */
 const leaseSecs = 2;
 
 function agentKeys(ports: EmbeddedPorts, folder: string, cliToken: string, routerToken: string): object {

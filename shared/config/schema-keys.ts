@@ -5,7 +5,7 @@ export interface SchemaKey {
   /** `[]` stands for the items of an array, `*` for any key. */
   readonly path: readonly string[];
   readonly kind: 'string' | 'number' | 'integer' | 'boolean' | 'strings' | 'table' | 'tables';
-  /** The allowed values in words; for tables, the word `table`. */
+  /** The allowed values in words, such as `whole number, from 1` or `list of tables`. */
   readonly type: string;
   readonly required: boolean;
   readonly default: unknown;

@@ -1,27 +1,28 @@
 /**
- * Where each key of a TOML text stands. The parser gives positions for syntax errors only; this second, forgiving pass
- * over a text that has parsed lets every other error name its line. It never throws and takes time linear in the text.
+ * Finds the position of each key in a TOML text. The parser reports positions only for syntax errors; this second,
+ * lenient pass over a text that has parsed lets all other errors name their line. It never throws and takes time linear
+ * in the text.
  */
 
-/** Both counted from 1. */
+/** Line and column, both counted from 1. */
 interface Position {
   readonly line: number;
   readonly column: number;
 }
 
 export interface TomlPositions {
-  /** Position of the key, else of the nearest table above it that the text names; undefined when it names none. */
+  /** Returns the position of the key, or else of the nearest table above it in the text; undefined if there is none. */
   find(path: readonly PropertyKey[]): Position | undefined;
 }
 
 interface KeyNode {
   offset: number | undefined;
   readonly children: Map<string, KeyNode>;
-  /** How many `[[tables]]` of this name have begun; 0 for anything else. */
+  /** The number of `[[tables]]` of this name so far; 0 for anything else. */
   tables: number;
 }
 
-/** The parser's own limit is lower; deeper nesting has no positions. */
+/** Deeper nesting gets no positions; the parser's own limit is lower. */
 const maxDepth = 128;
 
 export function tomlPositions(text: string): TomlPositions {
@@ -43,7 +44,7 @@ export function tomlPositions(text: string): TomlPositions {
   };
 }
 
-/** One pass, keeping its place in `#at`. Every step moves it forward, so that no input can make it stand still. */
+/** Scans the text once, from the offset `#at`. Every step advances it, so that no input can cause an endless loop. */
 class Scanner {
   readonly #text: string;
   readonly #root: KeyNode;
@@ -66,7 +67,7 @@ class Scanner {
     }
   }
 
-  /** `[a.b]` or `[[a.b]]`: the table that the following keys belong to. */
+  /** Reads `[a.b]` or `[[a.b]]` and returns the table that the following keys belong to. */
   #header(): KeyNode {
     const isArray = this.#text.startsWith('[[', this.#at);
     this.#at += isArray ? 2 : 1;
@@ -81,7 +82,7 @@ class Scanner {
     return node;
   }
 
-  /** `a.b = value`. */
+  /** Reads `a.b = value`. */
   #assignment(table: KeyNode, depth: number): void {
     const keys = this.#keys();
     let node = table;
@@ -118,7 +119,7 @@ class Scanner {
     }
   }
 
-  /** Moves to the next item of an array or inline table; false, past the bracket, at its end. */
+  /** Moves to the next item of an array or inline table. Returns false at the end, after moving past the bracket. */
   #nextItem(close: string): boolean {
     for (;;) {
       this.#skip(' \t\r\n,');
@@ -134,7 +135,7 @@ class Scanner {
     }
   }
 
-  /** The dotted key at this place; empty where there is none. */
+  /** Reads the dotted key at the current offset; empty if there is none. */
   #keys(): { readonly name: string; readonly offset: number }[] {
     const keys: { name: string; offset: number }[] = [];
     for (;;) {
@@ -153,7 +154,7 @@ class Scanner {
     }
   }
 
-  /** A string of any of the four kinds: moves past it. @returns what it says, escapes resolved where it is a key. */
+  /** Moves past a string of any of the four kinds. @returns its content, with escapes resolved if it is a key. */
   #string(): string {
     const quote = this.#text[this.#at] ?? '"';
     const isLong = this.#text.startsWith(quote.repeat(3), this.#at);
@@ -164,14 +165,14 @@ class Scanner {
       if (char === '\\' && quote === '"') end += 1;
       else if (isLong ? this.#text.startsWith(quote.repeat(3), end) : char === quote || char === '\n') break;
     }
-    // A long string may end in up to five quotes: the last three close it.
+    // A multi-line string may end in up to five quotes, of which the last three close it.
     if (isLong) while (this.#text[end + 3] === quote) end += 1;
     this.#at = Math.min(this.#text.length, end + (isLong ? 3 : 1));
     const raw = this.#text.slice(start, end);
     return quote === '"' ? unescapeKey(raw) : raw;
   }
 
-  /** A number, date or word. */
+  /** Moves past a number, date or word. */
   #bare(): void {
     while (/[^\s,\]}#]/.test(this.#text[this.#at] ?? ' ')) this.#at += 1;
   }
@@ -219,7 +220,7 @@ function lineStartsOf(text: string): number[] {
   return starts;
 }
 
-/** Binary search for the last line that begins at or before the offset. */
+/** Finds the last line that begins at or before the offset, by binary search. */
 function positionOf(lineStarts: readonly number[], offset: number): Position {
   let low = 0;
   let high = lineStarts.length - 1;

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { presetCommand, presetFiles } from './detect.ts';
 import { testTree } from './testing/tree.ts';
 
-/** The instructions, without comments and blank lines. */
+/** Returns the instructions without comments and blank lines. */
 async function dockerfileOf(files: Readonly<Record<string, string>>): Promise<string[]> {
   const { dockerfile } = await presetFiles('node', testTree(files));
   return dockerfile.split('\n').filter((line) => line !== '' && !line.startsWith('#'));

@@ -21,7 +21,7 @@ interface Document {
   readonly 'x-router-methods': MethodObject[];
 }
 
-// Through JSON, as a reader sees it.
+// The document passes through JSON, as it does for a client.
 const document = JSON.parse(JSON.stringify(openRpcDocument('1.2.3'))) as Document;
 
 test('every method is in the document with what OpenRPC requires of it', () => {

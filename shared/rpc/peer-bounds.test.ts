@@ -14,7 +14,7 @@ test('a call over the limit in flight is refused, the others go on', async (t) =
   await assert.rejects(client.call('add', { a: 1 }), withCode('too_many_calls'));
   stop.abort();
   await Promise.all(waiting);
-  // One round trip, in which the cancelled handlers end.
+  // The cancelled handlers end during this round trip.
   await serverPeer.call('whoami', {});
   assert.deepEqual(await client.call('add', { a: 1 }), { sum: 2 });
 });
@@ -82,7 +82,7 @@ test('a reader that does not read closes the link with send_buffer_full', async 
   const { serverPeer, raw } = await pair(t, { serverLimits: { maxSendBufferBytes: 100_000 } });
   raw.pause();
   const payload = { text: 'x'.repeat(50_000) };
-  // The kernel takes some; the bound is on what it does not take.
+  // The kernel buffers some bytes; the limit applies to the rest.
   for (let sent = 0; sent < 1_000 && !serverPeer.closed.aborted; sent += 1) serverPeer.notify('noise', payload);
   assert.equal((serverPeer.closed.reason as AppError).code, 'send_buffer_full');
 });

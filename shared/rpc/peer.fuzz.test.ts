@@ -17,7 +17,7 @@ const methods = {
   admin: { summary: 'Not allowed.', scopes: ['admin'], params: z.looseObject({}), result: z.looseObject({}) },
 } as const satisfies MethodTable;
 
-/** A socket without a network: what the peer sends is kept, and closing is answered at once. */
+/** A socket without a network: it records what the peer sends, and confirms a close at once. */
 class FakeSocket extends EventEmitter {
   readonly sent: string[] = [];
   readonly bufferedAmount = 0;
@@ -76,7 +76,7 @@ function setUp() {
   return { socket, peer, handlersRunning };
 }
 
-/** Handlers and answers need a few turns of the loop, none of them timed. */
+/** Handlers and answers need a few turns of the event loop, but no timers. */
 async function settle(): Promise<void> {
   for (let turn = 0; turn < 3; turn += 1) await new Promise((resolve) => setImmediate(resolve));
 }
@@ -98,7 +98,7 @@ const validFrame = fc.oneof(
   fc.tuple(fc.option(id), fc.string()).map(([i, text]) => encodeError(i, new AppError('app_crashed', text))),
 );
 
-/** A valid frame with bytes replaced, cut out or doubled. */
+/** A valid frame with bytes replaced, removed or repeated. */
 const mutatedFrame = fc
   .tuple(validFrame, fc.nat(), fc.nat({ max: 6 }), fc.string({ maxLength: 4 }))
   .map(([frame, at, length, text]) => {
@@ -106,7 +106,7 @@ const mutatedFrame = fc
     return frame.slice(0, start) + text + frame.slice(start + length);
   });
 
-/** Well-formed JSON of the right members with any values. */
+/** Well-formed JSON with the right members and arbitrary values. */
 const oddMessage = fc
   .record(
     {
@@ -143,7 +143,7 @@ test('whatever arrives, in whatever order, the peer never throws, answers or clo
         const before = socket.sent.length;
         socket.receive(frame);
         const message = decode(frame);
-        // What is no message is refused there and then; what could be an answer of ours may end a call instead.
+        // A malformed frame is refused at once; a frame that looks like an answer may end one of our calls instead.
         if (open && message.kind === 'malformed' && message.brokenId === undefined) {
           assert.ok(socket.sent.length > before || socket.closedWith !== undefined, frame);
         }
@@ -162,7 +162,7 @@ test('whatever arrives, in whatever order, the peer never throws, answers or clo
           const asked = requests.filter((message) => message.id === one).length;
           assert.equal(answersTo(socket.sent, one), asked, `answers to ${one}`);
         }
-        // Still alive: one more call is answered.
+        // The peer still works: it answers another call.
         socket.receive(encodeRequest('last', 'echo', {}, undefined));
         await settle();
         assert.equal(answersTo(socket.sent, 'last'), 1);

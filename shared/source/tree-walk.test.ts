@@ -19,7 +19,7 @@ void test('links inside a folder are taken also where the folder itself is reach
   const direct = await walk(join(place, 'real'));
   assert.deepEqual(await walk(join(place, 'alias')), direct);
   assert.deepEqual(direct.links.map(({ target }) => target).toSorted(), ['../file', 'nowhere']);
-  // By its real place a link may still lead out.
+  // The link may still lead out by its real path.
   await symlink(join(place, 'real', 'file'), join(place, 'real', 'absolute'));
   await symlink('../outside', join(place, 'real', 'out'));
   await assert.rejects(walk(join(place, 'alias')), { code: 'source_invalid' });

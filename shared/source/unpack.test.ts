@@ -113,7 +113,7 @@ void test('paths that lead out are refused and named', async (t) => {
     ['a\0b', /zero byte/],
     ['file/', /name of a folder/],
   ] as const) {
-    // By a pax header, which can hold any of them.
+    // A pax header can contain any of these names.
     const record = ` path=${name}\n`;
     const pax = `${record.length + 2}${record}`;
     const entry = Buffer.concat([tarEntry({ name: 'pax', type: 'x', data: pax }), tarEntry({ name: 'x', data: 'x' })]);
@@ -227,7 +227,7 @@ void test('200,000 files, deep folders, long names and bytes over a bound are re
   });
   const copies = [{ name: 'a', data: 'xx' }, ...['b', 'c'].map((name) => ({ name, type: '1', linkName: 'a' }))];
   await refused(t, tarOf(...copies), /larger than 5 bytes/, { limits: { maxBytes: 5 } });
-  // A folder that no entry names counts as well.
+  // A folder that has no entry of its own counts as well.
   await refused(t, tarOf({ name: 'a/b/c/d' }), /more than 3 files/, { limits: { maxFiles: 3 } });
 });
 

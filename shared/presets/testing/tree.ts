@@ -1,4 +1,4 @@
-/** A tree of files in memory, as presets read it. */
+/** An in-memory tree of files for presets. */
 import type { PresetTree } from '../preset.ts';
 
 export function testTree(files: Readonly<Record<string, string>>): PresetTree {

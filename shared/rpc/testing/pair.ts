@@ -1,4 +1,4 @@
-/** Two peers on one real connection, with methods of every kind, for the tests beside it. */
+/** Test kit: two peers on one real connection, with methods of every kind. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
@@ -63,7 +63,7 @@ const clientMethods = {
 type ServerMethods = typeof serverMethods;
 type ClientMethods = typeof clientMethods;
 
-/** Aborts and endings that handlers of a test have seen. */
+/** The aborts and ends that the handlers of a test have observed. */
 interface Seen {
   readonly aborts: string[];
   readonly waiting: PromiseWithResolvers<undefined>;
@@ -107,7 +107,7 @@ interface Options {
   readonly notifications?: NotificationHandlers<ClientMethods>;
 }
 
-/** Two peers on one real connection; `raw` is the client's socket. */
+/** Connects two peers by one real connection; `raw` is the client's socket. */
 export async function pair(t: TestContext, options: Options = {}) {
   const { identity = { name: 'tester', scopes: ['read'] }, clock } = options;
   const seen: Seen = { aborts: [], waiting: Promise.withResolvers() };
@@ -156,7 +156,7 @@ export function withCode(code: ErrorCode): (error: unknown) => boolean {
   };
 }
 
-/** Time that only moves when told. */
+/** A clock that only advances when a test advances it. */
 export function handClock(): Clock & { advance(ms: number): void } {
   let nowMs = 0;
   const timers = new Map<object, { atMs: number; task: () => void }>();

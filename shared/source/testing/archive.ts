@@ -1,4 +1,4 @@
-/** Archives for tests, also such as no honest archiver writes. */
+/** Creates archives for tests, including malicious and malformed ones. */
 import { gzipSync } from 'node:zlib';
 import { encodeHeader, padding, type TarHeader } from '../tar-header.ts';
 
@@ -7,7 +7,7 @@ export interface TestEntry extends Partial<TarHeader> {
   readonly data?: string | Buffer;
 }
 
-/** One entry; what it does not say is that of a plain file. */
+/** Creates one entry; missing fields are those of a plain file. */
 export function tarEntry({ data = '', ...header }: TestEntry): Buffer {
   const content = Buffer.from(data);
   const full = { mode: 0o644, size: content.length, type: '0', linkName: '', ...header };
