@@ -42,7 +42,9 @@ export async function receiveBuild(request: IncomingMessage, options: IntakeOpti
       throw new AppError('invalid_request', `the body must be the parts ${metaPart} and ${filePart}, in this order`);
     }
   }
-  if (meta === undefined || !hasFile) throw new AppError('invalid_request', `the part ${filePart} is missing`);
+  if (meta === undefined || !hasFile) {
+    throw new AppError('invalid_request', `the part ${meta === undefined ? metaPart : filePart} is missing`);
+  }
   return meta;
 }
 

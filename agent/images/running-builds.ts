@@ -42,7 +42,7 @@ export class RunningBuilds {
 
   /** Ends every build; resolves when none runs. */
   async close(): Promise<void> {
-    this.#stop.abort(new AppError('cancelled', 'the agent stops', { phase: 'build' }));
+    this.#stop.abort(new AppError('cancelled', 'the agent is shutting down', { phase: 'build' }));
     await Promise.allSettled(this.#ends);
   }
 }

@@ -189,8 +189,8 @@ function refusal(subject: Subject, { own, authorized }: Conversation, status: nu
   if (status === 401 || status === 403) {
     // The nodes may have credentials for another registry that the agent does not have: they will try.
     if (!own && !authorized) return unavailable(subject, 'it asks for credentials that the agent does not have');
-    const whose = authorized ? "the agent's credentials" : 'the agent, which has no credentials for it,';
-    return new AppError('image_denied', `${host} refuses ${whose} for ${image}`, { phase });
+    const why = authorized ? "it does not accept the agent's credentials" : 'the agent has no credentials for it';
+    return new AppError('image_denied', `${host} refuses access to ${image}: ${why}`, { phase });
   }
   if (status === 400) return new AppError('image_invalid', `${host} does not accept the name ${image}`, { phase });
   return unavailable(subject, `it answered ${String(status)}`);

@@ -287,5 +287,8 @@ function runsOf(record: AppRecord, defaults: AppConfig): VersionRun[] {
 function versionBefore({ name, live, pending, good, kept }: AppRecord): number {
   const before = pending !== null ? live : good === live ? kept : good;
   if (before !== null) return before;
-  throw new AppError('version_not_found', `app ${name} has no earlier version that has answered; name one`);
+  throw new AppError(
+    'version_not_found',
+    `no other version of app ${name} has answered yet; name the version to go back to`,
+  );
 }

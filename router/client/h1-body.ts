@@ -71,7 +71,7 @@ export class H1Body {
     this.resume();
   }
 
-  /** The sink has room for more. */
+  /** Passes on what was read ahead, as far as the sink takes it, then reads on. Called when the sink has room. */
   resume(): void {
     const flow = this.#flow;
     while (!this.#unread.empty && !flow.done && flow.hasSink) {

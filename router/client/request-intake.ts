@@ -1,4 +1,4 @@
-/** What a request passes between its parsed head and its call, whatever its client speaks. */
+/** The checks between a parsed request head and the call made from it, the same for HTTP/1.1 and HTTP/2. */
 import { toAppError } from '../../shared/errors.ts';
 import { overloaded, refusedMethod, Refusal } from '../call/refusal.ts';
 import type { PeerIdentity } from '../message/peer-identity.ts';

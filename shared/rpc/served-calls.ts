@@ -145,8 +145,9 @@ export class ServedCalls<Remote extends MethodTable> {
 
   #bounded(frame: string): string {
     const bytes = Buffer.byteLength(frame);
-    if (bytes <= this.#deps.limits.maxFrameBytes) return frame;
-    throw new AppError('frame_too_large', `the answer has ${bytes} bytes, over the limit of a frame`);
+    const { maxFrameBytes } = this.#deps.limits;
+    if (bytes <= maxFrameBytes) return frame;
+    throw new AppError('frame_too_large', `the answer has ${bytes} bytes; a frame may have at most ${maxFrameBytes}`);
   }
 
   /** Drops the details of an error (such as log lines) if the frame would be too large. */

@@ -217,7 +217,7 @@ class Unpacking {
     return path.startsWith(`${dir}/`) ? path.slice(dir.length + 1) : undefined;
   }
 
-  /** Counts the declared size before the content is written; exactly that much is read. */
+  /** Adds the declared size of an entry before its content is written. @throws AppError if all contents exceed `maxBytes`. */
   #countContent(count: number): void {
     const { maxBytes } = this.#options.limits;
     this.#bytes += count;

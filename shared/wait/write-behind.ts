@@ -175,5 +175,7 @@ export class WriteBehind<T> {
 }
 
 function closedBefore(cause?: unknown): AppError {
-  return new AppError('store_unavailable', 'the queue was closed before everything was written', { cause });
+  return new AppError('store_unavailable', 'the write-behind queue was closed while items were still unwritten', {
+    cause,
+  });
 }

@@ -7,7 +7,7 @@ import type { ErrorCode } from '../../../shared/error-codes.ts';
 export interface LogVerdict {
   readonly code: ErrorCode;
   readonly message: string;
-  /** The instruction of the Dockerfile that failed. */
+  /** The Dockerfile instruction that failed. */
   readonly step?: string;
   readonly exitCode?: number;
 }

@@ -12,7 +12,7 @@ export interface Targets {
   onChange(listener: (app: string, version: number) => void): () => void;
   /** Takes a change that the watch of pods reports. */
   take(change: Change<PodFacts | undefined>): void;
-  /** Probes these targets and drops those that do not answer. */
+  /** Probes these targets once. One that does not answer is no target until it answers again. */
   verify(app: string, version: number, ids: readonly string[], signal: AbortSignal): Promise<void>;
   /** Drops all targets of the version: its present pods are about to end. */
   retire(app: string, version: number): void;
