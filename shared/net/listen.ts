@@ -1,4 +1,4 @@
-/** Starts servers listening and returns their addresses. */
+/** Starts a server listening and returns its address. */
 import { once } from 'node:events';
 import type { AddressInfo, Server } from 'node:net';
 
@@ -10,25 +10,11 @@ export interface TcpAddress {
   readonly backlog?: number;
 }
 
-export interface UnixAddress {
-  readonly path: string;
-  readonly backlog?: number;
-}
-
 /** @returns the address with the actual port. @throws the error of `listen`, such as EADDRINUSE or EACCES. */
 export async function listen(server: Server, address: TcpAddress): Promise<AddressInfo> {
-  await start(server, address);
-  return server.address() as AddressInfo;
-}
-
-/** Listens on a Unix socket. @throws as `listen`, also if the socket file already exists. */
-export async function listenUnix(server: Server, address: UnixAddress): Promise<void> {
-  await start(server, address);
-}
-
-async function start(server: Server, address: TcpAddress | UnixAddress): Promise<void> {
   // `once` rejects on 'error' and removes its listeners: later errors are left to the owner of the server.
   const listening = once(server, 'listening');
   server.listen({ ...address });
   await listening;
+  return server.address() as AddressInfo;
 }
