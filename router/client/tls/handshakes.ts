@@ -97,6 +97,8 @@ export class Handshakes implements HandshakeScheduler {
 
   /** Begins one now, and the next when the work of this one is done, in this turn while there is time. */
   #beginNext(untilMs: number): void {
+    // Nobody makes room for a handshake that does not wait.
+    if (this.#waiting.size === 0) return;
     const { clock, max } = this.deps;
     const full = this.#begun.size >= max && !this.#evictOldest();
     if (full && this.#begun.size >= max + Math.ceil(max * reserveShare)) return;
