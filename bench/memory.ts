@@ -73,7 +73,7 @@ const plain: readonly Kind[] = [
     reads: true,
   },
 ];
-const byTls: readonly Kind[] = plain.map((kind) => ({ ...kind, name: `${kind.name}, by TLS`, tls: true }));
+const byTls: readonly Kind[] = plain.map((kind) => ({ ...kind, name: `${kind.name}, over TLS`, tls: true }));
 
 function streamsOf(method: string, path: string, bodyBytes = 0): Buffer[] {
   const fields = [
@@ -110,7 +110,7 @@ export const memory: Question = async (bench) => {
     ...plain.map((kind) => [kind.name, [kind]] as const),
     ['all of these in turn, at once', plain],
     ...byTls.map((kind) => [kind.name, [kind]] as const),
-    ['all of these in turn, and those by TLS, at once', [...plain, ...byTls]],
+    ['all of these in turn, and those over TLS, at once', [...plain, ...byTls]],
   ];
   for (const [name, some] of scenarios) {
     const outcome = await ask(bench, name, some);

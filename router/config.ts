@@ -1,6 +1,7 @@
 /** The configuration of the router: the keys of `[router]`, and the token, which may come from a file. */
 import { hostname } from 'node:os';
 import { z } from 'zod';
+import { decimal, integer } from '../shared/number-keys.ts';
 import { loadConfig } from '../shared/config/load.ts';
 import {
   type ConfigSource,
@@ -23,14 +24,9 @@ export const routerConfig = z.strictObject({
       listen_host: listenHost.default('0.0.0.0').describe('Address on which the router and its admin server listen.'),
       listen_port: port.default(8080).describe('Port for calls.'),
       admin_port: port.default(8081).describe('Port of `/livez`, `/readyz`, `/metrics` and `/debug/targets`.'),
-      workers: z
-        .int()
-        .min(0)
-        .max(64)
-        .default(1)
-        .describe(
-          'Number of processes that take calls on the shared ports; 0 starts one for each core. The limits of the router and of apps are divided among them.',
-        ),
+      workers: integer([0, 64], 1).describe(
+        'Number of processes that take calls on the shared ports; 0 starts one for each core. The limits of the router and of apps are divided among them.',
+      ),
       name: z.string().min(1).max(253).optional().describe('Unique name of this router. Defaults to the host name.'),
       agent_url: z
         .url({ protocol: /^https?$/, error: 'must be http://host:port or https://host:port' })
@@ -44,100 +40,41 @@ export const routerConfig = z.strictObject({
         .describe(
           'What to do when the agent has been silent for lease_secs: `serve` keeps forwarding by the last known routes, so that an older version may answer; `hold` holds calls until the agent is back.',
         ),
-      lease_secs: z
-        .number()
-        .min(1)
-        .max(300)
-        .default(10)
-        .describe(
-          'Seconds of silence after which the agent counts as lost. Must equal router_lease_secs of the agent.',
-        ),
-      hold_max_calls: z
-        .int()
-        .min(1)
-        .max(1_000_000)
-        .default(10_000)
-        .describe('Maximum number of calls held by this router, for all apps together.'),
-      max_header_bytes: z
-        .int()
-        .min(1_024)
-        .max(1_048_576)
-        .default(16_384)
-        .describe('Maximum size of the header section of a request, in bytes.'),
-      max_header_fields: z
-        .int()
-        .min(8)
-        .max(10_000)
-        .default(256)
-        .describe('Maximum number of fields in a header or trailer section.'),
-      max_trailer_bytes: z
-        .int()
-        .min(256)
-        .max(1_048_576)
-        .default(8_192)
-        .describe('Maximum size of a trailer section, in bytes.'),
-      max_connections: z
-        .int()
-        .min(0)
-        .max(10_000_000)
-        .default(0)
-        .describe(
-          'Maximum number of client connections; one with TLS counts as 14, and HTTP/2 adds eight. When the limit is reached, connections that have been idle for two seconds are closed to make room; if there are none, new connections are refused. 0 means 10,500, plus 50 for each MiB of container memory above 256 MiB per worker.',
-        ),
-      max_connections_per_client: z
-        .int()
-        .min(0)
-        .max(1_000_000)
-        .default(0)
-        .describe(
-          'Maximum number of connections from one client address (for IPv6, from one /64); further ones are refused. 0 means no limit, which a load balancer that hides client addresses requires. Trusted proxies have no limit.',
-        ),
-      read_ahead_max_bytes: z
-        .int()
-        .min(65_536)
-        .max(68_719_476_736)
-        .default(25_165_824)
-        .describe(
-          'Maximum number of bytes read ahead from all clients: large and incomplete heads, and what follows the head of a held call. Above it, calls that would be held and calls with large heads get 503.',
-        ),
-      stream_buffer_bytes: z
-        .int()
-        .min(1_024)
-        .max(16_777_216)
-        .default(65_536)
-        .describe(
-          'Bytes that may wait for a slow reader, for each stream and direction, before the router pauses the other side.',
-        ),
-      max_waiting_streams: z
-        .int()
-        .min(0)
-        .max(100_000)
-        .default(1_000)
-        .describe(
-          'Maximum number of waiting pages that follow the progress of their app live; further ones poll every few seconds.',
-        ),
-      stream_buffers_max_bytes: z
-        .int()
-        .min(1_048_576)
-        .max(68_719_476_736)
-        .default(16_777_216)
-        .describe(
-          'Bytes that may wait for slow readers, for all streams together. As this fills, each stream may have less; when it is full, the streams that have been behind for longest are cut off.',
-        ),
-      max_upstream_sockets: z
-        .int()
-        .min(1)
-        .max(60_000)
-        .default(1_000)
-        .describe(
-          'Maximum number of sockets in use to one target; further calls are held. At most half of them serve calls whose request body is still arriving; further such calls get 503.',
-        ),
-      max_idle_upstream_sockets: z
-        .int()
-        .min(0)
-        .max(60_000)
-        .default(256)
-        .describe('Maximum number of idle sockets kept for one target.'),
+      lease_secs: decimal([1, 300], 10).describe(
+        'Seconds of silence after which the agent counts as lost. Must equal router_lease_secs of the agent.',
+      ),
+      hold_max_calls: integer([1, 1_000_000], 10_000).describe(
+        'Maximum number of calls held by this router, for all apps together.',
+      ),
+      max_header_bytes: integer([1_024, 1_048_576], 16_384).describe(
+        'Maximum size of the header section of a request, in bytes.',
+      ),
+      max_header_fields: integer([8, 10_000], 256).describe('Maximum number of fields in a header or trailer section.'),
+      max_trailer_bytes: integer([256, 1_048_576], 8_192).describe('Maximum size of a trailer section, in bytes.'),
+      max_connections: integer([0, 10_000_000], 0).describe(
+        'Maximum number of client connections; one with TLS counts as 14, and HTTP/2 adds eight. When the limit is reached, connections that have been idle for two seconds are closed to make room; if there are none, new connections are refused. 0 means 10,500, plus 50 for each MiB of container memory above 256 MiB per worker.',
+      ),
+      max_connections_per_client: integer([0, 1_000_000], 0).describe(
+        'Maximum number of connections from one client address (for IPv6, from one /64); further ones are refused. 0 means no limit, which a load balancer that hides client addresses requires. Trusted proxies have no limit.',
+      ),
+      read_ahead_max_bytes: integer([65_536, 68_719_476_736], 25_165_824).describe(
+        'Maximum number of bytes read ahead from all clients: large and incomplete heads, and what follows the head of a held call. Above it, calls that would be held and calls with large heads get 503.',
+      ),
+      stream_buffer_bytes: integer([1_024, 16_777_216], 65_536).describe(
+        'Bytes that may wait for a slow reader, for each stream and direction, before the router pauses the other side.',
+      ),
+      max_waiting_streams: integer([0, 100_000], 1_000).describe(
+        'Maximum number of waiting pages that follow the progress of their app live; further ones poll every few seconds.',
+      ),
+      stream_buffers_max_bytes: integer([1_048_576, 68_719_476_736], 16_777_216).describe(
+        'Bytes that may wait for slow readers, for all streams together. As this fills, each stream may have less; when it is full, the streams that have been behind for longest are cut off.',
+      ),
+      max_upstream_sockets: integer([1, 60_000], 1_000).describe(
+        'Maximum number of sockets in use to one target; further calls are held. At most half of them serve calls whose request body is still arriving; further such calls get 503.',
+      ),
+      max_idle_upstream_sockets: integer([0, 60_000], 256).describe(
+        'Maximum number of idle sockets kept for one target.',
+      ),
       trusted_proxies: z
         .array(cidr)
         .max(256)
@@ -145,66 +82,33 @@ export const routerConfig = z.strictObject({
         .describe(
           'Addresses or CIDRs of proxies whose `X-Forwarded-*`, `Forwarded`, `X-Request-Id` and `traceparent` fields are trusted. Chains of addresses are trusted from their end to the first address that is not such a proxy.',
         ),
-      drain_delay_secs: z
-        .number()
-        .min(0)
-        .max(300)
-        .default(5)
-        .describe(
-          'Seconds after SIGTERM before the router stops accepting connections, so that load balancers see that it is not ready.',
-        ),
-      drain_timeout_secs: z
-        .number()
-        .min(0)
-        .max(3_600)
-        .default(30)
-        .describe(
-          'Seconds after drain_delay_secs for calls, held calls and WebSockets to end. Then held calls are refused, and WebSockets are closed with 1001.',
-        ),
-      upstream_connect_timeout_ms: z
-        .int()
-        .min(1)
-        .max(60_000)
-        .default(2_000)
-        .describe('Maximum time to connect to a target, in milliseconds.'),
-      upstream_headers_timeout_secs: z
-        .number()
-        .min(1)
-        .max(86_400)
-        .default(300)
-        .describe('Maximum time for an app to begin its answer, in seconds.'),
-      request_headers_timeout_secs: z
-        .number()
-        .min(1)
-        .max(3_600)
-        .default(60)
-        .describe('Maximum time for a client to send a request head, in seconds.'),
-      request_timeout_secs: z
-        .number()
-        .min(0)
-        .max(86_400)
-        .default(300)
-        .describe(
-          'Maximum time for a client to send its whole request body, from when the router begins to read it, in seconds; 0 means no limit.',
-        ),
-      request_stall_timeout_secs: z
-        .number()
-        .min(1)
-        .max(86_400)
-        .default(60)
-        .describe('Maximum time between two parts of a request body that the router reads, in seconds.'),
-      response_stall_timeout_secs: z
-        .number()
-        .min(1)
-        .max(86_400)
-        .default(120)
-        .describe('Maximum time for which a client may read nothing of its answer, in seconds; then it is cut off.'),
-      keep_alive_timeout_secs: z
-        .number()
-        .min(1)
-        .max(3_600)
-        .default(75)
-        .describe('Time for which an idle client connection is kept, in seconds.'),
+      drain_delay_secs: decimal([0, 300], 5).describe(
+        'Seconds after SIGTERM before the router stops accepting connections, so that load balancers see that it is not ready.',
+      ),
+      drain_timeout_secs: decimal([0, 3_600], 30).describe(
+        'Seconds after drain_delay_secs for calls, held calls and WebSockets to end. Then held calls are refused, and WebSockets are closed with 1001.',
+      ),
+      upstream_connect_timeout_ms: integer([1, 60_000], 2_000).describe(
+        'Maximum time to connect to a target, in milliseconds.',
+      ),
+      upstream_headers_timeout_secs: decimal([1, 86_400], 300).describe(
+        'Maximum time for an app to begin its answer, in seconds.',
+      ),
+      request_headers_timeout_secs: decimal([1, 3_600], 60).describe(
+        'Maximum time for a client to send a request head, in seconds.',
+      ),
+      request_timeout_secs: decimal([0, 86_400], 300).describe(
+        'Maximum time for a client to send its whole request body, from when the router begins to read it, in seconds; 0 means no limit.',
+      ),
+      request_stall_timeout_secs: decimal([1, 86_400], 60).describe(
+        'Maximum time between two parts of a request body that the router reads, in seconds.',
+      ),
+      response_stall_timeout_secs: decimal([1, 86_400], 120).describe(
+        'Maximum time for which a client may read nothing of its answer, in seconds; then it is cut off.',
+      ),
+      keep_alive_timeout_secs: decimal([1, 3_600], 75).describe(
+        'Time for which an idle client connection is kept, in seconds.',
+      ),
       tls: tlsConfig,
       ...http2Keys,
       log_level: logLevel.default('info').describe('Minimum level of log lines.'),

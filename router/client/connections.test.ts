@@ -137,7 +137,7 @@ test('halves of heads on all connections do not keep others out', async (t) => {
   await Promise.all(others.map((client) => answers(client)));
 });
 
-test('a connection by TLS takes 14 places', async (t) => {
+test('a connection over TLS takes 14 places', async (t) => {
   const ground = await startGround(t, { max_connections: 29, http2: false, ...(await tlsFiles(t)) });
   const secure = [openTls(t, ground), openTls(t, ground)];
   for (const client of secure) await answers(client);
@@ -155,7 +155,7 @@ test('a connection by TLS takes 14 places', async (t) => {
   await untilMetric(ground, 'holdfast_router_connection_places', (places) => places <= 29);
 });
 
-test('a connection by TLS always fits', async (t) => {
+test('a connection over TLS always fits', async (t) => {
   const ground = await startGround(t, { max_connections: 2, ...(await tlsFiles(t)) });
   await answers(openTls(t, ground));
 });

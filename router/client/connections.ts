@@ -15,7 +15,7 @@ export interface PendingHandshakes {
 export interface ConnectionsDeps {
   /** Places. */
   readonly max: number;
-  /** A connection by TLS may turn out to speak HTTP/2. */
+  /** A connection over TLS may turn out to speak HTTP/2. */
   readonly http2: boolean;
   readonly clock: Clock;
   readonly handshakes: PendingHandshakes | undefined;

@@ -26,7 +26,7 @@ export class ReadAheadQueue {
   #bytes = 0;
   #paused = false;
   #maxBytes = initialBytes;
-  /** What the paused socket itself had at the last look: one more read, which comes in several parts by TLS. */
+  /** What the paused socket itself had at the last look: one more read, which comes in several parts over TLS. */
   #behind = 0;
   #nextLookMs = 0;
 

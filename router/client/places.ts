@@ -19,7 +19,7 @@ export function placesWithin(memoryBytes: number, workers: number): number {
 }
 
 /**
- * A connection by TLS keeps 55 kB, and up to 110 while much goes through it, where one without keeps 3.5 kB, calls not counted.
+ * A connection over TLS keeps 55 kB, and up to 110 while much goes through it, where one without keeps 3.5 kB, calls not counted.
  * HTTP/2 takes another 30 kB, and its share of what its calls keep.
  */
 const tlsPlaces = 14;

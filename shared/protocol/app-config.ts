@@ -3,6 +3,7 @@
  * single keys in `[app.config]`.
  */
 import { z } from 'zod';
+import { decimal, integer } from '../number-keys.ts';
 import { parseRunningSpan } from './running-hours.ts';
 
 /** A Kubernetes resource quantity, such as `500m`, `1.5` or `256Mi`. */
@@ -24,7 +25,7 @@ const wakePattern = z
 
 /** The answer to a call that may not wake its app. */
 const wakeAnswer = z.strictObject({
-  status: z.int().min(200).max(599).default(200).describe('Status of the answer.'),
+  status: integer([200, 599], 200).describe('Status of the answer.'),
   content_type: z
     .string()
     .regex(
@@ -84,21 +85,15 @@ export const appConfig = z.strictObject({
     .describe(
       'Strip the path of the route before a call is forwarded to the app. X-Forwarded-Prefix contains the path.',
     ),
-  max_concurrency: z
-    .int()
-    .min(0)
-    .max(100_000)
-    .default(0)
-    .describe('Maximum number of calls in flight per target (pod) and router. 0: no limit.'),
-  max_concurrency_total: z
-    .int()
-    .min(0)
-    .max(1_000_000)
-    .default(0)
-    .describe('Maximum number of calls of the app in flight per router; further calls wait. 0: no limit.'),
-  upgrade_max_age_secs: secs(0, 2_592_000)
-    .default(0)
-    .describe('Age at which upgraded connections (WebSocket) are closed, seconds. 0: never.'),
+  max_concurrency: integer([0, 100_000], 0).describe(
+    'Maximum number of calls in flight per target (pod) and router. 0: no limit.',
+  ),
+  max_concurrency_total: integer([0, 1_000_000], 0).describe(
+    'Maximum number of calls of the app in flight per router; further calls wait. 0: no limit.',
+  ),
+  upgrade_max_age_secs: decimal([0, 2_592_000], 0).describe(
+    'Age at which upgraded connections (WebSocket) are closed, seconds. 0: never.',
+  ),
   waiting_page: z
     .boolean()
     .default(false)
@@ -110,28 +105,18 @@ export const appConfig = z.strictObject({
         .describe(
           'Calls that may not wake the app, and the answer that they get while it is not ready. The first matching rule applies.',
         ),
-      max_per_hour: z
-        .int()
-        .min(0)
-        .max(3_600)
-        .default(0)
-        .describe('Maximum number of wakes per hour; further calls get 503 with Retry-After. 0: no limit.'),
+      max_per_hour: integer([0, 3_600], 0).describe(
+        'Maximum number of wakes per hour; further calls get 503 with Retry-After. 0: no limit.',
+      ),
     })
     .prefault({}),
   hold: z
     .strictObject({
-      max_calls: z
-        .int()
-        .min(1)
-        .max(100_000)
-        .default(5_000)
-        .describe('Maximum number of held calls of the app per router.'),
-      timeout_secs: secs(1, 3_600).default(300).describe('Maximum time that a call is held, seconds.'),
-      queue_timeout_secs: secs(0, 3_600)
-        .default(0)
-        .describe(
-          'Maximum time that a call waits when all targets are at max_concurrency, seconds; then it gets 503. 0: the same as hold.timeout_secs.',
-        ),
+      max_calls: integer([1, 100_000], 5_000).describe('Maximum number of held calls of the app per router.'),
+      timeout_secs: decimal([1, 3_600], 300).describe('Maximum time that a call is held, seconds.'),
+      queue_timeout_secs: decimal([0, 3_600], 0).describe(
+        'Maximum time that a call waits when all targets are at max_concurrency, seconds; then it gets 503. 0: the same as hold.timeout_secs.',
+      ),
     })
     .prefault({}),
   update: z
@@ -140,32 +125,27 @@ export const appConfig = z.strictObject({
         .boolean()
         .default(true)
         .describe('Hold calls while a new version starts. false: the old version answers until the new one does.'),
-      drain_secs: secs(0, 3_600)
-        .default(30)
-        .describe('Time that calls in flight on the old version get to finish, seconds.'),
+      drain_secs: decimal([0, 3_600], 30).describe(
+        'Time that calls in flight on the old version get to finish, seconds.',
+      ),
     })
     .prefault({}),
   container: z
     .strictObject({
-      idle_shutdown_secs: secs(0, 604_800)
-        .default(180)
-        .describe('Idle time after which the app is scaled to zero, seconds. 0: never.'),
-      idle_bytes_high_watermark: z
-        .int()
-        .min(0)
-        .max(1_073_741_824)
-        .default(1_500)
-        .describe(
-          'Calls that transfer fewer bytes than this (heads included) within idle_shutdown_secs do not keep the app awake, such as those of an uptime monitor. 0: every call keeps it awake. A call in flight and an open WebSocket always do.',
-        ),
+      idle_shutdown_secs: decimal([0, 604_800], 180).describe(
+        'Idle time after which the app is scaled to zero, seconds. 0: never.',
+      ),
+      idle_bytes_high_watermark: integer([0, 1_073_741_824], 1_500).describe(
+        'Calls that transfer fewer bytes than this (heads included) within idle_shutdown_secs do not keep the app awake, such as those of an uptime monitor. 0: every call keeps it awake. A call in flight and an open WebSocket always do.',
+      ),
       running_hours: runningHours
         .default([])
         .describe(
           'Hours during which the app is kept running without calls, once it has answered a first call. Each entry has days, hours and a time zone (default UTC): `Mon-Fri 08:00-18:00 Europe/Berlin`.',
         ),
-      start_deadline_secs: secs(1, 3_600)
-        .default(120)
-        .describe('A version that has not answered this long after its start has failed, seconds.'),
+      start_deadline_secs: decimal([1, 3_600], 120).describe(
+        'A version that has not answered this long after its start has failed, seconds.',
+      ),
     })
     .prefault({}),
   kubernetes: z
@@ -177,16 +157,13 @@ export const appConfig = z.strictObject({
           'Guarantee that once `apply` has returned, no call is answered by an older version. false: calls are forwarded as soon as one pod of the new version is Ready.',
         ),
       default_volume_size: quantity.default('10Gi').describe('Size of a volume without a size of its own.'),
-      scaling_threshold_cpu: z
-        .int()
-        .min(1)
-        .max(100)
-        .default(80)
-        .describe('CPU utilisation above which an app with max_replicas > 1 gets more replicas, percent.'),
+      scaling_threshold_cpu: integer([1, 100], 80).describe(
+        'CPU utilisation above which an app with max_replicas > 1 gets more replicas, percent.',
+      ),
       run_as_non_root: z.boolean().default(false).describe('Refuse to start images that run as root.'),
-      unschedulable_grace_secs: secs(0, 3_600)
-        .default(60)
-        .describe('How long a pod may be unschedulable before its version fails, seconds.'),
+      unschedulable_grace_secs: decimal([0, 3_600], 60).describe(
+        'How long a pod may be unschedulable before its version fails, seconds.',
+      ),
     })
     .prefault({}),
 });

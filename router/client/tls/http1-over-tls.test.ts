@@ -1,4 +1,4 @@
-/** The tests of HTTP/1.1 once more, by TLS: one front before them all, not a copy. */
+/** The tests of HTTP/1.1 once more, over TLS: one front before them all, not a copy. */
 import assert from 'node:assert/strict';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { connect as connectTcp, createServer, type AddressInfo, type Socket } from 'node:net';
@@ -12,7 +12,7 @@ import { tlsConfig } from './config.ts';
 
 const front = await createTlsFront();
 let led = 0;
-after(() => assert.ok(led > 100, `only ${led} routers were reached by TLS`));
+after(() => assert.ok(led > 100, `only ${led} routers were reached over TLS`));
 for (const file of [
   'message/conformance',
   'call/forward',

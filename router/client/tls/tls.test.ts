@@ -315,7 +315,7 @@ test('what is no record of TLS, behind the handshake, ends the connection and it
   await until(() => router.router.held === 0, 'its end');
 });
 
-test('connections by TLS count among all, secure or not', async (t) => {
+test('connections over TLS count among all, secure or not', async (t) => {
   const router = await startPlain(t, {}, { max_connections: 44 });
   const silent = connectTcp(router.tlsPort, '127.0.0.1');
   t.after(() => silent.destroy());
