@@ -66,12 +66,12 @@ export class ProcessApps {
   async remove(app: string, signal: AbortSignal): Promise<void> {
     await Promise.all([...this.of(app).keys()].map((version) => this.discard(app, version, signal)));
     this.#versions.delete(app);
-    this.#rings.get(app)?.close();
+    this.#rings.get(app)?.end();
     this.#rings.delete(app);
   }
 
   async close(graceMs: number): Promise<void> {
     await Promise.all(this.all.map((processes) => processes.stop({ graceMs })));
-    for (const ring of this.#rings.values()) ring.close();
+    for (const ring of this.#rings.values()) ring.end();
   }
 }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { PassThrough } from 'node:stream';
 import { once } from 'node:events';
 import { test } from 'node:test';
-import { LogRing, readLines } from './log-ring.ts';
+import { LogRing, ofVersion, readLines } from './log-ring.ts';
 
 const push = (ring: LogRing, ...lines: string[]): void => {
   for (const line of lines) ring.push({ instance: 'a', version: 1, line });
@@ -35,11 +35,11 @@ void test('last takes the tail of one version, from a position on', () => {
   ring.push({ instance: 'b', version: 2, line: 'other' });
   push(ring, 'two');
   assert.deepEqual(
-    ring.last(9, { version: 1, since }).map(({ line }) => line),
+    ring.last(9, { matches: ofVersion(1), since }).map(({ line }) => line),
     ['one', 'two'],
   );
   assert.deepEqual(
-    ring.last(1, { version: 1 }).map(({ line }) => line),
+    ring.last(1, { matches: ofVersion(1) }).map(({ line }) => line),
     ['two'],
   );
 });
@@ -47,14 +47,14 @@ void test('last takes the tail of one version, from a position on', () => {
 void test('a follower that is too slow gets the number of lost lines, and the ring does not grow', async () => {
   const ring = new LogRing({ maxLines: 3 });
   push(ring, 'first');
-  const lines = ring.follow(10, {}, new AbortController().signal);
+  const lines = ring.follow(10, new AbortController().signal);
   assert.equal((await lines.next()).value?.line, 'first');
   push(ring, 'second');
   assert.equal((await lines.next()).value?.line, 'second');
   push(ring, ...Array.from({ length: 100 }, (_, index) => `line ${index}`));
   assert.match((await lines.next()).value?.line ?? '', /97 lines were lost/);
   assert.equal((await lines.next()).value?.line, 'line 97');
-  ring.close();
+  ring.end();
   assert.equal((await lines.next()).value?.line, 'line 98');
   assert.equal((await lines.next()).value?.line, 'line 99');
   assert.equal((await lines.next()).done, true);
@@ -63,7 +63,7 @@ void test('a follower that is too slow gets the number of lost lines, and the ri
 void test('a follower ends at its signal while it waits', async () => {
   const ring = new LogRing();
   const stop = new AbortController();
-  const next = ring.follow(0, {}, stop.signal).next();
+  const next = ring.follow(0, stop.signal).next();
   stop.abort();
   assert.equal((await next).done, true);
 });

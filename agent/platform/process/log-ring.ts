@@ -1,110 +1,29 @@
-/** The last lines that an app has written, bounded in number and size. Followers hold a position, not a copy. */
+/** The last lines that an app has written. */
 import type { Readable } from 'node:stream';
 import { StringDecoder } from 'node:string_decoder';
+import { LineRing } from '../../../shared/net/line-ring.ts';
 import type { LogLine } from '../../../shared/protocol/views.ts';
-import { onAbort } from '../../../shared/wait/abort.ts';
 
 const maxLineChars = 16_384;
 
-export interface LogQuery {
-  /** Only lines of this version. */
-  readonly version?: number | undefined;
-  /** Only lines from this position on. */
-  readonly since?: number;
-}
-
-export class LogRing {
-  readonly #maxLines: number;
-  readonly #maxChars: number;
-  readonly #lines = new Map<number, LogLine>();
-  #first = 0;
-  #next = 0;
-  #chars = 0;
-  #closed = false;
-  readonly #waiting = new Set<() => void>();
-
-  constructor(options: { readonly maxLines?: number; readonly maxChars?: number } = {}) {
-    this.#maxLines = options.maxLines ?? 10_000;
-    this.#maxChars = options.maxChars ?? 2 * 1024 * 1024;
-  }
-
-  push(line: LogLine): void {
-    if (this.#closed) return;
-    this.#lines.set(this.#next, line);
-    this.#next += 1;
-    this.#chars += line.line.length;
-    while (this.#lines.size > this.#maxLines || (this.#chars > this.#maxChars && this.#lines.size > 1)) {
-      this.#chars -= this.#lines.get(this.#first)?.line.length ?? 0;
-      this.#lines.delete(this.#first);
-      this.#first += 1;
-    }
-    this.#wakeFollowers();
-  }
-
-  /** The position of the next line, for `since`. */
-  get position(): number {
-    return this.#next;
-  }
-
-  /** The last `tail` lines that match the query, oldest first. */
-  last(tail: number, query: LogQuery = {}): LogLine[] {
-    const found: LogLine[] = [];
-    const oldest = Math.max(this.#first, query.since ?? 0);
-    for (let seq = this.#next - 1; seq >= oldest && found.length < tail; seq -= 1) {
-      const line = this.#lines.get(seq);
-      if (line !== undefined && matches(line, query)) found.push(line);
-    }
-    return found.toReversed();
-  }
-
-  /** The last `tail` lines that match, then new ones until the signal aborts or the ring is closed. Does not throw when the signal aborts. */
-  async *follow(tail: number, query: LogQuery, signal: AbortSignal): AsyncGenerator<LogLine, void, undefined> {
-    let position = this.#next;
-    yield* this.last(tail, query);
-    while (!signal.aborted) {
-      while (position < this.#next && !signal.aborted) {
-        const line = this.#lines.get(position);
-        if (line === undefined) {
-          const lost = this.#first - position;
-          const version = this.#lines.get(this.#first)?.version ?? 1;
-          position = this.#first;
-          yield {
-            instance: 'holdfast',
-            version,
-            line: `… up to ${lost} lines were lost: they came faster than they were read`,
-          };
-          continue;
-        }
-        position += 1;
-        if (matches(line, query)) yield line;
-      }
-      if (position < this.#next) continue;
-      if (this.#closed) return;
-      await this.#changed(signal);
-    }
-  }
-
-  /** Takes no more lines, and ends the followers. */
-  close(): void {
-    this.#closed = true;
-    this.#wakeFollowers();
-  }
-
-  async #changed(signal: AbortSignal): Promise<void> {
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.#waiting.add(resolve);
-    using _listener = onAbort(signal, resolve);
-    await promise;
-    this.#waiting.delete(resolve);
-  }
-
-  #wakeFollowers(): void {
-    for (const wake of this.#waiting) wake();
+export class LogRing extends LineRing<LogLine> {
+  constructor({ maxLines = 10_000, maxChars = 2 * 1024 * 1024 } = {}) {
+    super({
+      maxLines,
+      maxSize: maxChars,
+      sizeOf: ({ line }) => line.length,
+      missed: (count, { version }) => ({
+        instance: 'holdfast',
+        version,
+        line: `… up to ${count} lines were lost: they came faster than they were read`,
+      }),
+    });
   }
 }
 
-function matches(line: LogLine, query: LogQuery): boolean {
-  return query.version === undefined || line.version === query.version;
+/** Selects the lines of one version, or all if none is named. */
+export function ofVersion(version: number | undefined): (line: LogLine) => boolean {
+  return (line) => version === undefined || line.version === version;
 }
 
 /** Calls `push` for each line of the stream, without its line end. A line that is too long becomes several. */

@@ -23,6 +23,7 @@ import {
   type VersionRun,
 } from '../platform.ts';
 import { ProcessApps } from './apps.ts';
+import { ofVersion } from './log-ring.ts';
 import { createInstalled, type Installed } from './installed.ts';
 import { createPorts } from './ports.ts';
 import { createPrepare, type Prepare } from './prepare.ts';
@@ -232,8 +233,9 @@ class ProcessPlatform implements Platform {
   async *logs(query: Parameters<Platform['logs']>[0], signal: AbortSignal): AsyncGenerator<LogLine> {
     const { app, version, tail, follow } = query;
     const ring = this.#parts.apps.ring(app);
-    if (follow && !this.#closed) yield* ring.follow(tail, { version }, signal);
-    else yield* ring.last(tail, { version });
+    const matches = ofVersion(version);
+    if (follow && !this.#closed) yield* ring.follow(tail, signal, matches);
+    else yield* ring.last(tail, { matches });
   }
 
   async close(): Promise<void> {

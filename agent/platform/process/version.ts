@@ -6,7 +6,7 @@ import { SharedTask } from '../../../shared/wait/shared-task.ts';
 import type { StartOptions, VersionRun } from '../platform.ts';
 import type { Command } from './command.ts';
 import type { ChildExit } from './guard.ts';
-import type { LogRing } from './log-ring.ts';
+import { ofVersion, type LogRing } from './log-ring.ts';
 import type { Prepare } from './prepare.ts';
 import { Replica, type ReplicaDeps, type ReplicaLimits } from './replica.ts';
 
@@ -170,7 +170,8 @@ export class VersionProcesses {
 
   #failure(code: 'app_crashed' | 'app_not_ready' | 'app_config_invalid', message: string): AppError {
     const { ring, version } = this.#deps;
-    const logs = ring.last(maxFailureLogLines, { version, since: this.#logsSince }).map(({ line }) => line);
+    const query = { matches: ofVersion(version), since: this.#logsSince };
+    const logs = ring.last(maxFailureLogLines, query).map(({ line }) => line);
     return new AppError(code, message, { phase: 'start', data: { logs } });
   }
 
