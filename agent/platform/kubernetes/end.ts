@@ -8,13 +8,15 @@ import type { Desired } from './objects/desired.ts';
 import { labels } from '../../kube/labels.ts';
 import { appObjectName, selectorOf, versionObjectName } from './manifests/names.ts';
 import type { Targets } from './rollout/targets.ts';
+import type { AppliedObjects } from './objects/applied-objects.ts';
 import type { Workloads } from './objects/workloads.ts';
 
 export interface EndDeps {
   readonly objects: Objects;
   readonly desired: Desired;
   readonly targets: Pick<Targets, 'retire'>;
-  readonly workloads: Pick<Workloads, 'lower' | 'forget' | 'forgetVersion'>;
+  readonly workloads: Pick<Workloads, 'lower'>;
+  readonly applied: Pick<AppliedObjects, 'forget' | 'forgetVersion'>;
   readonly clock: Clock;
 }
 
@@ -39,7 +41,7 @@ export async function discardVersion(deps: EndDeps, app: string, version: number
   targets.retire(app, version);
   await desired.exclusive(app, signal, async () => {
     const name = versionObjectName(app, version);
-    deps.workloads.forgetVersion(app, version);
+    deps.applied.forgetVersion(app, version);
     const deployment = await ownDeployment(objects, app, version, signal);
     await objects.delete('HorizontalPodAutoscaler', name, signal);
     if (deployment !== undefined) {
@@ -67,9 +69,9 @@ async function ownDeployment(
 
 /** Deletes every object of the app, without waiting for its pods. @returns `Kind/name` of what was deleted. */
 export async function deleteObjects(deps: EndDeps, app: string, signal: AbortSignal): Promise<string[]> {
-  const { objects, desired, workloads } = deps;
+  const { objects, desired, applied } = deps;
   desired.forget(app);
-  workloads.forget(app);
+  applied.forget(app);
   return await desired.exclusive(app, signal, async () => {
     const removed: string[] = [];
     for (const kind of ['HorizontalPodAutoscaler', 'Service', 'Deployment', 'Secret', 'ConfigMap'] as const) {

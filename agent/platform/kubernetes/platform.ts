@@ -20,7 +20,8 @@ import { startVersion } from './rollout/start.ts';
 import { switchService } from './rollout/switch.ts';
 import { createTargets } from './rollout/targets.ts';
 import { startPicture } from './picture/picture.ts';
-import { createWorkloads } from './objects/workloads.ts';
+import { AppliedObjects } from './objects/applied-objects.ts';
+import { Workloads } from './objects/workloads.ts';
 
 export interface KubernetesPlatformDeps {
   /** Not closed with the platform. */
@@ -53,19 +54,16 @@ export function createKubernetesPlatform(deps: KubernetesPlatformDeps): Kubernet
     namespace,
     onPod: (change) => targets.take(change),
     onApplied(kind, change) {
-      workloads.observed(kind, change);
+      applied.observed(kind, change);
       const { app } = change.value;
       if (app !== undefined) drift.look(app);
     },
     log,
     clock,
   });
-  const workloads = createWorkloads({
-    objects,
-    picture,
-    options: { imagePullSecrets, builtRepository: images.repository },
-    clock,
-  });
+  const applied = new AppliedObjects({ picture, clock });
+  const options = { imagePullSecrets, builtRepository: images.repository };
+  const workloads = new Workloads({ objects, applied, options });
   const drift = createDrift({ desired, workloads, log, clock });
   const reports = createPodReports({ api, namespace });
   const parts = {
@@ -75,6 +73,7 @@ export function createKubernetesPlatform(deps: KubernetesPlatformDeps): Kubernet
     desired,
     picture,
     targets,
+    applied,
     workloads,
     drift,
     reports,
@@ -132,7 +131,7 @@ export function createKubernetesPlatform(deps: KubernetesPlatformDeps): Kubernet
       images.releaseLead();
       desired.forgetAll();
       drift.cut();
-      workloads.forgetAll();
+      applied.forgetAll();
     },
     async close() {
       stop.abort(new AppError('cancelled', 'the platform is closed'));

@@ -48,6 +48,17 @@ export function isAutoscaled(run: Pick<VersionRun, 'spec'>): boolean {
   return (run.spec.max_replicas ?? 1) > replicasOf(run);
 }
 
+/** Whether the number of replicas is one to keep: an autoscaler may choose any except zero, at which it does nothing. */
+export function hasRightReplicas(run: Pick<VersionRun, 'spec'>, replicas: number): boolean {
+  return isAutoscaled(run) ? replicas > 0 : replicas === replicasOf(run);
+}
+
+/** An autoscaled version starts with as many pods as the version that it replaces has under the current load. */
+export function replicasAtStart(run: Pick<VersionRun, 'spec'>, ofOthers: number): number {
+  const least = replicasOf(run);
+  return isAutoscaled(run) ? Math.max(least, Math.min(ofOthers, run.spec.max_replicas ?? least)) : least;
+}
+
 /** An app with volumes has one Deployment for all its versions: two pods cannot both have a ReadWriteOnce claim. */
 export function deploymentName(run: Pick<VersionRun, 'app' | 'version' | 'spec'>): string {
   return run.spec.volumes.length > 0 ? appObjectName(run.app) : versionObjectName(run.app, run.version);

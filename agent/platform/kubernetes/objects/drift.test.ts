@@ -7,12 +7,13 @@ import { createDrift } from './drift.ts';
 import { appliedFacts, type AppliedFacts } from '../picture/facts.ts';
 import { serviceOf } from '../manifests/manifests.ts';
 import { testRun } from '../../../testing/kubernetes-run.ts';
-import { createWorkloads } from './workloads.ts';
+import { AppliedObjects } from './applied-objects.ts';
+import { Workloads } from './workloads.ts';
 
 function setUp(t: TestContext) {
   const clock = createManualClock(0);
   const seen = new Map<string, AppliedFacts>();
-  const applied: string[] = [];
+  const kinds: string[] = [];
   const warnings: string[] = [];
   const log = Object.assign(Object.create(silentLog) as Log, {
     warn: (_fields: unknown, message: string) => warnings.push(message),
@@ -23,19 +24,8 @@ function setUp(t: TestContext) {
     synced: () => Promise.resolve(),
     close: () => Promise.resolve(),
   };
-  const unused = () => Promise.reject(new Error('not used'));
   const desired = createDesired();
-  const workloads = createWorkloads({
-    objects: {
-      apply: (manifest) => {
-        applied.push(manifest.kind);
-        return Promise.resolve({ ...manifest, metadata: { ...manifest.metadata, uid: 'one' } });
-      },
-      scale: unused,
-      get: unused,
-      list: unused,
-      delete: unused,
-    },
+  const applied = new AppliedObjects({
     picture: {
       applied: {
         Deployment: informer,
@@ -45,8 +35,18 @@ function setUp(t: TestContext) {
         HorizontalPodAutoscaler: informer,
       },
     },
-    options: { builtRepository: '', imagePullSecrets: [] },
     clock,
+  });
+  const workloads = new Workloads({
+    objects: {
+      apply: (manifest) => {
+        kinds.push(manifest.kind);
+        return Promise.resolve({ ...manifest, metadata: { ...manifest.metadata, uid: 'one' } });
+      },
+      scale: () => Promise.reject(new Error('not used')),
+    },
+    applied,
+    options: { builtRepository: '', imagePullSecrets: [] },
   });
   const drift = createDrift({ desired, workloads, log, clock });
   t.after(async () => {
@@ -57,7 +57,7 @@ function setUp(t: TestContext) {
   const run = testRun();
   desired.service(run);
   return {
-    applied,
+    applied: kinds,
     warnings,
     look: async () => {
       drift.look(run.app);
@@ -73,7 +73,7 @@ function setUp(t: TestContext) {
       };
       const value = appliedFacts(object);
       seen.set(value.name, value);
-      workloads.observed('Service', { type: 'set', name: value.name, value });
+      applied.observed('Service', { type: 'set', name: value.name, value });
       drift.look(run.app);
       await clock.advanceAndSettle(1_000);
     },
@@ -81,7 +81,7 @@ function setUp(t: TestContext) {
       const [value] = seen.values();
       assert.ok(value);
       seen.clear();
-      workloads.observed('Service', { type: 'gone', name: value.name, value });
+      applied.observed('Service', { type: 'gone', name: value.name, value });
       drift.look(run.app);
       await clock.advanceAndSettle(1_000);
     },
