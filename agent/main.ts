@@ -11,6 +11,7 @@ import { createRpc } from './compose/rpc.ts';
 import { openStores } from './compose/stores.ts';
 import { loadAgentConfig } from './config/config.ts';
 import { createMetrics } from './metrics.ts';
+import { createAddresses } from './routes/addresses.ts';
 import { createSources } from './source/create-sources.ts';
 
 async function run(stop: AbortSignal): Promise<void> {
@@ -40,8 +41,12 @@ async function run(stop: AbortSignal): Promise<void> {
     log,
     clock,
   });
-  const leader = new Leader({ config, stores, platform, sources, metrics: metrics.versions, clock, log });
-  const rpc = createRpc({ config, leader, platform, stores, images, endpoints, clock, log });
+  const addresses = createAddresses(config.system, {
+    hosts: [config.registry.url ?? []].flat().map((host) => host.replace(/:\d+$/, '')),
+    defaults: config.app_config,
+  });
+  const leader = new Leader({ config, stores, platform, sources, addresses, metrics: metrics.versions, clock, log });
+  const rpc = createRpc({ config, leader, platform, stores, images, addresses, endpoints, clock, log });
 
   const { listen_host: host, listen_port, admin_port } = config.system;
   const port = await rpc.listen({ host, port: listen_port });

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { AppError } from '../shared/errors.ts';
-import type { AppSpec } from '../shared/protocol/app-spec.ts';
+import type { DeclaredApp } from '../shared/protocol/app-spec.ts';
 import { readAppFile } from './app-file.ts';
 
 const base = '[[app]]\nname = "hello"\npath = "/hello"\nsource = "hello"\n';
 
-function read(text: string, env: Record<string, string> = {}, files: Record<string, string> = {}): AppSpec[] {
+function read(text: string, env: Record<string, string> = {}, files: Record<string, string> = {}): DeclaredApp[] {
   const all: Record<string, string> = { '/work/apps.toml': text, ...files };
   const readFile = (path: string): string => all[path] ?? assert.fail(`no such file ${path}`);
   return readAppFile({ file: '/work/apps.toml', env, readFile });

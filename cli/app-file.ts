@@ -8,7 +8,7 @@ import { type Report, loadConfig } from '../shared/config/load.ts';
 import { type ConfigSource, type OpenSource, openSource, readSecret } from '../shared/config/sections.ts';
 import { tomlPositions } from '../shared/config/toml-positions.ts';
 import { AppError, toAppError } from '../shared/errors.ts';
-import { type AppSpec, appSpec } from '../shared/protocol/app-spec.ts';
+import { type DeclaredApp, declaredApp } from '../shared/protocol/app-spec.ts';
 
 /** `"value"`, `{ env = "NAME" }` or `{ file = "path" }`. */
 const secret = z.union([
@@ -19,15 +19,15 @@ const secret = z.union([
   z.strictObject({ file: z.string().min(1).describe('File that holds the value, relative to the app file.') }),
 ]);
 
-/** One `[[app]]` as written. Rules across several keys are checked by `appSpec` once the secrets are known. */
+/** One `[[app]]` as written. Rules across several keys are checked by `declaredApp` once the secrets are known. */
 const writtenApp = z.strictObject({
-  ...appSpec.shape,
+  ...declaredApp.shape,
   secrets: z
-    .record(appSpec.shape.secrets.unwrap().keyType, secret)
+    .record(declaredApp.shape.secrets.unwrap().keyType, secret)
     .default({})
     .describe('Secret environment variables: `"value"`, `{ env = "NAME" }` or `{ file = "path" }`.'),
   build_secrets: z
-    .record(appSpec.shape.build_secrets.unwrap().keyType, secret)
+    .record(declaredApp.shape.build_secrets.unwrap().keyType, secret)
     .default({})
     .describe('Secret build arguments: `"value"`, `{ env = "NAME" }` or `{ file = "path" }`.'),
 });
@@ -45,7 +45,7 @@ export const appFile = z
   });
 
 /** @throws AppError app_invalid, naming for each problem the key, its line and what to do. */
-export function readAppFile(source: ConfigSource & { readonly file: string }): AppSpec[] {
+export function readAppFile(source: ConfigSource & { readonly file: string }): DeclaredApp[] {
   const open = openAppFile(source);
   // No environment here: HOLDFAST_… variables set keys of programs, not of apps.
   return loadConfig({ ...open, env: {}, schema: appFile, code: 'app_invalid' }, (file, report) =>
@@ -53,7 +53,7 @@ export function readAppFile(source: ConfigSource & { readonly file: string }): A
       const read = (key: SecretKey) => readSecrets(written, key, index, { source: open, report });
       const secrets = { secrets: read('secrets'), build_secrets: read('build_secrets') };
       const app = { ...withAbsoluteSource(written, open.resolvePath), ...secrets };
-      for (const issue of appSpec.safeParse(app).error?.issues ?? [])
+      for (const issue of declaredApp.safeParse(app).error?.issues ?? [])
         report(['app', index, ...issue.path], issue.message);
       return app;
     }),
@@ -63,7 +63,7 @@ export function readAppFile(source: ConfigSource & { readonly file: string }): A
 /** @returns `file:line:column` of a key of an app as the file has it; undefined where it has no such app or key. */
 export function placeInAppFile(
   source: ConfigSource & { readonly file: string },
-  apps: readonly Pick<AppSpec, 'name'>[],
+  apps: readonly Pick<DeclaredApp, 'name'>[],
   { app, key }: { readonly app: unknown; readonly key: unknown },
 ): string | undefined {
   const index = apps.findIndex(({ name }) => name === app);

@@ -1,13 +1,14 @@
 /** This agent as a candidate: takes the lead when it is elected, and gives it up when the lease is lost or Postgres says so. */
 import { AppError, toAppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
-import type { AppSpec } from '../../shared/protocol/app-spec.ts';
+import type { DeclaredApp } from '../../shared/protocol/app-spec.ts';
 import { aborted } from '../../shared/wait/abort.ts';
 import type { Clock } from '../../shared/wait/clock.ts';
 import { retry } from '../../shared/wait/retry.ts';
 import { Semaphore } from '../../shared/wait/semaphore.ts';
 import type { AgentConfig } from '../config/config.ts';
 import type { Platform } from '../platform/platform.ts';
+import type { Addresses } from '../routes/addresses.ts';
 import type { Sources } from '../source/sources.ts';
 import type { Engine } from '../versions/engine.ts';
 import type { VersionMetrics } from '../versions/machine/machine-deps.ts';
@@ -19,6 +20,7 @@ export interface LeaderDeps {
   readonly stores: Stores;
   readonly platform: Platform;
   readonly sources: Pick<Sources, 'resolve'>;
+  readonly addresses: Pick<Addresses, 'route'>;
   readonly metrics: VersionMetrics;
   readonly clock: Clock;
   readonly log: Log;
@@ -91,11 +93,11 @@ export class Leader {
 
   /** Declares the apps of the configuration. A failure of one app stops neither the others nor the agent. */
   async #declareConfigured(engine: Engine, signal: AbortSignal): Promise<void> {
-    const { config, log } = this.#deps;
+    const { config, addresses, log } = this.#deps;
     const turns = new Semaphore({ places: maxDeclaredAtOnce });
-    const declare = async (app: AppSpec): Promise<void> => {
+    const declare = async (app: DeclaredApp): Promise<void> => {
       try {
-        await turns.run({ signal }, () => engine.apply([app], false, 'config'));
+        await turns.run({ signal }, () => engine.apply([addresses.route(app)], false, 'config'));
       } catch (error) {
         if (!signal.aborted)
           log.error({ err: toAppError(error), app: app.name }, 'an app of the configuration could not be declared');

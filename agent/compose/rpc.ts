@@ -16,7 +16,7 @@ import { createWebhookEndpoint } from '../handlers/webhook-endpoint.ts';
 import type { Leader } from './leader.ts';
 import type { Stores } from './stores.ts';
 
-interface CreateRpcDeps extends Pick<HandlerDeps, 'platform' | 'images'> {
+interface CreateRpcDeps extends Pick<HandlerDeps, 'platform' | 'images' | 'addresses'> {
   readonly config: AgentConfig;
   readonly leader: Leader;
   readonly stores: Stores;
@@ -26,7 +26,7 @@ interface CreateRpcDeps extends Pick<HandlerDeps, 'platform' | 'images'> {
 }
 
 export function createRpc(deps: CreateRpcDeps): RpcServer {
-  const { config, leader, stores, platform, images, endpoints, clock, log } = deps;
+  const { config, leader, stores, platform, images, addresses, endpoints, clock, log } = deps;
   const lead: HandlerDeps['lead'] = () => leader.required();
   const handlerDeps: HandlerDeps = {
     lead,
@@ -34,6 +34,7 @@ export function createRpc(deps: CreateRpcDeps): RpcServer {
     store: stores.apps,
     events: stores.events,
     images,
+    addresses,
     uploads: createUploads({ store: stores.uploads, limits: sourceLimits(config.source), clock }),
     holder: config.kubernetes.pod_name,
     release,

@@ -15,11 +15,30 @@ import {
   tokenValue,
 } from '../../shared/config/sections.ts';
 import { appConfig } from '../../shared/protocol/app-config.ts';
-import { type AppSpec, appSpec } from '../../shared/protocol/app-spec.ts';
+import { type DeclaredApp, declaredApp, domainName, hostPattern, withRoute } from '../../shared/protocol/app-spec.ts';
 import { type Scope, scope } from '../../shared/protocol/methods.ts';
 import { builder, kubernetesName } from './builder-section.ts';
 import { registry } from './registry-section.ts';
 import { gitAuth, source } from './source-sections.ts';
+
+/** Scheme, host and port. */
+const publicUrl = z
+  .string()
+  .max(512)
+  .refine((value) => isOrigin(value), 'must be http:// or https:// with a host and perhaps a port, without a path')
+  .transform((value) => new URL(value).origin);
+
+function isOrigin(value: string): boolean {
+  const url = URL.parse(value);
+  if (url === null || !['http:', 'https:'].includes(url.protocol)) return false;
+  return /^https?:\/\/[^/?#@\\]+\/?$/i.test(value);
+}
+
+const hostName = z
+  .string()
+  .max(253)
+  .transform((value) => value.toLowerCase())
+  .pipe(z.string().regex(hostPattern, 'must be a host such as rpc.apps.example, or *.example'));
 
 const system = z
   .strictObject({
@@ -30,6 +49,21 @@ const system = z
     listen_host: listenHost.default('0.0.0.0').describe('Address on which the RPC server and the admin server listen.'),
     listen_port: port.default(7400).describe('Port of the RPC server (`/rpc`).'),
     admin_port: port.default(7401).describe('Port of `/livez`, `/readyz` and `/metrics`.'),
+    default_domain: domainName
+      .optional()
+      .describe(
+        'Domain of apps without a `path`: app `shop` gets the host `shop.<default_domain>`. DNS must lead `*.<default_domain>` to the routers. Without it, every app needs a `path`.',
+      ),
+    public_url: publicUrl
+      .optional()
+      .describe(
+        'Where callers reach the routers: scheme, host and port, such as `https://apps.example`. URLs of apps are shown with its scheme and port, and with its host where their route has none.',
+      ),
+    reserved_hosts: z
+      .array(hostName)
+      .max(256)
+      .default([])
+      .describe('Hosts that lead elsewhere, such as that of the RPC. No app may have one of them.'),
     data_dir: z.string().min(1).default('.holdfast').describe('Folder for the data that the agent keeps on disk.'),
     log_level: logLevel.default('info').describe('Lowest level that is logged.'),
     router_lease_secs: z
@@ -114,7 +148,7 @@ export const agentConfig = z
     token: z.array(token).max(256).default([]).describe('Tokens that may call the RPC. At least one is required.'),
     app_config: appConfig.prefault({}).describe('Defaults of every app. An app overrides them in `[app.config]`.'),
     app: z
-      .array(appSpec)
+      .array(declaredApp)
       .max(256)
       .default([])
       .describe('Apps that are declared at start, with the keys of the app file.'),
@@ -145,6 +179,10 @@ export const agentConfig = z
       },
     );
     refuseRepeatedApps(config.app, refuse);
+    config.app.forEach((app, index) => {
+      if (withRoute(app, config.system.default_domain) === undefined)
+        refuse(['app', index, 'path'], 'is required, because [system] default_domain is not set');
+    });
   });
 
 type AgentFile = z.output<typeof agentConfig>;
@@ -166,7 +204,7 @@ export interface AgentConfig extends Omit<
   readonly source: Omit<AgentFile['source'], 'webhook_secret_file'>;
   readonly git_auth: readonly Omit<AgentFile['git_auth'][number], 'password_file'>[];
   readonly token: readonly AgentToken[];
-  readonly app: readonly AppSpec[];
+  readonly app: readonly DeclaredApp[];
 }
 
 /** @throws AppError config_invalid, which names the key, its line and what to do for each problem. */

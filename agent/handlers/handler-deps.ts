@@ -3,6 +3,7 @@ import type { AgentMethods, RouterMethods } from '../../shared/protocol/methods.
 import type { Handlers } from '../../shared/rpc/types.ts';
 import type { Images } from '../images/images.ts';
 import type { Platform } from '../platform/platform.ts';
+import type { Addresses } from '../routes/addresses.ts';
 import type { RouteHub } from '../routes/hub.ts';
 import type { RouterLinks } from '../routes/router-links.ts';
 import type { Sync } from '../source/sync.ts';
@@ -32,6 +33,7 @@ export interface HandlerDeps {
   readonly events: EventStore;
   readonly images: Images;
   readonly uploads: Uploads;
+  readonly addresses: Addresses;
   /** The name of this agent. */
   readonly holder: string;
   readonly release: string;

@@ -3,7 +3,7 @@ import { openRpcDocument } from '../../shared/rpc/openrpc.ts';
 import type { AgentHandlers, HandlerDeps } from './handler-deps.ts';
 
 export function systemHandlers(deps: HandlerDeps): Pick<AgentHandlers, 'system.status' | 'rpc.discover'> {
-  const { lead, release, platform, store, holder } = deps;
+  const { lead, release, platform, store, addresses, holder } = deps;
   let document: ReturnType<typeof openRpcDocument> | undefined; // made once, because it costs some 30 ms of CPU time
   return {
     'system.status': async () => {
@@ -19,6 +19,8 @@ export function systemHandlers(deps: HandlerDeps): Pick<AgentHandlers, 'system.s
         epoch,
         database,
         apps: engine.machines().length,
+        publicUrl: addresses.publicUrl,
+        defaultDomain: addresses.defaultDomain,
         routers: [...hub.routers],
       };
     },

@@ -18,7 +18,7 @@ const remote = {} as const satisfies MethodTable;
 const handlers: Handlers<typeof local, typeof remote> = {
   'apps.apply': async ({ apps }) => ({
     dryRun: false,
-    changes: apps.map((app) => ({ app: app.name, action: 'create' as const, version: 1, fields: [] })),
+    changes: apps.map((app) => ({ app: app.name, action: 'create' as const, version: 1, fields: [], url: null })),
     routers: { acknowledged: 1, expired: 0 },
   }),
   'versions.ensure': async ({ app }, { emit }) => {

@@ -5,7 +5,7 @@
 import { AppError, toAppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
 import type { AppSpec } from '../../shared/protocol/app-spec.ts';
-import type { Change } from '../../shared/protocol/views.ts';
+import type { PlannedChange } from '../../shared/protocol/views.ts';
 import { withDeadline } from '../../shared/wait/abort.ts';
 import { backoff, type Backoff } from '../../shared/wait/backoff.ts';
 import type { Clock } from '../../shared/wait/clock.ts';
@@ -27,7 +27,7 @@ export interface SyncEngine {
   /** @throws AppError app_not_found */
   app(name: string): SyncApp;
   /** Declares the app again as it is when its turn comes, which looks its source up. @throws AppError */
-  repin(app: string, actor: string): Promise<Change>;
+  repin(app: string, actor: string): Promise<PlannedChange>;
   record(event: NewEvent): void;
 }
 
@@ -82,7 +82,7 @@ export class Sync {
   }
 
   /** Looks the source up and declares the app. @throws AppError app_not_found, source_*; what declaring throws. */
-  async now(app: string, who: string): Promise<{ change: Change; sourceDigest: string }> {
+  async now(app: string, who: string): Promise<{ change: PlannedChange; sourceDigest: string }> {
     const { engine } = this.#deps;
     if (engine.app(app).spec.source === undefined)
       throw new AppError('source_unsupported', `app ${app} has no source: it runs an image`, { phase: 'source' });

@@ -6,7 +6,7 @@ import { AppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
 import { resolveAppConfig, type AppConfig } from '../../shared/protocol/app-config.ts';
 import type { AppSpec } from '../../shared/protocol/app-spec.ts';
-import type { Change } from '../../shared/protocol/views.ts';
+import type { PlannedChange } from '../../shared/protocol/views.ts';
 import { deadlineSignal } from '../../shared/wait/abort.ts';
 import type { Clock } from '../../shared/wait/clock.ts';
 import type { Platform, VersionRun } from '../platform/platform.ts';
@@ -45,7 +45,7 @@ interface EngineDeps {
 }
 
 export interface ApplyResult {
-  readonly changes: Change[];
+  readonly changes: PlannedChange[];
   readonly routers: Settlement;
 }
 
@@ -113,7 +113,7 @@ export class Engine {
   }
 
   /** Declares an app again with the spec that it has when its turn comes, which looks up its source. @throws AppError app_not_found */
-  async repin(app: string, actor: string): Promise<Change> {
+  async repin(app: string, actor: string): Promise<PlannedChange> {
     const { changes } = await this.#apply(() => [declaredVersion(this.machine(app).record).spec], false, actor);
     const [change] = changes;
     if (!change) throw new AppError('internal', `app ${app} was not declared`);

@@ -21,6 +21,7 @@ function appText(app: AppView): string {
   const facts: (readonly [string, string])[] = [
     ['name', app.name],
     ['path', app.path],
+    ...(typeof app.url !== 'string' ? [] : [['url', app.url] as const]),
     ['state', app.state],
     ['live version', String(app.liveVersion)],
     ['pending version', app.pendingVersion === null ? 'none' : String(app.pendingVersion)],

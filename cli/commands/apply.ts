@@ -1,7 +1,7 @@
 /** `holdfast apply -f FILE`: declares the apps of a file. */
 import { Command } from 'commander';
 import { AppError } from '../../shared/errors.ts';
-import type { AppSpec } from '../../shared/protocol/app-spec.ts';
+import type { DeclaredApp } from '../../shared/protocol/app-spec.ts';
 import type { Change } from '../../shared/protocol/views.ts';
 import { placeInAppFile, readAppFile } from '../app-file.ts';
 import type { CliContext } from '../context.ts';
@@ -28,7 +28,7 @@ export function applyCommand(context: CliContext): Command {
         throw placed(error, (data) => placeInAppFile(source, apps, data));
       });
       session.show(result, ({ changes, dryRun, routers }) => {
-        const lines = changes.map((change) => changeText(change, dryRun));
+        const lines = changes.map((change) => [changeText(change, dryRun), ...urlLine(change)].join('\n'));
         if (routers.expired > 0) {
           lines.push(
             `${routers.expired} router(s) did not acknowledge before their lease expired and are considered gone.`,
@@ -53,7 +53,7 @@ function placed(
 }
 
 /** An image that its registry does not have yet is no mistake (it may be pushed next), and else shows at the first call only. */
-async function tellUnpinned(session: Session, apps: readonly AppSpec[], changes: readonly Change[]): Promise<void> {
+async function tellUnpinned(session: Session, apps: readonly DeclaredApp[], changes: readonly Change[]): Promise<void> {
   for (const { app, action, version } of changes) {
     const image = apps.find(({ name }) => name === app)?.image;
     if (action === 'unchanged' || image === undefined) continue;
@@ -64,6 +64,11 @@ async function tellUnpinned(session: Session, apps: readonly AppSpec[], changes:
       `${app}: the image ${image} was not found in its registry, or the registry could not be reached. Calls fail until the image is there.`,
     );
   }
+}
+
+/** Where the app is called from now on, if the agent knows. */
+function urlLine({ url }: Change): string[] {
+  return typeof url === 'string' ? [`  ${plain(url)}`] : [];
 }
 
 export function changeText({ app, action, version, fields }: Change, dryRun: boolean): string {

@@ -12,13 +12,13 @@ export function appsCommand(context: CliContext): Command {
       apps.length === 0
         ? 'No apps. Declare one with `holdfast apply -f FILE`.'
         : table(
-            ['NAME', 'STATE', 'VERSION', 'TARGETS', 'PATH', 'PROBLEM'],
+            ['NAME', 'STATE', 'VERSION', 'TARGETS', apps.some(({ url }) => url) ? 'URL' : 'PATH', 'PROBLEM'],
             apps.map((app) => [
               app.name,
               app.state,
               app.pendingVersion === null ? `${app.liveVersion}` : `${app.liveVersion} (${app.pendingVersion} pending)`,
               String(app.targets),
-              app.path,
+              app.url ?? app.path,
               problemText(app),
             ]),
           ),

@@ -4,7 +4,7 @@ import { cp, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { folder, holdfast, start } from '../testing/embedded.ts';
+import { call, folder, holdfast, start } from '../testing/embedded.ts';
 
 const examples = fileURLToPath(new URL('../../examples', import.meta.url));
 const answers: Readonly<Record<string, RegExp>> = {
@@ -16,7 +16,7 @@ const answers: Readonly<Record<string, RegExp>> = {
 };
 
 async function text(url: URL | string): Promise<string> {
-  return (await fetch(url, { signal: AbortSignal.timeout(120_000) })).text();
+  return (await call(url)).body;
 }
 
 test('each example is deployed and answers; what has not changed is not sent again; a change is the next version', async (t) => {
@@ -29,7 +29,7 @@ test('each example is deployed and answers; what has not changed is not sent aga
     const deployed = await holdfast(mine, 'deploy', name, '--app', name, '--path', `/${name}`, '--wait');
     assert.equal(deployed.code, 0, deployed.err);
     assert.match(deployed.out, new RegExp(`^${name}: created, version 1\nroute: /${name}\nversion 1 is ready`));
-    assert.match(await text(new URL(`/${name}/`, started.url)), answer);
+    assert.match(await text(new URL(`/${name}/`, started.base)), answer);
     assert.deepEqual(await readdir(join(mine, name)), before, 'nothing is written into the folder');
   }
 
@@ -41,7 +41,18 @@ test('each example is deployed and answers; what has not changed is not sent aga
   await writeFile(page, (await readFile(page, 'utf8')).replace('Hello from static', 'Hello again'));
   const changed = await holdfast(mine, 'deploy', 'static', '--app', 'static', '--env', 'A=1');
   assert.match(changed.out, /^static: updated, version 2\n/, changed.err);
-  assert.match(await text(new URL('/static/', started.url)), /Hello again/);
+  assert.match(await text(new URL('/static/', started.base)), /Hello again/);
+
+  const own = await holdfast(mine, 'deploy', 'static', '--app', 'site');
+  const url = /^url: (http:\/\/site\.localhost:\d+)$/m.exec(own.out)?.[1] ?? assert.fail(own.out + own.err);
+  assert.match(await text(url), /Hello again/, 'an app without a path has a host of its own');
+  const { out: app } = await holdfast(mine, 'app', 'site');
+  assert.match(app, /^path +site\.localhost\nurl +http:\/\/site\.localhost:\d+$/m);
+  assert.match(
+    (await holdfast(mine, 'status')).out,
+    /^public url +http:\/\/localhost:\d+\ndefault domain +localhost$/m,
+  );
+  assert.match((await holdfast(mine, 'apps')).out, / URL .*\n(.*\n)*site .* http:\/\/site\.localhost:\d+$/m);
 
   const failing = join(mine, 'failing');
   await cp(join(mine, 'node'), failing, { recursive: true });

@@ -7,7 +7,7 @@ import { systemClock } from '../../shared/wait/clock.ts';
 import { AppError, toAppError } from '../../shared/errors.ts';
 import { detectPreset, noPreset, presetFiles } from '../../shared/presets/detect.ts';
 import { folderTree } from '../../shared/presets/folder-tree.ts';
-import { type AppSpecInput, type PresetName, presets } from '../../shared/protocol/app-spec.ts';
+import { type DeclaredAppInput, type PresetName, presets } from '../../shared/protocol/app-spec.ts';
 import type { ResultOf, AgentMethods } from '../../shared/protocol/methods.ts';
 import type { AppView, Change } from '../../shared/protocol/views.ts';
 import { type Excludes, parseDockerignore, readDockerignore } from '../../shared/source/dockerignore.ts';
@@ -17,7 +17,7 @@ import type { CliContext } from '../context.ts';
 import { findEndpoint } from '../endpoint.ts';
 import { UsageError } from '../../shared/command/exit-code.ts';
 import { type Session, openSession } from '../session.ts';
-import { mebibytes, seconds } from '../text.ts';
+import { mebibytes, plain, seconds } from '../text.ts';
 import { transferProgress } from '../transfer-progress.ts';
 import { uploadArchive } from '../upload.ts';
 import { changeText } from './apply.ts';
@@ -42,7 +42,7 @@ export function deployCommand(context: CliContext): Command {
     .description('upload a folder and make it the source of an app')
     .argument('<dir>', 'the folder; files listed in its .dockerignore are left out')
     .requiredOption('--app <name>', 'the app; what it declares besides stays')
-    .option('--path <route>', 'route of the app, such as /shop; required for a new app')
+    .option('--path <route>', 'route of the app, such as /shop (default for a new app: a host of its own)')
     .option('--env <key=value>', 'environment variable to add to the app; may be repeated', variable)
     .addOption(new Option('--preset <preset>', 'build with this preset instead of a Dockerfile').choices(presets))
     .addOption(new Option('--dockerfile <file>', 'Dockerfile, relative to the folder').conflicts('preset'))
@@ -83,8 +83,12 @@ async function findApp(session: Session, { app, path }: DeployOptions): Promise<
     return await session.call('apps.get', { app });
   } catch (error) {
     if (toAppError(error).code !== 'app_not_found') throw error;
-    if (path === undefined)
-      throw new UsageError(`there is no app ${app} yet: pass --path /${app} to create it with that route`);
+    // Told before the upload, which the agent would take in vain. An agent with a default domain names it in the error.
+    if (path === undefined && typeof toAppError(error).data?.['defaultDomain'] !== 'string') {
+      throw new UsageError(
+        `there is no app ${app} yet: pass --path /${app} to create it with that route (without --path, the agent needs a default_domain)`,
+      );
+    }
     return undefined;
   }
 }
@@ -180,14 +184,11 @@ async function pack(options: {
 }
 
 /** What the app has stays, secrets as well: they are shown as `***`, which the agent takes for what they are. */
-function specOf(
-  options: DeployOptions,
-  existing: AppView | undefined,
-  source: string,
-): AppSpecInput & { readonly path: string } {
+function specOf(options: DeployOptions, existing: AppView | undefined, source: string): DeclaredAppInput {
   const build = buildOf(options, existing);
   if (existing === undefined) {
-    return { name: options.app, path: options.path ?? '', source, build, env: { ...options.env } };
+    const { app: name, path, env } = options;
+    return { name, ...(path !== undefined && { path }), source, build, env: { ...env } };
   }
   const { image: _image, ref: _ref, git_auth: _auth, dir: _dir, build: before, ...kept } = existing.spec;
   const { preset: _preset, ...restOfBuild } = before;
@@ -233,16 +234,18 @@ function ensure(session: Session, app: string): Promise<Ensured> {
 
 function resultText(result: {
   readonly app: string;
-  readonly path: string;
+  readonly path: string | undefined;
   readonly sentBytes: number;
   readonly changes: readonly Change[];
   readonly ensured: Ensured | undefined;
 }): string {
   const { app, path, ensured } = result;
   const lines = result.changes.map((change) => changeText(change, false));
+  if (path !== undefined) lines.push(`route: ${path}`);
+  const url = result.changes.flatMap((change) => (typeof change.url === 'string' ? [`url: ${plain(change.url)}`] : []));
   if (ensured === undefined) {
     lines.push(
-      `route: ${path}`,
+      ...url,
       `The next call builds and starts it, and waits until it is ready. \`holdfast ensure ${app}\` does so now and shows each step.`,
     );
     return lines.join('\n');
@@ -251,10 +254,7 @@ function resultText(result: {
     ensured.timings.buildMs === null ? [] : [`build ${seconds(ensured.timings.buildMs)}`],
     ensured.timings.rolloutMs === null ? [] : [`rollout ${seconds(ensured.timings.rolloutMs)}`],
   ].flat();
-  lines.push(
-    `route: ${path}`,
-    `version ${ensured.version} is ready${steps.length === 0 ? '' : ` (${steps.join(', ')})`}`,
-  );
+  lines.push(`version ${ensured.version} is ready${steps.length === 0 ? '' : ` (${steps.join(', ')})`}`, ...url);
   return lines.join('\n');
 }
 

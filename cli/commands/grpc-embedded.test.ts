@@ -12,11 +12,11 @@ const example = fileURLToPath(new URL('../../examples/grpc', import.meta.url));
 
 test('a gRPC app is started by its first call, and the first call after a change gets the new version', async (t) => {
   const home = await folder(t);
-  const { url } = await start(t, home);
+  const { base } = await start(t, home);
   const mine = join(home, 'grpc');
   await cp(example, mine, { recursive: true });
   const call = async (): Promise<string> => {
-    const { stdout } = await promisify(execFile)(process.execPath, [join(example, 'client.js'), new URL(url).host]);
+    const { stdout } = await promisify(execFile)(process.execPath, [join(example, 'client.js'), new URL(base).host]);
     return stdout;
   };
   const applied = await holdfast(home, 'apply', '-f', join(mine, 'app.toml'));

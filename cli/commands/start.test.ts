@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { setInterval as every, setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { folder, holdfast, start } from '../testing/embedded.ts';
+import { call as callOnce, folder, holdfast, start } from '../testing/embedded.ts';
 
 const examples = fileURLToPath(new URL('../../examples', import.meta.url));
 
@@ -88,8 +88,7 @@ function startLoad(url: string): { stop(): Promise<Call[]> } {
 
 async function call(url: string): Promise<Call> {
   const startedAtMs = performance.now();
-  const response = await fetch(url, { signal: AbortSignal.timeout(30_000) });
-  return { startedAtMs, status: response.status, body: await response.text() };
+  return { startedAtMs, ...(await callOnce(url)) };
 }
 
 async function text(url: string): Promise<string> {

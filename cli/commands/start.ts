@@ -85,7 +85,7 @@ async function stop(embedded: Embedded, say: (message: string) => void): Promise
 interface Example {
   readonly file: string;
   readonly source: string | undefined;
-  readonly path: string;
+  readonly url: string | undefined;
 }
 
 /**
@@ -107,8 +107,9 @@ async function declareExample(
   const isOurs = apps.length === 0 || apps.some(({ name }) => declared.some((app) => app.name === name));
   const [first] = declared;
   if (!isOurs || first === undefined) return undefined;
-  await agent.call('apps.apply', { apps: declared, dryRun: false }, { signal, deadlineMs: leadDeadlineMs });
-  return { file, source: first.source, path: first.path };
+  const params = { apps: declared, dryRun: false };
+  const { changes } = await agent.call('apps.apply', params, { signal, deadlineMs: leadDeadlineMs });
+  return { file, source: first.source, url: changes.find(({ app }) => app === first.name)?.url ?? undefined };
 }
 
 /** What calls to an agent that starts may fail with. */
@@ -128,18 +129,31 @@ function whatNow(context: CliContext, callUrl: string, example: Example | undefi
   if (example === undefined) {
     return `Holdfast is running. Send calls to ${callUrl}; \`npx holdfast apps\` lists the apps.\nPress Ctrl-C to stop.`;
   }
-  const { file, source, path } = example;
+  const { file, source, url = callUrl } = example;
   return [
     'Holdfast is running. Call the example app; the call starts it:',
     '',
-    `  curl ${callUrl}${path}`,
+    `  curl ${url}`,
     '',
+    ...elsewhere(url, callUrl),
     `Change it in ${shown(context, source ?? file)}, then apply and call it again:`,
     '',
     `  npx holdfast apply -f ${shown(context, file)}`,
     '',
     '`npx holdfast apps` shows its state. Press Ctrl-C to stop.',
   ].join('\n');
+}
+
+/** What to do where the name of the host is not resolved, which RFC 6761 §6.3 leaves to programs. */
+function elsewhere(url: string, callUrl: string): string[] {
+  const { host, hostname, pathname, search } = new URL(url);
+  if (!hostname.endsWith('.localhost')) return [];
+  const local = `${callUrl}${pathname}${search}`;
+  return [
+    `Browsers and curl find ${hostname} on this machine. A program that does not can call`,
+    `${local} with the header \`Host: ${host}\`.`,
+    '',
+  ];
 }
 
 function shown(context: CliContext, path: string): string {

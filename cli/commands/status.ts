@@ -17,6 +17,8 @@ export function statusCommand(context: CliContext): Command {
           ['leader', `${status.leader} (epoch ${status.epoch})`],
           ['database', status.database],
           ['apps', String(status.apps)],
+          ...(typeof status.publicUrl !== 'string' ? [] : [['public url', status.publicUrl] as const]),
+          ...(typeof status.defaultDomain !== 'string' ? [] : [['default domain', status.defaultDomain] as const]),
         ]);
         if (status.routers.length === 0) return `${facts}\n\nNo router is connected.`;
         const routers = status.routers.map((router) => [

@@ -78,6 +78,9 @@ function agentKeys(ports: EmbeddedPorts, folder: string, cliToken: string, route
       listen_port: ports.rpc,
       admin_port: ports.agentAdmin,
       data_dir: folder,
+      // Browsers and curl resolve every name below `localhost` to this machine: RFC 6761 §6.3.
+      default_domain: 'localhost',
+      public_url: `http://localhost:${ports.calls}`,
       router_lease_secs: leaseSecs,
     },
     metadata: { db_connection: `postgres://postgres@127.0.0.1:${ports.postgres}/postgres` },

@@ -2,9 +2,11 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { get, type IncomingMessage } from 'node:http';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import type { TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
@@ -12,8 +14,10 @@ const launcher = fileURLToPath(new URL('../holdfast.mjs', import.meta.url));
 
 interface Started {
   readonly process: ChildProcess;
-  /** Of the example. */
+  /** Of the example: below `localhost`, which `text` finds. */
   readonly url: string;
+  /** Of the router, for apps with a path. */
+  readonly base: string;
 }
 
 export async function start(t: TestContext, home: string): Promise<Started> {
@@ -31,7 +35,7 @@ export async function start(t: TestContext, home: string): Promise<Started> {
     const url = /curl (http:\S+)/.exec(out)?.[1];
     if (url !== undefined && out.includes('Ctrl-C')) {
       child.stdout.resume();
-      return { process: child, url };
+      return { process: child, url, base: `http://127.0.0.1:${new URL(url).port}` };
     }
   }
   return assert.fail(`it ended before it printed a URL: ${out}${err}`);
@@ -46,6 +50,14 @@ export async function holdfast(cwd: string, ...args: string[]): Promise<{ code: 
   child.stderr.setEncoding('utf8').on('data', (chunk: string) => (err += chunk));
   const [code] = (await once(child, 'close')) as [number];
   return { code, out, err };
+}
+
+/** Calls a URL whose host is this machine, as browsers and curl find `*.localhost`, which the resolver of Node need not. */
+export async function call(url: string | URL): Promise<{ readonly status: number; readonly body: string }> {
+  const { host, port, pathname, search } = new URL(url);
+  const request = get({ host: '127.0.0.1', port, path: pathname + search, headers: { host }, timeout: 120_000 });
+  const [response] = (await once(request, 'response')) as [IncomingMessage];
+  return { status: response.statusCode ?? 0, body: await text(response) };
 }
 
 export async function folder(t: TestContext): Promise<string> {

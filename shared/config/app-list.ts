@@ -1,9 +1,9 @@
 /** Rules for a list of `[[app]]` as a whole, shared by the app file and the agent's own configuration. */
-import { type AppSpec, parseRoute, sourceKind } from '../protocol/app-spec.ts';
+import { type DeclaredApp, parseRoute, sourceKind } from '../protocol/app-spec.ts';
 
 /** Calls `refuse` for each app whose name or route is already used by an earlier app. */
 export function refuseRepeatedApps(
-  apps: readonly Pick<AppSpec, 'name' | 'path'>[],
+  apps: readonly Pick<DeclaredApp, 'name' | 'path'>[],
   refuse: (path: (string | number)[], message: string) => void,
 ): void {
   refuseRepeated(
@@ -13,7 +13,7 @@ export function refuseRepeatedApps(
     },
   );
   refuseRepeated(
-    apps.map((app) => routeOf(app.path)),
+    apps.map((app, index) => (app.path === undefined ? String(index) : routeOf(app.path))),
     (index, first) => {
       refuse(['app', index, 'path'], `app "${apps[first]?.name}" has this route already; two apps cannot share one`);
     },
@@ -31,7 +31,7 @@ export function refuseRepeated(values: readonly string[], refuse: (index: number
 }
 
 /** Returns the app with its `source` made absolute if that is a folder; git URLs and uploads are left as they are. */
-export function withAbsoluteSource<A extends Pick<AppSpec, 'source'>>(
+export function withAbsoluteSource<A extends Pick<DeclaredApp, 'source'>>(
   app: A,
   resolvePath: (path: string) => string,
 ): A {

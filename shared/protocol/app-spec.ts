@@ -10,6 +10,9 @@ const envTable = z
   .record(envName, z.string().max(65_536))
   .refine((table) => Object.keys(table).length <= 256, 'at most 256 entries');
 
+/** Of the name of an app, which is a label of a host. */
+const maxNameLength = 63;
+
 export const appName = z
   .string()
   .regex(
@@ -17,7 +20,7 @@ export const appName = z
     'must be 1 to 63 of a-z, 0-9 and -, begin with a letter and not end with -',
   );
 
-const hostPattern = /^(\*\.)?[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$/;
+export const hostPattern = /^(\*\.)?[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$/;
 const pathPattern = /^(\/[A-Za-z0-9._~!$&'()*+,;=:@-]+)*\/?$/;
 
 /** The segment below the path of an app for which the router answers itself (waiting pages). */
@@ -43,6 +46,21 @@ export function parseRoute(value: string): { host: string; path: string } | unde
   if (rawPath.split('/').some((segment) => ['.', '..', reservedSegment].includes(segment))) return undefined;
   const path = rawPath.length > 1 && rawPath.endsWith('/') ? rawPath.slice(0, -1) : rawPath;
   return { host, path };
+}
+
+/** A domain below which apps get hosts of their own: not an address, below which no name resolves. */
+export const domainName = z
+  .string()
+  .max(253 - '.'.length - maxNameLength)
+  .transform((value) => value.toLowerCase())
+  .pipe(z.string().regex(hostPattern, 'must be a domain such as apps.example'))
+  .refine((value) => !value.startsWith('*.'), 'must be a domain without `*.`: apps get hosts directly below it')
+  .refine((value) => !/(^|\.)\d+$/.test(value), 'must be a domain, not an IP address');
+
+/** The app with a route: the declared one, else the host of its own; undefined without a domain for that. */
+export function withRoute(app: DeclaredApp, defaultDomain: string | undefined): AppSpec | undefined {
+  if (app.path !== undefined) return { ...app, path: app.path };
+  return defaultDomain === undefined ? undefined : { ...app, path: `${app.name}.${defaultDomain}` };
 }
 
 const volume = z.strictObject({
@@ -100,11 +118,15 @@ export function sourceKind(source: string): SourceKind {
   return /^[a-z][a-z0-9+.-]*:\/\//i.test(source) || /^[\w.-]+@[\w.-]+:(?!\/\/)/.test(source) ? 'git' : 'folder';
 }
 
-/** One `[[app]]`. */
-export const appSpec = z
+/** One `[[app]]` as people declare it. */
+export const declaredApp = z
   .strictObject({
     name: appName.describe('Unique name of the app.'),
-    path: routePath.describe('Route of the app: `/x`, `host.example/x` or `*.example/x`.'),
+    path: routePath
+      .optional()
+      .describe(
+        'Route of the app: `host.example`, `/x`, `host.example/x` or `*.example/x`. Default: `<name>.<default_domain>`, a host of its own, if the agent has a `default_domain`.',
+      ),
     image: z
       .string()
       .regex(/^[A-Za-z0-9][A-Za-z0-9._\-/:@]{0,511}$/, 'must be an image reference')
@@ -228,6 +250,11 @@ export const appSpec = z
     message: 'a key is both in env and in secrets',
     path: ['secrets'],
   });
+export type DeclaredApp = z.output<typeof declaredApp>;
+export type DeclaredAppInput = z.input<typeof declaredApp>;
+
+/** An app as the agent keeps and shows it: with its route. */
+export const appSpec = declaredApp.safeExtend({ path: routePath.describe('Route of the app.') });
 export type AppSpec = z.output<typeof appSpec>;
 
 function isGit(spec: { readonly source?: string | undefined }): boolean {

@@ -4,7 +4,7 @@
  * agent/handlers/.
  */
 import { z } from 'zod';
-import { appName, appSpec } from './app-spec.ts';
+import { appName, declaredApp } from './app-spec.ts';
 import { routesItem, startTimings } from './routes.ts';
 import { wakeCause } from './wake-cause.ts';
 import { appView, buildLogLine, buildView, change, eventView, imageView, logLine, versionView } from './views.ts';
@@ -66,7 +66,7 @@ export const agentMethods = {
     summary:
       'Creates apps or gives them a new version, all of them or none. Nothing starts until the next call to the app.',
     scopes: ['deploy'],
-    params: z.strictObject({ apps: z.array(appSpec).min(1).max(256), dryRun: z.boolean().default(false) }),
+    params: z.strictObject({ apps: z.array(declaredApp).min(1).max(256), dryRun: z.boolean().default(false) }),
     result: z.strictObject({
       dryRun: z.boolean(),
       changes: z.array(change),
@@ -231,6 +231,9 @@ export const agentMethods = {
       epoch: z.int().nonnegative(),
       database: z.enum(['up', 'down']),
       apps: z.int().nonnegative(),
+      /** Where callers reach the routers, and the domain of apps without a `path`; null if not configured. */
+      publicUrl: z.string().nullable().default(null),
+      defaultDomain: z.string().nullable().default(null),
       routers: z.array(
         z.strictObject({
           router: z.string(),

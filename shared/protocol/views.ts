@@ -22,6 +22,8 @@ const appState = z.enum(['asleep', 'starting', 'ready', 'draining', 'failed']);
 export const appView = z.strictObject({
   name: appName,
   path: z.string(),
+  /** Where callers reach the app; null if that is not known: the agent has no `public_url`, or the route is `*.domain`. */
+  url: z.string().nullable().default(null),
   state: appState,
   liveVersion: z.int().positive(),
   /** A newer version that is being started, or will be on the next call, while `liveVersion` answers. */
@@ -120,5 +122,9 @@ export const change = z.strictObject({
   version: z.int().positive(),
   /** The differences from the live version; values of secrets are never shown. */
   fields: z.array(z.strictObject({ key: z.string(), from: z.unknown(), to: z.unknown() })),
+  /** Where callers reach the app afterwards; null if that is not known. */
+  url: z.string().nullable().default(null),
 });
 export type Change = z.output<typeof change>;
+/** A change without the URL, which depends on how callers reach the routers. */
+export type PlannedChange = Omit<Change, 'url'>;

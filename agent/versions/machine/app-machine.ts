@@ -91,7 +91,7 @@ export class AppMachine {
     this.publish();
   }
 
-  view(): AppView {
+  view(): Omit<AppView, 'url'> {
     return appViewOf(this.#situation());
   }
 

@@ -3,7 +3,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { AppError } from '../../../shared/errors.ts';
 import { resolveAppConfig, type AppConfig } from '../../../shared/protocol/app-config.ts';
 import { maskedSecret, parseRoute, type AppSpec } from '../../../shared/protocol/app-spec.ts';
-import type { Change } from '../../../shared/protocol/views.ts';
+import type { PlannedChange } from '../../../shared/protocol/views.ts';
 import { noPin, type Pin } from '../../platform/platform.ts';
 import type { Declaration } from '../../store/app-store.ts';
 import { declaredVersion, type AppRecord, type NewEvent, type VersionRecord } from '../../store/records.ts';
@@ -21,13 +21,13 @@ export interface PlanInput {
 }
 
 export interface Plan {
-  readonly changes: readonly Change[];
+  readonly changes: readonly PlannedChange[];
   readonly declaration: Declaration;
 }
 
 /** @throws AppError app_invalid, route_conflict */
 export function planApply(input: PlanInput): Plan {
-  const changes: Change[] = [];
+  const changes: PlannedChange[] = [];
   const created: AppRecord[] = [];
   const updated: { app: AppRecord; added: VersionRecord | undefined }[] = [];
   const events: NewEvent[] = [];
@@ -197,8 +197,8 @@ function routeOfSpec(spec: AppSpec): { host: string; path: string } {
 }
 
 /** Differences by top-level key. A digest that cannot be looked up now counts as unchanged: an unavailable registry must not make a version. */
-function differences(from: VersionRecord, spec: AppSpec, pin: Pin): Change['fields'] {
-  const fields: Change['fields'] = [];
+function differences(from: VersionRecord, spec: AppSpec, pin: Pin): PlannedChange['fields'] {
+  const fields: PlannedChange['fields'] = [];
   const keys = new Set([...Object.keys(from.spec), ...Object.keys(spec)]) as Set<keyof AppSpec>;
   for (const key of keys) {
     if (isDeepStrictEqual(from.spec[key], spec[key])) continue;

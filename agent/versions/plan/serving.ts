@@ -80,7 +80,7 @@ export function stateOf(situation: Situation): AppView['state'] {
   }
 }
 
-export function appViewOf(situation: Situation): AppView {
+export function appViewOf(situation: Situation): Omit<AppView, 'url'> {
   const { record, targets } = situation;
   const live = liveOf(record);
   return {
