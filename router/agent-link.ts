@@ -78,7 +78,7 @@ export function createAgentLink(deps: AgentLinkDeps): AgentLink {
     onUp(peer) {
       endSession();
       state.peer = peer;
-      session = new AgentSession({ ...deps, peer });
+      session = new AgentSession(deps, peer);
       log.info('agent link up');
     },
     onDown(reason) {
@@ -95,60 +95,53 @@ export function createAgentLink(deps: AgentLinkDeps): AgentLink {
   };
 }
 
-interface AgentSessionDeps extends AgentLinkDeps {
-  readonly peer: Peer<AgentMethods>;
-}
-
 /** One connection to the agent: its watch of the routes and its activity reports. */
 class AgentSession {
-  readonly peer: Peer<AgentMethods>;
-  readonly #deps: AgentSessionDeps;
+  readonly #deps: AgentLinkDeps;
+  readonly #peer: Peer<AgentMethods>;
+  /** The current watch; it aborts when another one begins or the session ends. */
   #watch = new AbortController();
   #synced = false;
-  #ended = false;
   #stopReports: () => void = () => undefined;
 
-  constructor(deps: AgentSessionDeps) {
+  constructor(deps: AgentLinkDeps, peer: Peer<AgentMethods>) {
     this.#deps = deps;
-    this.peer = deps.peer;
+    this.#peer = peer;
     this.#watchRoutes();
   }
 
   end(): void {
-    this.#ended = true;
     this.#watch.abort();
     this.#stopReports();
   }
 
   #watchRoutes(): void {
-    const { peer, name, table, log, clock } = this.#deps;
-    this.#watch.abort();
-    const watch = new AbortController();
-    this.#watch = watch;
+    const { name, table, log, clock } = this.#deps;
+    this.end();
+    this.#watch = new AbortController();
     // Until the snapshot is complete the table is not reliable: no report, and so no renewal of the lease.
     this.#synced = false;
-    this.#stopReports();
     table.restart();
+    const { signal } = this.#watch;
     const sentMs = clock.nowMs();
     const onItem = (item: RoutesItem): void => {
       // Items of an earlier watch may still arrive.
-      if (this.#ended || this.#watch !== watch) return;
-      this.#take(item, sentMs);
+      if (!signal.aborted) this.#take(item, sentMs);
     };
-    peer.call('routes.watch', { router: name }, { signal: watch.signal, onItem }).then(
-      () => this.#watchEnded(watch, 'ended'),
+    this.#peer.call('routes.watch', { router: name }, { signal, onItem }).then(
+      () => this.#watchEnded(signal, 'ended'),
       (reason: unknown) => {
         const { code } = toAppError(reason);
-        if (this.#watch === watch && !this.#ended) log.warn({ code }, 'the watch of the routes failed');
-        this.#watchEnded(watch, code);
+        if (!signal.aborted) log.warn({ code }, 'the watch of the routes failed');
+        this.#watchEnded(signal, code);
       },
     );
   }
 
   #take(item: RoutesItem, watchSentMs: number): void {
-    const watch = this.#watch;
+    const { signal } = this.#watch;
     const applied = (): void => {
-      if (!this.#ended && this.#watch === watch) this.#applied(item, watchSentMs);
+      if (!signal.aborted) this.#applied(item, watchSentMs);
     };
     if (this.#deps.table.apply(item, applied)) return;
     this.#deps.log.warn({ seq: item.seq }, 'a push of the routes is missing; watching again');
@@ -157,50 +150,46 @@ class AgentSession {
 
   /** Acknowledges parts of a snapshot too, so that the agent sees progress with a large one. */
   #applied(item: RoutesItem, watchSentMs: number): void {
-    const { peer, state, events } = this.#deps;
-    peer.notify('routes.ack', { seq: item.seq });
+    const { state, events, activity } = this.#deps;
+    this.#peer.notify('routes.ack', { seq: item.seq });
     if (this.#synced || (item.kind === 'snapshot' && item.more)) return;
     this.#synced = true;
     state.tableArrived();
     this.#heard(watchSentMs);
     events.agentReady();
-    this.#deps.activity.restart();
+    activity.restart();
     this.#report();
   }
 
   /** Closes a link without a watch, which is useless (a standby answers not_leader): the next one may reach another agent. */
-  #watchEnded(watch: AbortController, why: string): void {
-    if (this.#ended || this.#watch !== watch) return;
+  #watchEnded(watch: AbortSignal, why: string): void {
+    if (watch.aborted) return;
     this.end();
-    void this.peer.close(1000, `routes.watch: ${why}`);
+    void this.#peer.close(1000, `routes.watch: ${why}`);
   }
 
   /** Reports every two seconds, even if nothing happened, because the answer renews the lease. */
   #report(): void {
-    const { peer, name, activity, clock, leaseMs, log } = this.#deps;
-    const periodMs = Math.min(reportEveryMs, leaseMs / 4);
-    const report = activity.collect();
+    const { name, activity, clock, leaseMs, log } = this.#deps;
+    const { signal } = this.#watch;
+    const { apps, more, taken } = activity.collect();
     const sentMs = clock.nowMs();
-    const watch = this.#watch;
-    const current = (): boolean => !this.#ended && this.#watch === watch;
     const repeat = (): void => {
-      if (!current()) return;
-      const dueMs = report.more ? 0 : sentMs + periodMs - clock.nowMs();
+      if (signal.aborted) return;
+      const dueMs = more ? 0 : sentMs + Math.min(reportEveryMs, leaseMs / 4) - clock.nowMs();
       this.#stopReports = clock.after(Math.max(1, dueMs), () => this.#report());
     };
-    peer
-      .call('activity.report', { router: name, apps: [...report.apps], more: report.more }, { deadlineMs: leaseMs })
-      .then(
-        () => {
-          report.taken();
-          if (current()) this.#heard(sentMs);
-          repeat();
-        },
-        (reason: unknown) => {
-          log.debug({ code: toAppError(reason).code }, 'activity report failed');
-          repeat();
-        },
-      );
+    this.#peer.call('activity.report', { router: name, apps: [...apps], more }, { deadlineMs: leaseMs }).then(
+      () => {
+        taken();
+        if (!signal.aborted) this.#heard(sentMs);
+        repeat();
+      },
+      (reason: unknown) => {
+        log.debug({ code: toAppError(reason).code }, 'activity report failed');
+        repeat();
+      },
+    );
   }
 
   #heard(sentMs: number): void {

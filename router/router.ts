@@ -8,11 +8,11 @@ import { Activity } from './activity.ts';
 import { createAgentLink, type AgentDial } from './agent-link.ts';
 import { AgentState } from './agent-state.ts';
 import { createCallPath } from './call-path.ts';
-import type { CallRouting } from './call/call.ts';
+import type { CallApp, CallRouting } from './call/call.ts';
 import { LocalAnswers } from './call/local-answer.ts';
 import { redirectToTls } from './call/redirect.ts';
 import { startServer, type CallServer } from './client/server.ts';
-import { openTls } from './client/tls/open-tls.ts';
+import { openTls, type OpenTls } from './client/tls/open-tls.ts';
 import type { RouterConfig } from './config.ts';
 import { RouterEvents, type Listeners } from './events.ts';
 import { Ensures } from './hold/ensure.ts';
@@ -37,7 +37,8 @@ import { Shutdown } from './shutdown.ts';
 import { registerGauges } from './telemetry/gauges.ts';
 import { createAccessLog } from './telemetry/access-log.ts';
 import { LineWriter, type Output } from './telemetry/line-writer.ts';
-import { createMetrics, type RouterMetrics } from './telemetry/metrics.ts';
+import { createMetrics } from './telemetry/metrics.ts';
+import type { AttemptDeps } from './upstream/attempt.ts';
 import { createDialFailures } from './upstream/dial-failures.ts';
 import { LateStarts } from './upstream/late-starts.ts';
 import { Probes } from './upstream/probes.ts';
@@ -76,138 +77,61 @@ export interface Router {
 }
 
 export async function startRouter(deps: RouterDeps): Promise<Router> {
-  const { config, log, registry } = deps;
-  const clock = deps.clock ?? createTurnClock();
-  // The link's time must not stand still during a turn: a lease may have run out in it.
-  const linkClock = deps.clock ?? systemClock;
   const open = new AsyncDisposableStack();
-  const owned = <T extends { close(): void | Promise<void> }>(part: T): T => open.adopt(part, () => part.close());
+  const ground = createGround(deps, open);
+  const { config, clock, linkClock, log, metrics, owned } = ground;
+  const leaseMs = config.lease_secs * 1_000;
 
-  const metrics = createMetrics(registry);
-  const lines =
-    deps.accessLog &&
-    owned(new LineWriter({ clock, output: deps.accessLog, onDropped: (count) => metrics.accessLogDropped(count) }));
-  const accessLog = lines && createAccessLog({ lines, now: Date.now });
-
-  const readAhead = new ReadAhead(config.read_ahead_max_bytes);
-  const deadlines = owned(new Deadlines(clock));
-  const backlogs = owned(
-    new Backlogs({
-      maxBytes: config.stream_buffers_max_bytes,
-      partBytes: config.stream_buffer_bytes,
-      clock,
-      deadlines,
-      onCut: () => metrics.streamCut(),
-    }),
-  );
-  const sockets = new SocketIo();
-  const writer = new HeadWriter(sockets);
-  const date = new HttpDate();
-  const io = { clock, deadlines, readAhead, backlogs, writer };
-  const targets = owned(new UpstreamTargets(transportDeps(config, { ...io, sockets })));
+  const targets = owned(new UpstreamTargets(transportDeps(ground)));
   const apps = new Apps(targets, config.max_upstream_sockets);
-  const tunnels = new Tunnels();
-
-  const agent = new AgentState({
-    clock: linkClock,
-    leaseMs: config.lease_secs * 1_000,
-    onAgentLoss: config.on_agent_loss,
-  });
-  const held = createHolding(config, { clock, log, agent, metrics, date });
-  const { ensures, hold, waiting } = held;
-  const probes = owned(
-    new Probes({
-      clock,
-      connectTimeoutMs: config.upstream_connect_timeout_ms,
-      onBack(app: App, target) {
-        log.info({ app: app.name, target: target.id }, 'target accepts connections again');
-        hold.changed(app);
-      },
-    }),
-  );
-  const onDialFailed = createDialFailures({
-    probes,
-    metrics,
-    log,
-    suspect: (app, target) => ensures.want(app.name, app.route.version, [target]),
-  });
-
-  const events = new RouterEvents({
-    apps,
-    targets,
-    probes,
-    ...held,
-    onDialFailed,
-    metrics,
-    accessLog,
-    clock,
-  });
-  ensures.reportTo(events);
+  const agent = new AgentState({ clock: linkClock, leaseMs, onAgentLoss: config.on_agent_loss });
+  const local = new LocalAnswers(ground.date);
+  const held = createHolding(ground, agent, local);
+  const { hold, waiting } = held;
+  const events = new RouterEvents({ ...ground, ...held, ...createProbing(ground, held), apps, targets });
+  held.ensures.reportTo(events);
   const table = owned(new Table({ apps, events, clock, adaptRoute: deps.adaptRoute }));
   const activity = new Activity({ apps, hold, clock });
-  const path = createCallPath({
-    clock,
-    table,
-    activity,
-    ...held,
-    agent,
-    readAhead,
+  const tunnels = new Tunnels();
+  const attempts: AttemptDeps = {
+    ...ground,
+    tunnels,
     events,
-    attempts: {
-      clock,
-      writer,
-      date,
-      tunnels,
-      events,
-      lateStarts: new LateStarts(),
-      headersTimeoutMs: config.upstream_headers_timeout_secs * 1_000,
-      maxUploads: Math.ceil(config.max_upstream_sockets / 2),
-    },
-  });
+    lateStarts: new LateStarts(),
+    headersTimeoutMs: config.upstream_headers_timeout_secs * 1_000,
+    maxUploads: Math.ceil(config.max_upstream_sockets / 2),
+  };
+  const path = createCallPath({ ...ground, ...held, table, activity, agent, events, attempts });
+  // Two processes may have one name: the agent has to know each, to wait for each.
+  const name = `${config.name}/${randomUUID().slice(0, 8)}`;
+  const { dial } = deps;
   owned(
-    createAgentLink({
-      // Two processes may have one name: the agent has to know each, to wait for each.
-      name: `${config.name}/${randomUUID().slice(0, 8)}`,
-      dial: deps.dial,
-      state: agent,
-      table,
-      targets,
-      activity,
-      events,
-      clock: linkClock,
-      log,
-      leaseMs: config.lease_secs * 1_000,
-    }),
+    createAgentLink({ name, dial, state: agent, table, targets, activity, events, clock: linkClock, log, leaseMs }),
   );
 
-  const shutdown = new Shutdown({ ...held, config, clock, log, tunnels, open });
-  const plainRouting: CallRouting = { ...path, clock, draining: () => shutdown.draining };
-  const { tls } = config;
+  const shutdown = new Shutdown({ ...ground, ...held, tunnels, open });
+  const routing: CallRouting = { ...path, clock, draining: () => shutdown.draining };
   let server: CallServer | undefined;
   try {
-    const handshakes = (): number => server?.handshakes ?? 0;
-    const opened =
-      tls.listen_port === undefined ? undefined : await openTls({ config: tls, registry, handshakes, clock, log });
-    if (opened !== undefined) owned(opened.certificates);
+    const tls = await openTlsIfAny(ground, deps.registry, () => server?.handshakes ?? 0);
     if (deps.late === true) await agent.whenSynced();
     server = owned(
       await startServer({
-        ...io,
-        config,
-        sockets: new ClientSockets(sockets),
+        ...ground,
+        sockets: new ClientSockets(ground.sockets),
         heads: new RequestHeads({ maxFields: config.max_header_fields }),
-        routing: tls.redirect_http ? redirectToTls(plainRouting, { publicPort: tls.public_port }) : plainRouting,
+        routing: config.tls.redirect_http ? redirectToTls(routing, local, config.tls.public_port) : routing,
         onRefused: (client, status) => events.requestRefused(client, status),
         onConnectionRefused: (reason) => metrics.connectionRefused(reason),
         onEvicted: () => metrics.connectionEvicted(),
-        tls: opened,
+        tls,
       }),
     );
   } catch (error) {
     await shutdown.close();
     throw error;
   }
-  registerGauges(registry, { hold, table, agent, server, readAhead, waiting, backlogs, targets });
+  registerGauges(deps.registry, { ...ground, hold, table, agent, server, waiting, targets });
   const running = server;
   return {
     port: running.port,
@@ -225,12 +149,49 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
   };
 }
 
-function transportDeps(
-  config: RouterDeps['config'],
-  io: Pick<TransportDeps, 'clock' | 'deadlines' | 'readAhead' | 'backlogs' | 'writer' | 'sockets'>,
-): TransportDeps {
+/** What the parts of a router have in common. */
+type Ground = ReturnType<typeof createGround>;
+
+function createGround(deps: RouterDeps, open: AsyncDisposableStack) {
+  const { config, log } = deps;
+  const clock = deps.clock ?? createTurnClock();
+  const owned = <T extends { close(): void | Promise<void> }>(part: T): T => open.adopt(part, () => part.close());
+  const metrics = createMetrics(deps.registry);
+  const lines =
+    deps.accessLog &&
+    owned(new LineWriter({ clock, output: deps.accessLog, onDropped: (count) => metrics.accessLogDropped(count) }));
+  const deadlines = owned(new Deadlines(clock));
+  const backlogs = owned(
+    new Backlogs({
+      maxBytes: config.stream_buffers_max_bytes,
+      partBytes: config.stream_buffer_bytes,
+      clock,
+      deadlines,
+      onCut: () => metrics.streamCut(),
+    }),
+  );
+  const sockets = new SocketIo();
   return {
-    ...io,
+    config,
+    log,
+    clock,
+    // The link's time must not stand still during a turn: a lease may have run out in it.
+    linkClock: deps.clock ?? systemClock,
+    owned,
+    metrics,
+    accessLog: lines && createAccessLog({ lines, now: Date.now }),
+    deadlines,
+    backlogs,
+    sockets,
+    readAhead: new ReadAhead(config.read_ahead_max_bytes),
+    writer: new HeadWriter(sockets),
+    date: new HttpDate(),
+  };
+}
+
+function transportDeps({ config, ...ground }: Ground): TransportDeps {
+  return {
+    ...ground,
     buffers: new ReadBuffers(),
     responseParser: new ResponseParser({ maxFields: config.max_header_fields }),
     connectTimeoutMs: config.upstream_connect_timeout_ms,
@@ -243,18 +204,12 @@ function transportDeps(
   };
 }
 
+type Holding = Pick<Listeners, 'ensures' | 'failures' | 'hold' | 'waiting' | 'gate' | 'inFlight'>;
+
 /** What calls go through that are not sent at once, and what they ask of the agent. */
-function createHolding(
-  config: RouterDeps['config'],
-  deps: {
-    readonly clock: Clock;
-    readonly log: Log;
-    readonly agent: AgentState;
-    readonly metrics: RouterMetrics;
-    readonly date: HttpDate;
-  },
-): Pick<Listeners, 'ensures' | 'failures' | 'hold' | 'waiting' | 'gate' | 'inFlight'> {
-  const { clock, date } = deps;
+function createHolding(ground: Ground, agent: AgentState, local: LocalAnswers): Holding {
+  const { config, clock } = ground;
+  const deps = { ...ground, agent, local };
   const ensures = new Ensures({ ...deps, router: config.name });
   const hold = new Hold({
     ...deps,
@@ -262,14 +217,43 @@ function createHolding(
     maxCalls: config.hold_max_calls,
     maxStalled: Math.ceil(config.max_upstream_sockets / 4),
   });
-  const local = new LocalAnswers(date);
-  const waiting = new Waiting({ ...deps, local, ensures, maxStreams: config.max_waiting_streams });
+  const waiting = new Waiting({ ...deps, ensures, maxStreams: config.max_waiting_streams });
   return {
     ensures,
     hold,
     waiting,
-    gate: new WakeGate({ ...deps, local, waiting }),
+    gate: new WakeGate({ ...deps, waiting }),
     failures: new UnpushedFailures({ clock, listeners: [hold, waiting] }),
     inFlight: new InFlight({ clock, hold }),
   };
+}
+
+/** What happens to targets that do not accept connections. */
+function createProbing(ground: Ground, { ensures, hold }: Holding): Pick<Listeners, 'probes' | 'onDialFailed'> {
+  const { config, clock, log, owned } = ground;
+  const probes = owned(
+    new Probes({
+      clock,
+      connectTimeoutMs: config.upstream_connect_timeout_ms,
+      onBack(app: App, target) {
+        log.info({ app: app.name, target: target.id }, 'target accepts connections again');
+        hold.changed(app);
+      },
+    }),
+  );
+  const suspect = (app: CallApp, target: string): void => ensures.want(app.name, app.route.version, [target]);
+  return { probes, onDialFailed: createDialFailures({ ...ground, probes, suspect }) };
+}
+
+/** @param handshakes the number under way, for a gauge. */
+async function openTlsIfAny(
+  ground: Ground,
+  registry: Registry,
+  handshakes: () => number,
+): Promise<OpenTls | undefined> {
+  const config = ground.config.tls;
+  if (config.listen_port === undefined) return undefined;
+  const opened = await openTls({ ...ground, config, registry, handshakes });
+  ground.owned(opened.certificates);
+  return opened;
 }

@@ -4,19 +4,15 @@ import type { Clock } from '../../shared/wait/clock.ts';
 import type { BodyEnd, RequestSink } from '../call/client-side.ts';
 import type { ConnectionLimits } from './connection-deps.ts';
 
-export type BodyLimits = Pick<ConnectionLimits, 'bodyTimeoutMs' | 'bodyStallMs'>;
-
-/** The socket or stream that the bytes come from. */
-export interface PausableSource {
-  pause(): void;
-}
+type BodyLimits = Pick<ConnectionLimits, 'bodyTimeoutMs' | 'bodyStallMs'>;
 
 export class BodyFlow {
   /** Nothing more is passed on: the body is whole, or its rest is not wanted. */
   done = false;
   /** When the client must have sent more. */
   deadlineMs = Infinity;
-  readonly #source: PausableSource;
+  /** The socket or stream that the bytes come from. */
+  readonly #source: { pause(): void };
   readonly #limits: BodyLimits;
   readonly #clock: Clock;
   #sink: RequestSink | undefined;
@@ -24,7 +20,7 @@ export class BodyFlow {
   /** When the body must be whole. */
   #wholeByMs = Infinity;
 
-  constructor(source: PausableSource, limits: BodyLimits, clock: Clock) {
+  constructor(source: { pause(): void }, limits: BodyLimits, clock: Clock) {
     this.#source = source;
     this.#limits = limits;
     this.#clock = clock;

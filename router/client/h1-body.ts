@@ -8,16 +8,13 @@ import { BodyReader } from '../message/body-reader.ts';
 import type { RequestHead } from '../message/request-head.ts';
 import { BodyFlow } from './body-flow.ts';
 import type { ConnectionDeps } from './connection-deps.ts';
+import type { H1Answer } from './h1-answer.ts';
 import type { ReadAheadQueue } from './h1-read-ahead.ts';
-
-/** What has to close the connection after a body that is malformed or late: nobody knows where the next request begins. */
-export interface ClosingAnswer {
-  closes: boolean;
-}
 
 export class H1Body {
   readonly #unread: ReadAheadQueue;
-  readonly #answer: ClosingAnswer;
+  /** Closes the connection after a body that is malformed or late: nobody knows where the next request begins. */
+  readonly #answer: Pick<H1Answer, 'closes'>;
   readonly #reader: BodyReader;
   readonly #flow: BodyFlow;
   /** Bytes with all of the body, when it came with the head. */
@@ -27,7 +24,7 @@ export class H1Body {
 
   constructor(
     unread: ReadAheadQueue,
-    answer: ClosingAnswer,
+    answer: Pick<H1Answer, 'closes'>,
     { limits, routing }: Pick<ConnectionDeps, 'limits' | 'routing'>,
   ) {
     this.#unread = unread;

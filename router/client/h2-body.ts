@@ -18,15 +18,10 @@ const maxUnreadBytes = 16_384;
 const chunkBytes = 256;
 const nothing = Buffer.alloc(0);
 
-/** The call that waits for its app. */
-export interface WaitingCall {
-  /** Too much was read ahead of all clients while the call waits. */
-  refuseOverloaded(): void;
-}
-
 export class H2Body {
   readonly #stream: ServerHttp2Stream;
-  readonly #call: WaitingCall;
+  /** Called when too much was read ahead of all clients while the call waits. */
+  readonly #refuseOverloaded: () => void;
   readonly #deps: ConnectionDeps;
   readonly #flow: BodyFlow;
   readonly #unread: Buffer[] = [];
@@ -39,9 +34,9 @@ export class H2Body {
   #discarding = false;
   #trailers: Trailers | undefined;
 
-  constructor(stream: ServerHttp2Stream, call: WaitingCall, deps: ConnectionDeps) {
+  constructor(stream: ServerHttp2Stream, refuseOverloaded: () => void, deps: ConnectionDeps) {
     this.#stream = stream;
-    this.#call = call;
+    this.#refuseOverloaded = refuseOverloaded;
     this.#deps = deps;
     this.#flow = new BodyFlow(stream, deps.limits, deps.routing.clock);
     this.#paused = new PausedReads(stream, () => this.#cameWhilePaused());
@@ -115,7 +110,7 @@ export class H2Body {
     this.#unread.push(ownCopy(chunk));
     this.#count(chunk.length + chunkBytes);
     if (this.#unreadBytes >= maxUnreadBytes) this.#stream.pause();
-    if (this.#deps.readAhead.full && !this.#flow.hasSink) this.#call.refuseOverloaded();
+    if (this.#deps.readAhead.full && !this.#flow.hasSink) this.#refuseOverloaded();
   }
 
   #trailersCame(raw: RawFields): void {
@@ -147,7 +142,7 @@ export class H2Body {
     this.#count(0);
     const { readAhead } = this.#deps;
     if (!this.#flow.hasSink) {
-      if (readAhead.full) this.#call.refuseOverloaded();
+      if (readAhead.full) this.#refuseOverloaded();
     } else if (readAhead.over && !this.#flow.done) this.#flow.fault(overloaded());
   }
 

@@ -3,44 +3,19 @@
  * which no other limit counts.
  */
 export class Http2Capacity {
-  readonly #maxConnections: number;
-  readonly #maxStreams: number;
-  #connections = 0;
-  #streams = 0;
+  connections = 0;
+  streams = 0;
+  readonly #limits: { readonly maxConnections: number; readonly maxStreams: number };
 
   constructor(limits: { readonly maxConnections: number; readonly maxStreams: number }) {
-    this.#maxConnections = limits.maxConnections;
-    this.#maxStreams = limits.maxStreams;
-  }
-
-  get connections(): number {
-    return this.#connections;
-  }
-
-  get streams(): number {
-    return this.#streams;
+    this.#limits = limits;
   }
 
   get isFull(): boolean {
-    return this.#connections >= this.#maxConnections;
+    return this.connections >= this.#limits.maxConnections;
   }
 
-  addConnection(): void {
-    this.#connections += 1;
-  }
-
-  removeConnection(): void {
-    this.#connections -= 1;
-  }
-
-  /** @returns false when there is no room for one more. */
-  addStream(): boolean {
-    if (this.#streams >= this.#maxStreams) return false;
-    this.#streams += 1;
-    return true;
-  }
-
-  removeStream(): void {
-    this.#streams -= 1;
+  get hasStream(): boolean {
+    return this.streams < this.#limits.maxStreams;
   }
 }

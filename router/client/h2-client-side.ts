@@ -39,7 +39,7 @@ export class H2ClientSide implements ClientSide {
     this.#carrier = carrier;
     this.#deps = deps;
     this.answer = new H2Answer(stream, deps);
-    this.#body = stream.endAfterHeaders ? undefined : new H2Body(stream, this, deps);
+    this.#body = stream.endAfterHeaders ? undefined : new H2Body(stream, () => this.#call?.refuse(overloaded()), deps);
     // A reset fires both events; with unread data, 'aborted' alone.
     stream.on('aborted', () => this.#gone());
     stream.on('close', () => this.#gone());
@@ -114,12 +114,6 @@ export class H2ClientSide implements ClientSide {
 
   breakOff(): void {
     this.#stream.close(constants.NGHTTP2_INTERNAL_ERROR);
-  }
-
-  // ---- For its body
-
-  refuseOverloaded(): void {
-    this.#call?.refuse(overloaded());
   }
 
   #readHead(raw: RawFields): RequestHead | Refusal {

@@ -45,7 +45,7 @@ export class H2Connection implements ClientConnection, StreamCarrier {
   constructor(socket: Socket, server: Http2Server, capacity: Http2Capacity, deps: ConnectionDeps) {
     this.socket = socket;
     this.#capacity = capacity;
-    capacity.addConnection();
+    capacity.connections += 1;
     this.#deps = deps;
     this.client = new PeerIdentity(socket, deps.trusted, 'HTTP/2');
     this.#idleSinceMs = deps.routing.clock.nowMs();
@@ -65,16 +65,14 @@ export class H2Connection implements ClientConnection, StreamCarrier {
   }
 
   #stream(stream: ServerHttp2Stream, raw: RawFields): void {
-    if (!this.#capacity.addStream()) {
+    if (!this.#capacity.hasStream) {
       this.#refuse(stream);
       return;
     }
     const side = new H2ClientSide(stream, this, this.#deps);
     // The client has reset it in the same bytes that opened it.
-    if (stream.destroyed || stream.closed) {
-      this.#capacity.removeStream();
-      return;
-    }
+    if (stream.destroyed || stream.closed) return;
+    this.#capacity.streams += 1;
     this.#streams.add(side);
     if (this.#phase === 'open') this.#deadlineMs = Infinity;
     side.begin(raw);
@@ -91,7 +89,7 @@ export class H2Connection implements ClientConnection, StreamCarrier {
 
   streamGone(side: H2ClientSide): void {
     if (!this.#streams.delete(side)) return;
-    this.#capacity.removeStream();
+    this.#capacity.streams -= 1;
     if (this.#streams.size > 0 || this.#phase !== 'open') return;
     const { routing, limits } = this.#deps;
     this.#idleSinceMs = routing.clock.nowMs();
@@ -139,7 +137,7 @@ export class H2Connection implements ClientConnection, StreamCarrier {
 
   #closed(): void {
     this.#phase = 'closed';
-    this.#capacity.removeConnection();
+    this.#capacity.connections -= 1;
     this.#deps.deadlines.delete(this);
     this.#deps.onClosed(this);
   }

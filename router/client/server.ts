@@ -1,7 +1,7 @@
-/** The server that clients connect to, and what it takes to close it without cutting anybody off. */
+/** The ports that clients connect to, and what it takes to close them without cutting anybody off. */
+import { createServer, type Server, type Socket } from 'node:net';
+import { listen, type TcpAddress } from '../../shared/net/listen.ts';
 import { Acceptor, socketBytes, type AcceptorDeps } from './acceptor.ts';
-import { startListener, type Listener } from './listener.ts';
-import type { OpenTls } from './tls/open-tls.ts';
 
 export interface CallServer {
   readonly port: number;
@@ -31,22 +31,20 @@ export async function startServer(deps: AcceptorDeps): Promise<CallServer> {
   const acceptor = new Acceptor(deps);
   const { connections } = acceptor;
   const { listen_host: host, listen_port: port } = deps.config;
-  const plain = await startListener({
-    host,
-    port,
-    readBytes: socketBytes,
-    onSocket: (socket) => acceptor.accept(socket),
-  });
-  let tls: Listener | undefined;
-  try {
-    tls = deps.tls && (await startTlsListener(deps.tls, host, acceptor));
-  } catch (error) {
-    plain.stop();
-    throw error;
+  const plain = await openPort({ host, port }, socketBytes, (socket) => acceptor.accept(socket));
+  const open = [plain];
+  if (deps.tls !== undefined) {
+    const { listen_port: tlsPort = 0 } = deps.tls.config;
+    try {
+      open.push(await openPort({ host, port: tlsPort }, helloBytes, (socket) => acceptor.acceptTls(socket)));
+    } catch (error) {
+      plain.server.close();
+      throw error;
+    }
   }
   return {
     port: plain.port,
-    tlsPort: tls?.port,
+    tlsPort: open[1]?.port,
     http2: acceptor.http2.capacity,
     get connections() {
       return connections.size;
@@ -63,21 +61,28 @@ export async function startServer(deps: AcceptorDeps): Promise<CallServer> {
       return max;
     },
     drain() {
-      plain.stop();
-      tls?.stop();
+      for (const { server } of open) server.close();
       acceptor.drain();
     },
     whenEmpty: (timeoutMs) => acceptor.whenEmpty(timeoutMs),
     async close() {
-      const closed = plain.close();
-      const tlsClosed = tls?.close();
+      const closed = open.map(({ server }) => new Promise<void>((resolve) => void server.close(() => resolve())));
       acceptor.destroyAll();
-      await Promise.all([closed, tlsClosed]);
+      await Promise.all(closed);
     },
   };
 }
 
-function startTlsListener({ config }: OpenTls, host: string, acceptor: Acceptor): Promise<Listener> {
-  const { listen_port: port = 0 } = config;
-  return startListener({ host, port, readBytes: helloBytes, onSocket: (socket) => acceptor.acceptTls(socket) });
+/** @param readBytes what a paused socket still reads, perhaps byte by byte, before the kernel holds its client back. */
+async function openPort(
+  address: TcpAddress,
+  readBytes: number,
+  onSocket: (socket: Socket) => void,
+): Promise<{ readonly server: Server; readonly port: number }> {
+  const options = { allowHalfOpen: true, noDelay: true, keepAlive: true, highWaterMark: readBytes };
+  const server = createServer(options, onSocket);
+  const { port } = await listen(server, { ...address, backlog: 4_096 });
+  // A connection could not be accepted; the next one may be.
+  server.on('error', () => undefined);
+  return { server, port };
 }

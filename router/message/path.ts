@@ -1,4 +1,5 @@
 /** Paths are forwarded as they came, except for the prefix of the route, and refused if two readers could see different ones. */
+import type { Route } from '../../shared/protocol/routes.ts';
 
 /** Matches dot segments, also between backslashes, which the URL parsers of browsers and apps read as `/`: https://url.spec.whatwg.org/#path-state */
 const dotSegment = /(?:^|[/\\])(?:\.|%2e){1,2}(?=[/\\#]|$)/i;
@@ -13,19 +14,10 @@ export function pathFault(path: string): string | undefined {
   return dotSegment.test(query < 0 ? path : path.slice(0, query)) ? 'a dot segment in the path' : undefined;
 }
 
-interface PathRoute {
-  readonly path: string;
-  readonly stripPath: boolean;
-}
+type PathRoute = Pick<Route, 'path' | 'stripPath'>;
 
 /** @returns the path for the app, and the prefix that was stripped; `''`: none. */
-export function stripPrefix(
-  path: string,
-  route: PathRoute,
-): {
-  readonly path: string;
-  readonly prefix: string;
-} {
+export function stripPrefix(path: string, route: PathRoute): { readonly path: string; readonly prefix: string } {
   if (!route.stripPath || route.path === '/') return { path, prefix: '' };
   const rest = path.slice(route.path.length);
   return { path: rest.startsWith('/') ? rest : `/${rest}`, prefix: route.path };

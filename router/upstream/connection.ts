@@ -62,10 +62,8 @@ export class UpstreamConnection extends Socket implements Timed {
   /** Code of the first write that failed; nothing written later arrives. */
   writeFailure: string | undefined;
   readonly #owner: ConnectionOwner;
-  readonly #backlogs: Backlogs;
+  readonly #deps: UpstreamConnectionDeps;
   readonly #backlog: Backlog;
-  readonly #buffers: ReadBuffers;
-  readonly #sockets: SocketIo;
   /** Shared with other connections, so that its bytes must be used at once, or this connection's own. */
   #buffer: Buffer;
   #error: Error | undefined;
@@ -85,14 +83,12 @@ export class UpstreamConnection extends Socket implements Timed {
     this.#owner = owner;
     this.user = user;
     this.deadlineMs = deps.clock.nowMs() + deps.connectTimeoutMs;
-    this.#buffers = deps.buffers;
-    this.#sockets = deps.sockets;
-    this.#buffer = this.#buffers.small;
-    this.#backlogs = deps.backlogs;
+    this.#deps = deps;
+    this.#buffer = deps.buffers.small;
     this.#backlog = new Backlog(deps.backlogs, this);
     this.on('connect', () => this.#connected());
     this.on('drain', () => this.#drained());
-    this.on('end', () => this.#ended());
+    this.on('end', () => this.user.upstreamEnded());
     this.on('error', (error) => (this.#error ??= error));
     this.on('close', () => this.#closed());
     this.connect(options);
@@ -110,17 +106,17 @@ export class UpstreamConnection extends Socket implements Timed {
 
   /** Whether bytes in the buffer stay as they are until `giveBufferAway` or the next read. */
   get ownsBuffer(): boolean {
-    return !this.#buffers.isShared(this.#buffer);
+    return !this.#deps.buffers.isShared(this.#buffer);
   }
 
   /** Reads into another buffer from now on, because a pending write still uses this one. */
   giveBufferAway(): void {
-    if (!this.#backlogs.tight) {
-      this.#buffer = this.#buffers.another();
+    if (!this.#deps.backlogs.tight) {
+      this.#buffer = this.#deps.buffers.another();
       return;
     }
-    this.#buffers.giveBack();
-    this.#buffer = this.#buffers.small;
+    this.#deps.buffers.giveBack();
+    this.#buffer = this.#deps.buffers.small;
   }
 
   checkDeadlines(nowMs: number): void {
@@ -132,19 +128,19 @@ export class UpstreamConnection extends Socket implements Timed {
   // ---- Events of the socket
 
   #connected(): void {
-    const reads = this.#sockets.read(this, this.#buffer, (count) => {
+    const reads = this.#deps.sockets.read(this, this.#buffer, (count) => {
       const before = this.#buffer;
       if (!this.#read(before, count)) pauseReading(this);
       return this.#buffer === before ? undefined : this.#buffer;
     });
-    if (!reads) this.on('data', (chunk: Buffer) => this.#data(chunk));
+    if (!reads) {
+      this.on('data', (chunk: Buffer) => {
+        if (!this.#read(chunk, chunk.length)) this.pause();
+      });
+    }
     this.deadlineMs = Infinity;
     this.isOpen = true;
     this.user.upstreamConnected();
-  }
-
-  #data(chunk: Buffer): void {
-    if (!this.#read(chunk, chunk.length)) this.pause();
   }
 
   #drained(): void {
@@ -152,13 +148,9 @@ export class UpstreamConnection extends Socket implements Timed {
     this.user.upstreamDrained();
   }
 
-  #ended(): void {
-    this.user.upstreamEnded();
-  }
-
   #closed(): void {
-    if (this.ownsBuffer) this.#buffers.giveBack();
-    this.#buffer = this.#buffers.shared;
+    if (this.ownsBuffer) this.#deps.buffers.giveBack();
+    this.#buffer = this.#deps.buffers.shared;
     this.#backlog.close();
     this.#owner.closed(this);
     this.user.upstreamClosed(this.#error);
@@ -172,9 +164,9 @@ export class UpstreamConnection extends Socket implements Timed {
 
   /** First reads are small: thousands of answers may begin at once, before it is known whether their clients keep up. */
   #fitBuffer(count: number): void {
-    if (this.#backlogs.tight) this.#buffer = this.#buffers.small;
-    else if (count >= largeReadBytes) this.#buffer = this.#buffers.own() ?? this.#buffer;
-    else if (count === smallBytes) this.#buffer = this.#buffers.shared;
+    if (this.#deps.backlogs.tight) this.#buffer = this.#deps.buffers.small;
+    else if (count >= largeReadBytes) this.#buffer = this.#deps.buffers.own() ?? this.#buffer;
+    else if (count === smallBytes) this.#buffer = this.#deps.buffers.shared;
   }
 
   // ---- Writes

@@ -5,6 +5,7 @@
  *   GOAWAY), and the body can be had again;
  * - once for GET and HEAD without a body, when a reused connection closed before anything of the answer came.
  */
+import type { Call } from '../call/call.ts';
 import type { RequestSource } from '../call/client-side.ts';
 import type { RequestHead } from '../message/request-head.ts';
 import type { Failure, Transport } from './transport.ts';
@@ -17,15 +18,8 @@ const maxRefusals = 3;
 /** Route the call again · the same, and treat the target as one that refuses connections · answer with the error. */
 export type Decision = 'retry' | 'retry_elsewhere' | 'refuse';
 
-/** What is kept about the earlier attempts of a call. */
-export interface RetriedCall {
-  readonly head: RequestHead;
-  readonly clientSide: RequestSource;
-  /** Attempts that ended although the target had nothing against the call. */
-  wastedAttempts: number;
-  /** The next attempt dials. */
-  needsFresh: boolean;
-}
+/** What decides, and is kept about the earlier attempts of a call. */
+type RetriedCall = Pick<Call, 'head' | 'wastedAttempts' | 'needsFresh'> & { readonly clientSide: RequestSource };
 
 /** @param sent whether the request may have reached the target. */
 export function decideRetry(

@@ -25,7 +25,7 @@ export type Message =
   | { readonly kind: 'result'; readonly id: CallId; readonly result: unknown }
   | { readonly kind: 'error'; readonly id: CallId | null; readonly error: AppError }
   /** `brokenId` is the id of the call that the frame was meant to answer, if it could be read. */
-  | { readonly kind: 'malformed'; readonly error: AppError; readonly brokenId?: CallId };
+  | { readonly kind: 'malformed'; readonly error: AppError; readonly brokenId: CallId | undefined };
 
 /** Numbers outside the safe integer range are rejected: two ids could parse to the same value. */
 const callId = z.union([z.number().min(Number.MIN_SAFE_INTEGER).max(Number.MAX_SAFE_INTEGER), z.string().max(256)]);
@@ -101,10 +101,7 @@ function asResponse(value: object): Message {
 }
 
 function malformed(code: 'parse_error' | 'invalid_request', message: string, brokenId?: CallId | null): Message {
-  const error = new AppError(code, message);
-  return typeof brokenId === 'number' || typeof brokenId === 'string'
-    ? { kind: 'malformed', error, brokenId }
-    : { kind: 'malformed', error };
+  return { kind: 'malformed', error: new AppError(code, message), brokenId: brokenId ?? undefined };
 }
 
 /** Describes the first issue: its path and its message. */
@@ -115,8 +112,8 @@ function where(error: z.ZodError): string {
 }
 
 export function encodeRequest(id: CallId, method: string, params: unknown, deadlineMs: number | undefined): string {
-  const meta = deadlineMs === undefined ? {} : { meta: { deadlineMs } };
-  return JSON.stringify({ jsonrpc: '2.0', id, method, params, ...meta });
+  const meta = deadlineMs === undefined ? undefined : { deadlineMs };
+  return JSON.stringify({ jsonrpc: '2.0', id, method, params, meta });
 }
 
 export function encodeNotification(method: string, params: unknown): string {

@@ -19,21 +19,19 @@ interface Pending {
   readonly reject: (error: AppError) => void;
 }
 
+interface PendingCallsDeps {
+  readonly maxPendingCalls: number;
+  readonly clock: Clock;
+  /** Called when the caller has given up on a call, so that the other side can stop working on it. */
+  readonly onAbandon: (id: number) => void;
+}
+
 export class PendingCalls {
-  readonly #deps: {
-    readonly maxPendingCalls: number;
-    readonly clock: Clock;
-    /** Called when the caller has given up on a call, so that the other side can stop working on it. */
-    readonly onAbandon: (id: number) => void;
-  };
+  readonly #deps: PendingCallsDeps;
   readonly #pending = new Map<CallId, Pending>();
   #lastId = 0;
 
-  constructor(deps: {
-    readonly maxPendingCalls: number;
-    readonly clock: Clock;
-    readonly onAbandon: (id: number) => void;
-  }) {
+  constructor(deps: PendingCallsDeps) {
     this.#deps = deps;
   }
 
@@ -61,29 +59,19 @@ export class PendingCalls {
       onAbort(call.signal, () => {
         this.#abandon(id, new AppError('cancelled', `${call.name}: cancelled`, { cause: call.signal?.reason }));
       });
-    const stopTimer =
-      call.deadlineMs === undefined
-        ? undefined
-        : this.#deps.clock.after(call.deadlineMs, () => {
-            this.#abandon(id, expired(call));
-          });
+    const { deadlineMs } = call;
+    const expire = (): void => this.#abandon(id, expired(call));
+    const stopTimer = deadlineMs === undefined ? undefined : this.#deps.clock.after(deadlineMs, expire);
 
-    const leave = (): void => {
-      this.#pending.delete(id);
-      stopTimer?.();
-      listener?.[Symbol.dispose]();
-    };
-    this.#pending.set(id, {
-      call,
-      resolve: (result) => {
-        leave();
-        resolve(result);
-      },
-      reject: (error) => {
-        leave();
-        reject(error);
-      },
-    });
+    const leaveBefore =
+      <T>(settle: (outcome: T) => void) =>
+      (outcome: T): void => {
+        this.#pending.delete(id);
+        stopTimer?.();
+        listener?.[Symbol.dispose]();
+        settle(outcome);
+      };
+    this.#pending.set(id, { call, resolve: leaveBefore(resolve), reject: leaveBefore(reject) });
     return { id, answer: promise };
   }
 

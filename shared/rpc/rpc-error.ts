@@ -17,38 +17,17 @@ const numbers: Partial<Record<ErrorCode, number>> = {
 };
 const otherNumber = -32_000;
 
-interface RpcErrorObject {
-  readonly code: number;
-  readonly message: string;
-  readonly data: {
-    readonly code: ErrorCode;
-    readonly retryable: boolean;
-    readonly owner: string;
-    readonly phase?: FailurePhase;
-    readonly retryAfterMs?: number;
-    readonly details?: Readonly<Record<string, unknown>>;
-  };
-}
-
 export function rpcErrorNumber(code: ErrorCode): number {
   return numbers[code] ?? otherNumber;
 }
 
 /** The message of an internal error is replaced, since it may contain hosts, paths or values; the log has it. */
-export function toRpcError(thrown: unknown): RpcErrorObject {
-  const error = toAppError(thrown);
-  const message = error.code === 'internal' ? errorTable.internal.help : error.message;
+export function toRpcError(thrown: unknown): z.input<typeof errorObject> {
+  const { code, message, retryable, owner, phase, retryAfterMs, data } = toAppError(thrown);
   return {
-    code: rpcErrorNumber(error.code),
-    message,
-    data: {
-      code: error.code,
-      retryable: error.retryable,
-      owner: error.owner,
-      ...(error.phase !== undefined && { phase: error.phase }),
-      ...(error.retryAfterMs !== undefined && { retryAfterMs: error.retryAfterMs }),
-      ...(error.data !== undefined && { details: error.data }),
-    },
+    code: rpcErrorNumber(code),
+    message: code === 'internal' ? errorTable.internal.help : message,
+    data: { code, retryable, owner, phase, retryAfterMs, details: data },
   };
 }
 
@@ -66,11 +45,7 @@ export function fromRpcError(error: z.output<typeof errorObject>): AppError {
   const own = ownData.safeParse(error.data);
   if (!own.success) return new AppError(codeOfNumber(error.code), error.message);
   const { code, phase, retryAfterMs, details } = own.data;
-  return new AppError(code, error.message, {
-    ...(phase !== undefined && { phase }),
-    ...(retryAfterMs !== undefined && { retryAfterMs }),
-    ...(details !== undefined && { data: details }),
-  });
+  return new AppError(code, error.message, { phase, retryAfterMs, data: details });
 }
 
 function codeOfNumber(number: number): ErrorCode {

@@ -3,11 +3,6 @@ import { Counter, Gauge, type Registry } from '@prometheus-io/client';
 import type { Certificates } from './certificates.ts';
 import type { HandshakeResult } from './handshake.ts';
 
-export interface TlsMetrics {
-  handshake(result: HandshakeResult): void;
-  certificateFailed(): void;
-}
-
 export interface TlsMetricsDeps {
   readonly registry: Registry;
   /** Number of handshakes under way. */
@@ -18,7 +13,7 @@ export interface TlsMetricsDeps {
 /** The ones that expire first have a series each. */
 const maxCertificates = 100;
 
-export function createTlsMetrics({ registry, handshakes, certificates }: TlsMetricsDeps): TlsMetrics {
+export function createTlsMetrics({ registry, handshakes, certificates }: TlsMetricsDeps) {
   const registers = [registry];
   const results = new Counter({
     name: 'holdfast_router_tls_handshakes_total',
@@ -59,7 +54,7 @@ export function createTlsMetrics({ registry, handshakes, certificates }: TlsMetr
     },
   });
   return {
-    handshake: (result) => results.inc({ result }),
+    handshake: (result: HandshakeResult) => results.inc({ result }),
     certificateFailed: () => failures.inc(),
   };
 }
