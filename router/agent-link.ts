@@ -172,7 +172,8 @@ class AgentSession {
   #report(): void {
     const { name, activity, clock, leaseMs, log } = this.#deps;
     const { signal } = this.#watch;
-    const { apps, more, taken } = activity.collect();
+    const report = activity.collect();
+    const { apps, more } = report;
     const sentMs = clock.nowMs();
     const repeat = (): void => {
       if (signal.aborted) return;
@@ -181,7 +182,7 @@ class AgentSession {
     };
     this.#peer.call('activity.report', { router: name, apps: [...apps], more }, { deadlineMs: leaseMs }).then(
       () => {
-        taken();
+        report.taken();
         if (!signal.aborted) this.#heard(sentMs);
         repeat();
       },

@@ -7,18 +7,17 @@ interface ErrorEntry {
   /** The HTTP status that the client gets, RFC 9110 §15. */
   readonly status: number;
   readonly owner: ErrorOwner;
-  /** Whether the same call may succeed later without any change. */
-  readonly retryable: boolean;
+  /** Set if the same call may succeed later without any change. */
+  readonly retryable?: true;
   /** What the code means and what to do about it. Shown by the CLI and in docs/errors.md. */
   readonly help: string;
 }
 
-export const errorTable = {
+const table = {
   // The request path (router).
   route_not_found: {
     status: 404,
     owner: 'caller',
-    retryable: false,
     help: 'No app has a route for this host and path. `holdfast apps` lists the routes.',
   },
   hold_full: {
@@ -81,44 +80,30 @@ export const errorTable = {
     retryable: true,
     help: 'The app accepted the call but did not start to answer in time.',
   },
-  upstream_protocol: {
-    status: 502,
-    owner: 'app',
-    retryable: false,
-    help: 'The app sent a response that is not valid HTTP.',
-  },
+  upstream_protocol: { status: 502, owner: 'app', help: 'The app sent a response that is not valid HTTP.' },
   request_invalid: {
     status: 400,
     owner: 'caller',
-    retryable: false,
     help: 'The request is not valid HTTP, or uses a form that is rejected for security.',
   },
   request_timeout: { status: 408, owner: 'caller', retryable: true, help: 'The request did not arrive in time.' },
-  headers_too_large: { status: 431, owner: 'caller', retryable: false, help: 'The request headers are too large.' },
+  headers_too_large: { status: 431, owner: 'caller', help: 'The request headers are too large.' },
 
   // Making a version run (agent). The failure's `phase` says which step failed.
   version_failed: {
     status: 502,
     owner: 'app',
-    retryable: false,
     help: 'The live version could not be started. `holdfast versions NAME` shows the cause and the last log lines.',
   },
-  image_not_found: {
-    status: 502,
-    owner: 'app',
-    retryable: false,
-    help: 'The registry has no such image or tag. Check `image`.',
-  },
+  image_not_found: { status: 502, owner: 'app', help: 'The registry has no such image or tag. Check `image`.' },
   image_invalid: {
     status: 502,
     owner: 'app',
-    retryable: false,
     help: 'The image name is invalid, or the image cannot run on this node.',
   },
   image_denied: {
     status: 502,
     owner: 'platform',
-    retryable: false,
     help: 'The registry refused the credentials. Check `[registry]` and the image pull secrets.',
   },
   image_pull_failed: {
@@ -136,19 +121,16 @@ export const errorTable = {
   app_crashed: {
     status: 502,
     owner: 'app',
-    retryable: false,
     help: 'The app exited more than once before it answered. `holdfast versions NAME` shows its last log lines.',
   },
   app_not_ready: {
     status: 502,
     owner: 'app',
-    retryable: false,
     help: 'The app started but did not answer on its port (or at its `health_url`) within `container.start_deadline_secs`.',
   },
   app_config_invalid: {
     status: 502,
     owner: 'app',
-    retryable: false,
     help: 'The platform rejected the configuration of the app (command, user, volume, resources).',
   },
   unschedulable: {
@@ -172,25 +154,21 @@ export const errorTable = {
   source_invalid: {
     status: 400,
     owner: 'caller',
-    retryable: false,
     help: 'The source cannot be read or exceeds a limit. The message says which.',
   },
   source_unsupported: {
     status: 400,
     owner: 'caller',
-    retryable: false,
     help: 'This platform cannot run this kind of source. On Kubernetes, use an `image`, a git URL or an upload (`holdfast deploy DIR`); `holdfast start` runs folders, git URLs and uploads.',
   },
   source_not_found: {
     status: 502,
     owner: 'app',
-    retryable: false,
     help: 'The repository, `ref`, `dir` or upload does not exist. Check them, or run `holdfast deploy` again.',
   },
   source_denied: {
     status: 502,
     owner: 'app',
-    retryable: false,
     help: 'The git server rejected the credentials, its host key is unknown, or `git_auth` is not allowed for that host.',
   },
   source_unavailable: {
@@ -208,7 +186,6 @@ export const errorTable = {
   webhook_denied: {
     status: 401,
     owner: 'caller',
-    retryable: false,
     help: 'The signature of the webhook is missing or wrong. Configure the git server with the secret in `[source] webhook_secret_file`.',
   },
 
@@ -216,39 +193,29 @@ export const errorTable = {
   dockerfile_invalid: {
     status: 502,
     owner: 'app',
-    retryable: false,
     help: 'The source has no Dockerfile and matches no preset, or its Dockerfile cannot be parsed. `holdfast init` writes one.',
   },
   build_failed: {
     status: 502,
     owner: 'app',
-    retryable: false,
     help: 'A step of the Dockerfile failed; the message names it. `holdfast logs NAME --build` shows the last lines of the build.',
   },
   base_image_not_found: {
     status: 502,
     owner: 'app',
-    retryable: false,
     help: 'An image in a `FROM` line of the Dockerfile does not exist, or cannot be pulled with the configured credentials.',
   },
   push_denied: {
     status: 502,
     owner: 'platform',
-    retryable: false,
     help: 'The registry rejected the push. Check `[registry]`; its user needs permission to push to `project`.',
   },
   build_out_of_memory: {
     status: 502,
     owner: 'app',
-    retryable: false,
     help: 'The build ran out of memory. Raise `[builder] memory`, or make the build use less.',
   },
-  build_timeout: {
-    status: 502,
-    owner: 'app',
-    retryable: false,
-    help: 'The build did not finish within `[builder] timeout_secs`.',
-  },
+  build_timeout: { status: 502, owner: 'app', help: 'The build did not finish within `[builder] timeout_secs`.' },
   builder_unavailable: {
     status: 502,
     owner: 'platform',
@@ -261,12 +228,7 @@ export const errorTable = {
     retryable: true,
     help: 'Too many builds are already queued. Try again later, or raise `[builder] max_concurrent_builds`.',
   },
-  build_not_found: {
-    status: 404,
-    owner: 'caller',
-    retryable: false,
-    help: 'No image has been built for this app or version.',
-  },
+  build_not_found: { status: 404, owner: 'caller', help: 'No image has been built for this app or version.' },
   superseded: {
     status: 503,
     owner: 'holdfast',
@@ -278,50 +240,31 @@ export const errorTable = {
   app_invalid: {
     status: 400,
     owner: 'caller',
-    retryable: false,
     help: 'The declaration of the app has an unknown key, a wrong type or a value out of range.',
   },
-  app_not_found: {
-    status: 404,
-    owner: 'caller',
-    retryable: false,
-    help: 'No app has this name. `holdfast apps` lists the apps.',
-  },
+  app_not_found: { status: 404, owner: 'caller', help: 'No app has this name. `holdfast apps` lists the apps.' },
   version_not_found: {
     status: 404,
     owner: 'caller',
-    retryable: false,
     help: 'The app has no such version. `holdfast versions NAME` lists them.',
   },
-  route_conflict: { status: 409, owner: 'caller', retryable: false, help: 'Another app has this host and path.' },
+  route_conflict: { status: 409, owner: 'caller', help: 'Another app has this host and path.' },
 
   // RPC.
-  parse_error: { status: 400, owner: 'caller', retryable: false, help: 'The frame is not JSON.' },
-  invalid_request: { status: 400, owner: 'caller', retryable: false, help: 'The frame is not a JSON-RPC 2.0 message.' },
-  method_not_found: {
-    status: 404,
-    owner: 'caller',
-    retryable: false,
-    help: 'No such method. `rpc.discover` lists them.',
-  },
+  parse_error: { status: 400, owner: 'caller', help: 'The frame is not JSON.' },
+  invalid_request: { status: 400, owner: 'caller', help: 'The frame is not a JSON-RPC 2.0 message.' },
+  method_not_found: { status: 404, owner: 'caller', help: 'No such method. `rpc.discover` lists them.' },
   invalid_params: {
     status: 400,
     owner: 'caller',
-    retryable: false,
     help: 'The parameters do not match the schema of the method. The message names the first mismatch.',
   },
   unauthenticated: {
     status: 401,
     owner: 'caller',
-    retryable: false,
     help: 'The token is missing or unknown. Send `Authorization: Bearer …`.',
   },
-  forbidden: {
-    status: 403,
-    owner: 'caller',
-    retryable: false,
-    help: 'The token does not have the scope that the method requires.',
-  },
+  forbidden: { status: 403, owner: 'caller', help: 'The token does not have the scope that the method requires.' },
   not_leader: {
     status: 503,
     owner: 'platform',
@@ -334,7 +277,7 @@ export const errorTable = {
     retryable: true,
     help: 'Too many calls are in flight on this connection. Wait for some of them to finish.',
   },
-  frame_too_large: { status: 413, owner: 'caller', retryable: false, help: 'The frame exceeds the size limit.' },
+  frame_too_large: { status: 413, owner: 'caller', help: 'The frame exceeds the size limit.' },
   send_buffer_full: {
     status: 503,
     owner: 'caller',
@@ -377,13 +320,14 @@ export const errorTable = {
   config_invalid: {
     status: 500,
     owner: 'platform',
-    retryable: false,
     help: 'The configuration has an unknown key, a wrong type or an invalid combination. The message names the key and the line.',
   },
 } as const satisfies Record<string, ErrorEntry>;
 
-export type ErrorCode = keyof typeof errorTable;
+export type ErrorCode = keyof typeof table;
+
+export const errorTable: Readonly<Record<ErrorCode, ErrorEntry>> = table;
 
 export function isErrorCode(value: string): value is ErrorCode {
-  return Object.hasOwn(errorTable, value);
+  return Object.hasOwn(table, value);
 }

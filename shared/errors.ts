@@ -52,7 +52,7 @@ export class AppError extends Error {
   }
 
   get retryable(): boolean {
-    return errorTable[this.code].retryable;
+    return errorTable[this.code].retryable === true;
   }
 }
 

@@ -124,81 +124,73 @@ export class BodyReader {
   #readChunks(bytes: Buffer, start: number, end: number): void {
     let pos = start;
     while (pos < end && !this.done && this.fault === undefined) {
-      const byte = bytes[pos] as number;
-      switch (this.#state) {
-        case State.size: {
-          const digit = hexValue[byte] as number;
-          if (digit !== 255) {
-            this.#left = this.#left * 16 + digit;
-            this.#digits += 1;
-            if (this.#digits > maxSizeDigits) this.#bad('a chunk size that is too long');
-          } else if (this.#digits === 0) this.#bad('a chunk without a size');
-          else this.#afterPart(byte, 'a chunk size that is not a number');
-          pos += 1;
-          break;
-        }
-        case State.extensionName: {
-          if (tokenByte[byte] !== 0) this.#mark += 1;
-          else if (this.#mark === 0) this.#bad('a chunk extension without a name');
-          else if (byte === equals) {
-            this.#state = State.extensionValue;
-            this.#mark = 0;
-          } else this.#afterPart(byte, 'a chunk extension');
-          this.#countExtension();
-          pos += 1;
-          break;
-        }
-        case State.extensionValue: {
-          if (tokenByte[byte] !== 0) this.#mark += 1;
-          else if (byte === quote && this.#mark === 0) this.#state = State.quoted;
-          else if (this.#mark === 0) this.#bad('a chunk extension without a value');
-          else this.#afterPart(byte, 'a chunk extension');
-          this.#countExtension();
-          pos += 1;
-          break;
-        }
-        case State.quoted: {
-          if (byte === quote) this.#state = State.afterQuoted;
-          else if (byte === backslash || valueByte[byte] === 0) this.#bad('a chunk extension');
-          this.#countExtension();
-          pos += 1;
-          break;
-        }
-        case State.afterQuoted:
-          this.#afterPart(byte, 'a chunk extension');
-          pos += 1;
-          break;
-        case State.sizeLf:
-          if (byte !== lf) this.#bad('a bare carriage return');
-          this.#state = this.#left === 0 ? State.trailers : State.data;
-          this.#trailerLength = 0;
-          pos += 1;
-          break;
-        case State.data: {
-          const count = Math.min(this.#left, end - pos);
-          this.#take(bytes, pos, count);
-          this.#left -= count;
-          pos += count;
-          if (this.#left === 0) this.#state = State.dataCr;
-          break;
-        }
-        case State.dataCr:
-          if (byte !== cr) this.#bad('a chunk longer than its size');
-          this.#state = State.dataLf;
-          pos += 1;
-          break;
-        case State.dataLf:
-          if (byte !== lf) this.#bad('a bare carriage return');
-          this.#state = State.size;
-          this.#left = 0;
-          this.#digits = 0;
-          pos += 1;
-          break;
-        default:
-          pos = this.#readTrailers(bytes, pos, end);
+      if (this.#state === State.data) {
+        const count = Math.min(this.#left, end - pos);
+        this.#take(bytes, pos, count);
+        this.#left -= count;
+        pos += count;
+        if (this.#left === 0) this.#state = State.dataCr;
+      } else if (this.#state === State.trailers) pos = this.#readTrailers(bytes, pos, end);
+      else {
+        this.#readFrame(bytes[pos] as number);
+        pos += 1;
       }
     }
     this.next = pos;
+  }
+
+  /** Reads a byte of what is around the data of a chunk: its size with extensions, and the ends of lines. */
+  #readFrame(byte: number): void {
+    switch (this.#state) {
+      case State.size: {
+        const digit = hexValue[byte] as number;
+        if (digit !== 255) {
+          this.#left = this.#left * 16 + digit;
+          this.#digits += 1;
+          if (this.#digits > maxSizeDigits) this.#bad('a chunk size that is too long');
+        } else if (this.#digits === 0) this.#bad('a chunk without a size');
+        else this.#afterPart(byte, 'a chunk size that is not a number');
+        return;
+      }
+      case State.extensionName:
+        if (tokenByte[byte] !== 0) this.#mark += 1;
+        else if (this.#mark === 0) this.#bad('a chunk extension without a name');
+        else if (byte === equals) {
+          this.#state = State.extensionValue;
+          this.#mark = 0;
+        } else this.#afterPart(byte, 'a chunk extension');
+        this.#countExtension();
+        return;
+      case State.extensionValue:
+        if (tokenByte[byte] !== 0) this.#mark += 1;
+        else if (byte === quote && this.#mark === 0) this.#state = State.quoted;
+        else if (this.#mark === 0) this.#bad('a chunk extension without a value');
+        else this.#afterPart(byte, 'a chunk extension');
+        this.#countExtension();
+        return;
+      case State.quoted:
+        if (byte === quote) this.#state = State.afterQuoted;
+        else if (byte === backslash || valueByte[byte] === 0) this.#bad('a chunk extension');
+        this.#countExtension();
+        return;
+      case State.afterQuoted:
+        this.#afterPart(byte, 'a chunk extension');
+        return;
+      case State.sizeLf:
+        if (byte !== lf) this.#bad('a bare carriage return');
+        this.#state = this.#left === 0 ? State.trailers : State.data;
+        this.#trailerLength = 0;
+        return;
+      case State.dataCr:
+        if (byte !== cr) this.#bad('a chunk longer than its size');
+        this.#state = State.dataLf;
+        return;
+      default:
+        if (byte !== lf) this.#bad('a bare carriage return');
+        this.#state = State.size;
+        this.#left = 0;
+        this.#digits = 0;
+    }
   }
 
   /** Reads what may follow a size or an extension: another extension, or the end of the line. */

@@ -51,8 +51,7 @@ function usageJson(text: string): string {
   return jsonOf({ code: 'usage', message, owner: 'caller', retryable: false, help });
 }
 
-function errorJson({ code, message, phase, data }: AppError, help: string): string {
-  const { owner, retryable } = errorTable[code];
+function errorJson({ code, message, phase, owner, retryable, data }: AppError, help: string): string {
   return jsonOf({ code, message, phase, owner, retryable, help, data });
 }
 

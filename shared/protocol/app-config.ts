@@ -14,8 +14,6 @@ export const quantity = z
     z.string().regex(/^\d{1,12}(\.\d{1,6})?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$/, 'must be a quantity such as 500m, 1.5 or 256Mi'),
   );
 
-const secs = (min: number, max: number): z.ZodNumber => z.number().min(min).max(max);
-
 /** A pattern in which `*` matches any text, and everything else matches itself. */
 const wakePattern = z
   .string()
@@ -169,41 +167,25 @@ export const appConfig = z.strictObject({
 });
 export type AppConfig = z.output<typeof appConfig>;
 
+type OverridesOf<S> = {
+  [K in keyof S]: S[K] extends z.ZodDefault<infer T>
+    ? z.ZodOptional<T>
+    : S[K] extends z.ZodPrefault<z.ZodObject<infer T>>
+      ? z.ZodOptional<z.ZodObject<OverridesOf<T>, z.core.$strict>>
+      : never;
+};
+
+/** Makes all keys optional, those of nested tables too, and removes their defaults. */
+function overridesOf<S extends z.ZodRawShape>(shape: S): z.ZodObject<OverridesOf<S>, z.core.$strict> {
+  const keys = Object.entries(shape).map(([key, schema]) => {
+    const inner = schema instanceof z.ZodDefault || schema instanceof z.ZodPrefault ? schema.unwrap() : schema;
+    return [key, z.optional(inner instanceof z.ZodObject ? overridesOf(inner.shape) : inner)];
+  });
+  return z.strictObject(Object.fromEntries(keys) as OverridesOf<S>);
+}
+
 /** The same keys, all optional and without defaults, for the overrides of an app. */
-export const appConfigOverrides = z.strictObject({
-  on_failed_update: z.enum(['previous', 'fail']).optional(),
-  strip_path: z.boolean().optional(),
-  max_concurrency: z.int().min(0).max(100_000).optional(),
-  max_concurrency_total: z.int().min(0).max(1_000_000).optional(),
-  upgrade_max_age_secs: secs(0, 2_592_000).optional(),
-  waiting_page: z.boolean().optional(),
-  wake: z.strictObject({ rules: wakeRules.optional(), max_per_hour: z.int().min(0).max(3_600).optional() }).optional(),
-  hold: z
-    .strictObject({
-      max_calls: z.int().min(1).max(100_000).optional(),
-      timeout_secs: secs(1, 3_600).optional(),
-      queue_timeout_secs: secs(0, 3_600).optional(),
-    })
-    .optional(),
-  update: z.strictObject({ hold: z.boolean().optional(), drain_secs: secs(0, 3_600).optional() }).optional(),
-  container: z
-    .strictObject({
-      idle_shutdown_secs: secs(0, 604_800).optional(),
-      idle_bytes_high_watermark: z.int().min(0).max(1_073_741_824).optional(),
-      running_hours: runningHours.optional(),
-      start_deadline_secs: secs(1, 3_600).optional(),
-    })
-    .optional(),
-  kubernetes: z
-    .strictObject({
-      strict_version_check: z.boolean().optional(),
-      default_volume_size: quantity.optional(),
-      scaling_threshold_cpu: z.int().min(1).max(100).optional(),
-      run_as_non_root: z.boolean().optional(),
-      unschedulable_grace_secs: secs(0, 3_600).optional(),
-    })
-    .optional(),
-});
+export const appConfigOverrides = overridesOf(appConfig.shape);
 
 /** Merges the app's overrides into `[app_config]`, two levels deep. */
 export function resolveAppConfig(defaults: AppConfig, overrides: z.output<typeof appConfigOverrides>): AppConfig {

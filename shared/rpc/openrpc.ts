@@ -89,7 +89,7 @@ function jsonSchema(schema: z.ZodType, io: 'input' | 'output'): Json {
 
 function errorObjects(): [string, Json][] {
   return (Object.keys(errorTable) as ErrorCode[]).map((code) => {
-    const { status, owner, retryable, help } = errorTable[code];
+    const { status, owner, retryable = false, help } = errorTable[code];
     return [
       code,
       { code: rpcErrorNumber(code), message: help, data: { code, owner, retryable }, 'x-http-status': status },
