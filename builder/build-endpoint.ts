@@ -72,7 +72,7 @@ export function createBuildEndpoint(deps: BuildEndpointDeps): BuildEndpoint {
       });
       const { slot } = place;
       log.info({ tag: meta.tag, image: meta.image, slot }, 'build started');
-      return await runBuild(deps.run, { meta, folder, archive, slot, signal, send: events.send });
+      return await runBuild(deps.run, { meta, folder, archive, slot, signal, send: (event) => events.send(event) });
     } catch (error) {
       if (!signal.aborted && !drained.aborted) throw error;
       const message = stopped.aborted || drained.aborted ? 'this builder stops' : 'the client has left';

@@ -78,7 +78,10 @@ export async function runBuild(deps: BuildRunDeps, job: BuildJob): Promise<Outco
     await job.send({ phase: 'building' });
     for (const stage of ['build', 'push'] as const) {
       if (stage === 'push') await job.send({ phase: 'pushing' });
-      const { exitCode } = await runTool(deps, tool[stage](meta, folders), { signal: either, onLine: output.take });
+      const { exitCode } = await runTool(deps, tool[stage](meta, folders), {
+        signal: either,
+        onLine: (line) => output.take(line),
+      });
       if (exitCode === 0) continue;
       const verdict = verdictOf({ stage, image: meta.image, exitCode, lines: output.lastLines() });
       return { error: { ...verdict, message: mask(verdict.message) } };
@@ -122,17 +125,12 @@ function failureOf(thrown: unknown): BuildFailure {
   return { code: 'builder_unavailable', message: `the builder failed: ${message}` };
 }
 
-interface Output {
-  readonly take: (line: string) => Promise<void>;
-  lastLines(): readonly string[];
-}
-
 /** Sends each line of the output, up to a bound in all, and keeps the last lines for the verdict. */
-function createOutput(send: BuildJob['send'], mask: (text: string) => string): Output {
+function createOutput(send: BuildJob['send'], mask: (text: string) => string) {
   const kept: string[] = [];
   let bytes = 0;
   return {
-    async take(raw) {
+    async take(raw: string): Promise<void> {
       const line = mask(stripVTControlCharacters(raw));
       kept.push(line);
       if (kept.length > keptLines) kept.shift();

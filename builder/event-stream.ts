@@ -4,21 +4,13 @@ import type { ServerResponse } from 'node:http';
 import type { BuildEvent } from '../shared/protocol/builder-wire.ts';
 import type { Clock } from '../shared/wait/clock.ts';
 
-export interface EventStream {
-  /** Sends an event. Resolves when there is room for more, or at once if the client has left. */
-  readonly send: (event: BuildEvent) => Promise<void>;
-  /** Sends the last event, and resolves when the client has it. */
-  end(event: BuildEvent): Promise<void>;
-  close(): void;
-}
-
 export interface EventStreamDeps {
   readonly response: ServerResponse;
   readonly clock: Clock;
   readonly heartbeatMs: number;
 }
 
-export function openEventStream({ response, clock, heartbeatMs }: EventStreamDeps): EventStream {
+export function openEventStream({ response, clock, heartbeatMs }: EventStreamDeps) {
   const gone = new AbortController();
   response.once('close', () => gone.abort());
   response.once('error', () => gone.abort());
@@ -45,20 +37,24 @@ export function openEventStream({ response, clock, heartbeatMs }: EventStreamDep
   }
 
   return {
-    async send(event) {
+    /** Sends an event. Resolves when there is room for more, or at once if the client has left. */
+    async send(event: BuildEvent): Promise<void> {
       if (write(event)) return;
       await once(response, 'drain', { signal: gone.signal }).catch(() => undefined);
     },
-    async end(event) {
+    /** Sends the last event, and resolves when the client has it. */
+    async end(event: BuildEvent): Promise<void> {
       stopTimer();
       if (gone.signal.aborted) return;
       const finished = once(response, 'close').catch(() => undefined);
       response.end(`${JSON.stringify(event)}\n`);
       await finished;
     },
-    close() {
+    close(): void {
       stopTimer();
       if (!response.writableEnded) response.destroy();
     },
   };
 }
+
+export type EventStream = ReturnType<typeof openEventStream>;

@@ -52,16 +52,7 @@ async function* partsOf(reader: Reader, boundary: string): AsyncGenerator<Part> 
   }
 }
 
-interface Reader {
-  /** The bytes up to the delimiter, which is removed. */
-  until(delimiter: Buffer): AsyncGenerator<Buffer>;
-  take(count: number): Promise<string>;
-  prepend(bytes: Buffer): void;
-  /** Ends reading. */
-  close(): Promise<void>;
-}
-
-function createReader(body: AsyncIterable<Buffer>): Reader {
+function createReader(body: AsyncIterable<Buffer>) {
   const input = body[Symbol.asyncIterator]();
   let held: Buffer = Buffer.alloc(0);
   const more = async (): Promise<void> => {
@@ -70,7 +61,8 @@ function createReader(body: AsyncIterable<Buffer>): Reader {
     held = held.length === 0 ? next.value : Buffer.concat([held, next.value]);
   };
   return {
-    async *until(delimiter) {
+    /** The bytes up to the delimiter, which is removed. */
+    async *until(delimiter: Buffer): AsyncGenerator<Buffer> {
       for (;;) {
         const at = held.indexOf(delimiter);
         if (at >= 0) {
@@ -89,20 +81,23 @@ function createReader(body: AsyncIterable<Buffer>): Reader {
         await more();
       }
     },
-    async take(count) {
+    async take(count: number): Promise<string> {
       while (held.length < count) await more();
       const taken = held.subarray(0, count).toString('latin1');
       held = held.subarray(count);
       return taken;
     },
-    prepend(bytes) {
+    prepend(bytes: Buffer): void {
       held = Buffer.concat([bytes, held]);
     },
-    async close() {
+    /** Ends reading. */
+    async close(): Promise<void> {
       await input.return?.();
     },
   };
 }
+
+type Reader = ReturnType<typeof createReader>;
 
 async function skip(content: AsyncGenerator<Buffer>): Promise<void> {
   for await (const chunk of content) void chunk;

@@ -9,18 +9,6 @@ import type { Clock } from '../../shared/wait/clock.ts';
 import { WriteBehind } from '../../shared/wait/write-behind.ts';
 import type { BuildRecord, BuildStore } from '../store/build-store.ts';
 
-export interface BuildRecords {
-  save(record: BuildRecord): void;
-  /** Records that a version wants the image of this tag. */
-  want(app: string, version: number, tag: string): void;
-  /** The records that are not in Postgres yet, newest first. */
-  readonly waiting: readonly BuildRecord[];
-  /** Drops records of builds that go on: from now on the new leader writes them. */
-  releaseLead(): void;
-  /** Writes what is queued, unless Postgres is away. */
-  close(): Promise<void>;
-}
-
 interface BuildRecordsDeps {
   readonly store: Pick<BuildStore, 'save' | 'want'>;
   readonly clock: Clock;
@@ -34,7 +22,7 @@ type Item =
 const maxItems = 1_000;
 const retryMs = 1_000;
 
-export function createBuildRecords({ store, clock, log }: BuildRecordsDeps): BuildRecords {
+export function createBuildRecords({ store, clock, log }: BuildRecordsDeps) {
   const items = new WriteBehind<Item>({
     write: (item) => (item.record ? store.save(item.record) : store.want(item.app, item.version, item.tag)),
     failureOf: (error) => (toAppError(error).code === 'store_unavailable' ? 'passing' : 'permanent'),
@@ -54,18 +42,24 @@ export function createBuildRecords({ store, clock, log }: BuildRecordsDeps): Bui
     },
   });
   return {
-    save: (record) => items.add({ record }),
-    want: (app, version, tag) => items.add({ app, version, tag }),
+    save: (record: BuildRecord) => items.add({ record }),
+    /** Records that a version wants the image of this tag. */
+    want: (app: string, version: number, tag: string) => items.add({ app, version, tag }),
+    /** The records that are not in Postgres yet, newest first. */
     get waiting() {
       return newestFirst(items.items.flatMap(({ record }) => record ?? []));
     },
+    /** Drops records of builds that go on: from now on the new leader writes them. */
     releaseLead: () => items.remove(({ record }) => record?.endedAt === null),
-    async close() {
+    /** Writes what is queued, unless Postgres is away. */
+    async close(): Promise<void> {
       await items.close();
       if (items.size > 0) log.warn({ records: items.size }, 'records of builds were not written: Postgres is away');
     },
   };
 }
+
+export type BuildRecords = ReturnType<typeof createBuildRecords>;
 
 function keyOf(item: Item): string {
   return item.record ? `build ${item.record.tag}` : `want ${item.app} v${item.version}`;

@@ -14,12 +14,6 @@ import type { BuildContext } from './build-context.ts';
 
 export const contextsPath = '/contexts';
 
-export interface Contexts {
-  readonly endpoint: HttpEndpoint;
-  /** Makes the context available to the token with this hash. `close` ends that, and any transfer under way. */
-  open(tokenHash: string, context: BuildContext): { close(): Promise<void> };
-}
-
 /** @returns a token, and its hash, which may be stored where others can read it. */
 export function createContextToken(): { readonly token: string; readonly tokenHash: string } {
   const token = randomBytes(32).toString('base64url');
@@ -45,7 +39,7 @@ export function createContexts(deps: {
   /** As tar.gz. */
   readonly pack: (context: BuildContext, signal: AbortSignal) => Promise<Readable>;
   readonly log: Log;
-}): Contexts {
+}) {
   const { pack, log } = deps;
   const entries = new Map<string, Entry>();
 
@@ -106,9 +100,11 @@ export function createContexts(deps: {
     sendProblem(response, new AppError('build_not_found', message, { retryAfterMs }), { status: 503 });
   }
 
+  const endpoint: HttpEndpoint = { path: contextsPath, handle };
   return {
-    endpoint: { path: contextsPath, handle },
-    open(tokenHash, context) {
+    endpoint,
+    /** Makes the context available to the token with this hash. `close` ends that, and any transfer under way. */
+    open(tokenHash: string, context: BuildContext): { close(): Promise<void> } {
       const entry: Entry = { context, used: false, transfer: undefined };
       entries.set(tokenHash, entry);
       return {
@@ -121,3 +117,5 @@ export function createContexts(deps: {
     },
   };
 }
+
+export type Contexts = ReturnType<typeof createContexts>;

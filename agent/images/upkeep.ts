@@ -6,16 +6,6 @@ import { withDeadline } from '../../shared/wait/abort.ts';
 import type { Clock } from '../../shared/wait/clock.ts';
 import { sleep } from '../../shared/wait/sleep.ts';
 
-export interface Upkeep {
-  start(): void;
-  /** Ends the round under way; no other one begins. */
-  stop(): void;
-  /** Resolves when no round is under way. */
-  idle(): Promise<void>;
-  /** A build has ended, so that an older image may not be needed any more: the next round comes soon. */
-  built(): void;
-}
-
 interface UpkeepDeps {
   readonly correct: (signal: AbortSignal) => Promise<void>;
   readonly prune: (
@@ -36,7 +26,7 @@ const roundMs = 10 * 60_000;
 const maxImages = 200;
 const keptDays = 30;
 
-export function createUpkeep({ correct, prune, forget, clock, log }: UpkeepDeps): Upkeep {
+export function createUpkeep({ correct, prune, forget, clock, log }: UpkeepDeps) {
   let stopping = new AbortController();
   let running: Promise<void> = Promise.resolve();
   let nextMs = Infinity;
@@ -77,18 +67,21 @@ export function createUpkeep({ correct, prune, forget, clock, log }: UpkeepDeps)
   }
 
   return {
-    start() {
+    start(): void {
       if (!stopping.signal.aborted) stopping.abort();
       stopping = new AbortController();
       const { signal } = stopping;
       nextMs = clock.nowMs() + firstMs;
       running = running.then(() => run(signal));
     },
-    stop() {
+    /** Ends the round under way; no other one begins. */
+    stop(): void {
       stopping.abort();
     },
+    /** Resolves when no round is under way. */
     idle: () => running,
-    built() {
+    /** A build has ended, so that an older image may not be needed any more: the next round comes soon. */
+    built(): void {
       nextMs = Math.min(nextMs, clock.nowMs() + afterBuildMs);
       wake();
     },

@@ -7,16 +7,6 @@ import { isDeepStrictEqual } from 'node:util';
 import type { DispatcherOptions } from '@kubernetes/client-node';
 import { Agent, ProxyAgent, type buildConnector, type Dispatcher } from 'undici';
 
-export interface Pools {
-  /** Bounded: what is over the bound waits for its turn. */
-  requests(connection: DispatcherOptions): Dispatcher;
-  /** A connection for each stream: those who open streams bound them. */
-  streams(connection: DispatcherOptions): Dispatcher;
-  /** A request ended. After several in a row without an answer in time the connections are made again. */
-  answered(inTime: boolean): void;
-  close(): Promise<void>;
-}
-
 interface Pair {
   /** The addresses and certificates that the dispatchers were made with. */
   readonly connection: DispatcherOptions;
@@ -31,7 +21,7 @@ const keepAliveMs = 20_000;
 const requestTimeoutMs = 15_000;
 const maxTimeoutsInARow = 3;
 
-export function createPools(deps: { readonly maxRequests: number }): Pools {
+export function createPools(deps: { readonly maxRequests: number }) {
   let current: Pair | undefined;
   let timeouts = 0;
   const retired = new Set<Dispatcher>();
@@ -61,9 +51,12 @@ export function createPools(deps: { readonly maxRequests: number }): Pools {
   }
 
   return {
-    requests: (connection) => pair(connection).requests,
-    streams: (connection) => pair(connection).streams,
-    answered(inTime) {
+    /** Bounded: what is over the bound waits for its turn. */
+    requests: (connection: DispatcherOptions) => pair(connection).requests,
+    /** A connection for each stream: those who open streams bound them. */
+    streams: (connection: DispatcherOptions) => pair(connection).streams,
+    /** A request ended. After several in a row without an answer in time the connections are made again. */
+    answered(inTime: boolean): void {
       timeouts = inTime ? 0 : timeouts + 1;
       if (timeouts < maxTimeoutsInARow || current === undefined) return;
       timeouts = 0;
@@ -72,7 +65,7 @@ export function createPools(deps: { readonly maxRequests: number }): Pools {
       // Not closed: that would wait for the requests that have no end.
       retire(old, old.destroy());
     },
-    async close() {
+    async close(): Promise<void> {
       const own = current === undefined ? [] : [current.requests, current.streams];
       await Promise.all([...own, ...retired].map((dispatcher) => dispatcher.destroy()));
     },

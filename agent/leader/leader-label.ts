@@ -6,13 +6,6 @@ import { retry, type Retry } from '../../shared/wait/retry.ts';
 import type { KubeApi } from '../kube/api.ts';
 import type { Kinds } from '../kube/kinds.ts';
 
-export interface LeaderLabel {
-  /** Sets the label on our pod and removes it from the others. Tries until it succeeds or the signal aborts. Never throws. */
-  claim(signal: AbortSignal): Promise<void>;
-  /** Removes the label from our pod, in a few attempts. Never throws. */
-  clear(): Promise<void>;
-}
-
 const roleLabel = 'holdfast.dev/role';
 const leaderRole = 'leader';
 const instanceLabel = 'app.kubernetes.io/instance';
@@ -27,7 +20,7 @@ export function createLeaderLabel(deps: {
   readonly podName: string;
   readonly log: Log;
   readonly clock: Clock;
-}): LeaderLabel {
+}) {
   const { api, namespace, podName, log, clock } = deps;
 
   /** @param role null removes the label. @returns undefined when there is no such pod. */
@@ -53,14 +46,16 @@ export function createLeaderLabel(deps: {
   }
 
   return {
-    async claim(signal) {
+    /** Sets the label on our pod and removes it from the others. Tries until it succeeds or the signal aborts. Never throws. */
+    async claim(signal: AbortSignal): Promise<void> {
       const onRetry = ({ error }: Retry): void => {
         log.warn({ err: toAppError(error) }, 'the leader label could not be set on this pod; trying again');
       };
       // Only the signal ends it.
       await retry(() => claimOnce(signal), { ...policy, clock, signal, onRetry }).catch(() => undefined);
     },
-    async clear() {
+    /** Removes the label from our pod, in a few attempts. Never throws. */
+    async clear(): Promise<void> {
       const { signal } = new AbortController();
       const warn = (error: unknown): void => {
         log.warn({ err: toAppError(error) }, 'the leader label could not be removed from this pod');

@@ -8,30 +8,6 @@ import { createConversations, type Conversation, type OwnRegistry, type Registry
 import { createCredentials, type RegistryCredentials } from './credentials.ts';
 import { parseImage } from './reference.ts';
 
-export interface Registry {
-  /**
-   * @returns `sha256:…`; a digest in the reference is returned without asking the registry.
-   * @throws AppError image_not_found, image_denied, image_invalid, registry_unavailable; cancelled by the signal.
-   */
-  digest(image: string, signal: AbortSignal): Promise<string>;
-  /**
-   * @returns the digest that the image's tag has now, undefined if the registry has no such image.
-   * @throws AppError as `digest`, without image_not_found.
-   */
-  exists(image: string, signal: AbortSignal): Promise<string | undefined>;
-  /**
-   * @returns the tags of `host[:port]/path`, sorted; none if there is no such repository.
-   * @throws AppError as `exists`.
-   */
-  tags(repository: string, signal: AbortSignal): Promise<string[]>;
-  /**
-   * Deletes a manifest of `host[:port]/path` by its digest, and with it every tag that leads to it. It is no error if it is gone.
-   * @throws AppError as `exists`; image_denied also if the registry does not support deletion.
-   */
-  deleteManifest(repository: string, digest: string, signal: AbortSignal): Promise<void>;
-  close(): Promise<void>;
-}
-
 export interface RegistryDeps {
   readonly own: OwnRegistry | undefined;
   /** Without it, the user of `own`. */
@@ -64,7 +40,7 @@ interface Subject {
   readonly budgetMs: number;
 }
 
-export function createRegistry({ own, credentials, clock = systemClock }: RegistryDeps): Registry {
+export function createRegistry({ own, credentials, clock = systemClock }: RegistryDeps) {
   const conversations = createConversations({ own, credentials: credentials ?? fixedCredentials(own), clock });
 
   /** Runs a task within its time budget, and turns its errors into AppErrors. */
@@ -92,7 +68,11 @@ export function createRegistry({ own, credentials, clock = systemClock }: Regist
   }
 
   return {
-    async digest(image, signal) {
+    /**
+     * @returns `sha256:…`; a digest in the reference is returned without asking the registry.
+     * @throws AppError image_not_found, image_denied, image_invalid, registry_unavailable; cancelled by the signal.
+     */
+    async digest(image: string, signal: AbortSignal): Promise<string> {
       const { digest, host } = parseImage(image);
       if (digest !== undefined) return digest;
       const found = await ask(image, 'pull', signal);
@@ -101,12 +81,24 @@ export function createRegistry({ own, credentials, clock = systemClock }: Regist
       }
       return found;
     },
-    exists: (image, signal) => ask(image, 'build', signal),
-    async tags(repository, signal) {
+    /**
+     * @returns the digest that the image's tag has now, undefined if the registry has no such image.
+     * @throws AppError as `digest`, without image_not_found.
+     */
+    exists: (image: string, signal: AbortSignal) => ask(image, 'build', signal),
+    /**
+     * @returns the tags of `host[:port]/path`, sorted; none if there is no such repository.
+     * @throws AppError as `exists`.
+     */
+    async tags(repository: string, signal: AbortSignal): Promise<string[]> {
       const subject = aboutRepository(repository, 'pull', listBudgetMs);
       return await converse(subject, signal, (conversation) => allTags(conversation, subject));
     },
-    async deleteManifest(repository, digest, signal) {
+    /**
+     * Deletes a manifest of `host[:port]/path` by its digest, and with it every tag that leads to it. It is no error if it is gone.
+     * @throws AppError as `exists`; image_denied also if the registry does not support deletion.
+     */
+    async deleteManifest(repository: string, digest: string, signal: AbortSignal): Promise<void> {
       const subject = aboutRepository(`${repository}@${digest}`, 'delete', questionBudgetMs);
       const path = `/v2/${subject.repository}/manifests/${digest}`;
       await converse(subject, signal, async (conversation) => {
@@ -118,6 +110,8 @@ export function createRegistry({ own, credentials, clock = systemClock }: Regist
     close: () => conversations.close(),
   };
 }
+
+export type Registry = ReturnType<typeof createRegistry>;
 
 function fixedCredentials(own: OwnRegistry | undefined): RegistryCredentials {
   const login = own?.username === undefined ? undefined : { username: own.username, password: own.password ?? '' };

@@ -27,31 +27,17 @@ export interface Progress {
   readonly events: readonly NewEvent[];
 }
 
-export interface AppStore {
-  /** Begins a new epoch, which fences every earlier leader. @returns the epoch. */
-  takeLead(holder: string): Promise<number>;
-  load(): Promise<AppRecord[]>;
-  /** @throws AppError route_conflict, fenced, store_unavailable */
-  declare(epoch: number, declaration: Declaration): Promise<void>;
-  record(epoch: number, progress: Progress): Promise<void>;
-  /** The versions of the app, newest first. */
-  versions(app: string, limit: number): Promise<VersionRecord[]>;
-  version(app: string, version: number): Promise<VersionRecord | undefined>;
-  /** The wakes of the last hour by calls and people, without those by the agent itself. */
-  wakes(): Promise<{ readonly app: string; readonly ageMs: number }[]>;
-  ping(): Promise<void>;
-}
-
-export function createAppStore({ db }: { readonly db: Database }): AppStore {
+export function createAppStore({ db }: { readonly db: Database }) {
   return {
-    async takeLead(holder) {
+    /** Begins a new epoch, which fences every earlier leader. @returns the epoch. */
+    async takeLead(holder: string): Promise<number> {
       const { rows } = await db.query<{ epoch: string }>(
         'update leadership set epoch = epoch + 1, holder = $1, since = now() where id = 1 returning epoch',
         [holder],
       );
       return Number(rows[0]?.epoch);
     },
-    async load() {
+    async load(): Promise<AppRecord[]> {
       const { rows } = await db.query<AppRow>(`${selectApps} order by a.name`);
       const versions = await db.query<VersionRow & { app_id: string }>(
         `select v.* from versions v join (${selectApps}) a on a.id = v.app_id
@@ -60,7 +46,8 @@ export function createAppStore({ db }: { readonly db: Database }): AppStore {
       const byApp = Map.groupBy(versions.rows, (version) => version.app_id);
       return rows.map((row) => toApp(row, byApp.get(row.id) ?? []));
     },
-    async declare(epoch, declaration) {
+    /** @throws AppError route_conflict, fenced, store_unavailable */
+    async declare(epoch: number, declaration: Declaration): Promise<void> {
       await db
         .transaction(async (tx) => {
           await fence(tx, epoch);
@@ -76,7 +63,7 @@ export function createAppStore({ db }: { readonly db: Database }): AppStore {
           throw error;
         });
     },
-    async record(epoch, progress) {
+    async record(epoch: number, progress: Progress): Promise<void> {
       await db.transaction(async (tx) => {
         await fence(tx, epoch);
         if (progress.pointers) {
@@ -90,32 +77,36 @@ export function createAppStore({ db }: { readonly db: Database }): AppStore {
         await insertEvents(tx, progress.events);
       });
     },
-    async versions(app, limit) {
+    /** The versions of the app, newest first. */
+    async versions(app: string, limit: number): Promise<VersionRecord[]> {
       const { rows } = await db.query<VersionRow>(
         'select v.* from versions v join apps a on a.id = v.app_id where a.name = $1 order by v.version desc limit $2',
         [app, limit],
       );
       return rows.map(toVersion);
     },
-    async version(app, version) {
+    async version(app: string, version: number): Promise<VersionRecord | undefined> {
       const { rows } = await db.query<VersionRow>(
         'select v.* from versions v join apps a on a.id = v.app_id where a.name = $1 and v.version = $2',
         [app, version],
       );
       return rows[0] && toVersion(rows[0]);
     },
-    async wakes() {
+    /** The wakes of the last hour by calls and people, without those by the agent itself. */
+    async wakes(): Promise<{ readonly app: string; readonly ageMs: number }[]> {
       const { rows } = await db.query<{ app: string; age_ms: number }>(
         `select app, (extract(epoch from now() - at) * 1000)::float8 as age_ms from events
          where kind = 'app.woken' and actor <> 'holdfast' and at > now() - interval '1 hour' order by id desc limit 100000`,
       );
       return rows.map(({ app, age_ms }) => ({ app, ageMs: age_ms }));
     },
-    async ping() {
+    async ping(): Promise<void> {
       await db.query('select 1');
     },
   };
 }
+
+export type AppStore = ReturnType<typeof createAppStore>;
 
 const selectApps = `select a.*, (select max(version) from versions v where v.app_id = a.id) as latest,
   (select max(version) from versions v where v.app_id = a.id and v.outcome = 'good' and v.version <> a.good_version) as kept

@@ -21,35 +21,15 @@ export interface ImageUse {
   readonly rank: number;
 }
 
-export interface BuildStore {
-  /** Writes the row, unless it shows a later state already or belongs to a later build of the tag. */
-  save(record: BuildRecord): Promise<void>;
-  /** Records that the version wants the image of this tag, before it is built, so that a later leader finds the build. */
-  want(app: string, version: number, tag: string): Promise<void>;
-  /** Newest first. For an app, it includes builds that another app began and whose image its versions have. */
-  list(query: { readonly app?: string | undefined; readonly limit: number }): Promise<BuildView[]>;
-  /** The newest build of the app, or of the version. */
-  find(app: string, version: number | undefined): Promise<BuildRecord | undefined>;
-  /** Builds that are queued or running according to their rows. */
-  unfinished(): Promise<BuildRecord[]>;
-  /** Builds whose image exists according to their rows. */
-  built(): Promise<BuildView[]>;
-  /** Every version that has an image built here, and every version in use. */
-  uses(): Promise<ImageUse[]>;
-  /** Records that the image of the tag is deleted. */
-  pruned(tag: string, event: NewEvent): Promise<void>;
-  /** Deletes builds that ended that long ago and have neither version nor image, and the log lines of the others. @returns how many were deleted. */
-  forget(olderThanDays: number): Promise<number>;
-}
-
 const columns = 'tag, app, version, builder, state, image_digest, failure, queued_at, started_at, ended_at';
 const ofApp = `(b.app = $1 and ($2::integer is null or b.version = $2) or b.tag in (
   select v.image_tag from versions v join apps a on a.id = v.app_id
   where a.name = $1 and ($2::integer is null or v.version = $2)))`;
 
-export function createBuildStore({ db }: { readonly db: Database }): BuildStore {
+export function createBuildStore({ db }: { readonly db: Database }) {
   return {
-    async save(record) {
+    /** Writes the row, unless it shows a later state already or belongs to a later build of the tag. */
+    async save(record: BuildRecord): Promise<void> {
       await db.query(
         `insert into builds as b (${columns}, logs) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
          on conflict (tag) do update set
@@ -73,40 +53,46 @@ export function createBuildStore({ db }: { readonly db: Database }): BuildStore 
         ],
       );
     },
-    async want(app, version, tag) {
+    /** Records that the version wants the image of this tag, before it is built, so that a later leader finds the build. */
+    async want(app: string, version: number, tag: string): Promise<void> {
       await db.query(
         `update versions v set image_tag = $3 from apps a
          where a.id = v.app_id and a.name = $1 and v.version = $2 and v.image_digest is null and v.image_tag is distinct from $3`,
         [app, version, tag],
       );
     },
-    async list({ app, limit }) {
+    /** Newest first. For an app, it includes builds that another app began and whose image its versions have. */
+    async list({ app, limit }: { readonly app?: string | undefined; readonly limit: number }): Promise<BuildView[]> {
       const { rows } = await db.query<BuildRow>(
         `select ${columns} from builds b where $1::text is null or ${ofApp} order by queued_at desc, tag limit $3`,
         [app ?? null, null, limit],
       );
       return rows.map(toView);
     },
-    async find(app, version) {
+    /** The newest build of the app, or of the version. */
+    async find(app: string, version: number | undefined): Promise<BuildRecord | undefined> {
       const { rows } = await db.query<BuildRow & { logs: string[] }>(
         `select ${columns}, logs from builds b where ${ofApp} order by queued_at desc, tag limit 1`,
         [app, version ?? null],
       );
       return rows[0] && { ...toView(rows[0]), logs: rows[0].logs };
     },
-    async unfinished() {
+    /** Builds that are queued or running according to their rows. */
+    async unfinished(): Promise<BuildRecord[]> {
       const { rows } = await db.query<BuildRow & { logs: string[] }>(
         `select ${columns}, logs from builds b where state in ('queued', 'running')`,
       );
       return rows.map((row) => ({ ...toView(row), logs: row.logs }));
     },
-    async built() {
+    /** Builds whose image exists according to their rows. */
+    async built(): Promise<BuildView[]> {
       const { rows } = await db.query<BuildRow>(
         `select ${columns} from builds b where state = 'succeeded' and image_digest is not null`,
       );
       return rows.map(toView);
     },
-    async uses() {
+    /** Every version that has an image built here, and every version in use. */
+    async uses(): Promise<ImageUse[]> {
       const { rows } = await db.query<Omit<ImageUse, 'rank'> & { rank: string }>(
         `select * from (
            select a.name as app, v.version, v.image_tag as tag, v.image_digest as digest,
@@ -119,13 +105,15 @@ export function createBuildStore({ db }: { readonly db: Database }): BuildStore 
       );
       return rows.map((row) => ({ ...row, rank: Number(row.rank) }));
     },
-    async pruned(tag, event) {
+    /** Records that the image of the tag is deleted. */
+    async pruned(tag: string, event: NewEvent): Promise<void> {
       await db.transaction(async (tx) => {
         await tx.query(`update builds set image_digest = null where tag = $1 and state = 'succeeded'`, [tag]);
         await insertEvents(tx, [event]);
       });
     },
-    async forget(olderThanDays) {
+    /** Deletes builds that ended that long ago and have neither version nor image, and the log lines of the others. @returns how many were deleted. */
+    async forget(olderThanDays: number): Promise<number> {
       const { rowCount } = await db.query(
         `delete from builds b where b.ended_at < now() - make_interval(days => $1) and b.image_digest is null
          and not exists (select from versions v where v.image_tag = b.tag)`,
@@ -140,6 +128,8 @@ export function createBuildStore({ db }: { readonly db: Database }): BuildStore 
     },
   };
 }
+
+export type BuildStore = ReturnType<typeof createBuildStore>;
 
 interface BuildRow {
   readonly tag: string;

@@ -8,16 +8,6 @@ import type { Clock } from '../../shared/wait/clock.ts';
 import { WriteBehind, type WriteFailure } from '../../shared/wait/write-behind.ts';
 import type { AppStore, Progress } from './app-store.ts';
 
-export interface Outbox {
-  add(progress: Progress): void;
-  /** The number of records that are not written yet. */
-  readonly size: number;
-  /** Resolves when everything added so far is written or dropped. @throws the signal's reason; AppError store_unavailable, fenced. */
-  flushed(signal: AbortSignal): Promise<void>;
-  /** Takes no more records, and writes those that are queued unless Postgres is away. */
-  close(): Promise<void>;
-}
-
 interface OutboxDeps {
   readonly store: Pick<AppStore, 'record'>;
   readonly epoch: number;
@@ -31,7 +21,7 @@ interface OutboxDeps {
 const retryMs = 500;
 const closeMs = 3_000;
 
-export function createOutbox({ store, epoch, clock, log, onFenced, maxItems = 10_000 }: OutboxDeps): Outbox {
+export function createOutbox({ store, epoch, clock, log, onFenced, maxItems = 10_000 }: OutboxDeps) {
   const queue = new WriteBehind<Progress>({
     write: (progress) => store.record(epoch, progress),
     failureOf: writeFailureOf,
@@ -52,17 +42,22 @@ export function createOutbox({ store, epoch, clock, log, onFenced, maxItems = 10
     closeMs,
   });
   return {
-    add: (progress) => queue.add(progress),
+    add: (progress: Progress) => queue.add(progress),
+    /** The number of records that are not written yet. */
     get size() {
       return queue.size;
     },
-    flushed: (signal) => queue.flushed(signal),
-    async close() {
+    /** Resolves when everything added so far is written or dropped. @throws the signal's reason; AppError store_unavailable, fenced. */
+    flushed: (signal: AbortSignal) => queue.flushed(signal),
+    /** Takes no more records, and writes those that are queued unless Postgres is away. */
+    async close(): Promise<void> {
       await queue.close();
       if (queue.size > 0) log.warn({ records: queue.size }, 'records were not written: Postgres is away or slow');
     },
   };
 }
+
+export type Outbox = ReturnType<typeof createOutbox>;
 
 /** Whether a write to Postgres that failed may succeed later. */
 export function writeFailureOf(error: unknown): WriteFailure {

@@ -19,30 +19,6 @@ export interface Upload {
   readonly tree: UploadedTree | undefined;
 }
 
-/** An archive is named by its SHA-256, in hex. */
-export interface UploadStore {
-  /** Returns the existing upload, or a new one. @throws AppError too_many_calls while too many are unfinished; store_unavailable */
-  begin(archive: string, bytes: number): Promise<Upload>;
-  get(archive: string): Promise<Upload | undefined>;
-  /** The numbers of the missing parts, in order. */
-  missing(archive: string, upload: Upload): Promise<number[]>;
-  /** Stores a part. Does nothing if the part is stored already, or if the upload does not exist. */
-  put(archive: string, part: number, data: Buffer): Promise<void>;
-  /** The archive from its first byte to its last. */
-  read(archive: string): AsyncIterable<Buffer>;
-  complete(archive: string, tree: UploadedTree): Promise<void>;
-  remove(archive: string): Promise<void>;
-  /** Whether a complete upload has this tree. It is kept for another day then. */
-  find(digest: string): Promise<boolean>;
-  /** An archive of this tree. @throws AppError source_not_found */
-  readTree(digest: string): AsyncIterable<Buffer>;
-  /**
-   * Deletes uploads that were not touched for a day and are unfinished or not needed. Needed are those of versions that are in use or among
-   * the newest of their app; the images of other versions are deleted too. @returns how many.
-   */
-  prune(): Promise<number>;
-}
-
 /** Small enough to be sent over a slow line within the request timeout of the agent. */
 const partBytes = 1024 ** 2;
 const maxUnfinished = 64;
@@ -67,7 +43,7 @@ export function createUploadStore(deps: {
   /** How many of the newest versions of each app keep their uploads. */
   readonly keepVersions?: number;
   readonly maxLooseBytes?: number;
-}): UploadStore {
+}) {
   const { db, keepVersions = defaultKeepVersions, maxLooseBytes = defaultMaxLooseBytes } = deps;
 
   async function get(archive: string): Promise<Upload | undefined> {
@@ -88,8 +64,10 @@ export function createUploadStore(deps: {
 
   return {
     get,
+    /** The archive from its first byte to its last. */
     read,
-    async begin(archive, bytes) {
+    /** Returns the existing upload, or a new one. @throws AppError too_many_calls while too many are unfinished; store_unavailable */
+    async begin(archive: string, bytes: number): Promise<Upload> {
       return await db.transaction(async (tx) => {
         const known = await tx.query<UploadRow>(
           'update uploads set touched_at = now() where archive = $1 and bytes = $2 returning *',
@@ -118,32 +96,36 @@ export function createUploadStore(deps: {
         return made.rows[0] ? toUpload(made.rows[0]) : { bytes, partBytes, tree: undefined };
       });
     },
-    async missing(archive, upload) {
+    /** The numbers of the missing parts, in order. */
+    async missing(archive: string, upload: Upload): Promise<number[]> {
       const { rows } = await db.query<{ part: number }>('select part from upload_parts where archive = $1', [archive]);
       const there = new Set(rows.map(({ part }) => part));
       return Array.from({ length: partCount(upload) }, (_, part) => part).filter((part) => !there.has(part));
     },
-    async put(archive, part, data) {
+    /** Stores a part. Does nothing if the part is stored already, or if the upload does not exist. */
+    async put(archive: string, part: number, data: Buffer): Promise<void> {
       await db.query(
         `with upload as (update uploads set touched_at = now() where archive = $1 and digest is null returning archive)
          insert into upload_parts (archive, part, data) select archive, $2, $3 from upload on conflict do nothing`,
         [archive, part, data],
       );
     },
-    async complete(archive, { digest, files, bytes }) {
+    async complete(archive: string, { digest, files, bytes }: UploadedTree): Promise<void> {
       await db.query(
         'update uploads set digest = $2, files = $3, tree_bytes = $4, touched_at = now() where archive = $1',
         [archive, digest, files, bytes],
       );
     },
-    async remove(archive) {
+    async remove(archive: string): Promise<void> {
       await db.query('delete from uploads where archive = $1', [archive]);
     },
-    async find(digest) {
+    /** Whether a complete upload has this tree. It is kept for another day then. */
+    async find(digest: string): Promise<boolean> {
       const { rowCount } = await db.query('update uploads set touched_at = now() where digest = $1', [digest]);
       return (rowCount ?? 0) > 0;
     },
-    async *readTree(digest) {
+    /** An archive of this tree. @throws AppError source_not_found */
+    async *readTree(digest: string): AsyncIterable<Buffer> {
       const { rows } = await db.query<{ archive: string }>(
         'select archive from uploads where digest = $1 order by archive limit 1',
         [digest],
@@ -154,7 +136,11 @@ export function createUploadStore(deps: {
         });
       yield* read(rows[0].archive);
     },
-    async prune() {
+    /**
+     * Deletes uploads that were not touched for a day and are unfinished or not needed. Needed are those of versions that are in use or among
+     * the newest of their app; the images of other versions are deleted too. @returns how many.
+     */
+    async prune(): Promise<number> {
       const { rowCount } = await db.query(
         `with needed as (
            select source from (
@@ -173,6 +159,9 @@ export function createUploadStore(deps: {
     },
   };
 }
+
+/** An archive is named by its SHA-256, in hex. */
+export type UploadStore = ReturnType<typeof createUploadStore>;
 
 function tooMany(message: string): AppError {
   return new AppError('too_many_calls', message, { retryAfterMs: 60_000 });

@@ -8,19 +8,6 @@ import { isPassing, isStatus } from '../../kube/errors.ts';
 import { typeOf, type Kinds } from '../../kube/kinds.ts';
 import { jobFacts, type JobFacts } from './build-facts.ts';
 
-export interface BuildJobs {
-  /** @returns undefined if there is a Job of that name already. */
-  create(manifest: Kinds['Job'], signal: AbortSignal): Promise<JobFacts | undefined>;
-  createSecret(manifest: Kinds['Secret'], signal: AbortSignal): Promise<void>;
-  /** Whether there is a Secret of that name. A dry run of creating one finds out, so that no right to read Secrets is needed. */
-  hasSecret(name: string, signal: AbortSignal): Promise<boolean>;
-  /** Deletes the Job; the garbage collector deletes its pods and its Secret. It is no error if it is gone. */
-  delete(name: string, signal: AbortSignal, uid?: string): Promise<void>;
-  list(labelSelector: string, signal: AbortSignal): Promise<JobFacts[]>;
-  /** @returns what the Job controller says about pods that it could not create; undefined if it says nothing. */
-  podRefusal(jobUid: string, signal: AbortSignal): Promise<string | undefined>;
-}
-
 const maxAttempts = 4;
 const retryPauses = { minMs: 300, maxMs: 1_200 };
 
@@ -28,7 +15,7 @@ export function createBuildJobs(deps: {
   readonly api: Pick<KubeApi, 'create' | 'list' | 'delete'>;
   readonly namespace: string;
   readonly clock: Clock;
-}): BuildJobs {
+}) {
   const { api, namespace, clock } = deps;
 
   /** Tries again while a failure may pass. All requests here may be repeated: they name their object or change nothing. */
@@ -37,7 +24,8 @@ export function createBuildJobs(deps: {
   }
 
   return {
-    async create(manifest, signal) {
+    /** @returns undefined if there is a Job of that name already. */
+    async create(manifest: Kinds['Job'], signal: AbortSignal): Promise<JobFacts | undefined> {
       try {
         return jobFacts(await ask(signal, () => api.create(manifest, { signal })));
       } catch (error) {
@@ -45,7 +33,7 @@ export function createBuildJobs(deps: {
         throw refusal(error, 'could not create the Job of the build', signal);
       }
     },
-    async createSecret(manifest, signal) {
+    async createSecret(manifest: Kinds['Secret'], signal: AbortSignal): Promise<void> {
       try {
         await ask(signal, () => api.create(manifest, { signal }));
       } catch (error) {
@@ -54,7 +42,8 @@ export function createBuildJobs(deps: {
         throw refusal(error, 'could not create the Secret of the build', signal);
       }
     },
-    async hasSecret(name, signal) {
+    /** Whether there is a Secret of that name. A dry run of creating one finds out, so that no right to read Secrets is needed. */
+    async hasSecret(name: string, signal: AbortSignal): Promise<boolean> {
       const secret = { ...typeOf('Secret'), metadata: { name, namespace } };
       try {
         await ask(signal, () => api.create(secret, { signal, dryRun: true }));
@@ -64,14 +53,15 @@ export function createBuildJobs(deps: {
         throw refusal(error, 'could not look for the Secret of the build', signal);
       }
     },
-    async delete(name, signal, uid) {
+    /** Deletes the Job; the garbage collector deletes its pods and its Secret. It is no error if it is gone. */
+    async delete(name: string, signal: AbortSignal, uid?: string): Promise<void> {
       try {
         await ask(signal, () => api.delete('Job', { namespace, name }, { uid }, { signal }));
       } catch (error) {
         throw refusal(error, 'could not delete the Job of the build', signal);
       }
     },
-    async list(labelSelector, signal) {
+    async list(labelSelector: string, signal: AbortSignal): Promise<JobFacts[]> {
       try {
         const found = await ask(signal, () => api.list('Job', namespace, { labelSelector, limit: 1_000 }, { signal }));
         return found.items.map(jobFacts);
@@ -79,7 +69,8 @@ export function createBuildJobs(deps: {
         throw refusal(error, 'could not list the Jobs of builds', signal);
       }
     },
-    async podRefusal(jobUid, signal) {
+    /** @returns what the Job controller says about pods that it could not create; undefined if it says nothing. */
+    async podRefusal(jobUid: string, signal: AbortSignal): Promise<string | undefined> {
       const query = { fieldSelector: `involvedObject.uid=${jobUid},reason=FailedCreate`, limit: 20 };
       try {
         const { items } = await ask(signal, () => api.list('Event', namespace, query, { signal }));
@@ -91,6 +82,8 @@ export function createBuildJobs(deps: {
     },
   };
 }
+
+export type BuildJobs = ReturnType<typeof createBuildJobs>;
 
 function refusal(error: unknown, what: string, signal: AbortSignal): AppError {
   if (signal.aborted) return error instanceof AppError ? error : cancellation(signal);

@@ -7,16 +7,6 @@ import type { BuildPodFacts, ContainerFacts } from './build-facts.ts';
 import { followContainerLog, type ContainerLog } from './container-log.ts';
 import { containers } from './job.ts';
 
-export interface BuildOutput {
-  /** Follows the containers of the pod that have started by now. */
-  follow(pod: BuildPodFacts): void;
-  /** Reads the rest of the pod's logs, within seconds. */
-  finish(): Promise<void>;
-  /** The last `count` lines, newest last. */
-  lastLines(count: number): string[];
-  close(): Promise<void>;
-}
-
 /** Bound of a line in bytes of UTF-8, as `BuildOptions.onLine` promises. */
 const maxLineBytes = 4_096;
 const keptLines = 400;
@@ -28,7 +18,7 @@ export function createBuildOutput(deps: {
   readonly onLine: (line: string) => void;
   readonly log: Log;
   readonly clock: Clock;
-}): BuildOutput {
+}) {
   const { mask, ...shared } = deps;
   const kept: string[] = [];
   const logs = new Map<string, { readonly follower: ContainerLog; end: Promise<void> | undefined }>();
@@ -54,20 +44,25 @@ export function createBuildOutput(deps: {
   }
 
   return {
-    follow(pod) {
+    /** Follows the containers of the pod that have started by now. */
+    follow(pod: BuildPodFacts): void {
       start(pod.name, containers.fetch, pod.fetch);
       start(pod.name, containers.build, pod.build);
     },
-    async finish() {
+    /** Reads the rest of the pod's logs, within seconds. */
+    async finish(): Promise<void> {
       await Promise.all([...logs.values()].map((one) => (one.end ??= one.follower.finish())));
     },
-    lastLines: (count) => kept.slice(-count),
-    async close() {
+    /** The last `count` lines, newest last. */
+    lastLines: (count: number) => kept.slice(-count),
+    async close(): Promise<void> {
       await Promise.all([...logs.values()].map((one) => one.follower.close()));
       for (const { end } of logs.values()) await end;
     },
   };
 }
+
+export type BuildOutput = ReturnType<typeof createBuildOutput>;
 
 function cut(line: string): string {
   if (line.length * 3 <= maxLineBytes || Buffer.byteLength(line) <= maxLineBytes) return line;

@@ -3,16 +3,7 @@ import type { Clock } from '../../../shared/wait/clock.ts';
 import type { Log } from '../../../shared/log.ts';
 import type { KubeApi } from '../../kube/api.ts';
 import { startInformer } from '../../kube/informer.ts';
-import { buildPodFacts, jobFacts, type BuildPodFacts, type JobFacts } from './build-facts.ts';
-
-export interface BuildPicture {
-  job(): JobFacts | undefined;
-  /** The newest pod of the Job. */
-  pod(jobUid: string): BuildPodFacts | undefined;
-  onChange(listener: () => void): () => void;
-  synced(signal: AbortSignal): Promise<void>;
-  close(): Promise<void>;
-}
+import { buildPodFacts, jobFacts } from './build-facts.ts';
 
 export function startBuildPicture(deps: {
   readonly api: Pick<KubeApi, 'list' | 'watch'>;
@@ -21,7 +12,7 @@ export function startBuildPicture(deps: {
   readonly labelSelector: string;
   readonly log: Log;
   readonly clock: Clock;
-}): BuildPicture {
+}) {
   const { jobName, ...shared } = deps;
   const listeners = new Set<() => void>();
   const onChange = (): void => {
@@ -31,16 +22,19 @@ export function startBuildPicture(deps: {
   const pods = startInformer({ ...shared, kind: 'Pod', keep: buildPodFacts, onChange });
   return {
     job: () => jobs.get(jobName),
-    pod: (jobUid) => [...pods.list()].findLast((pod) => pod.jobUid === jobUid),
-    onChange(listener) {
+    /** The newest pod of the Job. */
+    pod: (jobUid: string) => [...pods.list()].findLast((pod) => pod.jobUid === jobUid),
+    onChange(listener: () => void): () => void {
       listeners.add(listener);
       return () => listeners.delete(listener);
     },
-    async synced(signal) {
+    async synced(signal: AbortSignal): Promise<void> {
       await Promise.all([jobs.synced(signal), pods.synced(signal)]);
     },
-    async close() {
+    async close(): Promise<void> {
       await Promise.all([jobs.close(), pods.close()]);
     },
   };
 }
+
+export type BuildPicture = ReturnType<typeof startBuildPicture>;

@@ -5,13 +5,6 @@ import type { Log } from '../../../shared/log.ts';
 import { sleep } from '../../../shared/wait/sleep.ts';
 import type { KubeApi } from '../../kube/api.ts';
 
-export interface ContainerLog {
-  /** To be called when the container has ended: reads the rest. It never throws, because an unreadable log must not fail a build. */
-  finish(): Promise<void>;
-  /** Stops reading at once, also in `finish`. */
-  close(): Promise<void>;
-}
-
 /** Bound of a line with its timestamp; the rest of a longer one is cut off. */
 const maxLineBytes = 64 * 1024;
 const retryMs = 1_000;
@@ -28,7 +21,7 @@ export function followContainerLog(deps: {
   readonly onLine: (line: string) => void;
   readonly log: Log;
   readonly clock: Clock;
-}): ContainerLog {
+}) {
   const { api, namespace, pod, container, onLine, log, clock } = deps;
   const stop = new AbortController();
   const ended = new AbortController();
@@ -71,11 +64,13 @@ export function followContainerLog(deps: {
 
   const following = follow();
   return {
-    async close() {
+    /** Stops reading at once, also in `finish`. */
+    async close(): Promise<void> {
       stop.abort();
       await following;
     },
-    async finish() {
+    /** To be called when the container has ended: reads the rest. It never throws, because an unreadable log must not fail a build. */
+    async finish(): Promise<void> {
       // A stream may end a second late; a plain read has all lines now.
       ended.abort();
       await following;
@@ -87,6 +82,8 @@ export function followContainerLog(deps: {
     },
   };
 }
+
+export type ContainerLog = ReturnType<typeof followContainerLog>;
 
 /** Splits `2026-11-22T23:03:51.12Z text`. Timestamps get equal lengths, so that they can be compared as text. */
 function split(text: string): { readonly time: string; readonly line: string } {

@@ -79,19 +79,13 @@ export async function watchBuild(deps: {
   }
 }
 
-interface PodRefusal {
-  message(): string | undefined;
-  onChange(listener: () => void): () => void;
-  close(): Promise<void>;
-}
-
 /** Finds out why a Job has no pod, while it has none: not its status but its events say so. */
 function watchPodRefusal(deps: {
   readonly jobs: Pick<BuildJobs, 'podRefusal'>;
   readonly jobUid: string;
   readonly hasPod: () => boolean;
   readonly clock: Clock;
-}): PodRefusal {
+}) {
   const { jobs, jobUid, hasPod, clock } = deps;
   const stop = new AbortController();
   const listeners = new Set<() => void>();
@@ -109,11 +103,11 @@ function watchPodRefusal(deps: {
   const looking = look();
   return {
     message: () => message,
-    onChange(listener) {
+    onChange(listener: () => void): () => void {
       listeners.add(listener);
       return () => listeners.delete(listener);
     },
-    async close() {
+    async close(): Promise<void> {
       stop.abort();
       await looking;
     },

@@ -28,18 +28,6 @@ export interface InstallListener {
   readonly onLine: (line: string) => void;
 }
 
-export interface Installed {
-  /**
-   * Returns the copy, made now or before. Callers that want the same one share the work, which ends when the last one leaves.
-   * @throws AppError build_failed, build_timeout, platform_error, cancelled.
-   */
-  ready(request: InstallRequest, listener: InstallListener, signal: AbortSignal): Promise<string>;
-  /** Removes the copies of snapshots that `keep` does not want. */
-  prune(keep: (digest: string) => boolean): Promise<void>;
-  /** Ends the work that is under way. */
-  close(): Promise<void>;
-}
-
 type Progress = { readonly step: string } | { readonly line: string };
 
 const doomedPrefix = '.tmp-';
@@ -49,7 +37,7 @@ export function createInstalled(deps: {
   readonly runFiles: Pick<RunFiles, 'add' | 'remove'>;
   readonly timeoutMs: number;
   readonly clock: Clock;
-}): Installed {
+}) {
   const { folder } = deps;
   const tasks = new Map<string, SharedTask<void, Progress>>();
   let closed = false;
@@ -92,7 +80,11 @@ export function createInstalled(deps: {
   }
 
   return {
-    async ready(request, listener, signal) {
+    /**
+     * Returns the copy, made now or before. Callers that want the same one share the work, which ends when the last one leaves.
+     * @throws AppError build_failed, build_timeout, platform_error, cancelled.
+     */
+    async ready(request: InstallRequest, listener: InstallListener, signal: AbortSignal): Promise<string> {
       const place = join(folder, nameOf(request));
       for (;;) {
         if (closed) throw new AppError('cancelled', 'the agent is shutting down');
@@ -117,7 +109,8 @@ export function createInstalled(deps: {
       }
     },
 
-    async prune(keep) {
+    /** Removes the copies of snapshots that `keep` does not want. */
+    async prune(keep: (digest: string) => boolean): Promise<void> {
       for (const name of await readdir(folder).catch(() => [])) {
         const place = join(folder, name);
         const digest = await readFile(join(place, 'digest'), 'utf8').catch(() => undefined);
@@ -130,13 +123,16 @@ export function createInstalled(deps: {
       }
     },
 
-    async close() {
+    /** Ends the work that is under way. */
+    async close(): Promise<void> {
       closed = true;
       const reason = new AppError('cancelled', 'the agent is shutting down');
       await Promise.all([...tasks.values()].map((task) => task.abort(reason)));
     },
   };
 }
+
+export type Installed = ReturnType<typeof createInstalled>;
 
 /** Short, because paths of programs in it stand in first lines (`#!`), which the kernel cuts. */
 function nameOf({ digest, commands, inputs }: InstallRequest): string {

@@ -12,18 +12,13 @@ const firstPort = 20_000;
 const portCount = 10_000;
 const maxTries = 200;
 
-export interface Ports {
-  /** A port that nothing listens on and that no other app has; give it back with `release`. @throws AppError platform_error */
-  take(): Promise<number>;
-  release(port: number): void;
-}
-
-export function createPorts(options: { readonly random?: () => number } = {}): Ports {
+export function createPorts(options: { readonly random?: () => number } = {}) {
   // Random, so that two agents on one machine begin at different ports.
   let position = Math.floor((options.random ?? Math.random)() * portCount);
   const taken = new Set<number>();
   return {
-    async take() {
+    /** A port that nothing listens on and that no other app has; give it back with `release`. @throws AppError platform_error */
+    async take(): Promise<number> {
       for (let tries = 0; tries < maxTries; tries += 1) {
         const port = firstPort + position;
         position = (position + 1) % portCount;
@@ -36,11 +31,13 @@ export function createPorts(options: { readonly random?: () => number } = {}): P
         phase: 'start',
       });
     },
-    release(port) {
+    release(port: number): void {
       taken.delete(port);
     },
   };
 }
+
+export type Ports = ReturnType<typeof createPorts>;
 
 /** Binds the wildcard address, as most apps do: that fails if anything listens on any address. */
 async function isFree(port: number): Promise<boolean> {

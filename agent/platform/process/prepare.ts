@@ -7,13 +7,6 @@ import type { Installed } from './installed.ts';
 import { planFolder, type RunnablePlan } from './plan.ts';
 import type { PrepareOptions, SourceFolders } from './source-folder.ts';
 
-export interface Prepare {
-  /** Installs what the source needs, unless that was done before. */
-  install(run: VersionRun, options: PrepareOptions): Promise<void>;
-  /** Makes everything. @returns what to run. */
-  command(run: VersionRun, options: PrepareOptions): Promise<Command>;
-}
-
 export function createPrepare(deps: {
   readonly folders: Pick<SourceFolders, 'find'>;
   readonly installed: Pick<Installed, 'ready'>;
@@ -24,7 +17,7 @@ export function createPrepare(deps: {
   readonly onLine: (run: VersionRun, line: string) => void;
   /** Ends every other version of the app that runs. */
   readonly endOthers: (run: VersionRun, signal: AbortSignal) => Promise<void>;
-}): Prepare {
+}) {
   const { folders, installed, volumesDir, nodePath, env, endOthers } = deps;
 
   /** The folder to run in: the snapshot, or its copy if something had to be installed. */
@@ -58,9 +51,13 @@ export function createPrepare(deps: {
   }
 
   return {
+    /** Makes everything. @returns what to run. */
     command,
-    async install(run, options) {
+    /** Installs what the source needs, unless that was done before. */
+    async install(run: VersionRun, options: PrepareOptions): Promise<void> {
       await ready(run, options);
     },
   };
 }
+
+export type Prepare = ReturnType<typeof createPrepare>;

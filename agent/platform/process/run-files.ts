@@ -10,27 +10,21 @@ import { z } from 'zod';
 
 const runFile = z.strictObject({ pid: z.int().min(2), startTicks: z.string(), boot: z.string() });
 
-export interface RunFiles {
-  /** Synchronous, so that it is done before anything else can happen. */
-  add(id: string, pid: number): void;
-  remove(id: string): void;
-  /** Kills the groups of recorded processes that are not in `except`. @returns their ids. */
-  killLeftovers(except: ReadonlySet<string>): Promise<string[]>;
-}
-
-export function createRunFiles(options: { readonly folder: string }): RunFiles {
+export function createRunFiles(options: { readonly folder: string }) {
   const { folder } = options;
   mkdirSync(folder, { recursive: true });
   return {
-    add(id, pid) {
+    /** Synchronous, so that it is done before anything else can happen. */
+    add(id: string, pid: number): void {
       const identity = identify(pid);
       if (identity === undefined) return;
       attempt(() => writeFileSync(join(folder, `${id}.json`), JSON.stringify({ pid, ...identity })));
     },
-    remove(id) {
+    remove(id: string): void {
       attempt(() => rmSync(join(folder, `${id}.json`), { force: true }));
     },
-    async killLeftovers(except) {
+    /** Kills the groups of recorded processes that are not in `except`. @returns their ids. */
+    async killLeftovers(except: ReadonlySet<string>): Promise<string[]> {
       const killed: string[] = [];
       for (const name of await readdir(folder)) {
         const id = name.replace(/\.json$/, '');
@@ -44,6 +38,8 @@ export function createRunFiles(options: { readonly folder: string }): RunFiles {
     },
   };
 }
+
+export type RunFiles = ReturnType<typeof createRunFiles>;
 
 /** Ignores errors of the file system: a full disk must not keep an app from running, and the guard still protects. */
 function attempt(write: () => void): void {

@@ -18,24 +18,6 @@ export interface SnapshotLimits extends CopyLimits {
 
 export const snapshotLimits: SnapshotLimits = { maxFiles: 50_000, maxBytes: 512 * 1024 * 1024, maxDepth: 64 };
 
-export interface Snapshots {
-  /**
-   * Copies the folder, unless a snapshot of the same content exists. Claims the digest: it is kept until `prune` removes it.
-   * @returns `sha256:<hex>`.
-   * @throws AppError source_invalid naming the path, cancelled.
-   */
-  take(source: string, signal: AbortSignal): Promise<string>;
-  /**
-   * Copies a tree that was fetched, under the given name: `sha256:<hex>` or `git:<commit>`, with `-<16 hex>` for a sub-folder. Claims
-   * nothing. @throws AppError source_invalid, cancelled.
-   */
-  keep(id: string, tree: string, signal: AbortSignal): Promise<void>;
-  /** The folder of a snapshot; undefined if there is none. */
-  find(digest: string): string | undefined;
-  /** Removes the snapshots for which `keep` returns false; it is asked right before each removal. @returns their digests. */
-  prune(keep: (digest: string) => boolean): Promise<string[]>;
-}
-
 const temporaryPrefix = '.tmp-';
 const idPattern = /^(sha256:[0-9a-f]{64}|git:[0-9a-f]{40,64})(-[0-9a-f]{16})?$/;
 /** A folder that changes while it is read is read again, up to this many times in all. */
@@ -48,7 +30,7 @@ export async function createSnapshots(deps: {
   /** Called synchronously when a snapshot has appeared. */
   readonly onTaken: (digest: string) => void;
   readonly limits?: SnapshotLimits;
-}): Promise<Snapshots> {
+}) {
   const { folder, onTaken, limits = snapshotLimits } = deps;
   await mkdir(folder, { recursive: true });
   const dataDir = await realpath(deps.dataDir);
@@ -92,15 +74,26 @@ export async function createSnapshots(deps: {
   }
 
   return {
-    take: (source, signal) => copyTree(source, signal),
-    async keep(id, tree, signal) {
+    /**
+     * Copies the folder, unless a snapshot of the same content exists. Claims the digest: it is kept until `prune` removes it.
+     * @returns `sha256:<hex>`.
+     * @throws AppError source_invalid naming the path, cancelled.
+     */
+    take: (source: string, signal: AbortSignal) => copyTree(source, signal),
+    /**
+     * Copies a tree that was fetched, under the given name: `sha256:<hex>` or `git:<commit>`, with `-<16 hex>` for a sub-folder. Claims
+     * nothing. @throws AppError source_invalid, cancelled.
+     */
+    async keep(id: string, tree: string, signal: AbortSignal): Promise<void> {
       await copyTree(tree, signal, id);
     },
-    find(id) {
+    /** The folder of a snapshot; undefined if there is none. */
+    find(id: string): string | undefined {
       const path = join(folder, nameOf(id));
       return idPattern.test(id) && existsSync(path) ? path : undefined;
     },
-    async prune(keep) {
+    /** Removes the snapshots for which `keep` returns false; it is asked right before each removal. @returns their digests. */
+    async prune(keep: (digest: string) => boolean): Promise<string[]> {
       const removed: string[] = [];
       for (const name of await readdir(folder)) {
         if (temporary.has(name)) continue;
@@ -116,6 +109,8 @@ export async function createSnapshots(deps: {
     },
   };
 }
+
+export type Snapshots = Awaited<ReturnType<typeof createSnapshots>>;
 
 function nameOf(id: string): string {
   return id.replace(/^sha256:/, '').replace(':', '-');

@@ -13,19 +13,12 @@ export interface PrepareOptions {
   readonly onPhase: StartOptions['onPhase'];
 }
 
-export interface SourceFolders {
-  /** The digest of the source now; takes a snapshot of a folder. @throws AppError source_* */
-  pin(spec: AppSpec, signal: AbortSignal): Promise<string>;
-  /** The folder and the name of the version's snapshot, which is made unless it exists. @throws AppError source_*, cancelled */
-  find(run: VersionRun, options: PrepareOptions): Promise<{ readonly folder: string; readonly id: string }>;
-}
-
 export function createSourceFolders(deps: {
   readonly snapshots: Pick<Snapshots, 'find' | 'take' | 'keep'>;
   readonly use: Pick<SourceUse, 'use'>;
   /** Git repositories and uploads; without them only folders can be run. */
   readonly sources: Sources | undefined;
-}): SourceFolders {
+}) {
   const { snapshots, use, sources } = deps;
 
   async function fetchTree(run: VersionRun, id: string, options: PrepareOptions): Promise<void> {
@@ -51,14 +44,16 @@ export function createSourceFolders(deps: {
   }
 
   return {
-    async pin(spec, signal) {
+    /** The digest of the source now; takes a snapshot of a folder. @throws AppError source_* */
+    async pin(spec: AppSpec, signal: AbortSignal): Promise<string> {
       if (spec.source === undefined) throw sourceUnsupported();
       if (sourceKind(spec.source) === 'folder') return await snapshots.take(rootOf(spec), signal);
       if (sources === undefined) throw sourceUnsupported();
       return await sources.resolve(spec, signal);
     },
 
-    async find(run, options) {
+    /** The folder and the name of the version's snapshot, which is made unless it exists. @throws AppError source_*, cancelled */
+    async find(run: VersionRun, options: PrepareOptions): Promise<{ readonly folder: string; readonly id: string }> {
       const id = snapshotId(run.spec, run.pin.sourceDigest);
       if (run.spec.source === undefined || id === null) throw sourceUnsupported();
       const isFolder = sourceKind(run.spec.source) === 'folder';
@@ -73,6 +68,8 @@ export function createSourceFolders(deps: {
     },
   };
 }
+
+export type SourceFolders = ReturnType<typeof createSourceFolders>;
 
 /** The name of a version's snapshot: the digest of its source and, if the app is in a sub-folder, a digest of the sub-folder's path. */
 export function snapshotId(spec: AppSpec, digest: string | null): string | null {

@@ -5,16 +5,11 @@ import type { VersionRun } from '../../platform/platform.ts';
 /** Why an app that has answered once runs whether it is called or not. */
 export type KeptAwake = 'min_replicas' | 'running_hours';
 
-export interface KeepAwake {
-  /** @param run of the version that was declared last. */
-  of(run: Pick<VersionRun, 'spec' | 'config'>): KeptAwake | undefined;
-}
-
 /** Parsed hours that are kept in memory. Most apps share theirs. */
 const maxParsed = 1_000;
 
 /** @param wallMs milliseconds since 1970. */
-export function createKeepAwake(wallMs: () => number): KeepAwake {
+export function createKeepAwake(wallMs: () => number) {
   const parsed = new Map<string, RunningHours>();
 
   function hoursOf(texts: readonly string[]): RunningHours {
@@ -28,10 +23,13 @@ export function createKeepAwake(wallMs: () => number): KeepAwake {
   }
 
   return {
-    of({ spec, config }) {
+    /** @param run of the version that was declared last. */
+    of({ spec, config }: Pick<VersionRun, 'spec' | 'config'>): KeptAwake | undefined {
       if (spec.min_replicas > 0) return 'min_replicas';
       const texts = config.container.running_hours;
       return texts.length > 0 && hoursOf(texts).within(wallMs()) ? 'running_hours' : undefined;
     },
   };
 }
+
+export type KeepAwake = ReturnType<typeof createKeepAwake>;

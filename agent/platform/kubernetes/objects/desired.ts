@@ -14,22 +14,7 @@ export interface DesiredApp {
   readonly versions: Map<number, DesiredVersion>;
 }
 
-export interface Desired {
-  get(app: string): DesiredApp | undefined;
-  up(run: VersionRun): void;
-  down(app: string, version: number): void;
-  service(run: VersionRun): void;
-  forgetVersion(app: string, version: number): void;
-  forget(app: string): void;
-  forgetAll(): void;
-  /**
-   * Runs one change of an app's objects at a time, in order, so that a repair that started before a deletion does not
-   * bring an object back.
-   */
-  exclusive<T>(app: string, signal: AbortSignal, task: () => Promise<T>): Promise<T>;
-}
-
-export function createDesired(): Desired {
+export function createDesired() {
   const apps = new Map<string, DesiredApp>();
   const changes = createKeyedMutex();
 
@@ -40,8 +25,8 @@ export function createDesired(): Desired {
   }
 
   return {
-    get: (app) => apps.get(app),
-    up(run) {
+    get: (app: string) => apps.get(app),
+    up(run: VersionRun): void {
       const { versions } = of(run.app);
       // Versions with volumes share one Deployment: the version that starts takes it over.
       for (const [version, other] of versions) {
@@ -49,24 +34,30 @@ export function createDesired(): Desired {
       }
       versions.set(run.version, { run, wanted: 'up' });
     },
-    down(app, version) {
+    down(app: string, version: number): void {
       const known = apps.get(app)?.versions.get(version);
       if (known !== undefined) of(app).versions.set(version, { run: known.run, wanted: 'down' });
     },
-    service(run) {
+    service(run: VersionRun): void {
       of(run.app).service = run;
     },
-    forgetVersion(app, version) {
+    forgetVersion(app: string, version: number): void {
       const known = apps.get(app);
       known?.versions.delete(version);
       if (known?.service?.version === version) known.service = undefined;
     },
-    forget(app) {
+    forget(app: string): void {
       apps.delete(app);
     },
-    forgetAll() {
+    forgetAll(): void {
       apps.clear();
     },
-    exclusive: (app, signal, task) => changes.run(app, signal, task),
+    /**
+     * Runs one change of an app's objects at a time, in order, so that a repair that started before a deletion does not
+     * bring an object back.
+     */
+    exclusive: <T>(app: string, signal: AbortSignal, task: () => Promise<T>) => changes.run(app, signal, task),
   };
 }
+
+export type Desired = ReturnType<typeof createDesired>;

@@ -10,17 +10,6 @@ import { manager } from '../../../kube/labels.ts';
 
 export type ObjectKind = ManifestKind | 'Pod' | 'ReplicaSet' | 'EndpointSlice';
 
-export interface Objects {
-  /** Server-side apply. Claims are only created, never changed. @returns the object as it is now. */
-  apply(manifest: Manifest, signal: AbortSignal): Promise<Kinds[ManifestKind]>;
-  /** @returns undefined when there is no such Deployment. */
-  scale(deployment: string, replicas: number, signal: AbortSignal): Promise<Kinds['Deployment'] | undefined>;
-  get<K extends ObjectKind>(kind: K, name: string, signal: AbortSignal): Promise<Kinds[K] | undefined>;
-  list<K extends ObjectKind>(kind: K, labelSelector: string, signal: AbortSignal): Promise<readonly Kinds[K][]>;
-  /** @returns false when there was no such object. */
-  delete(kind: ObjectKind, name: string, signal: AbortSignal, options?: DeleteOptions): Promise<boolean>;
-}
-
 /** Attempts of a request when the API server is busy or its answer was lost. */
 const maxAttempts = 3;
 const retryPauses = { minMs: 150, maxMs: 450 };
@@ -29,7 +18,7 @@ export function createObjects(deps: {
   readonly api: Pick<KubeApi, 'apply' | 'patch' | 'read' | 'list' | 'delete'>;
   readonly namespace: string;
   readonly clock: Clock;
-}): Objects {
+}) {
   const { api, namespace, clock } = deps;
 
   /** Every request here is idempotent, so it can be repeated when its answer was lost. */
@@ -44,7 +33,8 @@ export function createObjects(deps: {
   }
 
   return {
-    async apply(manifest, signal) {
+    /** Server-side apply. Claims are only created, never changed. @returns the object as it is now. */
+    async apply(manifest: Manifest, signal: AbortSignal): Promise<Kinds[ManifestKind]> {
       const { kind } = manifest;
       const key = { namespace, name: manifest.metadata.name };
       if (kind === 'PersistentVolumeClaim') {
@@ -56,23 +46,32 @@ export function createObjects(deps: {
       return await ask(signal, () => api.apply(object, { signal, fieldManager: manager }));
     },
 
-    async scale(deployment, replicas, signal) {
+    /** @returns undefined when there is no such Deployment. */
+    async scale(deployment: string, replicas: number, signal: AbortSignal): Promise<Kinds['Deployment'] | undefined> {
       // A field manager of its own: `replicas` belongs to whoever scaled last, never to an apply.
       const call = { signal, fieldManager: `${manager}-scale` };
       const key = { namespace, name: deployment };
       return await ask(signal, () => api.patch('Deployment', key, { spec: { replicas } }, call));
     },
 
-    get: (kind, name, signal) => ask(signal, () => api.read(kind, { namespace, name }, { signal })),
+    get: <K extends ObjectKind>(kind: K, name: string, signal: AbortSignal) =>
+      ask(signal, () => api.read(kind, { namespace, name }, { signal })),
 
-    async list(kind, labelSelector, signal) {
+    async list<K extends ObjectKind>(
+      kind: K,
+      labelSelector: string,
+      signal: AbortSignal,
+    ): Promise<readonly Kinds[K][]> {
       return (await ask(signal, () => api.list(kind, namespace, { labelSelector }, { signal }))).items;
     },
 
-    delete: (kind, name, signal, options = {}) =>
+    /** @returns false when there was no such object. */
+    delete: (kind: ObjectKind, name: string, signal: AbortSignal, options: DeleteOptions = {}) =>
       ask(signal, () => api.delete(kind, { namespace, name }, options, { signal })),
   };
 }
+
+export type Objects = ReturnType<typeof createObjects>;
 
 /** A refusal of the API server as the error that users see. */
 export function platformError(error: unknown, what: string): AppError {

@@ -4,20 +4,11 @@ import type { PodFacts } from '../picture/facts.ts';
 import type { Kinds } from '../../../kube/kinds.ts';
 import { containerName } from '../manifests/manifests.ts';
 
-export interface PodReports {
-  /** At most 50 lines and 8 KiB of the run of the container that failed last, or of the current one. Never throws. */
-  lastLines(pod: PodFacts, signal: AbortSignal): Promise<string[]>;
-  lastWarning(pod: PodFacts, signal: AbortSignal): Promise<string | undefined>;
-}
-
 const maxLines = 50;
 const maxBytes = 8 * 1024;
 const timeoutMs = 3_000;
 
-export function createPodReports(deps: {
-  readonly api: Pick<KubeApi, 'list' | 'log'>;
-  readonly namespace: string;
-}): PodReports {
+export function createPodReports(deps: { readonly api: Pick<KubeApi, 'list' | 'log'>; readonly namespace: string }) {
   const { api, namespace } = deps;
 
   async function read(pod: PodFacts, previous: boolean, signal: AbortSignal): Promise<string[]> {
@@ -32,7 +23,8 @@ export function createPodReports(deps: {
   }
 
   return {
-    async lastLines(pod, signal) {
+    /** At most 50 lines and 8 KiB of the run of the container that failed last, or of the current one. Never throws. */
+    async lastLines(pod: PodFacts, signal: AbortSignal): Promise<string[]> {
       // If the container runs again, the run that failed is the previous one.
       const order = pod.running && pod.exits > 0 ? [true, false] : [false, true];
       for (const previous of order) {
@@ -45,7 +37,7 @@ export function createPodReports(deps: {
       }
       return [];
     },
-    async lastWarning(pod, signal) {
+    async lastWarning(pod: PodFacts, signal: AbortSignal): Promise<string | undefined> {
       try {
         const query = { fieldSelector: `involvedObject.uid=${pod.uid},type=Warning`, limit: 100 };
         const { items } = await api.list('Event', namespace, query, { signal, timeoutMs });
@@ -57,6 +49,8 @@ export function createPodReports(deps: {
     },
   };
 }
+
+export type PodReports = ReturnType<typeof createPodReports>;
 
 function timeOf({ lastTimestamp, eventTime }: Kinds['Event']): string {
   return lastTimestamp ?? eventTime ?? '';

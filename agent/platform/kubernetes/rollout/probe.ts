@@ -15,22 +15,13 @@ export interface ProbeAddress {
   readonly protocol?: 'h2c' | undefined;
 }
 
-export interface Prober {
-  /** Probes until an answer arrives, then calls `onAnswer` once. @returns what ends the probing. */
-  watch(address: ProbeAddress, onAnswer: () => void): () => void;
-  /** Sends one probe. @returns whether it was answered. */
-  once(address: ProbeAddress, signal: AbortSignal): Promise<boolean>;
-  /** Ends all probes and waits for their end. */
-  close(): Promise<void>;
-}
-
 const probeTimeoutMs = 2_000;
 
 export function createProber(deps: {
   readonly clock: Clock;
   /** Replaced in tests. */
   readonly probe?: (address: ProbeAddress, signal: AbortSignal) => Promise<boolean>;
-}): Prober {
+}) {
   const probe = deps.probe ?? ((address, signal) => probeOnce({ ...address, timeoutMs: probeTimeoutMs }, signal));
   const probing = new Probing(deps.clock);
   const stop = new AbortController();
@@ -42,17 +33,22 @@ export function createProber(deps: {
   }
 
   return {
-    watch(address, onAnswer) {
+    /** Probes until an answer arrives, then calls `onAnswer` once. @returns what ends the probing. */
+    watch(address: ProbeAddress, onAnswer: () => void): () => void {
       const ended = new AbortController();
       const signal = AbortSignal.any([ended.signal, stop.signal]);
       const running: Promise<void> = watch(address, signal, onAnswer).finally(() => watches.delete(running));
       watches.add(running);
       return () => ended.abort();
     },
-    once: (address, signal) => probe(address, AbortSignal.any([signal, stop.signal])),
-    async close() {
+    /** Sends one probe. @returns whether it was answered. */
+    once: (address: ProbeAddress, signal: AbortSignal) => probe(address, AbortSignal.any([signal, stop.signal])),
+    /** Ends all probes and waits for their end. */
+    async close(): Promise<void> {
       stop.abort();
       await Promise.all(watches);
     },
   };
 }
+
+export type Prober = ReturnType<typeof createProber>;

@@ -7,20 +7,6 @@ import type { PodFacts } from '../picture/facts.ts';
 import type { Change } from '../../../kube/informer.ts';
 import type { Prober } from './probe.ts';
 
-export interface Targets {
-  of(app: string, version: number): readonly Target[];
-  onChange(listener: (app: string, version: number) => void): () => void;
-  /** Takes a change that the watch of pods reports. */
-  take(change: Change<PodFacts | undefined>): void;
-  /** Probes these targets once. One that does not answer is no target until it answers again. */
-  verify(app: string, version: number, ids: readonly string[], signal: AbortSignal): Promise<void>;
-  /** Drops all targets of the version: its present pods are about to end. */
-  retire(app: string, version: number): void;
-  /** Lets the retired pods that still exist become targets again: they were not ended after all. */
-  unretire(app: string, version: number): void;
-  hasRetired(app: string, version: number): boolean;
-}
-
 type State =
   /** It has no address yet, or is leaving. */
   | { readonly kind: 'idle' }
@@ -33,7 +19,7 @@ interface Entry {
   retired: boolean;
 }
 
-export function createTargets(deps: { readonly prober: Prober }): Targets {
+export function createTargets(deps: { readonly prober: Prober }) {
   const { prober } = deps;
   const apps = new Map<string, Map<string, Entry>>();
   const listeners = new Set<(app: string, version: number) => void>();
@@ -88,13 +74,14 @@ export function createTargets(deps: { readonly prober: Prober }): Targets {
   }
 
   return {
-    of: (app, version) =>
+    of: (app: string, version: number) =>
       entriesOf(app, version).flatMap(({ state }) => (state.kind === 'answers' ? [state.target] : [])),
-    onChange(listener) {
+    onChange(listener: (app: string, version: number) => void): () => void {
       listeners.add(listener);
       return () => listeners.delete(listener);
     },
-    take({ type, value: facts }) {
+    /** Takes a change that the watch of pods reports. */
+    take({ type, value: facts }: Change<PodFacts | undefined>): void {
       if (facts === undefined) return;
       const own = apps.get(facts.app) ?? new Map<string, Entry>();
       const known = own.get(facts.uid);
@@ -113,7 +100,8 @@ export function createTargets(deps: { readonly prober: Prober }): Targets {
       own.set(facts.uid, entry);
       probe(entry);
     },
-    async verify(app, version, ids, signal) {
+    /** Probes these targets once. One that does not answer is no target until it answers again. */
+    async verify(app: string, version: number, ids: readonly string[], signal: AbortSignal): Promise<void> {
       await Promise.all(
         entriesOf(app, version).map(async (entry) => {
           const { state, facts } = entry;
@@ -126,19 +114,23 @@ export function createTargets(deps: { readonly prober: Prober }): Targets {
         }),
       );
     },
-    retire(app, version) {
+    /** Drops all targets of the version: its present pods are about to end. */
+    retire(app: string, version: number): void {
       for (const entry of entriesOf(app, version)) {
         entry.retired = true;
         setState(entry, { kind: 'idle' });
       }
     },
-    unretire(app, version) {
+    /** Lets the retired pods that still exist become targets again: they were not ended after all. */
+    unretire(app: string, version: number): void {
       for (const entry of entriesOf(app, version)) {
         if (!entry.retired) continue;
         entry.retired = false;
         probe(entry);
       }
     },
-    hasRetired: (app, version) => entriesOf(app, version).some((entry) => entry.retired),
+    hasRetired: (app: string, version: number) => entriesOf(app, version).some((entry) => entry.retired),
   };
 }
+
+export type Targets = ReturnType<typeof createTargets>;
