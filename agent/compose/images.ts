@@ -3,8 +3,6 @@ import { readFile } from 'node:fs/promises';
 import type { Clock } from '../../shared/wait/clock.ts';
 import { AppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
-import { detectPreset, presetFiles } from '../../shared/presets/detect.ts';
-import { folderTree } from '../../shared/presets/folder-tree.ts';
 import type { AgentConfig } from '../config/config.ts';
 import type { KubeApi } from '../kube/api.ts';
 import type { ConnectedRegistry } from './registry.ts';
@@ -52,10 +50,6 @@ export async function connectImages(deps: ConnectImagesDeps): Promise<ConnectedI
     repository,
     registry: connected.registry,
     sources,
-    presets: {
-      detect: (folder) => detectPreset(folderTree(folder)),
-      files: (name, folder, start) => presetFiles(name, folderTree(folder), start),
-    },
     builder,
     store,
     limits: {

@@ -11,7 +11,7 @@ import type { BuildLog } from './build-log.ts';
 import type { Builder } from './builder.ts';
 import { inPhase, retryPassing, withLines } from './failures.ts';
 import type { OnPhase, SourceVersion } from './images.ts';
-import { recipeOf, type Presets } from './recipe.ts';
+import { recipeOf } from './recipe.ts';
 import type { RegistryGate } from './registry-gate.ts';
 
 export interface ImageBuildDeps extends BuildJournalDeps {
@@ -22,7 +22,6 @@ export interface ImageBuildDeps extends BuildJournalDeps {
   };
   readonly gate: Pick<RegistryGate, 'lookup' | 'handOut'>;
   readonly sources: Pick<Sources, 'tree'>;
-  readonly presets: Presets;
   readonly builder: Pick<Builder, 'kind' | 'build' | 'cancel'>;
   /** Bounds the builds that run at a time; the key is the app. */
   readonly places: Pick<Semaphore, 'acquire'>;
@@ -150,14 +149,14 @@ export class ImageBuild {
   }
 
   async #build(): Promise<string> {
-    const { sources, presets, builder, args, log } = this.#deps;
+    const { sources, builder, args, log } = this.#deps;
     const { app, version, spec } = this.#order.version;
     const { signal } = this.task;
     this.#turnMs ??= this.#deps.clock.nowMs();
     this.task.progress(['source', 'fetching the source']);
     const tree = await inPhase('source', () => sources.tree(spec, this.#order.sourceDigest, signal));
     try {
-      const recipe = await recipeOf(tree.folder, spec, presets);
+      const recipe = await recipeOf(tree.folder, spec);
       signal.throwIfAborted();
       this.#journal.running();
       this.#report('build', `building with ${builder.kind}, by ${recipe.title}`);

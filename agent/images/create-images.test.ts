@@ -336,11 +336,13 @@ test('a preset that is asked for adds its files, and where nothing fits the erro
   g.ask(runOf('a', 1, 'c1', { build: { preset: 'node' } }));
   const { request } = await g.builder.begun(1);
   assert.equal(request.dockerfile, 'Dockerfile.holdfast');
-  assert.deepEqual(request.extraFiles, { 'Dockerfile.holdfast': 'FROM node\n', 'conf/of-preset': 'x' });
-  g.ask(runOf('c', 1, 'c1', { build: { preset: 'node' }, command: ['node', 'x.js'] }));
+  assert.deepEqual(Object.keys(request.extraFiles), ['.dockerignore', 'Dockerfile.holdfast']);
+  assert.match(request.extraFiles['Dockerfile.holdfast'] ?? '', /^FROM node:[^]*^CMD \["node", "server\.js"\]$/m);
+  g.ask(runOf('c', 1, 'c1', { build: { preset: 'python' }, command: ['python3', 'x.py'] }));
   const second = await g.builder.begun(2);
   // An app that says what to run needs no preset that knows it.
-  assert.equal(second.request.extraFiles['Dockerfile.holdfast'], 'FROM node\n# nothing to start\n');
+  assert.match(second.request.extraFiles['Dockerfile.holdfast'] ?? '', /^FROM python:/m);
+  assert.doesNotMatch(second.request.extraFiles['Dockerfile.holdfast'] ?? '', /^CMD /m);
   const named = runOf('b', 1, 'c1', { build: { dockerfile: 'other/Dockerfile' } });
   await assert.rejects(g.ask(named).result, { code: 'dockerfile_invalid', message: /no other\/Dockerfile/ });
 });

@@ -13,7 +13,6 @@ import type { Builder } from './builder.ts';
 import { createImageStore, type ImageRegistry } from './image-store.ts';
 import type { Images } from './images.ts';
 import { ImageOrders } from './orders.ts';
-import type { Presets } from './recipe.ts';
 import { RegistryGate } from './registry-gate.ts';
 import { createUpkeep } from './upkeep.ts';
 
@@ -22,7 +21,6 @@ interface ImagesDeps {
   readonly repository: string;
   readonly registry: ImageRegistry;
   readonly sources: Pick<Sources, 'resolve' | 'tree'>;
-  readonly presets: Presets;
   readonly builder: Builder;
   readonly store: BuildStore;
   readonly limits: {

@@ -147,6 +147,7 @@ export async function ground(t: TestContext, options: GroundOptions = {}) {
   };
   const folder = await mkdtemp(join(tmpdir(), 'hf-images-'));
   await writeFile(join(folder, 'Dockerfile'), 'FROM scratch\n');
+  await writeFile(join(folder, 'server.js'), '');
   t.after(() => rm(folder, { recursive: true }));
   const sources = {
     error: undefined as AppError | undefined,
@@ -168,13 +169,6 @@ export async function ground(t: TestContext, options: GroundOptions = {}) {
     repository,
     registry,
     sources,
-    presets: {
-      detect: async () => undefined,
-      files: async (name, _folder, start) => ({
-        dockerfile: `FROM ${name}\n${start === 'required' ? '' : '# nothing to start\n'}`,
-        files: { 'conf/of-preset': 'x' },
-      }),
-    },
     builder,
     store: options.rows ?? store,
     limits: { maxRunning, maxQueued, retryMs, keepVersions: 2 },

@@ -5,9 +5,13 @@ import { join, resolve } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { systemClock } from '../../shared/wait/clock.ts';
 import { AppError, toAppError } from '../../shared/errors.ts';
-import { detectPreset, noPreset, presetFiles } from '../../shared/presets/detect.ts';
+import { findPlan, recipeFor } from '../../shared/presets/folder-plan.ts';
 import { folderTree } from '../../shared/presets/folder-tree.ts';
-import { type DeclaredAppInput, type PresetName, presets } from '../../shared/protocol/app-spec.ts';
+import { ignoredBy } from '../../shared/presets/render/dockerfile.ts';
+import { explained } from '../../shared/presets/render/summary.ts';
+import { planRequest } from '../../shared/presets/settings.ts';
+import type { DeclaredAppInput } from '../../shared/protocol/app-spec.ts';
+import { type PresetName, presets } from '../../shared/protocol/build-settings.ts';
 import type { ResultOf, AgentMethods } from '../../shared/protocol/methods.ts';
 import type { AppView, Change } from '../../shared/protocol/views.ts';
 import { type Excludes, parseDockerignore, readDockerignore } from '../../shared/source/dockerignore.ts';
@@ -53,7 +57,7 @@ export function deployCommand(context: CliContext): Command {
       const folder = await existingFolder(resolve(context.cwd, dir), dir);
       const session = openSession(context, command);
       const existing = await findApp(session, options);
-      const excludes = await checkFolder(folder, options, existing);
+      const excludes = await checkFolder(folder, options, { existing, session });
       const signal = AbortSignal.any([context.interrupted, deadline]);
       const endpoint = findEndpoint(context, command.optsWithGlobals());
       try {
@@ -93,21 +97,28 @@ async function findApp(session: Session, { app, path }: DeployOptions): Promise<
   }
 }
 
-/** Checks before the upload that the folder can be built. @throws UsageError, AppError dockerfile_invalid, source_invalid */
-async function checkFolder(folder: string, options: DeployOptions, existing: AppView | undefined): Promise<Excludes> {
+/**
+ * Checks before the upload that the folder can be built, and tells how.
+ * @throws UsageError, AppError dockerfile_invalid, source_invalid
+ */
+async function checkFolder(
+  folder: string,
+  options: DeployOptions,
+  { existing, session }: { readonly existing: AppView | undefined; readonly session: Session },
+): Promise<Excludes> {
   const tree = folderTree(folder);
   const { dockerfile, preset } = buildOf(options, existing);
-  if (preset === undefined && (await tree.has(dockerfile))) return readDockerignore(folder, [dockerfile]);
-  if (dockerfile !== 'Dockerfile' && preset === undefined) throw new UsageError(`the folder has no ${dockerfile}`);
-  const hasCommand = existing?.spec.command !== undefined;
-  const name = preset ?? (await detectPreset(tree));
-  if (name === undefined) {
-    if (hasCommand) return readDockerignore(folder);
-    throw noPreset();
-  }
-  const { files } = await presetFiles(name, tree, hasCommand ? 'optional' : 'required');
-  const ignored = files['.dockerignore'];
-  return ignored === undefined ? readDockerignore(folder) : parseDockerignore(ignored);
+  const { command, build_secrets = {}, build = { args: {} } } = existing?.spec ?? {};
+  const request = planRequest({ command, build_secrets, build: { ...build, dockerfile, preset } });
+  if (dockerfile !== 'Dockerfile' && request.settings.preset === undefined && !(await tree.has(dockerfile)))
+    throw new UsageError(`the folder has no ${dockerfile}`);
+  if (request.hasCommand && !(await tree.has(dockerfile)) && (await findPlan(tree, request)) === undefined)
+    return readDockerignore(folder);
+  const recipe = await recipeFor(tree, dockerfile, request);
+  if (recipe.kind === 'dockerfile') return readDockerignore(folder, [dockerfile]);
+  for (const line of explained(recipe.plan)) session.progress(plain(line));
+  if (await tree.has('.dockerignore')) return readDockerignore(folder);
+  return parseDockerignore(ignoredBy(recipe.plan).join('\n'));
 }
 
 function buildOf(options: DeployOptions, existing: AppView | undefined): { dockerfile: string; preset?: PresetName } {

@@ -2,9 +2,12 @@
 import { stat, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { Command, Option } from 'commander';
-import { detectPreset, noPreset, presetFiles } from '../../shared/presets/detect.ts';
+import { planFor } from '../../shared/presets/folder-plan.ts';
 import { folderTree } from '../../shared/presets/folder-tree.ts';
-import { type PresetName, presets } from '../../shared/protocol/app-spec.ts';
+import { type Plan, emptyRequest } from '../../shared/presets/plan.ts';
+import { imageFiles } from '../../shared/presets/render/dockerfile.ts';
+import { explained, foundIn } from '../../shared/presets/render/summary.ts';
+import { type PresetName, presets } from '../../shared/protocol/build-settings.ts';
 import type { CliContext } from '../context.ts';
 import { UsageError } from '../../shared/command/exit-code.ts';
 import { plain } from '../text.ts';
@@ -12,6 +15,7 @@ import { plain } from '../text.ts';
 interface InitOptions {
   readonly preset?: PresetName;
   readonly force: boolean;
+  readonly print: boolean;
 }
 
 export function initCommand(context: CliContext): Command {
@@ -20,16 +24,21 @@ export function initCommand(context: CliContext): Command {
     .argument('[dir]', 'the folder', '.')
     .addOption(new Option('--preset <preset>', 'use this preset instead of the detected one').choices(presets))
     .option('--force', 'overwrite existing files', false)
+    .option('--print', 'show the plan and the files without writing them', false)
     .action(async (dir: string, options: InitOptions, command: Command) => {
       const folder = resolve(context.cwd, dir);
       const tree = folderTree(await existingFolder(folder, dir));
-      const preset = options.preset ?? (await detectPreset(tree));
-      if (preset === undefined) throw noPreset();
-      const { dockerfile, files, found } = await presetFiles(preset, tree);
+      const request = { ...emptyRequest, settings: { ...emptyRequest.settings, preset: options.preset } };
+      const plan = await planFor(tree, request);
+      const { dockerfile, files } = await imageFiles(tree, plan, request);
       const all = { Dockerfile: dockerfile, ...files };
+      if (options.print) {
+        context.stdout.write(printed(plan, all));
+        return;
+      }
       await writeAll(folder, all, options.force);
       const { output } = command.optsWithGlobals<{ output: 'table' | 'json' }>();
-      const result = { folder, preset, found, files: Object.keys(all) };
+      const result = { folder, preset: plan.preset, found: foundIn(plan), files: Object.keys(all) };
       context.stdout.write(output === 'json' ? `${JSON.stringify(result, null, 2)}\n` : resultText(result));
     });
 }
@@ -67,4 +76,11 @@ function resultText(result: {
     'Edit it as you like. `holdfast deploy` uses it from now on.',
     '',
   ].join('\n');
+}
+
+function printed(plan: Plan, files: Readonly<Record<string, string>>): string {
+  const plans = explained(plan).map((line) => plain(line));
+  return [...plans, ...Object.entries(files).flatMap(([path, text]) => ['', `── ${path}`, text.trimEnd()]), ''].join(
+    '\n',
+  );
 }

@@ -3,7 +3,7 @@ import { constants } from 'node:fs';
 import { lstat, open, readdir, realpath } from 'node:fs/promises';
 import { dirname, join, sep } from 'node:path';
 import { AppError } from '../errors.ts';
-import type { PresetTree } from './preset.ts';
+import type { PresetTree } from './tree.ts';
 
 /** The size limit of a file that presets read: manifests, the head of lock files, and the source of the app object. */
 const maxBytes = 16 * 1024 * 1024;

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { presetCommand, presetFiles } from './detect.ts';
+import { presetCommand, presetFiles } from './testing/made.ts';
 import { testTree } from './testing/tree.ts';
 
 async function dockerfileOf(files: Readonly<Record<string, string>>): Promise<string[]> {
@@ -20,20 +20,23 @@ void test('modules have a layer of their own, and the last stage holds the progr
   };
   assert.deepEqual(await dockerfileOf(files), [
     'FROM golang:1.26 AS build',
-    'WORKDIR /src',
+    'WORKDIR /app',
+    'ENV CGO_ENABLED=0',
     'COPY go.mod go.sum ./',
     'RUN go mod download',
     'COPY . ./',
-    "RUN mkdir -p -m 1777 /out/tmp && CGO_ENABLED=0 go build -trimpath -tags timetzdata -ldflags '-s -w' -o /out/app/app .",
+    "RUN go build -trimpath -tags timetzdata -ldflags '-s -w' -o .holdfast-bin/app .",
+    'RUN mkdir -p -m 1777 /out/tmp',
     'FROM scratch',
-    'ENV PORT=8080 HOME=/tmp',
+    'ENV HOME=/tmp PORT=8080',
     'COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/',
     'COPY --from=build /out /',
     'WORKDIR /app',
+    'COPY --from=build /app/.holdfast-bin ./.holdfast-bin/',
     'COPY templates ./templates/',
     'USER 1000:1000',
     'EXPOSE 8080',
-    'CMD ["/app/app"]',
+    'CMD ["./.holdfast-bin/app"]',
   ]);
 });
 
@@ -44,7 +47,7 @@ void test('modules that are vendored, in the tree, or none at all are not downlo
     { 'go.mod': 'module x\nrequire a v1\nreplace (\n\ta v1 => ../a\n)\n' },
     { 'go.mod': 'module x\nrequire a v1\n', 'vendor/modules.txt': '' },
   ]) {
-    assert.equal((await dockerfileOf({ ...files, 'main.go': main }))[2], 'COPY . ./');
+    assert.equal((await dockerfileOf({ ...files, 'main.go': main }))[3], 'COPY . ./');
   }
 });
 

@@ -1,6 +1,6 @@
 /** The preset `go`: a go.mod, and the program in the root or in cmd/. */
-import { copy, exec, generatedBy, ignoreFile, run, text } from './dockerfile.ts';
-import { type Preset, type PresetTree, appUser, defaultPort, misfit } from './preset.ts';
+import { type Plan, type Preset, command, misfit } from './plan.ts';
+import { allOf, at, filesIn, foldersIn, type PresetTree } from './tree.ts';
 
 const base = 'golang:1.26';
 const ignored = ['**/*_test.go', '**/*.test', 'bin'];
@@ -10,59 +10,60 @@ const assetFolders = ['assets', 'public', 'static', 'templates', 'views', 'web']
 const serverNames = ['server', 'web', 'app', 'api', 'main'];
 const output = '.holdfast-bin/app';
 
-interface GoProject {
-  /** The package of the program: `.` or `./cmd/x`. */
-  readonly program: string;
-  readonly manifests: readonly string[];
-  /** Whether modules are downloaded before the tree is copied; not if there are none, or they are in the tree. */
-  readonly downloads: boolean;
-  readonly assets: readonly string[];
-}
-
 export const go: Preset = {
-  async files(tree) {
-    const project = await readGoProject(tree);
+  async plan(tree): Promise<Plan> {
+    const mod = await tree.read('go.mod');
+    if (mod === undefined) throw misfit('there is no go.mod: run `go mod init`');
+    const folders = await foldersIn(tree, '');
+    const hasLocal = /^\s*(?:replace\s+)?\S+(?:\s+v\S+)?\s+=>\s+\.{1,2}\//m.test(mod);
+    const requires = /^\s*require\b/m.test(mod);
+    // Not if there are none, or they are in the tree.
+    const downloads = requires && !hasLocal && !folders.includes('vendor');
+    const program = await findProgram(tree, /^module\s+"?(\S+?)"?\s*$/m.exec(mod)?.[1] ?? '');
+    const flags = ['-trimpath', '-tags', 'timetzdata', '-ldflags', '-s -w'];
     return {
-      dockerfile: dockerfile(project),
-      files: await ignoreFile(tree, ignored),
-      found: ['go.mod', `builds ${project.program}`],
-    };
-  },
-
-  async command(tree) {
-    const { program } = await readGoProject(tree);
-    return {
-      install: [['go', 'build', '-o', output, program]],
-      run: [`./${output}`],
-      cwd: '',
+      preset: 'go',
+      title: ['Go 1.26'],
+      reasons: ['go.mod', `builds ${program}`],
+      dir: '',
       binaries: [],
-      env: { CGO_ENABLED: '0' },
+      build: {
+        image: base,
+        systemPackages: [],
+        env: { CGO_ENABLED: '0' },
+        manifests: downloads ? await allOf(tree, ['go.mod', 'go.sum']) : 'tree',
+        install: downloads ? [command('go', 'mod', 'download')] : [],
+        build: [
+          command('go', 'build', ...flags, '-o', output, program),
+          { words: ['mkdir', '-p', '-m', '1777', '/out/tmp'], only: 'image' },
+        ],
+        prune: [],
+      },
+      run: {
+        // Nothing but the program, /tmp, and what TLS needs, taken from the stage before: no second base image to fetch.
+        image: 'scratch',
+        systemPackages: [],
+        env: {},
+        hostVariables: [],
+        fromBuild: ['.holdfast-bin'],
+        fromTree: assetFolders.filter((name) => folders.includes(name)),
+        fromBuildImage: [
+          { from: '/etc/ssl/certs/ca-certificates.crt', to: '/etc/ssl/certs/' },
+          { from: '/out', to: '/' },
+        ],
+      },
+      start: { kind: 'command', words: [`./${output}`] },
+      ignored,
     };
   },
 };
-
-async function readGoProject(tree: PresetTree): Promise<GoProject> {
-  const mod = await tree.read('go.mod');
-  if (mod === undefined) throw misfit('there is no go.mod: run `go mod init`');
-  const manifests: string[] = [];
-  for (const file of ['go.mod', 'go.sum']) if (await tree.has(file)) manifests.push(file);
-  const folders = (await tree.list('')).filter(({ kind }) => kind === 'folder').map(({ name }) => name);
-  const hasLocal = /^\s*(?:replace\s+)?\S+(?:\s+v\S+)?\s+=>\s+\.{1,2}\//m.test(mod);
-  const requires = /^\s*require\b/m.test(mod);
-  return {
-    program: await findProgram(tree, /^module\s+"?(\S+?)"?\s*$/m.exec(mod)?.[1] ?? ''),
-    manifests,
-    downloads: requires && !hasLocal && !folders.includes('vendor'),
-    assets: assetFolders.filter((name) => folders.includes(name)),
-  };
-}
 
 /** @throws AppError dockerfile_invalid if there is no program, or several candidates. */
 async function findProgram(tree: PresetTree, module: string): Promise<string> {
   if (await isProgram(tree, '')) return '.';
   const programs: string[] = [];
-  for (const { name, kind } of await tree.list('cmd')) {
-    if (kind === 'folder' && /^[\w.-]+$/.test(name) && (await isProgram(tree, `cmd/${name}`))) programs.push(name);
+  for (const name of await foldersIn(tree, 'cmd')) {
+    if (/^[\w.-]+$/.test(name) && (await isProgram(tree, `cmd/${name}`))) programs.push(name);
   }
   const wanted = [...serverNames, module.split('/').at(-1) ?? ''];
   const found = programs.length === 1 ? programs[0] : wanted.find((name) => programs.includes(name));
@@ -75,49 +76,9 @@ async function findProgram(tree: PresetTree, module: string): Promise<string> {
 }
 
 async function isProgram(tree: PresetTree, folder: string): Promise<boolean> {
-  for (const { name, kind } of await tree.list(folder)) {
-    if (kind !== 'file' || !name.endsWith('.go') || name.endsWith('_test.go')) continue;
-    const source = await tree.read(folder === '' ? name : `${folder}/${name}`);
-    if (/^package main\b/m.test(source ?? '')) return true;
+  for (const name of await filesIn(tree, folder)) {
+    if (!name.endsWith('.go') || name.endsWith('_test.go')) continue;
+    if (/^package main\b/m.test((await tree.read(at(folder, name))) ?? '')) return true;
   }
   return false;
-}
-
-function dockerfile({ program, manifests, downloads, assets }: GoProject): string {
-  return text([
-    ...generatedBy('go', 'A Go program, linked statically.'),
-    `FROM ${base} AS build`,
-    'WORKDIR /src',
-    ...(downloads ? [copy(manifests, './'), 'RUN go mod download'] : []),
-    'COPY . ./',
-    '# timetzdata: the last stage has no time zones of its own.',
-    run(
-      ['mkdir', '-p', '-m', '1777', '/out/tmp'],
-      [
-        'CGO_ENABLED=0',
-        'go',
-        'build',
-        '-trimpath',
-        '-tags',
-        'timetzdata',
-        '-ldflags',
-        '-s -w',
-        '-o',
-        '/out/app/app',
-        program,
-      ],
-    ),
-    '',
-    '# Nothing but the program, /tmp, and what TLS needs, taken from the stage before: no second base image to fetch.',
-    'FROM scratch',
-    `ENV PORT=${defaultPort} HOME=/tmp`,
-    'COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/',
-    'COPY --from=build /out /',
-    'WORKDIR /app',
-    ...assets.map((folder) => copy([folder], `./${folder}/`)),
-    '# A number: there are no names here.',
-    `USER ${appUser}`,
-    `EXPOSE ${defaultPort}`,
-    `CMD ${exec(['/app/app'])}`,
-  ]);
 }

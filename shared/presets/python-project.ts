@@ -2,7 +2,8 @@
 import { parse } from 'smol-toml';
 import { z } from 'zod';
 import { AppError } from '../errors.ts';
-import { type PresetTree, misfit } from './preset.ts';
+import { misfit } from './plan.ts';
+import type { PresetTree } from './tree.ts';
 
 export interface PythonProject {
   /** What was detected, for display. */
@@ -52,10 +53,6 @@ export async function readPythonProject(tree: PresetTree): Promise<PythonProject
     server,
     pythonPath: folders.includes('src') ? ['.', 'src'] : ['.'],
   };
-}
-
-export function noEntry(): AppError {
-  return misfit('no app.py or main.py is there to start: add one, or a Dockerfile');
 }
 
 interface Required {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { presetCommand, presetFiles } from './detect.ts';
+import { presetCommand, presetFiles } from './testing/made.ts';
 import { testTree } from './testing/tree.ts';
 
 async function dockerfileOf(files: Readonly<Record<string, string>>): Promise<string[]> {
@@ -13,21 +13,19 @@ const flask = 'from flask import Flask\n\napp = Flask(__name__)\n';
 void test('requirements are installed into a venv in a stage of their own, by their manifests alone', async () => {
   assert.deepEqual(await dockerfileOf({ 'requirements.txt': 'Flask==3.1\n', 'app.py': flask }), [
     'FROM python:3.13-slim AS dependencies',
-    'ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1',
-    'RUN python3 -m venv /venv',
-    'ENV PATH=/venv/bin:$PATH',
     'WORKDIR /app',
+    'ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PATH=/app/.holdfast-venv/bin:$PATH',
     'COPY requirements.txt ./',
+    'RUN python3 -m venv .holdfast-venv',
     'RUN pip install -r requirements.txt gunicorn',
     'FROM python:3.13-slim',
-    'ENV PYTHONUNBUFFERED=1 FORWARDED_ALLOW_IPS=* PYTHONDONTWRITEBYTECODE=1 HOME=/tmp PORT=8080',
-    'ENV PYTHONPATH=/app PATH=/venv/bin:$PATH',
+    'ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=. FORWARDED_ALLOW_IPS=* HOLDFAST_HOST=0.0.0.0 HOME=/tmp PORT=8080 PATH=/app/.holdfast-venv/bin:$PATH',
     'WORKDIR /app',
-    'COPY --from=dependencies /venv /venv',
+    'COPY --from=dependencies /app/.holdfast-venv ./.holdfast-venv/',
     'COPY . ./',
     'USER 1000:1000',
     'EXPOSE 8080',
-    `CMD ["sh", "-c", "exec gunicorn --bind 0.0.0.0:\${PORT:-8080} --threads 8 'app:app'"]`,
+    `CMD ["sh", "-c", "exec gunicorn --bind $HOLDFAST_HOST:\${PORT:-8080} --threads 8 'app:app'"]`,
   ]);
 });
 
@@ -62,7 +60,7 @@ void test('what is locked is installed as it is locked', async () => {
   const main = { 'main.py': 'from fastapi import FastAPI\napp = FastAPI()\n' };
   const installed = async (files: Readonly<Record<string, string>>): Promise<string[]> =>
     (await dockerfileOf({ ...files, ...main })).filter((line) =>
-      /^(COPY|RUN) (?!python3 -m venv \/venv|--from|\. )/.test(line),
+      /^(COPY|RUN) (?!python3 -m venv \.holdfast-venv|--from|\. )/.test(line),
     );
   assert.deepEqual(await installed({ 'pyproject.toml': project }), [
     'COPY pyproject.toml ./',
@@ -89,15 +87,15 @@ void test('requirements of other files are copied with theirs, and those of the 
     'deps/limits.txt': '',
     'app.py': flask,
   });
-  assert.equal(lines[5], 'COPY . ./', 'a file outside cannot be copied: left to pip');
+  assert.equal(lines[3], 'COPY . ./', 'a file outside cannot be copied: left to pip');
   const inside = await dockerfileOf({
     'requirements.txt': '-r deps/base.txt\n',
     'deps/base.txt': '-r more.txt\nflask\n',
     'deps/more.txt': '',
     'app.py': flask,
   });
-  assert.deepEqual(inside.slice(5, 7), ['COPY requirements.txt ./', 'COPY deps/base.txt deps/more.txt ./deps/']);
-  assert.equal((await dockerfileOf({ 'requirements.txt': '-e .\n', 'app.py': flask }))[5], 'COPY . ./');
+  assert.deepEqual(inside.slice(3, 5), ['COPY requirements.txt ./', 'COPY deps/base.txt deps/more.txt ./deps/']);
+  assert.equal((await dockerfileOf({ 'requirements.txt': '-e .\n', 'app.py': flask }))[3], 'COPY . ./');
 });
 
 void test('an app that requires nothing has one stage, and nothing to install', async () => {
@@ -113,6 +111,10 @@ void test('without an image a venv in the copy has what is required, and the app
     ['python3', '-m', 'venv', '.holdfast-venv'],
     ['pip', 'install', '-r', 'requirements.txt', 'gunicorn'],
   ]);
-  assert.deepEqual(command.run, ['sh', '-c', `exec gunicorn --bind 127.0.0.1:\${PORT:-8080} --threads 8 'app:app'`]);
+  assert.deepEqual(command.run, [
+    'sh',
+    '-c',
+    `exec gunicorn --bind $HOLDFAST_HOST:\${PORT:-8080} --threads 8 'app:app'`,
+  ]);
   assert.deepEqual(command.binaries, ['.holdfast-venv/bin']);
 });

@@ -4,6 +4,7 @@
  */
 import { z } from 'zod';
 import { appConfigOverrides, quantity } from './app-config.ts';
+import { innerPath, settingKeys } from './build-settings.ts';
 
 const envName = z.string().regex(/^[A-Za-z_][A-Za-z0-9_.-]{0,252}$/, 'must be an environment variable name');
 const envTable = z
@@ -83,29 +84,16 @@ const buildArgs = z
   )
   .refine((table) => Object.keys(table).length <= 64, 'at most 64 entries');
 
-/** A path inside a source: relative and without `..`. */
-const innerPath = z
-  .string()
-  .min(1)
-  .max(512)
-  .regex(/^(?!\/)(?!.*(^|\/)\.\.?(\/|$))[^\0\\\n\r]+$/, 'must be a relative path without . and .. segments');
-
-export const presets = ['node', 'python', 'go', 'static'] as const;
-export const presetName = z.enum(presets);
-export type PresetName = z.output<typeof presetName>;
-
 /** How an image is built from a source. */
 const build = z.strictObject({
   dockerfile: innerPath.default('Dockerfile').describe('Path of the Dockerfile, relative to `dir`.'),
-  preset: presetName
-    .optional()
-    .describe('Preset to use instead of a Dockerfile. Without it, a preset is chosen if there is no Dockerfile.'),
   args: buildArgs.default({}).describe('Build arguments.'),
   target: z
     .string()
     .regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/, 'must be the name of a build stage')
     .optional()
     .describe('Stage of the Dockerfile to build. Default: the last one.'),
+  ...settingKeys,
 });
 
 /** Shown in place of the value of a secret. Declaring it keeps the value. */

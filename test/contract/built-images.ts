@@ -71,10 +71,6 @@ export async function createBuiltImages(host: string, registry: Registry): Promi
     repository: `${host}/library/test-app`,
     registry,
     sources,
-    presets: {
-      detect: () => Promise.resolve(undefined),
-      files: () => Promise.reject(new Error('there is a Dockerfile')),
-    },
     builder,
     store: createFakeStore(),
     limits: { maxRunning: 2, maxQueued: 10, retryMs: 1_000, keepVersions: 10 },

@@ -53,7 +53,7 @@ void test('what to run comes from the command, the start script, main, or a well
 
 void test('a folder that does not say what to run is refused with what to add', async (t) => {
   await assert.rejects(resolveIn(t, { 'README.md': '' }), {
-    code: 'source_invalid',
+    code: 'dockerfile_invalid',
     message: /start script, a server.js/,
   });
   await assert.rejects(resolveIn(t, { 'package.json': '{' }), { code: 'source_invalid', message: /package.json/ });
@@ -82,6 +82,7 @@ void test('the environment is small: a few variables of the agent, those of the 
   const { PATH, ...rest } = env;
   assert.deepEqual(rest, {
     HOME: '/home/someone',
+    NODE_ENV: 'production',
     A: '1',
     B: '2',
     HOLDFAST_APP: 'shop',
@@ -102,7 +103,7 @@ void test('installing gets what reaches registries and the build arguments, and 
     build: { args: { MODE: 'x' } },
     build_secrets: { KEY: 'y' },
   });
-  const plan = { run: undefined, cwd: '', binaries: ['bin'], env: { CI: 'true' } };
+  const plan = { binaries: ['bin'], installEnv: { CI: 'true' } };
   const env = {
     PATH: '/usr/bin',
     HTTPS_PROXY: 'p',
@@ -135,7 +136,7 @@ void test('a command of the app runs in place of what the preset starts, with wh
   const tree = await resolveIn(t, worker, { spec: { command: ['node', 'worker.js'] } });
   const spec = appSpec.parse({ name: 'shop', path: '/shop', source: '/x', command: ['node', 'worker.js'] });
   assert.equal((await planFolder(spec, tree.folder)).install.length, 1);
-  await assert.rejects(resolveIn(t, worker), { code: 'source_invalid' });
+  await assert.rejects(resolveIn(t, worker), { code: 'dockerfile_invalid' });
   const misfit = await resolveIn(t, { 'go.mod': 'module x' }, { spec: { command: ['sh', '-c', 'true'] } });
   assert.deepEqual(misfit.argv, ['sh', '-c', 'true']);
   await assert.rejects(resolveIn(t, { 'go.mod': 'module x' }), { code: 'dockerfile_invalid' });

@@ -2,7 +2,7 @@
 import { access, constants, stat } from 'node:fs/promises';
 import { delimiter, dirname, join, resolve } from 'node:path';
 import { AppError } from '../../../shared/errors.ts';
-import type { PresetCommand } from '../../../shared/presets/preset.ts';
+import type { ProcessCommands } from '../../../shared/presets/render/commands.ts';
 import type { AppSpec } from '../../../shared/protocol/app-spec.ts';
 
 export interface Command {
@@ -24,7 +24,7 @@ const inheritedByInstall = [
 ];
 
 type Environment = Readonly<Record<string, string | undefined>>;
-type Plan = Pick<PresetCommand, 'run' | 'cwd' | 'binaries' | 'env'>;
+type Plan = Pick<ProcessCommands, 'cwd' | 'binaries' | 'env'>;
 
 /** @throws AppError app_config_invalid if the program does not exist or is not executable. */
 export async function resolveCommand(options: {
@@ -43,6 +43,7 @@ export async function resolveCommand(options: {
   const { spec, folder, plan } = options;
   const env: Record<string, string> = {
     ...baseEnvironment(options),
+    ...plan.env,
     ...spec.env,
     ...spec.secrets,
     HOLDFAST_APP: spec.name,
@@ -69,7 +70,7 @@ export async function resolveCommand(options: {
 export function installEnvironment(options: {
   readonly spec: AppSpec;
   readonly folder: string;
-  readonly plan: Plan;
+  readonly plan: Pick<ProcessCommands, 'binaries' | 'installEnv'>;
   readonly nodePath: string;
   readonly env: Environment;
 }): Record<string, string> {
@@ -78,6 +79,7 @@ export function installEnvironment(options: {
     ...Object.fromEntries(tools.flatMap(([key, value]) => (value === undefined ? [] : [[key, value]]))),
     npm_config_update_notifier: 'false',
     ...baseEnvironment(options),
+    ...options.plan.installEnv,
     ...options.spec.build.args,
     ...options.spec.build_secrets,
   };
@@ -85,7 +87,7 @@ export function installEnvironment(options: {
 
 function baseEnvironment(options: {
   readonly folder: string;
-  readonly plan: Plan;
+  readonly plan: Pick<ProcessCommands, 'binaries'>;
   readonly nodePath: string;
   readonly env: Environment;
 }): Record<string, string> {
@@ -97,7 +99,7 @@ function baseEnvironment(options: {
   }
   const binaries = plan.binaries.map((path) => join(folder, path));
   env['PATH'] = [dirname(options.nodePath), ...binaries, env['PATH'] ?? '/usr/bin:/bin'].join(delimiter);
-  return { ...env, ...plan.env };
+  return env;
 }
 
 /** The variable with the folder of a volume, since a folder cannot be mounted into a child process. */

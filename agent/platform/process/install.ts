@@ -9,6 +9,8 @@ import type { RunFiles } from './run-files.ts';
 
 export interface InstallStep {
   readonly argv: readonly string[];
+  /** Shown instead of `argv`. */
+  readonly title?: string | undefined;
   readonly cwd: string;
   readonly env: Readonly<Record<string, string>>;
 }
@@ -41,7 +43,7 @@ export async function runInstall(steps: readonly InstallStep[], options: Install
   using deadline = deadlineSignal({ clock, ms: timeoutMs, signal });
   for (const step of steps) {
     signal.throwIfAborted();
-    const title = step.argv.join(' ');
+    const title = titleOf(step);
     onStep(title);
     keep(`$ ${title}`);
     const exit = await runStep(step, options, keep, deadline.signal);
@@ -77,8 +79,15 @@ async function runStep(
   }
 }
 
-function describe({ argv }: InstallStep, exit: ChildExit): string {
-  const title = argv.join(' ');
+function titleOf({ argv, title }: InstallStep): string {
+  if (title !== undefined) return title;
+  const [program, flag, script] = argv;
+  return program === 'sh' && flag === '-c' && script !== undefined && argv.length === 3 ? script : argv.join(' ');
+}
+
+function describe(step: InstallStep, exit: ChildExit): string {
+  const { argv } = step;
+  const title = titleOf(step);
   if (exit.kind === 'error') return `${title} could not be run: ${exit.error.message}`;
   if (exit.kind === 'signal') return `${title} was killed by ${exit.signal}`;
   const hint = exit.code === notFoundCode ? `; is ${argv[0]} installed on this machine?` : '';

@@ -7,6 +7,7 @@ import { constants, existsSync, renameSync } from 'node:fs';
 import { cp, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AppError } from '../../../shared/errors.ts';
+import type { PlanCommand } from '../../../shared/presets/plan.ts';
 import type { Clock } from '../../../shared/wait/clock.ts';
 import { SharedTask } from '../../../shared/wait/shared-task.ts';
 import { runInstall } from './install.ts';
@@ -16,7 +17,7 @@ export interface InstallRequest {
   /** The name of the snapshot: `sha256:<hex>…` or `git:<commit>…`. */
   readonly digest: string;
   readonly snapshot: string;
-  readonly commands: readonly (readonly string[])[];
+  readonly commands: readonly PlanCommand[];
   /** Further inputs of the commands: a change makes another copy. */
   readonly inputs: Readonly<Record<string, string>>;
   /** @param tree the copy, in which programs may have to be found. */
@@ -64,7 +65,12 @@ export function createInstalled(deps: {
       });
       const env = request.env(tree);
       await runInstall(
-        request.commands.map((argv) => ({ argv, cwd: tree, env })),
+        request.commands.map(({ words, in: inner = '', title }) => ({
+          argv: words,
+          title,
+          cwd: join(tree, inner),
+          env,
+        })),
         {
           ...deps,
           signal,

@@ -1,40 +1,53 @@
-/** Plans how a folder is run: what to install first, and the command, which is the app's own or that of the preset that fits. */
+/** How a folder is run without an image: what to install first, and the command, which is the app's own or that of its plan. */
 import { fileURLToPath } from 'node:url';
-import { AppError, toAppError } from '../../../shared/errors.ts';
-import { detectPreset, presetCommand } from '../../../shared/presets/detect.ts';
+import { toAppError } from '../../../shared/errors.ts';
+import { findPlan, planFor } from '../../../shared/presets/folder-plan.ts';
 import { folderTree } from '../../../shared/presets/folder-tree.ts';
-import type { PresetCommand } from '../../../shared/presets/preset.ts';
+import type { Site } from '../../../shared/presets/plan.ts';
+import { type ProcessCommands, processCommands } from '../../../shared/presets/render/commands.ts';
+import { planRequest } from '../../../shared/presets/settings.ts';
 import type { AppSpec } from '../../../shared/protocol/app-spec.ts';
 
 /** A plan that has a command. */
-export interface RunnablePlan extends PresetCommand {
+export interface RunnablePlan extends Omit<ProcessCommands, 'site'> {
   readonly run: readonly string[];
 }
 
 const staticServer = fileURLToPath(new URL('./static-server.ts', import.meta.url));
-/** The plan for a folder that no preset fits: nothing to install, and no command. */
-const bare: PresetCommand = { install: [], run: undefined, cwd: '', binaries: ['node_modules/.bin'], env: {} };
+/** For an app with a command in a folder that no preset fits: nothing is installed. */
+const bare: Omit<RunnablePlan, 'run'> = {
+  install: [],
+  cwd: '',
+  binaries: ['node_modules/.bin'],
+  installEnv: {},
+  env: {},
+};
 
 /**
- * A `command` of the app runs instead of the preset's, with what the preset installs.
+ * A `command` of the app runs instead of the plan's, with what the plan installs.
  * @throws AppError source_invalid, dockerfile_invalid when neither says what to run.
  */
-export async function planFolder(spec: Pick<AppSpec, 'command' | 'build'>, folder: string): Promise<RunnablePlan> {
+export async function planFolder(
+  spec: Pick<AppSpec, 'command' | 'build' | 'build_secrets'>,
+  folder: string,
+): Promise<RunnablePlan> {
   const tree = folderTree(folder);
+  const request = planRequest(spec);
+  const { command } = spec;
+  if (command === undefined) {
+    const { site, ...plan } = processCommands(await planFor(tree, request));
+    return { ...plan, run: plan.run ?? (site === undefined ? [] : served(site)) };
+  }
   try {
-    const name = spec.build.preset ?? (await detectPreset(tree));
-    const plan = name === undefined ? bare : await presetCommand(name, tree);
-    const run = spec.command ?? plan.run ?? (plan.serves && ['node', staticServer, ...plan.serves]);
-    if (run !== undefined) return { ...plan, run };
+    const plan = await findPlan(tree, request);
+    return { ...(plan === undefined ? bare : processCommands(plan)), run: command };
   } catch (error) {
     const known = toAppError(error);
-    // No preset fits the folder, so the command of the app gets nothing installed.
-    if (spec.command !== undefined && known.code === 'dockerfile_invalid') return { ...bare, run: spec.command };
-    throw known;
+    if (known.code !== 'dockerfile_invalid') throw known;
+    return { ...bare, run: command };
   }
-  throw new AppError(
-    'source_invalid',
-    'the folder does not say what to run: give the app a `command`, or add a package.json with a start script, a server.js, an app.py, a go.mod or an index.html',
-    { phase: 'source' },
-  );
+}
+
+function served({ folders, spa }: Site): readonly string[] {
+  return ['node', staticServer, `--spa=${spa}`, ...folders.map((folder) => (folder === '' ? '.' : folder))];
 }

@@ -31,7 +31,7 @@ export function createPrepare(deps: {
         digest: id,
         snapshot,
         commands: plan.install,
-        inputs: { ...spec.build.args, ...spec.build_secrets },
+        inputs: { ...plan.installEnv, ...spec.build.args, ...spec.build_secrets },
         env: (tree) => installEnvironment({ spec, folder: tree, plan, nodePath, env }),
       },
       { onStep: (title) => options.onPhase('build', title), onLine: (line) => deps.onLine(run, line) },

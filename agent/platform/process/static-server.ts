@@ -132,7 +132,10 @@ function matches(header: string | undefined, tag: string): boolean {
 }
 
 if (import.meta.main) {
-  const folders = process.argv.slice(2).map((folder) => resolve(folder));
+  const folders = process.argv
+    .slice(2)
+    .filter((word) => !word.startsWith('--'))
+    .map((folder) => resolve(folder));
   const site = folders.find((folder) => existsSync(join(folder, 'index.html')));
   if (site === undefined) {
     process.stderr.write(`no index.html is in ${folders.join(', ')}\n`);

@@ -1,5 +1,5 @@
 /** An in-memory tree of files for presets. */
-import type { PresetTree } from '../preset.ts';
+import type { PresetTree } from '../tree.ts';
 
 export function testTree(files: Readonly<Record<string, string>>): PresetTree {
   const paths = Object.keys(files);

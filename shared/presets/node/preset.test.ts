@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { presetCommand, presetFiles } from './detect.ts';
-import { testTree } from './testing/tree.ts';
+import { presetCommand, presetFiles } from '../testing/made.ts';
+import { testTree } from '../testing/tree.ts';
 
 /** Returns the instructions without comments and blank lines. */
 async function dockerfileOf(files: Readonly<Record<string, string>>): Promise<string[]> {
@@ -19,10 +19,11 @@ void test('dependencies have a layer of their own, made of the manifests alone a
     [
       'FROM node:24-slim AS dependencies',
       'WORKDIR /app',
+      'ENV PATH=/app/node_modules/.bin:$PATH',
       'COPY package.json package-lock.json .npmrc ./',
       'RUN npm ci --omit=dev --no-audit --no-fund',
       'FROM node:24-slim',
-      'ENV NODE_ENV=production PORT=8080 PATH=/app/node_modules/.bin:$PATH',
+      'ENV NODE_ENV=production HOME=/tmp PORT=8080 PATH=/app/node_modules/.bin:$PATH',
       'WORKDIR /app',
       'COPY --from=dependencies /app ./',
       'COPY . ./',
@@ -38,9 +39,10 @@ void test('a build script runs with everything installed, and what only it neede
     ...manifest({ scripts: { ...start, build: 'tsc' }, devDependencies: { typescript: '5' } }),
     ...lock,
   });
-  assert.deepEqual(lines.slice(0, 7), [
+  assert.deepEqual(lines.slice(0, 8), [
     'FROM node:24-slim AS build',
     'WORKDIR /app',
+    'ENV PATH=/app/node_modules/.bin:$PATH',
     'COPY package.json package-lock.json ./',
     'RUN npm ci --no-audit --no-fund',
     'COPY . ./',
@@ -69,7 +71,7 @@ void test('scripts that run at install, and dependencies in the tree, get the tr
     { scripts: start, dependencies: { a: 'file:./a' } },
   ]) {
     const lines = await dockerfileOf({ ...manifest(value), ...lock });
-    assert.deepEqual(lines.slice(2, 4), ['COPY . ./', 'RUN npm ci --omit=dev --no-audit --no-fund']);
+    assert.deepEqual(lines.slice(3, 5), ['COPY . ./', 'RUN npm ci --omit=dev --no-audit --no-fund']);
     assert.equal(lines.filter((line) => line === 'COPY . ./').length, 1);
   }
 });
@@ -115,7 +117,7 @@ void test('the manifests of workspaces are copied first, and the one that starts
     'tools/package.json': '{}',
     'packages/notes.txt': '',
   });
-  assert.deepEqual(lines.slice(2, 7), [
+  assert.deepEqual(lines.slice(3, 8), [
     'COPY package.json package-lock.json ./',
     'COPY packages/lib/package.json ./packages/lib/',
     'COPY packages/web/package.json ./packages/web/',
@@ -176,7 +178,9 @@ void test('nothing of a manifest can become an instruction', async () => {
 
 void test('without an image what is there is taken as it is: nothing is installed that is not required, or that is there', async () => {
   const files = { ...manifest({ scripts: start, dependencies: { a: '1' } }), ...lock };
-  assert.deepEqual((await presetCommand('node', testTree(files))).install, [['npm', 'ci', '--no-audit', '--no-fund']]);
+  assert.deepEqual((await presetCommand('node', testTree(files))).install, [
+    ['npm', 'ci', '--omit=dev', '--no-audit', '--no-fund'],
+  ]);
   assert.deepEqual(
     (await presetCommand('node', testTree({ ...files, 'node_modules/a/package.json': '{}' }))).install,
     [],

@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { PresetName } from '../protocol/app-spec.ts';
-import { detectPreset, noPreset, presetFiles } from './detect.ts';
+import type { PresetName } from '../protocol/build-settings.ts';
+import { detectPreset, presetFiles } from './testing/made.ts';
+import { planFor } from './folder-plan.ts';
+import { emptyRequest } from './plan.ts';
 import { testTree } from './testing/tree.ts';
 
 const json = (value: unknown): string => JSON.stringify(value);
@@ -49,7 +51,7 @@ void test('a folder that lacks what a preset needs is refused with what to add',
   await assert.rejects(presetFiles('python', testTree({ 'pyproject.toml': '[', 'app.py': '' })), {
     code: 'source_invalid',
   });
-  assert.match(noPreset().message, /Dockerfile/);
+  await assert.rejects(planFor(testTree({}), emptyRequest), { code: 'dockerfile_invalid', message: /Dockerfile/ });
 });
 
 const everyPreset: [PresetName, Readonly<Record<string, string>>][] = [

@@ -1,9 +1,10 @@
 /** Reads what package.json, the lock file and the workspaces of a folder declare. */
 import { z } from 'zod';
-import { AppError } from '../errors.ts';
-import { type PackageManager, findManager } from './node-manager.ts';
-import { type PresetTree, misfit } from './preset.ts';
-import { type Scripts, startWords } from './node-start.ts';
+import { AppError } from '../../errors.ts';
+import { misfit } from '../plan.ts';
+import type { PresetTree } from '../tree.ts';
+import { type PackageManager, findManager } from './manager.ts';
+import { type Scripts, startWords } from './start.ts';
 
 const table = z.record(z.string(), z.string());
 const packageJson = z.object({
@@ -76,12 +77,6 @@ export async function readNodeProject(tree: PresetTree): Promise<NodeProject> {
     cwd: app.cwd,
     start: app.start,
   };
-}
-
-export function noStart(): AppError {
-  return misfit(
-    'package.json does not say what to start: add a "start" script, a "main" that exists, or a server.js; or give the app a Dockerfile',
-  );
 }
 
 interface NodeApp {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { presetFiles } from './detect.ts';
-import { testTree } from './testing/tree.ts';
+import { presetFiles } from '../testing/made.ts';
+import { testTree } from '../testing/tree.ts';
 
 const evil = 'x\nRUN evil #';
 

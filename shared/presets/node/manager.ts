@@ -1,5 +1,5 @@
 /** Determines the package manager of a folder by its lock file, and the commands of each manager. */
-import type { PresetTree } from './preset.ts';
+import type { PresetTree } from '../tree.ts';
 
 export interface PackageManager {
   readonly name: 'npm' | 'yarn' | 'pnpm';

@@ -1,0 +1,37 @@
+/**
+ * The presets, and the order in which a folder is looked at. A new language is one file, one entry in `presets` and one
+ * row in `detectors`.
+ */
+import type { PresetName } from '../protocol/build-settings.ts';
+import { go } from './go.ts';
+import { node } from './node/preset.ts';
+import { startsWithNode } from './node/detect.ts';
+import type { Preset } from './plan.ts';
+import { python, pythonFiles } from './python.ts';
+import { staticFiles } from './static.ts';
+import { hasSite } from './static.ts';
+import { firstOf, type PresetTree } from './tree.ts';
+
+export const presets: Readonly<Record<PresetName, Preset>> = { node, python, go, static: staticFiles };
+
+/** One row: the preset is chosen if `detect` returns something, which says why, and no row before has. */
+export interface Detector {
+  readonly preset: PresetName;
+  /** What is looked for, as the error for a folder of no known kind says it. */
+  readonly looksFor: string;
+  /** Returns what was found, such as `go.mod`; undefined if the row does not fit. */
+  readonly detect: (tree: PresetTree) => Promise<string | undefined>;
+}
+
+/** A package.json often exists only for tools, so on its own it is considered last. */
+export const detectors: readonly Detector[] = [
+  { preset: 'node', looksFor: 'a package.json with a start script, a server.js', detect: startsWithNode },
+  { preset: 'go', looksFor: 'a go.mod', detect: (tree) => firstOf(tree, ['go.mod']) },
+  {
+    preset: 'python',
+    looksFor: 'a requirements.txt or pyproject.toml, an app.py or main.py',
+    detect: (tree) => firstOf(tree, pythonFiles),
+  },
+  { preset: 'static', looksFor: 'an index.html', detect: hasSite },
+  { preset: 'node', looksFor: '', detect: (tree) => firstOf(tree, ['package.json']) },
+];

@@ -1,0 +1,62 @@
+/**
+ * How a folder becomes an app: by the preset that the app names, by its Dockerfile, or by the preset that fits. The one
+ * place that decides it, for images, the process platform and the command line.
+ */
+import type { AppError } from '../errors.ts';
+import type { PresetName } from '../protocol/build-settings.ts';
+import { detectors, presets } from './detectors.ts';
+import { type Plan, type PlanRequest, misfit } from './plan.ts';
+import { adjusted, readSettings } from './settings.ts';
+import type { PresetTree } from './tree.ts';
+
+export type Recipe =
+  { readonly kind: 'dockerfile'; readonly path: string } | { readonly kind: 'plan'; readonly plan: Plan };
+
+const usualDockerfile = 'Dockerfile';
+
+/**
+ * @param dockerfile the path of the Dockerfile that the app names.
+ * @throws AppError dockerfile_invalid if nothing fits, or what fits lacks something; source_invalid if a manifest cannot be read.
+ */
+export async function recipeFor(tree: PresetTree, dockerfile: string, request: PlanRequest): Promise<Recipe> {
+  if (request.settings.preset === undefined) {
+    if (await tree.has(dockerfile)) return { kind: 'dockerfile', path: dockerfile };
+    // No preset replaces a Dockerfile that the app names.
+    if (dockerfile !== usualDockerfile) throw misfit(`the source has no ${dockerfile}, or it is not a file`);
+  }
+  return { kind: 'plan', plan: await planFor(tree, request) };
+}
+
+/**
+ * The plan by the preset that the app names or that fits, with what the app and the folder's holdfast.toml change.
+ * @throws AppError as `recipeFor`.
+ */
+export async function planFor(tree: PresetTree, request: PlanRequest): Promise<Plan> {
+  const plan = await findPlan(tree, request);
+  if (plan === undefined) throw noPreset();
+  return plan;
+}
+
+/** As `planFor`; undefined if the folder is of no known kind. */
+export async function findPlan(tree: PresetTree, own: PlanRequest): Promise<Plan | undefined> {
+  const request = { ...own, settings: await readSettings(tree, own.settings) };
+  const preset = request.settings.preset ?? (await detect(tree));
+  if (preset === undefined) return undefined;
+  const plan = await adjusted(tree, await presets[preset].plan(tree, request), request);
+  if (plan.start.kind === 'none' && !request.hasCommand) throw misfit(plan.start.missing);
+  return plan;
+}
+
+/** Returns the preset of the first row that fits. @throws AppError source_invalid if a manifest cannot be read. */
+async function detect(tree: PresetTree): Promise<PresetName | undefined> {
+  for (const { preset, detect: fits } of detectors) if ((await fits(tree)) !== undefined) return preset;
+  return undefined;
+}
+
+/** The error for a folder that no preset fits. */
+function noPreset(): AppError {
+  const looked = detectors.flatMap(({ looksFor }) => (looksFor === '' ? [] : [looksFor]));
+  return misfit(
+    `the folder has no Dockerfile, and no preset fits it: there is neither ${looked.join(', nor ')}. Add one of them or a Dockerfile, or set \`dir\` if the app is in a subfolder`,
+  );
+}
