@@ -12,6 +12,7 @@ import type { App, Apps } from './table/apps.ts';
 import type { InFlight } from './table/in-flight.ts';
 import type { TableEvents } from './table/table.ts';
 import type { AccessLog } from './telemetry/access-log.ts';
+import type { InvalidAnswers } from './telemetry/invalid-answers.ts';
 import type { RouterMetrics } from './telemetry/metrics.ts';
 import type { AttemptEvents } from './upstream/attempt.ts';
 import type { OnDialFailed } from './upstream/dial-failures.ts';
@@ -33,6 +34,7 @@ export interface Listeners {
   readonly gate: WakeGate;
   readonly inFlight: InFlight;
   readonly onDialFailed: OnDialFailed;
+  readonly invalidAnswers: InvalidAnswers;
   readonly metrics: RouterMetrics;
   readonly accessLog: AccessLog | undefined;
   readonly clock: Clock;
@@ -67,15 +69,19 @@ export class RouterEvents implements AttemptEvents, EnsureEvents, TableEvents, A
   }
 
   /** A request was refused before it became a call. */
-  requestRefused(client: PeerIdentity, status: number): void {
+  requestRefused(client: PeerIdentity, status: number, error?: AppError): void {
     this.#to.metrics.request(status, 0);
-    this.#to.accessLog?.refused(client, status);
+    this.#to.accessLog?.refused(client, status, error);
   }
 
   // ---- Targets
 
   targetConnected(app: App): void {
     this.#to.hold.changed(app);
+  }
+
+  answerInvalid(app: App, target: UpstreamTarget, call: Call, error: AppError): void {
+    this.#to.invalidAnswers.add(app, target, call, error);
   }
 
   targetLeft(app: App, target: UpstreamTarget): void {

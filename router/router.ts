@@ -36,6 +36,7 @@ import { Table } from './table/table.ts';
 import { Shutdown } from './shutdown.ts';
 import { registerGauges } from './telemetry/gauges.ts';
 import { createAccessLog } from './telemetry/access-log.ts';
+import { InvalidAnswers } from './telemetry/invalid-answers.ts';
 import { LineWriter, type Output } from './telemetry/line-writer.ts';
 import { createMetrics } from './telemetry/metrics.ts';
 import type { AttemptDeps } from './upstream/attempt.ts';
@@ -121,7 +122,7 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
         sockets: new ClientSockets(ground.sockets),
         heads: new RequestHeads({ maxFields: config.max_header_fields }),
         routing: config.tls.redirect_http ? redirectToTls(routing, local, config.tls.public_port) : routing,
-        onRefused: (client, status) => events.requestRefused(client, status),
+        onRefused: (client, status, error) => events.requestRefused(client, status, error),
         onConnectionRefused: (reason) => metrics.connectionRefused(reason),
         onEvicted: () => metrics.connectionEvicted(),
         tls,
@@ -186,6 +187,7 @@ function createGround(deps: RouterDeps, open: AsyncDisposableStack) {
     readAhead: new ReadAhead(config.read_ahead_max_bytes),
     writer: new HeadWriter(sockets),
     date: new HttpDate(),
+    invalidAnswers: new InvalidAnswers({ log, clock }),
   };
 }
 

@@ -20,11 +20,14 @@ export class Refusal {
   }
 }
 
-/** Methods that no app gets: CONNECT asks for a tunnel, TRACE echoes the credentials of its request (RFC 9110 §9.3.6, §9.3.8). */
-const refusedMethods: ReadonlySet<string> = new Set(['CONNECT', 'TRACE']);
+/**
+ * Methods that no app gets: CONNECT asks for a tunnel, TRACE echoes the credentials of its request (RFC 9110 §9.3.6, §9.3.8).
+ * In any case of letters, because there are apps that ignore it.
+ */
+const refusedMethods = /^(?:connect|trace)$/i;
 
 export function refusedMethod(method: string): Refusal | undefined {
-  if (!refusedMethods.has(method)) return undefined;
+  if (method === 'GET' || !refusedMethods.test(method)) return undefined;
   return new Refusal(new AppError('request_invalid', `The request is refused: the router does not accept ${method}.`), {
     status: 405,
     // RFC 9110 §15.5.6 requires the list.

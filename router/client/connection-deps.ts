@@ -1,5 +1,6 @@
 /** What connections of clients share, and what the router sees of each. */
 import type { BlockList, Socket } from 'node:net';
+import type { AppError } from '../../shared/errors.ts';
 import type { CallRouting } from '../call/call.ts';
 import type { Backlogs } from '../io/backlog.ts';
 import type { Deadlines, Timed } from '../io/deadlines.ts';
@@ -57,7 +58,7 @@ export interface ConnectionDeps {
   /** No answer may be followed by another request. */
   readonly closing: () => boolean;
   /** A request was refused before it became a call. */
-  readonly onRefused: (client: PeerIdentity, status: number) => void;
+  readonly onRefused: (client: PeerIdentity, status: number, error?: AppError) => void;
   readonly onClosed: (connection: ClientConnection) => void;
   /**
    * Hands over a connection whose client speaks HTTP/2.

@@ -186,7 +186,7 @@ export class H1Connection implements ClientConnection, CallCarrier, SocketOwner 
 
   /** Answers a request that does not become a call, as the last one of the connection. */
   #refuse(refusal: Refusal): void {
-    this.#deps.onRefused(this.#client, refusal.status);
+    this.#deps.onRefused(this.#client, refusal.status, refusal.error);
     this.#side.answer.refusal(refusal);
     this.#close();
   }

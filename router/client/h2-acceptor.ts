@@ -16,7 +16,7 @@ const streamWindows = 16;
 
 /** What a client of HTTP/2 says first, RFC 9113 §3.4. */
 const preface = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
-/** The length of its method, which no request of HTTP/1.1 has. */
+/** The length of its method with the blank; requests of HTTP/1.1 with that method are refused. */
 const minPrefaceBytes = 4;
 
 /** @param first bytes of a connection. @returns whether they are the beginning of HTTP/2, or more. */

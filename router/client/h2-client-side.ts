@@ -59,7 +59,7 @@ export class H2ClientSide implements ClientSide {
     this.#isGrpc = isGrpc(raw);
     const head = this.#readHead(raw);
     if (head instanceof Refusal) {
-      onRefused(this.client, head.status);
+      onRefused(this.client, head.status, head.error);
       this.#answerError(head.error, head.options);
       this.answered();
       return;

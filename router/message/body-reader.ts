@@ -1,9 +1,10 @@
 /**
  * Reads the body of a message as it arrives: of known length, in chunks (RFC 9112 §7.1, with trailer fields), or until the
  * connection ends. The data of chunks is moved together in place, so that one read yields one range. Chunk extensions are
- * checked and dropped: nobody uses them, and they are how two readers come to see different chunks.
+ * checked and dropped: nobody uses them, and they are how two readers come to see different chunks. Blanks around their parts
+ * (BWS, RFC 9112 §7.1.1) are accepted in answers only: old servers pad the sizes with them.
  */
-import { cr, hexValue, lf, tokenByte, valueByte } from './bytes.ts';
+import { cr, hexValue, lf, space, tab, tokenByte, valueByte } from './bytes.ts';
 import { Field } from './field-names.ts';
 import { fieldStride, FieldParser, type Fault, type Trailers } from './field-parser.ts';
 
@@ -12,17 +13,20 @@ const State = {
   extensionName: 1,
   extensionValue: 2,
   quoted: 3,
-  afterQuoted: 4,
-  sizeLf: 5,
-  data: 6,
-  dataCr: 7,
-  dataLf: 8,
-  trailers: 9,
+  afterPart: 4,
+  afterName: 5,
+  sizeLf: 6,
+  data: 7,
+  dataCr: 8,
+  dataLf: 9,
+  trailers: 10,
 } as const;
 
 export interface BodyLimits {
   readonly maxFields: number;
   readonly maxTrailerBytes: number;
+  /** Whether blanks may stand around the size and the extensions of a chunk. */
+  readonly chunkBlanks?: boolean;
 }
 
 /** For all chunks of a body together; Node's parser has the same limit. */
@@ -154,30 +158,30 @@ export class BodyReader {
       }
       case State.extensionName:
         if (tokenByte[byte] !== 0) this.#mark += 1;
-        else if (this.#mark === 0) this.#bad('a chunk extension without a name');
-        else if (byte === equals) {
-          this.#state = State.extensionValue;
-          this.#mark = 0;
-        } else this.#afterPart(byte, 'a chunk extension');
+        else if (this.#mark > 0) this.#afterName(byte);
+        else if (!this.#isBlank(byte)) this.#bad('a chunk extension without a name');
         this.#countExtension();
+        return;
+      case State.afterName:
+        this.#afterName(byte);
         return;
       case State.extensionValue:
         if (tokenByte[byte] !== 0) this.#mark += 1;
         else if (byte === quote && this.#mark === 0) this.#state = State.quoted;
-        else if (this.#mark === 0) this.#bad('a chunk extension without a value');
-        else this.#afterPart(byte, 'a chunk extension');
+        else if (this.#mark > 0) this.#afterPart(byte, 'a chunk extension');
+        else if (!this.#isBlank(byte)) this.#bad('a chunk extension without a value');
         this.#countExtension();
         return;
       case State.quoted:
-        if (byte === quote) this.#state = State.afterQuoted;
+        if (byte === quote) this.#state = State.afterPart;
         else if (byte === backslash || valueByte[byte] === 0) this.#bad('a chunk extension');
         this.#countExtension();
         return;
-      case State.afterQuoted:
+      case State.afterPart:
         this.#afterPart(byte, 'a chunk extension');
         return;
       case State.sizeLf:
-        if (byte !== lf) this.#bad('a bare carriage return');
+        if (byte !== lf) this.#bad('a bare carriage return behind a chunk size');
         this.#state = this.#left === 0 ? State.trailers : State.data;
         this.#trailerLength = 0;
         return;
@@ -186,7 +190,7 @@ export class BodyReader {
         this.#state = State.dataLf;
         return;
       default:
-        if (byte !== lf) this.#bad('a bare carriage return');
+        if (byte !== lf) this.#bad('a bare carriage return behind a chunk');
         this.#state = State.size;
         this.#left = 0;
         this.#digits = 0;
@@ -199,7 +203,25 @@ export class BodyReader {
     else if (byte === semicolon) {
       this.#state = State.extensionName;
       this.#mark = 0;
-    } else this.#bad(byte === lf ? 'a bare line feed' : what);
+    } else if (this.#isBlank(byte)) {
+      this.#state = State.afterPart;
+      this.#countExtension();
+    } else this.#bad(byte === lf ? 'a bare line feed behind a chunk size' : what);
+  }
+
+  /** Reads what may follow the name of an extension: its value, or what follows an extension. */
+  #afterName(byte: number): void {
+    if (byte === equals) {
+      this.#state = State.extensionValue;
+      this.#mark = 0;
+    } else if (this.#isBlank(byte)) {
+      this.#state = State.afterName;
+      this.#countExtension();
+    } else this.#afterPart(byte, 'a chunk extension');
+  }
+
+  #isBlank(byte: number): boolean {
+    return (byte === space || byte === tab) && this.#limits.chunkBlanks === true;
   }
 
   #countExtension(): void {

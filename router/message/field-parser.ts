@@ -4,6 +4,7 @@
  */
 import { colon, cr, lf, space, tab, tokenByte, valueByte } from './bytes.ts';
 import { fieldKind } from './field-names.ts';
+import { quoted } from './quoted.ts';
 
 /** `more`: needs more bytes · `done`: the section or head is complete · `bad`: it is refused, see `fault` */
 export type Progress = 'more' | 'done' | 'bad';
@@ -73,10 +74,13 @@ export class FieldParser {
             state = State.sectionEnd;
             break;
           }
-          if (byte === space || byte === tab) return this.#bad('a folded field');
-          if (tokenByte[byte] === 0) return this.#bad(byte === lf ? 'a bare line feed' : 'an invalid field name');
+          if (byte === space || byte === tab) return this.#bad(`a folded field${this.#behind(bytes)}`);
+          if (tokenByte[byte] === 0) {
+            if (byte === lf) return this.#bad(`a bare line feed${this.#behind(bytes)}`);
+            return this.#bad(`an invalid field name (${lineAt(bytes, pos, end)})`);
+          }
           if (this.count >= this.#maxFields) {
-            this.fault = { status: 431, what: 'too many fields' };
+            this.fault = { status: 431, what: `more than ${this.#maxFields} fields` };
             return 'bad';
           }
           at[base] = pos;
@@ -87,7 +91,8 @@ export class FieldParser {
         case State.name: {
           while (pos < end && tokenByte[bytes[pos] as number] !== 0) pos += 1;
           if (pos >= end) break;
-          if (bytes[pos] !== colon) return this.#bad('an invalid field name');
+          if (bytes[pos] !== colon)
+            return this.#bad(`an invalid field name (${lineAt(bytes, at[base] as number, end)})`);
           at[base + 1] = pos;
           pos += 1;
           state = State.beforeValue;
@@ -102,8 +107,10 @@ export class FieldParser {
         case State.value: {
           while (pos < end && valueByte[bytes[pos] as number] !== 0) pos += 1;
           if (pos >= end) break;
-          if (bytes[pos] !== cr)
-            return this.#bad(bytes[pos] === lf ? 'a bare line feed' : 'a control character in a field');
+          if (bytes[pos] !== cr) {
+            const what = bytes[pos] === lf ? 'a bare line feed' : 'a control character';
+            return this.#bad(`${what} in the field ${quoted(bytes, at[base] as number, at[base + 1] as number)}`);
+          }
           let valueEnd = pos;
           const valueStart = at[base + 2] as number;
           while (valueEnd > valueStart && (bytes[valueEnd - 1] === space || bytes[valueEnd - 1] === tab)) valueEnd -= 1;
@@ -113,7 +120,10 @@ export class FieldParser {
           break;
         }
         case State.lineEnd: {
-          if (bytes[pos] !== lf) return this.#bad('a bare carriage return');
+          if (bytes[pos] !== lf) {
+            const name = quoted(bytes, at[base] as number, at[base + 1] as number);
+            return this.#bad(`a bare carriage return in the field ${name}`);
+          }
           at[base + 4] = fieldKind(bytes, at[base] as number, at[base + 1] as number);
           this.count += 1;
           base += fieldStride;
@@ -122,7 +132,7 @@ export class FieldParser {
           break;
         }
         default: {
-          if (bytes[pos] !== lf) return this.#bad('a bare carriage return');
+          if (bytes[pos] !== lf) return this.#bad(`a bare carriage return${this.#behind(bytes)}`);
           this.end = pos + 1;
           this.#pos = this.end;
           return 'done';
@@ -155,4 +165,17 @@ export class FieldParser {
     this.fault = { status: 400, what };
     return 'bad';
   }
+
+  /** Names the last whole field for an error about what follows it. */
+  #behind(bytes: Uint8Array): string {
+    const base = (this.count - 1) * fieldStride;
+    return base < 0 ? '' : ` behind the field ${quoted(bytes, this.at[base] as number, this.at[base + 1] as number)}`;
+  }
+}
+
+/** The beginning of a line up to its colon, for an error about the name in it. */
+function lineAt(bytes: Uint8Array, start: number, end: number): string {
+  let stop = start;
+  while (stop < end && bytes[stop] !== colon && bytes[stop] !== cr && bytes[stop] !== lf) stop += 1;
+  return quoted(bytes, start, stop);
 }

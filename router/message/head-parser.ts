@@ -7,7 +7,7 @@ export const versionPrefix = Uint8Array.from(Buffer.from('HTTP/1.'));
 /** Parses one head at a time, however it is cut, into offsets of the caller's bytes, which are good until the next `begin`. */
 export abstract class HeadParser {
   readonly fields: FieldParser;
-  readonly framing = new Framing();
+  readonly framing: Framing;
   /** Minor version of HTTP/1. */
   minor = 1;
   /** Offset of the first byte after the head. */
@@ -16,8 +16,10 @@ export abstract class HeadParser {
   protected pos = 0;
   #inFields = false;
 
-  constructor(limits: { readonly maxFields: number }) {
+  /** @param options.repeatedLengths whether equal Content-Lengths count as one. */
+  constructor(limits: { readonly maxFields: number }, options: { readonly repeatedLengths: boolean }) {
     this.fields = new FieldParser(limits.maxFields);
+    this.framing = new Framing(options.repeatedLengths);
   }
 
   get inFirstLine(): boolean {

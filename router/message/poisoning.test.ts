@@ -1,6 +1,7 @@
 /** Answers that an app may not give, and what it says besides its answers: nobody gets what is meant for another. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { silentLog } from '../../shared/log.ts';
 import { exchangeBytes, startRawApp } from '../testing/raw-bytes.ts';
 import { ready, routeOf, startTestRouter } from '../testing/router.ts';
 
@@ -8,17 +9,29 @@ const get = 'GET /x HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n';
 const ok = 'HTTP/1.1 200 OK\r\nDate: d\r\nContent-Length: 2\r\n\r\nok';
 const okClosed = 'HTTP/1.1 200 OK\r\nDate: d\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok';
 
-const badAnswers: readonly (readonly [what: string, says: string])[] = [
+/** `names` is in the problem and in the log. */
+const badAnswers: readonly (readonly [what: string, says: string, names?: string])[] = [
   ['both lengths', 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n'],
-  ['two lengths', 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nok'],
-  ['a list of lengths', 'HTTP/1.1 200 OK\r\nContent-Length: 2, 2\r\n\r\nok'],
+  ['two different lengths', 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nok', 'Content-Lengths'],
+  ['two lengths of equal value', 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 02\r\n\r\nok', '"02"'],
+  ['a list of different lengths', 'HTTP/1.1 200 OK\r\nContent-Length: 2, 3\r\n\r\nok', 'Content-Length'],
+  ['a list that ends with an empty length', 'HTTP/1.1 200 OK\r\nContent-Length: 2,\r\n\r\nok', 'Content-Length'],
+  ['a list that begins with an empty length', 'HTTP/1.1 200 OK\r\nContent-Length: ,2\r\n\r\nok', 'Content-Length'],
+  ['lengths with a blank between', 'HTTP/1.1 200 OK\r\nContent-Length: 2 2\r\n\r\nok', '"2 2"'],
+  [
+    'equal lengths and chunks',
+    'HTTP/1.1 200 OK\r\nContent-Length: 2, 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n',
+    'both Transfer-Encoding and Content-Length',
+  ],
   ['a negative length', 'HTTP/1.1 200 OK\r\nContent-Length: -2\r\n\r\nok'],
-  ['another coding', 'HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n'],
+  ['another coding', 'HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n', '"gzip, chunked"'],
   ['chunked in HTTP/1.0', 'HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n'],
-  ['a folded field', 'HTTP/1.1 200 OK\r\nA: b\r\n c\r\nContent-Length: 2\r\n\r\nok'],
+  ['a folded field', 'HTTP/1.1 200 OK\r\nX-Long: b\r\n c\r\nContent-Length: 2\r\n\r\nok', 'behind the field "X-Long"'],
   ['bare line feeds', 'HTTP/1.1 200 OK\nContent-Length: 2\n\nok'],
-  ['a blank before a colon', 'HTTP/1.1 200 OK\r\nContent-Length : 2\r\n\r\nok'],
-  ['NUL in a field', 'HTTP/1.1 200 OK\r\nA: b\0c\r\nContent-Length: 2\r\n\r\nok'],
+  ['a blank before a colon', 'HTTP/1.1 200 OK\r\nContent-Length : 2\r\n\r\nok', '("Content-Length ")'],
+  ['NUL in a field', 'HTTP/1.1 200 OK\r\nX-Nul: b\0c\r\nContent-Length: 2\r\n\r\nok', 'the field "X-Nul"'],
+  ['a name with a blank', 'HTTP/1.1 200 OK\r\nX Y: b\r\nContent-Length: 2\r\n\r\nok', '("X Y")'],
+  ['a name that is not text', 'HTTP/1.1 200 OK\r\n\x01"\xff: b\r\nContent-Length: 2\r\n\r\nok', '("\\x01\\x22\\xff")'],
   ['a status of two digits', 'HTTP/1.1 20 OK\r\nContent-Length: 2\r\n\r\nok'],
   ['a status of four digits', 'HTTP/1.1 2000 OK\r\nContent-Length: 2\r\n\r\nok'],
   ['another version', 'HTTP/2.0 200 OK\r\nContent-Length: 2\r\n\r\nok'],
@@ -30,7 +43,7 @@ const badAnswers: readonly (readonly [what: string, says: string])[] = [
   ],
 ];
 
-for (const [what, says] of badAnswers) {
+for (const [what, says, names = ''] of badAnswers) {
   test(`an answer with ${what} is 502 upstream_protocol, and its connection is closed`, async (t) => {
     let closed = false;
     const raw = await startRawApp(t, {
@@ -39,11 +52,93 @@ for (const [what, says] of badAnswers) {
         socket.write(says, 'latin1');
       },
     });
-    const { port } = await startTestRouter(t, { routes: [routeOf('a', ready(raw.target), { path: '/' })] });
+    const logged: unknown[][] = [];
+    const log = { ...silentLog, warn: (...line: unknown[]) => void logged.push(line) };
+    const { port } = await startTestRouter(t, { routes: [routeOf('a', ready(raw.target), { path: '/' })], log });
     const answer = await exchangeBytes(port, get);
     assert.match(answer, /^HTTP\/1\.1 502 /);
-    assert.match(answer, /"code":"upstream_protocol"/);
+    const problem = JSON.parse(answer.slice(answer.indexOf('\r\n\r\n'))) as { code: string; detail: string };
+    assert.equal(problem.code, 'upstream_protocol');
+    assert.ok(problem.detail.includes(names), problem.detail);
+    assert.equal(logged.length, 1);
+    const [{ error, app } = {}, text] = (logged[0] ?? []) as [Record<string, unknown>?, string?];
+    assert.deepEqual([error, app, text], [problem.detail, 'a', 'app answered with invalid HTTP']);
     while (!closed) await new Promise(setImmediate);
+  });
+}
+
+const oneMeaning: readonly (readonly [what: string, says: string])[] = [
+  ['two equal lengths', 'Content-Length: 5\r\nX-A: b\r\nContent-Length: 5\r\n\r\nhello'],
+  ['three equal lengths', 'Content-Length: 5\r\ncontent-length: 5\r\nCONTENT-LENGTH: 5\r\n\r\nhello'],
+  ['a list of equal lengths', 'Content-Length: 5, 5\r\n\r\nhello'],
+  ['a list without blanks, and one length', 'Content-Length: 5,5 ,\t5\r\nContent-Length: 5\r\n\r\nhello'],
+];
+
+for (const [what, says] of oneMeaning) {
+  test(`an answer with ${what} has one length for the client, and its connection serves another call`, async (t) => {
+    const raw = await startRawApp(t, { answer: `HTTP/1.1 200 OK\r\nDate: d\r\n${says}` });
+    const { port } = await startTestRouter(t, { routes: [routeOf('a', ready(raw.target), { path: '/' })] });
+    const answer = await exchangeBytes(port, get.replace('Connection: close\r\n', '') + get);
+    assert.deepEqual(answer.match(/HTTP\/1\.1 \d+/g), ['HTTP/1.1 200', 'HTTP/1.1 200'], answer);
+    assert.deepEqual(answer.match(/content-length:.*\r\n/gi), ['Content-Length: 5\r\n', 'Content-Length: 5\r\n']);
+    assert.equal(answer.match(/\r\n\r\nhello/g)?.length, 2);
+    assert.equal(raw.connections(), 1);
+    const head = await exchangeBytes(port, get.replace('GET', 'HEAD'));
+    assert.deepEqual(head.match(/content-length:.*\r\n/gi), ['Content-Length: 5\r\n']);
+  });
+}
+
+const paddedChunks: readonly (readonly [what: string, chunks: string])[] = [
+  ['blanks behind the size', '5   \r\nhello\r\n0 \r\n\r\n'],
+  ['a tab behind the size', '5\t\r\nhello\r\n0\r\n\r\n'],
+  ['a size padded to eight', '5       \r\nhello\r\n0       \r\n\r\n'],
+  ['blanks around an extension', '5 ; a = b ;c= "d"\t; e \r\nhello\r\n0 ;x\r\nT: u\r\n\r\n'],
+];
+
+for (const [what, chunks] of paddedChunks) {
+  test(`an answer in chunks with ${what} is taken, and its connection serves another call`, async (t) => {
+    for (const parts of [[chunks], [...chunks]]) {
+      const raw = await startRawApp(t, {
+        onData(socket) {
+          socket.write('HTTP/1.1 200 OK\r\nDate: d\r\nTransfer-Encoding: chunked\r\n\r\n');
+          for (const part of parts) socket.write(part);
+        },
+      });
+      const { port } = await startTestRouter(t, { routes: [routeOf('a', ready(raw.target), { path: '/' })] });
+      const answer = await exchangeBytes(port, get.replace('Connection: close\r\n', '') + get);
+      assert.deepEqual(answer.match(/HTTP\/1\.1 \d+/g), ['HTTP/1.1 200', 'HTTP/1.1 200'], answer);
+      assert.doesNotMatch(answer, /[0-9]+[ \t;]+\r\n/);
+      assert.equal(raw.connections(), 1);
+    }
+  });
+}
+
+const badChunks: readonly (readonly [what: string, chunks: string])[] = [
+  ['a blank before the size', ' 5\r\nhello\r\n0\r\n\r\n'],
+  ['a blank in the size', '1 0\r\n0123456789abcdef\r\n0\r\n\r\n'],
+  ['something behind the blanks', '5 x\r\nhello\r\n0\r\n\r\n'],
+  ['a blank behind the carriage return', '5\r \nhello\r\n0\r\n\r\n'],
+  ['a line feed behind blanks', '5  \nhello\r\n0\r\n\r\n'],
+  ['blanks without end', `5${' '.repeat(20_000)}\r\nhello\r\n0\r\n\r\n`],
+  ['an extension without a name', '5 ; \r\nhello\r\n0\r\n\r\n'],
+  ['an extension without a value', '5 ; a= \r\nhello\r\n0\r\n\r\n'],
+  ['two words in an extension', '5;a b\r\nhello\r\n0\r\n\r\n'],
+];
+
+for (const [what, chunks] of badChunks) {
+  test(`an answer in chunks with ${what} is cut off, told in the log, and its connection is not used again`, async (t) => {
+    const raw = await startRawApp(t, {
+      answer: `HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n${chunks}`,
+    });
+    const logged: unknown[][] = [];
+    const log = { ...silentLog, warn: (...line: unknown[]) => void logged.push(line) };
+    const { port } = await startTestRouter(t, { routes: [routeOf('a', ready(raw.target), { path: '/' })], log });
+    for (let call = 0; call < 2; call += 1) {
+      const answer = await exchangeBytes(port, get);
+      assert.doesNotMatch(answer, /\r\n0\r\n\r\n$/);
+    }
+    assert.equal(raw.connections(), 2);
+    assert.match(JSON.stringify(logged), /chunk/);
   });
 }
 

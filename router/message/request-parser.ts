@@ -13,6 +13,11 @@ export class RequestParser extends HeadParser {
   #state: number = State.start;
   #mark = 0;
 
+  constructor(limits: { readonly maxFields: number }) {
+    // Another server could take the other one of two.
+    super(limits, { repeatedLengths: false });
+  }
+
   override begin(pos: number): void {
     super.begin(pos);
     this.#state = State.start;
@@ -47,11 +52,11 @@ export class RequestParser extends HeadParser {
         }
         case State.method: {
           while (pos < end && tokenByte[bytes[pos] as number] !== 0) pos += 1;
-          if (pos - this.#mark > maxMethodBytes) return this.bad(501, 'an unknown method');
+          if (pos - this.#mark > maxMethodBytes) return this.bad(501, 'a method that is too long');
           if (pos >= end) break;
           if (bytes[pos] !== space || pos === this.#mark) return this.bad(400, 'the request line');
           const method = methodOf(bytes, this.#mark, pos);
-          if (method === undefined) return this.bad(501, 'an unknown method');
+          if (method === prefaceMethod) return this.bad(501, 'the method PRI, which is reserved for HTTP/2');
           this.method = method;
           pos += 1;
           this.targetStart = pos;
@@ -94,17 +99,21 @@ export class RequestParser extends HeadParser {
   }
 }
 
-/** Knows the methods that Node's parser knows, case-sensitively (RFC 9110 §9.1). */
-function methodOf(bytes: Buffer, start: number, end: number): string | undefined {
+/** A method is any token, case-sensitive (RFC 9110 §9.1): apps have methods of their own. */
+function methodOf(bytes: Buffer, start: number, end: number): string {
   const length = end - start;
   const first = bytes[start];
   if (length === 3 && first === 0x47 && bytes[start + 1] === 0x45 && bytes[start + 2] === 0x54) return 'GET';
-  return methods.get(bytes.toString('latin1', start, end));
+  const method = bytes.toString('latin1', start, end);
+  return methods.get(method) ?? method;
 }
 
 function isDigit(byte: number): boolean {
   return byte >= 0x30 && byte <= 0x39;
 }
 
+/** The usual methods, each as one string that all calls share. */
 const methods: ReadonlyMap<string, string> = new Map(METHODS.map((method) => [method, method]));
-const maxMethodBytes = Math.max(...METHODS.map((method) => method.length));
+const maxMethodBytes = 128;
+/** RFC 9113 §11.6: never used, so that no server takes the beginning of HTTP/2 for a request. */
+const prefaceMethod = 'PRI';

@@ -25,7 +25,7 @@ export function writeResponseHead(
   framing: AnswerFraming,
 ): void {
   const { fields, status } = parser;
-  const { named } = parser.framing;
+  const { named, contentLength, lengthRepeated } = parser.framing;
   const { at, count } = fields;
   writer.latin1('HTTP/1.1 ');
   writer.latin1(String(status));
@@ -50,7 +50,7 @@ export function writeResponseHead(
         break;
       case Field.contentLength:
         // RFC 9110 §8.6 forbids it in 1xx and 204.
-        keep = status >= 200 && status !== 204;
+        keep = status >= 200 && status !== 204 && !lengthRepeated;
         break;
       case Field.trailer:
         keep = framing.chunked;
@@ -73,6 +73,7 @@ export function writeResponseHead(
     run = -1;
   }
   if (run >= 0) writer.range(bytes, run, fields.linesEnd);
+  if (lengthRepeated && status >= 200 && status !== 204) writer.latin1(`Content-Length: ${contentLength}\r\n`);
   if (!dated && framing.date !== '') {
     writer.latin1('Date: ');
     writer.latin1(framing.date);

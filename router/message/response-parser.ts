@@ -1,6 +1,6 @@
 /**
  * The head of an answer, RFC 9112 §4 and §5, as strictly as that of a request: an app whose answer could be read in two ways
- * could be made to answer one client with what is meant for another.
+ * could be made to answer one client with what is meant for another. Equal Content-Lengths have one meaning, and become one.
  */
 import { cr, lf, space, valueByte } from './bytes.ts';
 import type { Progress } from './field-parser.ts';
@@ -14,6 +14,10 @@ export class ResponseParser extends HeadParser {
   reasonEnd = 0;
   #state: number = State.version;
   #mark = 0;
+
+  constructor(limits: { readonly maxFields: number }, options = { repeatedLengths: true }) {
+    super(limits, options);
+  }
 
   override begin(pos: number): void {
     super.begin(pos);

@@ -108,6 +108,7 @@ test('refused calls and refused requests have lines too, with the code and witho
     [404, 'route_not_found', undefined, Buffer.byteLength(body)],
   );
   assert.deepEqual([bad?.['status'], bad?.['remoteAddress'], bad?.['msg']], [400, '127.0.0.1', 'request refused']);
+  assert.deepEqual([bad?.['code'], bad?.['error']], ['request_invalid', 'The request is refused: no Host field.']);
 });
 
 test('what a trusted proxy says of the client is in the line', async (t) => {

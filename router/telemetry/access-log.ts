@@ -2,6 +2,7 @@
  * The access log: a JSON line for each call that has ended. Lines are composed by hand, because the objects of a logger and a write
  * for each line cost as much as the call itself. Fields and their order are those of other log lines.
  */
+import type { AppError } from '../../shared/errors.ts';
 import type { Call } from '../call/call.ts';
 import type { PeerIdentity } from '../message/peer-identity.ts';
 import type { LineWriter } from './line-writer.ts';
@@ -11,7 +12,7 @@ export interface AccessLog {
   /** @param status 499 if the client left before its answer began. */
   call(call: Call, status: number, durationMs: number): void;
   /** Logs a request that was refused before it became a call. */
-  refused(client: PeerIdentity, status: number): void;
+  refused(client: PeerIdentity, status: number, error?: AppError): void;
 }
 
 export interface AccessLogDeps {
@@ -43,10 +44,10 @@ export function createAccessLog({ lines, now }: AccessLogDeps): AccessLog {
       line += `,"protocol":"${peer.speaks === 'HTTP/2' ? 'HTTP/2.0' : `HTTP/1.${head.minor}`}","scheme":"${peer.scheme}"`;
       lines.add(line + fieldsOf(head) + ',"msg":"call"}\n');
     },
-    refused(client, status) {
-      lines.add(
-        `{"level":"info","time":"${time()}","component":"router","status":${status},"remoteAddress":"${client.address}","msg":"request refused"}\n`,
-      );
+    refused(client, status, error) {
+      const line = `{"level":"info","time":"${time()}","component":"router","status":${status},"remoteAddress":"${client.address}"`;
+      const why = error === undefined ? '' : `,"code":"${error.code}","error":${text(error.message)}`;
+      lines.add(`${line}${why},"msg":"request refused"}\n`);
     },
   };
 }

@@ -193,6 +193,7 @@ function depsOf(did: string[], maxUploads: number, clock: AttemptDeps['clock']):
     maxUploads,
     events: {
       targetConnected: () => void did.push('connected'),
+      answerInvalid: () => void did.push('answer invalid'),
       dialFailed: (_app, _target, timedOut) => void did.push(timedOut ? 'dial timed out' : 'dial refused'),
       targetLeft: () => void did.push('left'),
       callUpgraded: () => undefined,

@@ -1,6 +1,7 @@
 /** For fuzzing: streams of requests or answers, as node's own parser reads them and as ours does, told in the same form. */
 import { METHODS } from 'node:http';
 import { BlockList, type Socket } from 'node:net';
+import { refusedMethod } from '../call/refusal.ts';
 import { PeerIdentity } from '../message/peer-identity.ts';
 import { RequestHeads } from '../message/request-head.ts';
 import { BodyReader } from '../message/body-reader.ts';
@@ -44,15 +45,19 @@ function readOurs(
     readonly parse: (block: Buffer) => 'more' | 'bad' | Head;
     readonly beginBody: (reader: BodyReader) => void;
     readonly endsWhole: boolean;
+    readonly chunkBlanks?: boolean;
+    /** Gets the offset of each head. */
+    readonly starts?: number[];
   },
 ): Reading {
-  const { parser, parse, beginBody, endsWhole } = options;
+  const { parser, parse, beginBody, endsWhole, starts, chunkBlanks } = options;
   const messages: Message[] = [];
-  const reader = new BodyReader(limits);
+  const reader = new BodyReader({ ...limits, chunkBlanks: chunkBlanks === true });
   let block: Buffer = Buffer.alloc(0);
   let head: Head | undefined;
   let fields: string[] = [];
   let body = '';
+  let offset = 0;
   const take = (): void => {
     if (head === undefined) return;
     const { trailers } = reader;
@@ -78,6 +83,8 @@ function readOurs(
         if (got === 'bad') return { messages, refused: true };
         if (got === 'more') break;
         head = got;
+        starts?.push(offset);
+        offset += got.end;
         fields = pairs(block, parser.fields);
         body = '';
         beginBody(reader);
@@ -86,6 +93,7 @@ function readOurs(
       reader.read(rest, 0, rest.length);
       if (reader.fault !== undefined) return { messages, refused: true };
       body += rest.toString('latin1', reader.dataStart, reader.dataEnd);
+      offset += reader.next;
       if (!reader.done) break;
       take();
       block = Buffer.from(rest.subarray(reader.next));
@@ -99,13 +107,13 @@ function readOurs(
 const client = new PeerIdentity({ remoteAddress: '127.0.0.1' } as Socket, new BlockList());
 const heads = new RequestHeads(limits);
 
-/** As a connection reads them. */
-export function readOurRequests(parts: Parts): Reading {
+/** As a connection reads them. @param starts gets the offset of each head, of which an empty line may be the first. */
+export function readOurRequests(parts: Parts, starts: number[] = []): Reading {
   const parser = new RequestParser(limits);
   const parse = (block: Buffer): 'more' | 'bad' | Head => {
     const progress = parser.parse(block, block.length);
     if (progress !== 'done') return progress;
-    if (parser.method === 'CONNECT') return 'bad';
+    if (refusedMethod(parser.method) !== undefined) return 'bad';
     try {
       heads.read(parser, block, client);
     } catch {
@@ -119,12 +127,16 @@ export function readOurRequests(parts: Parts): Reading {
     if (chunked) reader.beginChunked();
     else reader.beginLength(Math.max(0, contentLength));
   };
-  return readOurs(parts, { parser, parse, beginBody, endsWhole: false });
+  return readOurs(parts, { parser, parse, beginBody, endsWhole: false, starts });
 }
 
-/** As an exchange reads them, but one behind the other. @param heads which of the final answers are to HEAD. */
-export function readOurAnswers(parts: Parts, heads: readonly boolean[]): Reading {
-  const parser = new ResponseParser(limits);
+/**
+ * As an exchange reads them, but one behind the other.
+ * @param heads which of the final answers are to HEAD.
+ * @param tolerant as the router reads them; otherwise without what it takes and node refuses: equal lengths, blanks in chunk lines.
+ */
+export function readOurAnswers(parts: Parts, heads: readonly boolean[], tolerant = true): Reading {
+  const parser = new ResponseParser(limits, { repeatedLengths: tolerant });
   let finals = 0;
   const parse = (block: Buffer): 'more' | 'bad' | Head => {
     const progress = parser.parse(block, block.length);
@@ -142,7 +154,7 @@ export function readOurAnswers(parts: Parts, heads: readonly boolean[]): Reading
     else if (framing.contentLength >= 0) reader.beginLength(framing.contentLength);
     else reader.beginClose();
   };
-  return readOurs(parts, { parser, parse, beginBody, endsWhole: true });
+  return readOurs(parts, { parser, parse, beginBody, endsWhole: true, chunkBlanks: tolerant });
 }
 
 function pairs(bytes: Buffer, fields: { readonly at: readonly number[]; readonly count: number }): string[] {
@@ -183,6 +195,11 @@ function numberOf(method: string): number {
   parser.execute(Buffer.from(`${method} /x HTTP/1.1\r\nHost: h\r\n\r\n`));
   parser.close();
   return found;
+}
+
+/** Whether Node's parser knows the method; it refuses all others. */
+export function nodeKnows(method: string): boolean {
+  return METHODS.includes(method);
 }
 
 export function readNodesRequests(parts: Parts): Reading {

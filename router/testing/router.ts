@@ -12,7 +12,7 @@ import type { AddressInfo } from 'node:net';
 import type { TestContext } from 'node:test';
 import { Registry } from '@prometheus-io/client';
 import { AppError } from '../../shared/errors.ts';
-import { silentLog } from '../../shared/log.ts';
+import { silentLog, type Log } from '../../shared/log.ts';
 import type { AgentMethods, EnsureProgress, ResultOf, RouterMethods } from '../../shared/protocol/methods.ts';
 import type { WakeCause } from '../../shared/protocol/wake-cause.ts';
 import type { Route, RoutesItem, Target } from '../../shared/protocol/routes.ts';
@@ -222,6 +222,7 @@ export async function startTestRouter(
     routes?: Route[];
     link?: 'up' | 'down';
     accessLog?: RouterDeps['accessLog'];
+    log?: Log;
   } = {},
 ): Promise<RouterUnderTest> {
   const front = fronts.getStore();
@@ -270,7 +271,7 @@ export async function startTestRouter(
     },
     dial: agent.dial,
     registry,
-    log: silentLog,
+    log: options.log ?? silentLog,
     ...(options.clock === undefined ? undefined : { clock: options.clock }),
     accessLog: options.accessLog,
   });

@@ -30,6 +30,8 @@ export interface AttemptEvents extends TunnelEvents {
   targetConnected(app: CallApp, target: UpstreamTarget): void;
   /** A connection was refused, or `timedOut`. */
   dialFailed(app: CallApp, target: UpstreamTarget, timedOut: boolean): void;
+  /** The target answered with something that is not valid HTTP; `error` says what. */
+  answerInvalid(app: CallApp, target: UpstreamTarget, call: Call, error: AppError): void;
 }
 
 export interface AttemptDeps extends TunnelDeps {
@@ -252,6 +254,7 @@ export class Attempt implements ActiveAttempt, RequestSink, TransportUser, LateS
     const stage = this.#stage;
     const call = this.#call;
     if (stage === 'done') return;
+    if (error.code === 'upstream_protocol') this.#deps.events.answerInvalid(this.#app, this.#target, call, error);
     if (stage === 'answering') {
       this.#abort();
       call.breakOff();

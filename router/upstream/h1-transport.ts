@@ -45,7 +45,11 @@ export class H1Transport implements Transport, ConnectionUser {
     this.#pool = pool;
     this.#deps = deps;
     this.#user = user;
-    this.#body = new BodyReader(deps);
+    this.#body = new BodyReader({
+      maxFields: deps.maxFields,
+      maxTrailerBytes: deps.maxTrailerBytes,
+      chunkBlanks: true,
+    });
     this.connection = new UpstreamConnection(address, pool, this, deps);
   }
 
@@ -228,7 +232,10 @@ export class H1Transport implements Transport, ConnectionUser {
     if (body.fault !== undefined) {
       // The valid part still reaches the client: the app did send it.
       user.flush();
-      user.failed('fatal', new AppError('upstream_protocol', `The app answered with ${body.fault.what}.`));
+      user.failed(
+        'fatal',
+        new AppError('upstream_protocol', `The app answered with a body that is not valid HTTP: ${body.fault.what}.`),
+      );
       return true;
     }
     const { dataStart, dataEnd, done, next } = body;

@@ -51,6 +51,18 @@ const cases: readonly Case[] = [
     decision: 'retry',
     dials: true,
   },
+  {
+    what: 'an idle connection closed behind a method that nothing is known of',
+    failure: 'closed',
+    head: 'LIST / HTTP/1.1\r\nHost: h\r\n\r\n',
+    decision: 'refuse',
+  },
+  {
+    what: 'an idle connection closed behind a get in lower case, which is another method',
+    failure: 'closed',
+    head: 'get / HTTP/1.1\r\nHost: h\r\n\r\n',
+    decision: 'refuse',
+  },
   { what: 'an idle connection closed behind a POST', failure: 'closed', head: post, decision: 'refuse' },
   {
     what: 'an idle connection closed behind a GET with a body',

@@ -51,7 +51,7 @@ function retryOnce(call: RetriedCall, stale: boolean): boolean {
   return true;
 }
 
-/** Safe in the sense of RFC 9110 §9.2.1, and without a body to send twice. */
+/** Safe in the sense of RFC 9110 §9.2.1, and without a body to send twice. Nothing is known of methods that are not standard. */
 export function isRepeatable(head: RequestHead): boolean {
   return (head.method === 'GET' || head.method === 'HEAD') && !head.hasBody;
 }
