@@ -92,16 +92,19 @@ export const routerConfig = z.strictObject({
         'Maximum time to connect to a target, in milliseconds.',
       ),
       upstream_headers_timeout_secs: decimal([1, 86_400], 300).describe(
-        'Maximum time for an app to begin its answer, in seconds.',
+        'Maximum time for an app to begin its answer, or to go on reading a request body, in seconds.',
       ),
       request_headers_timeout_secs: decimal([1, 3_600], 60).describe(
         'Maximum time for a client to send a request head, in seconds.',
       ),
-      request_timeout_secs: decimal([0, 86_400], 300).describe(
-        'Maximum time for a client to send its whole request body, from when the router begins to read it, in seconds; 0 means no limit.',
+      request_timeout_secs: decimal([0, 86_400], 0).describe(
+        'Maximum time for a client to send its whole request body, from when the router begins to read it, in seconds; 0 means no limit for a body that keeps on arriving.',
       ),
       request_stall_timeout_secs: decimal([1, 86_400], 60).describe(
         'Maximum time between two parts of a request body that the router reads, in seconds.',
+      ),
+      request_min_bytes_per_sec: integer([0, 1_000_000], 500).describe(
+        'Minimum rate of a request body, on average over five minutes in which the router waits for its client; 0 means no minimum. It does not apply once the answer has begun.',
       ),
       response_stall_timeout_secs: decimal([1, 86_400], 120).describe(
         'Maximum time for which a client may read nothing of its answer, in seconds; then it is cut off.',

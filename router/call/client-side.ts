@@ -20,6 +20,8 @@ export interface RequestSink {
    * @returns whether more may come at once; otherwise the sink asks for it by `resumeBody`.
    */
   requestBody(bytes: Buffer, start: number, end: number, last: BodyEnd | undefined): boolean;
+  /** The answer has begun, so that the body may be one side of a conversation. */
+  readonly answering: boolean;
   /** The rest of the body does not come, for this reason. */
   requestFault(error: AppError): void;
   /** The client has taken all that waited for it. */

@@ -20,6 +20,10 @@ export interface ConnectionLimits {
   readonly bodyTimeoutMs: number;
   /** Timeout of the next part of a body. */
   readonly bodyStallMs: number;
+  /** Least rate of a body on average; 0 for none. */
+  readonly bodyBytesPerSec: number;
+  /** Timeout of an app that reads nothing of a body. */
+  readonly appStallMs: number;
   /** Cut off a client that takes nothing of what waits for it for this long. */
   readonly answerStallMs: number;
 }

@@ -15,6 +15,8 @@ export interface ServerConfig {
   readonly request_headers_timeout_secs: number;
   readonly request_timeout_secs: number;
   readonly request_stall_timeout_secs: number;
+  readonly request_min_bytes_per_sec: number;
+  readonly upstream_headers_timeout_secs: number;
   readonly response_stall_timeout_secs: number;
   readonly keep_alive_timeout_secs: number;
   readonly stream_buffer_bytes: number;
@@ -35,6 +37,8 @@ export function connectionLimits(config: ServerConfig): ConnectionLimits {
     keepAliveMs: config.keep_alive_timeout_secs * 1_000,
     bodyTimeoutMs: config.request_timeout_secs * 1_000,
     bodyStallMs: config.request_stall_timeout_secs * 1_000,
+    bodyBytesPerSec: config.request_min_bytes_per_sec,
+    appStallMs: config.upstream_headers_timeout_secs * 1_000,
     answerStallMs: config.response_stall_timeout_secs * 1_000,
   };
 }

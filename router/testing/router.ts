@@ -256,6 +256,7 @@ export async function startTestRouter(
       request_headers_timeout_secs: 30,
       request_timeout_secs: 60,
       request_stall_timeout_secs: 30,
+      request_min_bytes_per_sec: 500,
       response_stall_timeout_secs: 30,
       keep_alive_timeout_secs: 75,
       tls: tlsConfig.parse(undefined),

@@ -144,6 +144,10 @@ export class Attempt implements ActiveAttempt, RequestSink, TransportUser, LateS
     return transport.flush();
   }
 
+  get answering(): boolean {
+    return this.#stage === 'answering';
+  }
+
   requestFault(error: AppError): void {
     this.failed('fatal', error);
   }
