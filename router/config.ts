@@ -43,11 +43,11 @@ export const routerConfig = z.strictObject({
       lease_secs: decimal([1, 300], 10).describe(
         'Seconds of silence after which the agent counts as lost. Must equal router_lease_secs of the agent.',
       ),
-      hold_max_calls: integer([1, 1_000_000], 10_000).describe(
-        'Maximum number of calls held by this router, for all apps together.',
+      hold_max_calls: integer([0, 1_000_000], 0).describe(
+        'Maximum number of calls held by this router, for all apps together. 0 means 10,000, plus 50 for each MiB of container memory above 256 MiB per worker.',
       ),
-      max_header_bytes: integer([1_024, 1_048_576], 16_384).describe(
-        'Maximum size of the header section of a request, in bytes.',
+      max_header_bytes: integer([1_024, 1_048_576], 32_768).describe(
+        'Maximum size of the head of a request or an answer, cookies included, in bytes.',
       ),
       max_header_fields: integer([8, 10_000], 256).describe('Maximum number of fields in a header or trailer section.'),
       max_trailer_bytes: integer([256, 1_048_576], 8_192).describe('Maximum size of a trailer section, in bytes.'),

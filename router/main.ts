@@ -8,7 +8,7 @@ import { toAppError } from '../shared/errors.ts';
 import { createLog, type Log } from '../shared/log.ts';
 import { defaultLimits } from '../shared/rpc/limits.ts';
 import { createLink } from '../shared/rpc/link.ts';
-import { placesWithin } from './client/places.ts';
+import { heldCallsWithin, placesWithin } from './client/places.ts';
 import { loadRouterConfig, type RouterConfig } from './config.ts';
 import { openStandardOutput } from './telemetry/line-writer.ts';
 import { startRouter, type Router, type RouterDeps } from './router.ts';
@@ -23,9 +23,12 @@ async function run(): Promise<void> {
   const { values } = parseArgs({ options: { config: { type: 'string' } } });
   const loaded = loadRouterConfig({ file: values.config ?? process.env['HOLDFAST_CONFIG'], env: process.env });
   const workers = loaded.workers === 0 ? availableParallelism() : loaded.workers;
-  const places =
-    loaded.max_connections === 0 ? placesWithin(process.constrainedMemory(), workers) : loaded.max_connections;
-  const config = { ...loaded, max_connections: places };
+  const memoryBytes = process.constrainedMemory();
+  const config = {
+    ...loaded,
+    max_connections: loaded.max_connections || placesWithin(memoryBytes, workers),
+    hold_max_calls: loaded.hold_max_calls || heldCallsWithin(memoryBytes, workers),
+  };
   const log = createLog({ component: 'router', level: config.log_level });
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });

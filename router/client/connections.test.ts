@@ -22,7 +22,7 @@ import {
 } from '../testing/router.ts';
 import { block, Flag, frame, FrameClient, preface, settings, Type } from '../testing/h2-frames.ts';
 import { tlsConfig } from './tls/config.ts';
-import { placesWithin } from './places.ts';
+import { heldCallsWithin, placesWithin } from './places.ts';
 
 /** The kernel takes it at once. */
 const largeBytes = 1_500_000;
@@ -308,4 +308,8 @@ test('places by memory: those of 256 MiB, and more where a container has more', 
   // What Node says where there is no limit, by the version of cgroups.
   assert.equal(placesWithin(0, 1), 10_500);
   assert.equal(placesWithin(2 ** 64, 1), 10_500);
+  assert.deepEqual(
+    [heldCallsWithin(0, 1), heldCallsWithin(gib / 4, 1), heldCallsWithin(gib, 1), heldCallsWithin(gib, 2)],
+    [10_000, 10_000, 48_400, 35_600],
+  );
 });

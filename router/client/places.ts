@@ -4,6 +4,8 @@ import type { ClientConnection } from './connection-deps.ts';
 
 /** What fits into 256 MiB, and into each MiB beyond, where the rest of a router needs more too. */
 const minPlaces = 10_500;
+/** Held calls take a place each; some are left for calls that are answered at once. */
+const minHeldCalls = 10_000;
 const minMib = 256;
 const placesPerMib = 50;
 /** A higher limit of memory is that of no container. */
@@ -14,8 +16,17 @@ const maxMib = 65_536;
  * @returns places for all workers.
  */
 export function placesWithin(memoryBytes: number, workers: number): number {
+  return minPlaces + placesBeyond(memoryBytes, workers);
+}
+
+/** @returns calls that all workers may hold. */
+export function heldCallsWithin(memoryBytes: number, workers: number): number {
+  return minHeldCalls + placesBeyond(memoryBytes, workers);
+}
+
+function placesBeyond(memoryBytes: number, workers: number): number {
   const mib = Math.floor(memoryBytes / 2 ** 20);
-  return minPlaces + (mib > maxMib ? 0 : Math.max(0, mib - minMib * workers) * placesPerMib);
+  return mib > maxMib ? 0 : Math.max(0, mib - minMib * workers) * placesPerMib;
 }
 
 /**

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { AppError } from '../../shared/errors.ts';
-import type { Route } from '../../shared/protocol/routes.ts';
+import { holdLimitOfRouter, type Route } from '../../shared/protocol/routes.ts';
 import { createManualClock, type ManualClock } from '../../shared/wait/testing/manual-clock.ts';
 import type { Call } from '../call/call.ts';
 import { App } from '../table/apps.ts';
@@ -69,6 +69,9 @@ test('a call over the limit of its app, or of the router, is refused at once', (
   for (const [holdMaxCalls, maxCalls, reason] of [
     [1, 100, 'app_full'],
     [100, 1, 'full'],
+    // Half of the hold is left to other apps.
+    [holdLimitOfRouter, 2, 'app_full'],
+    [holdLimitOfRouter, 1, 'app_full'],
   ] as const) {
     const { did, holdCall } = rig({ holdMaxCalls }, maxCalls);
     holdCall();

@@ -10,7 +10,7 @@
  */
 import { errorTable, isErrorCode } from '../../shared/error-codes.ts';
 import { AppError, type FailurePhase } from '../../shared/errors.ts';
-import type { PublicFailure } from '../../shared/protocol/routes.ts';
+import { holdLimitOfRouter, type PublicFailure } from '../../shared/protocol/routes.ts';
 import type { Clock } from '../../shared/wait/clock.ts';
 import type { App } from '../table/apps.ts';
 import type { Ensures } from './ensure.ts';
@@ -74,7 +74,7 @@ export class Hold {
   /** Holds the call, or refuses it if the hold is full. */
   wait(app: App, call: HeldCall): void {
     let room = this.#rooms.get(app.name);
-    if (room !== undefined && room.size >= app.route.holdMaxCalls) return this.#refuseFull(call, 'app_full');
+    if (room !== undefined && room.size >= this.#limitOf(app)) return this.#refuseFull(call, 'app_full');
     if (this.#held >= this.#deps.maxCalls) return this.#refuseFull(call, 'full');
     const nowMs = this.#deps.clock.nowMs();
     if (room === undefined) this.#rooms.set(app.name, (room = new Room(app, nowMs)));
@@ -84,6 +84,11 @@ export class Hold {
     this.#held += 1;
     this.#alarmAt(room, this.#deadlineOf(room, call.heldSinceMs));
     this.#check(room);
+  }
+
+  /** An app without a limit of its own leaves half of the hold to the others. */
+  #limitOf({ route: { holdMaxCalls } }: App): number {
+    return holdMaxCalls < holdLimitOfRouter ? holdMaxCalls : Math.ceil(this.#deps.maxCalls / 2);
   }
 
   /** The client of the call has gone. */

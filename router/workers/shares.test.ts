@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { holdLimitOfRouter } from '../../shared/protocol/routes.ts';
 import { loadRouterConfig } from '../config.ts';
 import { asleep, routeOf } from '../testing/router.ts';
 import { configOfWorker, routeOfWorker, shareOf } from './shares.ts';
@@ -44,6 +45,9 @@ test('the bounds of an app are divided too, where there are any', () => {
   const place = { index: 0, workers: 4 };
   const bounded = routeOfWorker(routeOf('a', asleep, { maxConcurrency: 10, maxConcurrencyTotal: 3 }), place);
   assert.deepEqual([bounded.maxConcurrency, bounded.maxConcurrencyTotal, bounded.holdMaxCalls], [3, 1, 1_250]);
-  const open = routeOfWorker(routeOf('a', asleep), place);
-  assert.deepEqual([open.maxConcurrency, 'maxConcurrencyTotal' in open], [0, false]);
+  const open = routeOfWorker(routeOf('a', asleep, { holdMaxCalls: holdLimitOfRouter }), place);
+  assert.deepEqual(
+    [open.maxConcurrency, 'maxConcurrencyTotal' in open, open.holdMaxCalls],
+    [0, false, holdLimitOfRouter],
+  );
 });

@@ -2,7 +2,7 @@
  * Divides the limits of a router and of apps among its workers, so that all workers together keep them. A limit below the number
  * of workers becomes one for each, because a worker that may do nothing is useless.
  */
-import type { Route } from '../../shared/protocol/routes.ts';
+import { holdLimitOfRouter, type Route } from '../../shared/protocol/routes.ts';
 import type { RouterConfig } from '../config.ts';
 
 export interface Place {
@@ -41,7 +41,7 @@ export function routeOfWorker(route: Route, place: Place): Route {
   const { maxConcurrency, maxConcurrencyTotal, holdMaxCalls } = route;
   return {
     ...route,
-    holdMaxCalls: shareOf(holdMaxCalls, place),
+    holdMaxCalls: holdMaxCalls < holdLimitOfRouter ? shareOf(holdMaxCalls, place) : holdMaxCalls,
     maxConcurrency: maxConcurrency === 0 ? 0 : shareOf(maxConcurrency, place),
     ...(maxConcurrencyTotal === undefined ? undefined : { maxConcurrencyTotal: shareOf(maxConcurrencyTotal, place) }),
   };

@@ -110,7 +110,9 @@ export const appConfig = z.strictObject({
     .prefault({}),
   hold: z
     .strictObject({
-      max_calls: integer([1, 100_000], 5_000).describe('Maximum number of held calls of the app per router.'),
+      max_calls: integer([0, 100_000], 0).describe(
+        'Maximum number of held calls of the app per router. 0: half of the hold_max_calls of the router.',
+      ),
       timeout_secs: decimal([1, 3_600], 300).describe('Maximum time that a call is held, seconds.'),
       queue_timeout_secs: decimal([0, 3_600], 0).describe(
         'Maximum time that a call waits when all targets are at max_concurrency, seconds; then it gets 503. 0: the same as hold.timeout_secs.',

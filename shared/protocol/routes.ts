@@ -55,6 +55,9 @@ export const serving = z.discriminatedUnion('state', [
 ]);
 export type Serving = z.output<typeof serving>;
 
+/** A `holdMaxCalls` that leaves the limit to the router; larger than any that an app may set. */
+export const holdLimitOfRouter = 1_000_000;
+
 export const route = z.strictObject({
   app: appName,
   /** `''` matches any host, `a.example` that host, `*.example` any depth of subdomains. Lower case. */
@@ -65,6 +68,7 @@ export const route = z.strictObject({
   /** The version that receives calls. */
   version: z.int().positive(),
   serving,
+  /** The maximum number of held calls per router; `holdLimitOfRouter`: half of what the router may hold. */
   holdMaxCalls: z.int().positive(),
   holdTimeoutMs: z.number().positive(),
   /** The maximum number of calls in flight per target; 0 means no limit. */

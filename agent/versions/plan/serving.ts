@@ -2,7 +2,13 @@
 import { isDeepStrictEqual } from 'node:util';
 import { defaultWakeRules, type AppConfig } from '../../../shared/protocol/app-config.ts';
 import { maskedSecret } from '../../../shared/protocol/app-spec.ts';
-import type { Route, Serving, StartTimings, Target } from '../../../shared/protocol/routes.ts';
+import {
+  holdLimitOfRouter,
+  type Route,
+  type Serving,
+  type StartTimings,
+  type Target,
+} from '../../../shared/protocol/routes.ts';
 import type { AppView, Failure, VersionView } from '../../../shared/protocol/views.ts';
 import { loadedVersion, type AppRecord, type VersionRecord } from '../../store/records.ts';
 import type { KeptAwake } from './keep-awake.ts';
@@ -55,7 +61,7 @@ export function routeOf(situation: Situation, config: AppConfig): Route {
     stripPath: config.strip_path,
     version: record.live,
     serving: servingOf(situation),
-    holdMaxCalls: config.hold.max_calls,
+    holdMaxCalls: config.hold.max_calls || holdLimitOfRouter,
     holdTimeoutMs: config.hold.timeout_secs * 1_000,
     maxConcurrency: config.max_concurrency,
     ...(config.max_concurrency_total > 0 && { maxConcurrencyTotal: config.max_concurrency_total }),
