@@ -97,7 +97,7 @@ const paddedChunks: readonly (readonly [what: string, chunks: string])[] = [
 
 for (const [what, chunks] of paddedChunks) {
   test(`an answer in chunks with ${what} is taken, and its connection serves another call`, async (t) => {
-    for (const parts of [[chunks], [...chunks]]) {
+    for (const parts of [[chunks], chunks.split('')]) {
       const raw = await startRawApp(t, {
         onData(socket) {
           socket.write('HTTP/1.1 200 OK\r\nDate: d\r\nTransfer-Encoding: chunked\r\n\r\n');
