@@ -17,6 +17,12 @@ export interface Pin {
   readonly imageTag: string | null;
 }
 
+/** What `Platform.pin` finds. */
+export interface FoundPin extends Pin {
+  /** For people: what a snapshot of a folder has taken and what it has left out. */
+  readonly sourceSummary?: string | undefined;
+}
+
 export const noPin: Pin = { imageDigest: null, sourceDigest: null, imageTag: null };
 
 /** One version, with everything that is needed to run it. */
@@ -56,7 +62,7 @@ export interface Platform {
    * folder. Builds nothing.
    * @throws AppError image_not_found, image_denied, image_invalid, registry_unavailable, source_*.
    */
-  pin(spec: AppSpec, signal: AbortSignal): Promise<Pin>;
+  pin(spec: AppSpec, signal: AbortSignal): Promise<FoundPin>;
 
   /**
    * Makes what a version without an image digest runs, before its start. On Kubernetes the image is built unless the registry has it. Never

@@ -3,7 +3,7 @@ import { AppError, toAppError } from '../../shared/errors.ts';
 import type { AppSpec } from '../../shared/protocol/app-spec.ts';
 import { deadlineSignal } from '../../shared/wait/abort.ts';
 import type { Clock } from '../../shared/wait/clock.ts';
-import { noPin, type Pin, type Platform } from '../platform/platform.ts';
+import { type FoundPin, noPin, type Platform } from '../platform/platform.ts';
 
 interface PinDeps {
   readonly platform: Pick<Platform, 'pin'>;
@@ -20,11 +20,11 @@ export async function pinSpecs(
   { platform, clock }: PinDeps,
   specs: readonly AppSpec[],
   signal: AbortSignal,
-): Promise<Map<string, Pin>> {
+): Promise<Map<string, FoundPin>> {
   const message = `its source was not looked up within ${timeoutMs / 1_000} s: the server does not answer`;
   const reason = (): AppError => new AppError('source_unavailable', message, { phase: 'source' });
   using deadline = deadlineSignal({ clock, ms: timeoutMs, signal, reason });
-  const pinOf = async (spec: AppSpec): Promise<Pin> => {
+  const pinOf = async (spec: AppSpec): Promise<FoundPin> => {
     try {
       return await platform.pin(spec, deadline.signal);
     } catch (thrown) {

@@ -151,7 +151,7 @@ void test('a folder is packed, sent in parts and declared as a new app', async (
   const { code, out, err } = await agent.run(`deploy ${folder} --app shop --path /shop --env A=1 --env B=x=y`);
   assert.equal(code, 0, err);
   assert.match(out, /^shop: created, version 2\nroute: \/shop\nThe next call builds/);
-  assert.match(err, /^Packed 2 files, 0\.0 MiB/);
+  assert.match(err, /^Packed 2 files, 12\.8 kB/m);
   assert.ok(agent.puts.length > 3);
   assert.ok(agent.puts.every(({ token }) => token === 'Bearer token'));
   assert.deepEqual(applied(agent), {

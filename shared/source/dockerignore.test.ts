@@ -18,7 +18,7 @@ async function listed(t: TestContext, ignore: string, paths: readonly string[], 
   const excludes = await readDockerignore(root, keep);
   const tree = await walkTree({
     root,
-    excludes,
+    rules: { excludes },
     limits: { ...defaultSourceLimits, maxFiles: 10 },
     signal: new AbortController().signal,
   });

@@ -29,13 +29,28 @@ export function sourceInvalid(path: string, what: string, cause?: unknown): AppE
   });
 }
 
+/** What to do about an entry that cannot be taken. */
+export const ignoreAdvice = ': remove it, or list it in .dockerignore';
+
+/** The error for a file or folder that could not be read: source_invalid if that is not allowed, otherwise the error itself. */
+export function readError(path: string, error: unknown): unknown {
+  const { code } = error as NodeJS.ErrnoException;
+  if (code !== 'EACCES' && code !== 'EPERM') return error;
+  return sourceInvalid(path, `cannot be read (${code}): allow it to be read, or list it in .dockerignore`, error);
+}
+
 export function overMaxBytes(maxBytes: number): AppError {
   const bound = maxBytes >= 1024 ** 2 ? `${Math.floor(maxBytes / 1024 ** 2)} MiB` : `${maxBytes} bytes`;
   return sourceInvalid('', `is larger than ${bound} (source.max_bytes)`);
 }
 
-export function overMaxFiles(maxFiles: number): AppError {
-  return sourceInvalid('', `holds more than ${maxFiles} files (source.max_files)`);
+/** @param most the folder with most of the files, if known. */
+export function overMaxFiles(maxFiles: number, most?: { readonly folder: string; readonly files: number }): AppError {
+  const where =
+    most === undefined
+      ? ''
+      : `; ${shown(most.folder)} has ${most.files} of them: list what the app does not need in .dockerignore`;
+  return sourceInvalid('', `holds more than ${maxFiles} files (source.max_files)${where}`);
 }
 
 /** Makes an untrusted name safe for messages: no control characters, and a bounded length. */

@@ -1,16 +1,15 @@
 /** Packs a tree as tar.gz. Entries are sorted and have no times or owners, so equal trees give equal archives. */
 import { createHash } from 'node:crypto';
-import { constants, createWriteStream } from 'node:fs';
-import { open } from 'node:fs/promises';
-import { join } from 'node:path';
+import { createWriteStream } from 'node:fs';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createGzip } from 'node:zlib';
-import type { Excludes } from './dockerignore.ts';
-import { overMaxBytes, sourceInvalid, type SourceLimits } from './limits.ts';
+import type { LeftOut } from './left-out.ts';
+import { overMaxBytes, type SourceLimits } from './limits.ts';
+import { ChangedWhileRead, openTreeFile, readWhileStill } from './read-tree.ts';
 import { blockBytes, encodeHeader, padding } from './tar-header.ts';
 import { isExecutable } from './tree-digest.ts';
-import { walkTree, type TreeFile, type TreeListing } from './tree-walk.ts';
+import { walkTree, type SourceRules, type TreeFile, type TreeListing } from './tree-walk.ts';
 
 const chunkBytes = 64 * 1024;
 
@@ -27,6 +26,7 @@ export interface PackedFolder {
   readonly bytes: number;
   readonly files: number;
   readonly treeBytes: number;
+  readonly leftOut: LeftOut;
 }
 
 /** Returns the archive as a stream. Its errors are AppError source_invalid, AbortError and those of the file system. */
@@ -52,14 +52,23 @@ export function packTree(options: {
  */
 export async function packFolder(options: {
   readonly root: string;
-  readonly excludes?: Excludes;
+  readonly rules?: SourceRules;
   readonly file: string;
   readonly limits: SourceLimits;
   readonly signal: AbortSignal;
   readonly onProgress?: (done: PackProgress) => void;
 }): Promise<PackedFolder> {
+  return await readWhileStill(async () => {
+    const listing = await walkTree(options);
+    return { ...(await packListing(options, listing)), leftOut: listing.leftOut };
+  }, options.signal);
+}
+
+async function packListing(
+  options: Parameters<typeof packFolder>[0],
+  listing: TreeListing,
+): Promise<Omit<PackedFolder, 'leftOut'>> {
   const { root, file, limits, signal } = options;
-  const listing = await walkTree({ ...options, limits });
   const hash = createHash('sha256');
   let bytes = 0;
   let done: PackProgress = { files: 0, bytes: 0 };
@@ -80,7 +89,7 @@ export async function packFolder(options: {
         yield chunk;
       }
     },
-    createWriteStream(file, { flags: 'wx', mode: 0o600 }),
+    createWriteStream(file, { flags: 'w', mode: 0o600 }),
     { signal },
   ).catch((error: unknown) => {
     signal.throwIfAborted();
@@ -129,12 +138,10 @@ async function* tarOf(options: Parameters<typeof packTree>[0]): AsyncGenerator<B
 }
 
 async function* fileEntry(root: string, file: TreeFile): AsyncGenerator<{ bytes: Buffer; contentBytes: number }> {
-  const changed = (): Error => sourceInvalid(file.path, 'changed while it was read; try again');
-  // A listed file may have become a link or a pipe since: do not follow the one or block on the other.
-  const from = await open(join(root, file.path), constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+  const changed = (): Error => new ChangedWhileRead(file.path);
+  const from = await openTreeFile(root, file.path);
   try {
     const stat = await from.stat();
-    if (!stat.isFile()) throw changed();
     const mode = isExecutable(file.mode) ? 0o755 : 0o644;
     yield {
       bytes: encodeHeader({ name: file.path, mode, size: stat.size, type: '0', linkName: '' }),

@@ -45,10 +45,12 @@ export function linkTarget(path: string, { linkName }: Pick<TarHeader, 'linkName
 
 /**
  * Checks that no link leaves the tree.
+ * @param entries the links, by path; other entries make no difference.
+ * @param advice is added to the message.
  * @throws AppError source_invalid if following a link leads above the root at any step, directly or through other
  *   links, even if nothing exists there (yet).
  */
-export function refuseLeavingLinks(entries: ReadonlyMap<string, TreeEntry>): void {
+export function refuseLeavingLinks(entries: ReadonlyMap<string, TreeEntry>, advice = ''): void {
   let stepsLeft = maxSteps;
   const leaves = (link: string): boolean => {
     const at: string[] = [];
@@ -73,5 +75,5 @@ export function refuseLeavingLinks(entries: ReadonlyMap<string, TreeEntry>): voi
   };
   for (const [path, entry] of entries)
     if (entry.kind === 'link' && leaves(path))
-      throw sourceInvalid(path, `is a link that leads out of the folder (${entry.target})`);
+      throw sourceInvalid(path, `is a link that leads out of the folder (${entry.target})${advice}`);
 }

@@ -15,6 +15,7 @@ import type { LogLine } from '../../../shared/protocol/views.ts';
 import type { Sources } from '../../source/sources.ts';
 import { Probing } from '../probing.ts';
 import {
+  type FoundPin,
   noPin,
   type Pin,
   type Platform,
@@ -151,8 +152,11 @@ class ProcessPlatform implements Platform {
     this.#parts = parts;
   }
 
-  async pin(spec: AppSpec, signal: AbortSignal): Promise<Pin> {
-    return { ...noPin, sourceDigest: await this.#parts.folders.pin(spec, signal) };
+  async pin(spec: AppSpec, signal: AbortSignal): Promise<FoundPin> {
+    const { folders, log } = this.#parts;
+    const { digest, summary } = await folders.pin(spec, signal);
+    if (summary !== undefined) log.info({ app: spec.name, digest, taken: summary }, 'took a snapshot of a folder');
+    return { ...noPin, sourceDigest: digest, sourceSummary: summary };
   }
 
   /** There is no image: what is installed stays in the agent's data folder, where each start finds it. */

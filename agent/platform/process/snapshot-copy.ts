@@ -1,10 +1,10 @@
 /** Copies the files of a snapshot, and computes their digests from the bytes that are written. */
 import { createHash } from 'node:crypto';
-import { constants } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { overMaxBytes } from '../../../shared/source/limits.ts';
-import type { DigestedFile } from '../../../shared/source/tree-digest.ts';
+import { openTreeFile } from '../../../shared/source/read-tree.ts';
+import { isExecutable, type DigestedFile } from '../../../shared/source/tree-digest.ts';
 import type { TreeFile } from '../../../shared/source/tree-walk.ts';
 
 export interface CopyLimits {
@@ -21,7 +21,7 @@ export async function copyFiles(options: {
   readonly files: readonly TreeFile[];
   readonly limits: CopyLimits;
   readonly signal: AbortSignal;
-}): Promise<DigestedFile[]> {
+}): Promise<{ readonly files: DigestedFile[]; readonly bytes: number }> {
   const { root, copy, files, limits, signal } = options;
   const copied: DigestedFile[] = [];
   let totalBytes = 0;
@@ -42,10 +42,11 @@ export async function copyFiles(options: {
 
   async function copyFile(file: TreeFile, buffer: Buffer): Promise<string> {
     const hash = createHash('sha256');
-    // A file may have become a link or a pipe since it was listed: a link is not followed, and a pipe is not waited for.
-    const from = await open(join(root, file.path), constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+    // The same modes as those of a tree that was uploaded.
+    const mode = isExecutable(file.mode) ? 0o755 : 0o644;
+    const from = await openTreeFile(root, file.path);
     try {
-      const to = await open(join(copy, file.path), 'wx', file.mode);
+      const to = await open(join(copy, file.path), 'wx', mode);
       try {
         for (;;) {
           signal.throwIfAborted();
@@ -57,7 +58,7 @@ export async function copyFiles(options: {
           await to.writeFile(buffer.subarray(0, bytesRead));
         }
         // The umask restricts the mode that `open` is given.
-        await to.chmod(file.mode);
+        await to.chmod(mode);
       } finally {
         await to.close();
       }
@@ -70,5 +71,5 @@ export async function copyFiles(options: {
   // Wait for all, so that nothing is written when the caller removes the copy.
   const results = await Promise.allSettled(Array.from({ length: parallelCopies }, work));
   for (const result of results) if (result.status === 'rejected') throw result.reason;
-  return copied;
+  return { files: copied, bytes: totalBytes };
 }

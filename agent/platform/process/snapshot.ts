@@ -7,8 +7,11 @@ import { existsSync, renameSync } from 'node:fs';
 import { mkdir, readdir, realpath, rm, stat, symlink } from 'node:fs/promises';
 import { isAbsolute, join } from 'node:path';
 import { AppError, toAppError } from '../../../shared/errors.ts';
+import { type BuildSpec, sourceRules } from '../../../shared/presets/source-rules.ts';
+import type { SourceSummary } from '../../../shared/source/left-out.ts';
+import { readWhileStill } from '../../../shared/source/read-tree.ts';
 import { digestOf } from '../../../shared/source/tree-digest.ts';
-import { walkTree } from '../../../shared/source/tree-walk.ts';
+import { type SourceRules, walkTree } from '../../../shared/source/tree-walk.ts';
 import { copyFiles, type CopyLimits } from './snapshot-copy.ts';
 
 export interface SnapshotLimits extends CopyLimits {
@@ -18,10 +21,14 @@ export interface SnapshotLimits extends CopyLimits {
 
 export const snapshotLimits: SnapshotLimits = { maxFiles: 50_000, maxBytes: 512 * 1024 * 1024, maxDepth: 64 };
 
+export interface TakenSnapshot {
+  /** `sha256:<hex>`. */
+  readonly digest: string;
+  readonly summary: SourceSummary;
+}
+
 const temporaryPrefix = '.tmp-';
 const idPattern = /^(sha256:[0-9a-f]{64}|git:[0-9a-f]{40,64})(-[0-9a-f]{16})?$/;
-/** A folder that changes while it is read is read again, up to this many times in all. */
-const maxAttempts = 3;
 
 export async function createSnapshots(deps: {
   readonly folder: string;
@@ -36,56 +43,61 @@ export async function createSnapshots(deps: {
   const dataDir = await realpath(deps.dataDir);
   const temporary = new Set<string>();
 
-  /** @param id the name of the snapshot; without it, the snapshot is named by its digest and claimed. */
-  async function copyOnce(root: string, signal: AbortSignal, id?: string): Promise<string> {
+  async function copyOnce(root: string, rules: SourceRules, signal: AbortSignal, id?: string): Promise<TakenSnapshot> {
     const name = `${temporaryPrefix}${randomUUID()}`;
     const copy = join(folder, name);
     temporary.add(name);
     try {
       await mkdir(copy);
-      const tree = await walkTree({ root, skip: new Set([dataDir]), limits, signal });
+      const tree = await walkTree({ root, rules, skip: new Set([dataDir]), limits, signal });
       for (const path of tree.folders) await mkdir(join(copy, path));
-      const files = await copyFiles({ root, copy, files: tree.files, limits, signal });
+      const { files, bytes } = await copyFiles({ root, copy, files: tree.files, limits, signal });
       for (const link of tree.links) await symlink(link.target, join(copy, link.path));
       const digest = digestOf({ folders: tree.folders, links: tree.links, files });
       publish(copy, join(folder, nameOf(id ?? digest)));
+      // A snapshot without a name of its own is claimed.
       if (id === undefined) onTaken(digest);
-      return digest;
+      return { digest, summary: { files: files.length, bytes, leftOut: tree.leftOut } };
     } finally {
       await rm(copy, { recursive: true, force: true });
       temporary.delete(name);
     }
   }
 
-  async function copyTree(source: string, signal: AbortSignal, id?: string): Promise<string> {
+  /**
+   * @param spec by which the files are chosen; without it, all are taken.
+   * @param id the name of the snapshot; without it, its digest is.
+   */
+  async function copyTree(
+    source: string,
+    { spec, id, signal }: { readonly spec?: BuildSpec; readonly id?: string; readonly signal: AbortSignal },
+  ): Promise<TakenSnapshot> {
     const root = await findRoot(source);
-    for (let attempt = 1; ; attempt += 1) {
-      try {
-        return await copyOnce(root, signal, id);
-      } catch (error) {
-        if (signal.aborted) throw new AppError('cancelled', 'reading the source was cancelled', { cause: error });
-        if (error instanceof AppError) throw error;
-        const { code } = error as NodeJS.ErrnoException;
-        // Files appear and disappear while an editor saves.
-        if ((code === 'ENOENT' || code === 'ELOOP') && attempt < maxAttempts) continue;
-        throw invalid(toAppError(error).message, error);
-      }
+    try {
+      return await readWhileStill(
+        async () => copyOnce(root, spec === undefined ? {} : await sourceRules(root, spec), signal, id),
+        signal,
+      );
+    } catch (error) {
+      if (signal.aborted) throw new AppError('cancelled', 'reading the source was cancelled', { cause: error });
+      throw error instanceof AppError ? error : invalid(toAppError(error).message, error);
     }
   }
 
   return {
     /**
-     * Copies the folder, unless a snapshot of the same content exists. Claims the digest: it is kept until `prune` removes it.
-     * @returns `sha256:<hex>`.
+     * Copies the files of the folder that are its source, unless a snapshot of the same content exists. Claims the digest: it is kept
+     * until `prune` removes it.
      * @throws AppError source_invalid naming the path, cancelled.
      */
-    take: (source: string, signal: AbortSignal) => copyTree(source, signal),
+    take: (source: string, spec: BuildSpec, signal: AbortSignal): Promise<TakenSnapshot> =>
+      copyTree(source, { spec, signal }),
     /**
-     * Copies a tree that was fetched, under the given name: `sha256:<hex>` or `git:<commit>`, with `-<16 hex>` for a sub-folder. Claims
-     * nothing. @throws AppError source_invalid, cancelled.
+     * Copies a whole tree that was fetched, under the given name: `sha256:<hex>` or `git:<commit>`, with `-<16 hex>` for a sub-folder.
+     * Claims nothing. @throws AppError source_invalid, cancelled.
      */
     async keep(id: string, tree: string, signal: AbortSignal): Promise<void> {
-      await copyTree(tree, signal, id);
+      await copyTree(tree, { id, signal });
     },
     /** The folder of a snapshot; undefined if there is none. */
     find(id: string): string | undefined {

@@ -58,7 +58,7 @@ function runOf(spec: Partial<AppSpec>, sourceDigest: string): VersionRun {
 void test('a git source is resolved when it is declared, and fetched once when it is first run', async (t) => {
   const { folders, released, prune, use } = await createBench(t);
   const run = runOf({ source: 'https://git.example/a' }, `git:${commit}`);
-  assert.equal(await folders.pin(run.spec, options.signal), run.pin.sourceDigest);
+  assert.equal((await folders.pin(run.spec, options.signal)).digest, run.pin.sourceDigest);
   for (let time = 0; time < 2; time += 1) {
     const { folder, id } = await folders.find(run, options);
     assert.equal(await readFile(join(folder, 'server.js'), 'utf8'), 'fetched');
@@ -88,7 +88,7 @@ void test('of a folder the sub-folder is the source', async (t) => {
   await mkdir(join(source, 'web'));
   await writeFile(join(source, 'web', 'server.js'), 'mine');
   const { spec } = runOf({ source, dir: 'web' }, '');
-  const digest = await folders.pin(spec, options.signal);
+  const { digest } = await folders.pin(spec, options.signal);
   const { folder } = await folders.find(runOf({ source, dir: 'web' }, digest), options);
   assert.equal(await readFile(join(folder, 'server.js'), 'utf8'), 'mine');
   assert.ok(folder.startsWith(root));

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { AppError } from '../../../shared/errors.ts';
 import { sourceKind, type AppSpec } from '../../../shared/protocol/app-spec.ts';
 import type { Sources } from '../../source/sources.ts';
+import { summaryText } from '../../../shared/source/left-out.ts';
 import type { StartOptions, VersionRun } from '../platform.ts';
 import type { Snapshots } from './snapshot.ts';
 import type { SourceUse } from './source-use.ts';
@@ -35,7 +36,8 @@ export function createSourceFolders(deps: {
   /** Reads a folder again because its snapshot is lost, which helps only if the folder has not changed. */
   async function takeAgain(run: VersionRun, id: string, options: PrepareOptions): Promise<void> {
     options.onPhase('source', 'the snapshot is lost; reading the folder again');
-    if ((await snapshots.take(rootOf(run.spec), options.signal)) !== id)
+    const { digest } = await snapshots.take(rootOf(run.spec), run.spec, options.signal);
+    if (digest !== id)
       throw new AppError(
         'source_invalid',
         `the snapshot of version ${run.version} is lost, and ${run.spec.source} has changed since; declare the app again`,
@@ -45,11 +47,14 @@ export function createSourceFolders(deps: {
 
   return {
     /** The digest of the source now; takes a snapshot of a folder. @throws AppError source_* */
-    async pin(spec: AppSpec, signal: AbortSignal): Promise<string> {
+    async pin(spec: AppSpec, signal: AbortSignal): Promise<{ readonly digest: string; readonly summary?: string }> {
       if (spec.source === undefined) throw sourceUnsupported();
-      if (sourceKind(spec.source) === 'folder') return await snapshots.take(rootOf(spec), signal);
+      if (sourceKind(spec.source) === 'folder') {
+        const { digest, summary } = await snapshots.take(rootOf(spec), spec, signal);
+        return { digest, summary: summaryText(summary) };
+      }
       if (sources === undefined) throw sourceUnsupported();
-      return await sources.resolve(spec, signal);
+      return { digest: await sources.resolve(spec, signal) };
     },
 
     /** The folder and the name of the version's snapshot, which is made unless it exists. @throws AppError source_*, cancelled */

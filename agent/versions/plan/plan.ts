@@ -4,14 +4,14 @@ import { AppError } from '../../../shared/errors.ts';
 import { resolveAppConfig, type AppConfig } from '../../../shared/protocol/app-config.ts';
 import { maskedSecret, parseRoute, type AppSpec } from '../../../shared/protocol/app-spec.ts';
 import type { PlannedChange } from '../../../shared/protocol/views.ts';
-import { noPin, type Pin } from '../../platform/platform.ts';
+import { type FoundPin, noPin, type Pin } from '../../platform/platform.ts';
 import type { Declaration } from '../../store/app-store.ts';
 import { declaredVersion, type AppRecord, type NewEvent, type VersionRecord } from '../../store/records.ts';
 
 export interface PlanInput {
   readonly specs: readonly AppSpec[];
   /** Pins by app name. Members are null if they could not be looked up now. */
-  readonly pins: ReadonlyMap<string, Pin>;
+  readonly pins: ReadonlyMap<string, FoundPin>;
   readonly records: ReadonlyMap<string, AppRecord>;
   /** Whether the live version of the app answers calls now. */
   readonly isServing: (app: string) => boolean;
@@ -49,7 +49,7 @@ export function planApply(input: PlanInput): Plan {
         app: spec.name,
         version: 1,
         kind: 'app.created',
-        message: `declared at ${spec.path}`,
+        message: `declared at ${spec.path}${sourceText(input, spec)}`,
       });
       continue;
     }
@@ -67,7 +67,7 @@ export function planApply(input: PlanInput): Plan {
       app: spec.name,
       version: next.added.version,
       kind: 'version.declared',
-      message: `changes ${fields.map((field) => field.key).join(', ')}`,
+      message: `changes ${fields.map((field) => field.key).join(', ')}${sourceText(input, spec)}`,
     });
   }
   refuseConflicts(input.records, [...created, ...updated.map(({ app }) => app)]);
@@ -184,7 +184,14 @@ function hasSameImage(before: VersionRecord, spec: AppSpec, pin: Pin): boolean {
 }
 
 function pinOf(input: PlanInput, spec: AppSpec): Pin {
-  return input.pins.get(spec.name) ?? noPin;
+  const { imageDigest, sourceDigest, imageTag } = input.pins.get(spec.name) ?? noPin;
+  return { imageDigest, sourceDigest, imageTag };
+}
+
+/** What the source of an event's version holds, where that is known. */
+function sourceText(input: PlanInput, spec: AppSpec): string {
+  const summary = input.pins.get(spec.name)?.sourceSummary;
+  return summary === undefined ? '' : `; source: ${summary}`;
 }
 
 function routeOfSpec(spec: AppSpec): { host: string; path: string } {
