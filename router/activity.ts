@@ -34,7 +34,6 @@ export class Activity {
     this.#deps = deps;
   }
 
-  /** Number of apps for the next report. */
   get size(): number {
     return this.#active.size;
   }

@@ -32,7 +32,6 @@ export interface AgentLinkEvents {
 }
 
 export interface AgentLinkDeps {
-  /** Name of this router. */
   readonly name: string;
   readonly dial: AgentDial;
   readonly state: AgentState;
@@ -45,13 +44,9 @@ export interface AgentLinkDeps {
   readonly leaseMs: number;
 }
 
-export interface AgentLink {
-  close(): Promise<void>;
-}
-
 const reportEveryMs = 2_000;
 
-export function createAgentLink(deps: AgentLinkDeps): AgentLink {
+export function createAgentLink(deps: AgentLinkDeps): { close(): Promise<void> } {
   const { clock, log, state } = deps;
   let session: AgentSession | undefined;
 

@@ -14,7 +14,6 @@ export class AgentState {
   readonly #firstTable = Promise.withResolvers<void>();
   #synced = false;
   #leaseFromMs = -Infinity;
-  /** The agent, while the link is up. */
   peer: Peer<AgentMethods> | undefined;
 
   constructor(deps: AgentStateDeps) {

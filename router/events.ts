@@ -22,7 +22,6 @@ import type { UpstreamTargets } from './upstream/targets.ts';
 import type { Waiting } from './wake/waiting.ts';
 import type { WakeGate } from './wake/wake-gate.ts';
 
-/** The parts that hear of something. */
 export interface Listeners {
   readonly apps: Apps;
   readonly targets: UpstreamTargets;

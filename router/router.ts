@@ -45,7 +45,7 @@ import { LateStarts } from './upstream/late-starts.ts';
 import { Probes } from './upstream/probes.ts';
 import { UpstreamTargets } from './upstream/targets.ts';
 import type { TransportDeps } from './upstream/transport.ts';
-import { Tunnels } from './upstream/tunnel.ts';
+import type { Tunnel } from './upstream/tunnel.ts';
 import { Waiting } from './wake/waiting.ts';
 import { WakeGate } from './wake/wake-gate.ts';
 
@@ -63,21 +63,9 @@ export interface RouterDeps {
   readonly late?: boolean;
 }
 
-export interface Router {
-  readonly port: number;
-  readonly tlsPort: number | undefined;
-  /** Calls that are held now. */
-  readonly held: number;
-  ready(): { readonly ok: boolean; readonly reason: string };
-  /** For `GET /debug/targets`. */
-  viewTargets(query: URLSearchParams): TargetsView;
-  /** Lets calls end, for `drain_timeout_secs`, then closes. */
-  drain(): Promise<void>;
-  /** Ends everything now. */
-  close(): Promise<void>;
-}
+export type Router = Awaited<ReturnType<typeof startRouter>>;
 
-export async function startRouter(deps: RouterDeps): Promise<Router> {
+export async function startRouter(deps: RouterDeps) {
   const open = new AsyncDisposableStack();
   const ground = createGround(deps, open);
   const { config, clock, linkClock, log, metrics, owned } = ground;
@@ -93,7 +81,7 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
   held.ensures.reportTo(events);
   const table = owned(new Table({ apps, events, clock, adaptRoute: deps.adaptRoute }));
   const activity = new Activity({ apps, hold, clock });
-  const tunnels = new Tunnels();
+  const tunnels = new Set<Tunnel>();
   const attempts: AttemptDeps = {
     ...ground,
     tunnels,
@@ -137,16 +125,19 @@ export async function startRouter(deps: RouterDeps): Promise<Router> {
   return {
     port: running.port,
     tlsPort: running.tlsPort,
-    get held() {
+    get held(): number {
       return hold.held;
     },
-    ready() {
+    ready(): { readonly ok: boolean; readonly reason: string } {
       if (shutdown.draining) return { ok: false, reason: 'draining' };
       return agent.synced ? { ok: true, reason: 'ok' } : { ok: false, reason: 'no routes from the agent yet' };
     },
-    viewTargets: (query) => viewTargets(apps, query),
-    drain: () => shutdown.drain(running),
-    close: () => shutdown.close(),
+    /** For `GET /debug/targets`. */
+    viewTargets: (query: URLSearchParams): TargetsView => viewTargets(apps, query),
+    /** Lets calls end, for `drain_timeout_secs`, then closes. */
+    drain: (): Promise<void> => shutdown.drain(running),
+    /** Ends everything now. */
+    close: (): Promise<void> => shutdown.close(),
   };
 }
 

@@ -8,7 +8,6 @@ import type { RouterConfig } from './config.ts';
 import type { Ensures } from './hold/ensure.ts';
 import type { Hold } from './hold/hold.ts';
 import type { UnpushedFailures } from './hold/unpushed-failures.ts';
-import type { Tunnels } from './upstream/tunnel.ts';
 import type { Waiting } from './wake/waiting.ts';
 
 export interface ShutdownDeps {
@@ -19,7 +18,7 @@ export interface ShutdownDeps {
   readonly failures: Pick<UnpushedFailures, 'close'>;
   readonly hold: Pick<Hold, 'close'>;
   readonly waiting: Pick<Waiting, 'close'>;
-  readonly tunnels: Pick<Tunnels, 'goAway'>;
+  readonly tunnels: Iterable<{ goAway(): void }>;
   /** All that a router has open, in the order in which it was opened. */
   readonly open: AsyncDisposableStack;
 }
@@ -54,7 +53,7 @@ export class Shutdown {
     // Calls, held calls and upgraded connections end.
     await server.whenEmpty(config.drain_timeout_secs * 1_000);
     this.#refuseHeld();
-    tunnels.goAway();
+    for (const tunnel of tunnels) tunnel.goAway();
     await server.whenEmpty(goodbyeMs);
     await this.close();
     log.info('drained');

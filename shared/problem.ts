@@ -11,9 +11,7 @@ export interface ProblemOptions {
   readonly instance?: string;
   /** Overrides the status of the code: a failed version is 502 to a caller of the app, whatever caused the failure. */
   readonly status?: number;
-  /** Overrides the owner of the code. */
   readonly owner?: ErrorOwner;
-  /** Additional response headers. */
   readonly headers?: Readonly<Record<string, string>>;
 }
 

@@ -19,12 +19,10 @@ export interface CallApp {
   bytes: number;
 }
 
-/** Where a call is sent. */
 export interface CallTarget {
   readonly id: string;
 }
 
-/** What a call needs from the router. */
 export interface CallRouting {
   /** Looks the call up, and sends, holds or refuses it. */
   route(call: Call): void;
@@ -41,8 +39,7 @@ export interface ActiveAttempt {
   abort(): void;
 }
 
-/** The phases of a rollout. */
-const rolloutPhases = ['schedule', 'pull', 'start', 'switch'] as const;
+const startSteps = ['build', 'rollout', 'schedule', 'pull', 'start', 'switch'] as const;
 
 export class Call {
   readonly clientSide: ClientSide;
@@ -101,7 +98,6 @@ export class Call {
     this.#routing.route(this);
   }
 
-  /** Looks the call up again, for another attempt or to be held. */
   retry(): void {
     this.attempt = undefined;
     if (!this.ended) this.#routing.route(this);
@@ -120,7 +116,6 @@ export class Call {
     this.clientSide.answerProblem(this, error, view);
   }
 
-  /** Breaks the answer off, so that the client sees that it is not whole. */
   breakOff(): void {
     this.attempt = undefined;
     this.errorCode = 'upstream_reset';
@@ -131,11 +126,9 @@ export class Call {
   serverTiming(): string {
     if (this.heldMs === undefined) return '';
     let value = `hold;dur=${this.heldMs.toFixed(1)}`;
-    if (this.#timings?.buildMs != null) value += `, build;dur=${this.#timings.buildMs.toFixed(1)}`;
-    if (this.#timings?.rolloutMs != null) value += `, rollout;dur=${this.#timings.rolloutMs.toFixed(1)}`;
-    for (const phase of rolloutPhases) {
-      const ms = this.#timings?.[`${phase}Ms`];
-      if (ms !== undefined) value += `, ${phase};dur=${ms.toFixed(1)}`;
+    for (const step of startSteps) {
+      const ms = this.#timings?.[`${step}Ms`];
+      if (ms != null) value += `, ${step};dur=${ms.toFixed(1)}`;
     }
     return value;
   }

@@ -9,7 +9,6 @@ import type { Trailers } from '../message/field-parser.ts';
 import type { RequestHead } from '../message/request-head.ts';
 import type { ResponseParser } from '../message/response-parser.ts';
 
-/** How a body ends. */
 export type BodyEnd = Trailers | 'no trailers';
 
 /** Takes the body of a request, and hears of the client. */
@@ -28,7 +27,6 @@ export interface RequestSink {
   clientDrained(): void;
 }
 
-/** Gives the body of a request. */
 export interface RequestSource {
   /** Passes the body to `sink`: what has arrived of it now, the rest as it comes. */
   readBody(sink: RequestSink): void;
@@ -61,7 +59,6 @@ export interface AnswerForm {
 
 /** Composes an answer piece by piece; `flush` sends what is composed. */
 export interface AnswerSink {
-  /** Sends 100 (Continue) at once. */
   continue(): void;
   /**
    * Sends an interim answer.

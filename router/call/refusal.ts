@@ -60,7 +60,6 @@ export function writeProblem(writer: HeadWriter, head: RequestHead, error: AppEr
   return Buffer.byteLength(body);
 }
 
-/** Writes the last answer of a connection of HTTP/1.1. */
 export function writeRefusal(writer: HeadWriter, { error, options }: Refusal): void {
   writer.utf8(rawAnswer(toProblem(error, { ...options, headers: { Connection: 'close', ...options.headers } })));
 }

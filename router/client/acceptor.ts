@@ -19,7 +19,6 @@ export interface AcceptorDeps extends Omit<
   readonly config: ServerConfig;
   /** A connection was closed on arrival: there is no room for more in all, of its client, or of HTTP/2. */
   readonly onConnectionRefused: (reason: 'all' | 'client' | 'http2') => void;
-  /** An idle connection was closed to make room. */
   readonly onEvicted: () => void;
   readonly tls?: OpenTls | undefined;
 }
@@ -73,19 +72,16 @@ export class Acceptor {
     });
   }
 
-  /** A connection without TLS. */
   accept(socket: Socket): void {
     if (this.#admits(socket, 'plain')) this.connections.add(new H1Connection(socket, this.#shared));
     else socket.destroy();
   }
 
-  /** A connection that begins with a handshake of TLS. */
   acceptTls(socket: Socket): void {
     if (this.#admits(socket, 'tls')) this.handshakes?.take(socket);
     else socket.destroy();
   }
 
-  /** Closes each connection after its calls. */
   drain(): void {
     this.#draining = true;
     this.handshakes?.finish(newcomerMs);

@@ -37,11 +37,9 @@ export interface Evictable {
   evict(): void;
 }
 
-/** A client's connection, whatever it speaks. */
 export interface ClientConnection extends Evictable, Timed {
   readonly socket: Socket;
   readonly isHttp2: boolean;
-  /** Bytes that wait for the client. */
   readonly bufferedBytes: number;
   /** Closes the connection at once if it is idle, and else after its answers. */
   drain(): void;

@@ -25,13 +25,9 @@ export function isPreface(first: Buffer): boolean {
   return length >= minPrefaceBytes && first.compare(preface, 0, length, 0, length) === 0;
 }
 
-export interface Http2Acceptor {
-  readonly capacity: Http2Capacity;
-  /** @param received what was read of the socket until now. */
-  accept(socket: Socket, received?: Buffer): H2Connection;
-}
+export type Http2Acceptor = ReturnType<typeof createHttp2Acceptor>;
 
-export function createHttp2Acceptor(config: ServerConfig, deps: ConnectionDeps): Http2Acceptor {
+export function createHttp2Acceptor(config: ServerConfig, deps: ConnectionDeps) {
   const server = createSessions(config);
   const capacity = new Http2Capacity({
     maxConnections: config.http2_max_connections,
@@ -39,7 +35,8 @@ export function createHttp2Acceptor(config: ServerConfig, deps: ConnectionDeps):
   });
   return {
     capacity,
-    accept(socket, received) {
+    /** @param received what was read of the socket until now. */
+    accept(socket: Socket, received?: Buffer): H2Connection {
       // Node's own server would have noted that the handshake of TLS is over, and a session waits for that.
       if (isSecure(socket)) socket.secureConnecting = false;
       socket.pause();

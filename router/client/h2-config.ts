@@ -24,3 +24,5 @@ export const http2Keys = {
   ),
   http2_resets_per_sec: integer([1, 100_000], 33).describe('How fast `http2_reset_burst` refills, calls a second.'),
 };
+
+export type Http2Config = z.output<z.ZodObject<typeof http2Keys>>;

@@ -1,12 +1,12 @@
 /** The configuration of the client side, and the limits of connections that follow from it. */
 import type { ConnectionLimits } from './connection-deps.ts';
+import type { Http2Config } from './h2-config.ts';
 
 /** Keys of `[router]`. */
-export interface ServerConfig {
+export interface ServerConfig extends Http2Config {
   readonly listen_host: string;
   readonly listen_port: number;
   readonly trusted_proxies: readonly string[];
-  readonly http2: boolean;
   readonly max_connections: number;
   readonly max_connections_per_client: number;
   readonly max_header_bytes: number;
@@ -20,12 +20,6 @@ export interface ServerConfig {
   readonly response_stall_timeout_secs: number;
   readonly keep_alive_timeout_secs: number;
   readonly stream_buffer_bytes: number;
-  readonly http2_max_connections: number;
-  readonly http2_max_calls: number;
-  readonly http2_max_streams: number;
-  readonly http2_max_session_memory_mib: number;
-  readonly http2_reset_burst: number;
-  readonly http2_resets_per_sec: number;
 }
 
 export function connectionLimits(config: ServerConfig): ConnectionLimits {

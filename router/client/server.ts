@@ -3,31 +3,13 @@ import { createServer, type Server, type Socket } from 'node:net';
 import { listen, type TcpAddress } from '../../shared/net/listen.ts';
 import { Acceptor, socketBytes, type AcceptorDeps } from './acceptor.ts';
 
-export interface CallServer {
-  readonly port: number;
-  readonly tlsPort: number | undefined;
-  readonly connections: number;
-  /** What the connections take of `max_connections`. */
-  readonly places: number;
-  /** Handshakes of TLS under way. */
-  readonly handshakes: number;
-  /** Connections of HTTP/2, and the calls on them. */
-  readonly http2: { readonly connections: number; readonly streams: number };
-  /** Bytes that wait for the one client that is furthest behind. */
-  bufferedMax(): number;
-  /** Takes no new connection, and closes idle ones now, the others after their calls. */
-  drain(): void;
-  /** Resolves when the last connection is gone, or after `timeoutMs`. */
-  whenEmpty(timeoutMs: number): Promise<void>;
-  /** Closes everything. */
-  close(): Promise<void>;
-}
+export type CallServer = Awaited<ReturnType<typeof startServer>>;
 
 /** More than a first message of TLS has, so that the end of a client that waits for its handshake is seen behind it. */
 const helloBytes = 16_384;
 
 /** @throws the error of `listen`, such as EADDRINUSE. */
-export async function startServer(deps: AcceptorDeps): Promise<CallServer> {
+export async function startServer(deps: AcceptorDeps) {
   const acceptor = new Acceptor(deps);
   const { connections } = acceptor;
   const { listen_host: host, listen_port: port } = deps.config;
@@ -45,27 +27,33 @@ export async function startServer(deps: AcceptorDeps): Promise<CallServer> {
   return {
     port: plain.port,
     tlsPort: open[1]?.port,
+    /** Connections of HTTP/2, and the calls on them. */
     http2: acceptor.http2.capacity,
-    get connections() {
+    get connections(): number {
       return connections.size;
     },
-    get places() {
+    /** What the connections take of `max_connections`. */
+    get places(): number {
       return connections.places;
     },
-    get handshakes() {
+    /** Handshakes of TLS under way. */
+    get handshakes(): number {
       return acceptor.handshakes?.begun ?? 0;
     },
-    bufferedMax() {
+    /** Bytes that wait for the one client that is furthest behind. */
+    bufferedMax(): number {
       let max = 0;
       for (const { bufferedBytes } of connections) max = Math.max(max, bufferedBytes);
       return max;
     },
-    drain() {
+    /** Takes no new connection, and closes idle ones now, the others after their calls. */
+    drain(): void {
       for (const { server } of open) server.close();
       acceptor.drain();
     },
-    whenEmpty: (timeoutMs) => acceptor.whenEmpty(timeoutMs),
-    async close() {
+    /** Resolves when the last connection is gone, or after `timeoutMs`. */
+    whenEmpty: (timeoutMs: number): Promise<void> => acceptor.whenEmpty(timeoutMs),
+    async close(): Promise<void> {
       const closed = open.map(({ server }) => new Promise<void>((resolve) => void server.close(() => resolve())));
       acceptor.destroyAll();
       await Promise.all(closed);

@@ -7,6 +7,7 @@ import type { ErrorCode } from '../../shared/error-codes.ts';
 import { toAppError, type AppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
 import type { AgentMethods, EnsureProgress } from '../../shared/protocol/methods.ts';
+import type { WakeCause } from '../../shared/protocol/wake-cause.ts';
 import type { Clock } from '../../shared/wait/clock.ts';
 import type { Peer } from '../../shared/rpc/types.ts';
 import type { RequestHead } from '../message/request-head.ts';
@@ -61,6 +62,13 @@ interface Entry {
     | { readonly kind: 'resting'; readonly cancel: () => void };
 }
 
+interface Wanted {
+  readonly app: string;
+  readonly version: number;
+  readonly suspects: string[];
+  readonly cause: WakeCause | undefined;
+}
+
 export class Ensures {
   readonly #deps: EnsureDeps;
   #events: EnsureEvents | undefined;
@@ -89,56 +97,39 @@ export class Ensures {
    * @param head the head of the call that needs the version.
    */
   want(app: string, version: number, suspects: readonly string[], head?: RequestHead): void {
-    const {
-      router,
-      agent: { peer: agent },
-    } = this.#deps;
-    if (agent === undefined) return;
-    let entry = this.#entries.get(app);
-    if (entry === undefined) {
-      entry = { backoff: backoff({ minMs: 20, maxMs: 2_000 }), state: { kind: 'idle' } };
-      this.#entries.set(app, entry);
-    }
-    switch (entry.state.kind) {
-      case 'resting':
-        return;
-      case 'asking':
-        if (entry.state.version === version) return;
-        entry.state.abort.abort();
-        break;
-      case 'idle':
-        break;
-    }
+    const { agent, router } = this.#deps;
+    if (agent.peer === undefined) return;
+    const entry = this.#entries.get(app) ?? newEntry();
+    const { state } = entry;
+    if (state.kind === 'resting' || (state.kind === 'asking' && state.version === version)) return;
+    if (state.kind === 'asking') state.abort.abort();
     if (this.#asking >= maxAsking) {
       this.#queue.add(app);
-      if (entry.state.kind === 'idle') this.#entries.delete(app);
       return;
     }
-    this.#asking += 1;
+    this.#entries.set(app, entry);
+    const cause = head && wakeCauseOf(head, router);
+    this.#ask(agent.peer, entry, { app, version, suspects: suspects.slice(0, 1_000), cause });
+  }
+
+  #ask(agent: Peer<AgentMethods>, entry: Entry, wanted: Wanted): void {
+    const { app, version, suspects } = wanted;
     const abort = new AbortController();
     const asking: Entry['state'] = { kind: 'asking', version, abort };
     entry.state = asking;
-    const asked = entry;
-    const cause = head && wakeCauseOf(head, router);
+    this.#asking += 1;
+    const onItem = (progress: EnsureProgress): void => this.#events?.ensureProgressed(progress);
     agent
-      .call(
-        'versions.ensure',
-        { app, version, suspects: suspects.slice(0, 1_000), cause },
-        {
-          signal: abort.signal,
-          deadlineMs: ensureDeadlineMs,
-          onItem: (progress) => this.#events?.ensureProgressed(progress),
-        },
-      )
+      .call('versions.ensure', wanted, { signal: abort.signal, deadlineMs: ensureDeadlineMs, onItem })
       .then(
         () => {
-          if (asked.state !== asking) return;
-          this.#rest(app, asked);
+          if (entry.state !== asking) return;
+          this.#rest(app, entry);
           this.#events?.ensured(app, suspects);
         },
         (reason: unknown) => {
-          if (asked.state !== asking) return;
-          this.#rest(app, asked);
+          if (entry.state !== asking) return;
+          this.#rest(app, entry);
           const error = toAppError(reason);
           this.#deps.log.warn({ app, version, err: error, code: error.code }, 'ensure failed');
           if (!passing.has(error.code)) this.#events?.ensureFailed(app, version, error);
@@ -146,11 +137,10 @@ export class Ensures {
       )
       .finally(() => {
         this.#asking -= 1;
-        for (const next of this.#queue) {
-          this.#queue.delete(next);
-          this.#events?.ensureRested(next);
-          return;
-        }
+        const [next] = this.#queue;
+        if (next === undefined) return;
+        this.#queue.delete(next);
+        this.#events?.ensureRested(next);
       });
   }
 
@@ -184,4 +174,8 @@ export class Ensures {
     });
     entry.state = { kind: 'resting', cancel };
   }
+}
+
+function newEntry(): Entry {
+  return { backoff: backoff({ minMs: 20, maxMs: 2_000 }), state: { kind: 'idle' } };
 }

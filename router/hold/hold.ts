@@ -57,7 +57,6 @@ export class Hold {
     this.#deps = deps;
   }
 
-  /** Number of held calls. */
   get held(): number {
     return this.#held;
   }
@@ -66,12 +65,10 @@ export class Hold {
     return this.#rooms.get(app.name)?.size ?? 0;
   }
 
-  /** Whether a new call must wait behind others. */
   waiting(app: App): boolean {
     return this.#rooms.has(app.name);
   }
 
-  /** Holds the call, or refuses it if the hold is full. */
   wait(app: App, call: HeldCall): void {
     let room = this.#rooms.get(app.name);
     if (room !== undefined && room.size >= this.#limitOf(app)) return this.#refuseFull(call, 'app_full');
@@ -128,7 +125,6 @@ export class Hold {
     this.#empty(room, (call) => call.refuse(shown, { status: failedStatus, owner: shown.owner }));
   }
 
-  /** Refuses all calls of the app. */
   refuse(app: App, error: AppError): void {
     const room = this.#rooms.get(app.name);
     if (room !== undefined) this.#empty(room, (call) => call.refuse(error));
@@ -225,15 +221,10 @@ export class Hold {
   }
 
   #alarmAt(room: Room, atMs: number): void {
-    const { clock } = this.#deps;
-    room.alarmAt(
-      atMs,
-      (ring) => clock.after(Math.max(1, atMs - clock.nowMs()), ring),
-      () => {
-        this.#expire(room);
-        this.#check(room);
-      },
-    );
+    room.alarmAt(atMs, this.#deps.clock, () => {
+      this.#expire(room);
+      this.#check(room);
+    });
   }
 
   #fullFrom(room: Room, nowMs: number): void {
@@ -283,21 +274,15 @@ export class Hold {
   }
 
   #refuseLate(app: App, call: HeldCall): void {
-    const reachable = this.#deps.agent.trusted && app.targets.some((target) => !target.setAside);
-    if (this.#deps.agent.up || reachable) {
-      this.#deps.metrics.holdRejected('timeout');
+    const { agent, metrics } = this.#deps;
+    const reachable = agent.trusted && app.targets.some((target) => !target.setAside);
+    if (agent.up || reachable) {
+      metrics.holdRejected('timeout');
       call.refuse(new AppError('hold_timeout', 'The app was not ready within its hold timeout.'));
     } else {
-      this.#deps.metrics.holdRejected('agent_unavailable');
-      call.refuse(
-        new AppError(
-          'agent_unavailable',
-          'The app is not running, and the router could not reach the agent to start it.',
-          {
-            retryAfterMs,
-          },
-        ),
-      );
+      metrics.holdRejected('agent_unavailable');
+      const message = 'The app is not running, and the router could not reach the agent to start it.';
+      call.refuse(new AppError('agent_unavailable', message, { retryAfterMs }));
     }
   }
 

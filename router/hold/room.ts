@@ -1,11 +1,11 @@
 /** The held calls of one app, in order, and when to check them next. */
 import type { ErrorOwner } from '../../shared/error-codes.ts';
 import type { AppError } from '../../shared/errors.ts';
+import type { Clock } from '../../shared/wait/clock.ts';
 import type { RequestHead } from '../message/request-head.ts';
 import type { App } from '../table/apps.ts';
 import type { UpstreamTarget } from '../upstream/target.ts';
 
-/** A call, as the hold sees it. */
 export interface HeldCall {
   readonly head: RequestHead;
   /** When the call was first held. It is kept when the call comes back, so that its deadline stays. */
@@ -67,12 +67,10 @@ export class Room {
   }
 
   /** Sets the alarm, unless an earlier one is set, which then sets the next one. */
-  alarmAt(atMs: number, set: (ring: () => void) => () => void, ring: () => void): void {
-    if (this.#alarm !== undefined) {
-      if (this.#alarm.atMs <= atMs) return;
-      this.#alarm.cancel();
-    }
-    const cancel = set(() => {
+  alarmAt(atMs: number, clock: Clock, ring: () => void): void {
+    if (this.#alarm !== undefined && this.#alarm.atMs <= atMs) return;
+    this.#alarm?.cancel();
+    const cancel = clock.after(Math.max(1, atMs - clock.nowMs()), () => {
       this.#alarm = undefined;
       ring();
     });

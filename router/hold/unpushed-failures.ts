@@ -6,14 +6,10 @@ import type { AppError } from '../../shared/errors.ts';
 import type { Clock } from '../../shared/wait/clock.ts';
 import type { App } from '../table/apps.ts';
 
-export interface FailureListener {
-  /** @param sinceMs when the agent answered. */
-  failed(app: App, error: AppError, sinceMs: number): void;
-}
-
 export interface UnpushedFailuresDeps {
   readonly clock: Clock;
-  readonly listeners: readonly FailureListener[];
+  /** `sinceMs` is when the agent answered. */
+  readonly listeners: readonly { failed(app: App, error: AppError, sinceMs: number): void }[];
 }
 
 /** Time for the push to follow. */
@@ -27,7 +23,6 @@ export class UnpushedFailures {
     this.#deps = deps;
   }
 
-  /** Takes the failure that answered an ensure. */
   add(app: App, version: number, error: AppError): void {
     const { clock, listeners } = this.#deps;
     const { route } = app;

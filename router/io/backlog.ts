@@ -50,12 +50,10 @@ export class Backlogs implements Timed {
     return this.#bytes;
   }
 
-  /** Number of streams with a backlog. */
   get waiting(): number {
     return this.#waiting.size;
   }
 
-  /** Called by a backlog that has changed. */
   changed(backlog: Backlog, before: number, now: number): void {
     const { maxBytes, partBytes, deadlines, clock } = this.#deps;
     this.#bytes += now - before;
@@ -103,7 +101,6 @@ export class Backlogs implements Timed {
   }
 }
 
-/** The bytes that wait for one reader. */
 export class Backlog {
   readonly #all: Backlogs;
   readonly #socket: Resettable;

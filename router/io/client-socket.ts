@@ -2,7 +2,6 @@
 import type { Socket } from 'node:net';
 import type { SocketIo } from './socket-io.ts';
 
-/** Receives the events of a socket. */
 export interface SocketOwner {
   /** @param chunk is overwritten as soon as this returns. */
   data(chunk: Buffer): void;
@@ -49,7 +48,6 @@ export class ClientSockets {
     this.#io = io;
   }
 
-  /** Reports the events of the socket to `owner` from now on. */
   listen(socket: Socket, owner: SocketOwner): void {
     (socket as OwnedSocket).owner = owner;
     const reads = this.#io.read(socket, this.#buffer, (count) => {

@@ -84,7 +84,6 @@ export class BodyReader {
     this.done = false;
   }
 
-  /** Begins a body that ends with its connection. */
   beginClose(): void {
     this.beginNone();
     this.#kind = 'close';

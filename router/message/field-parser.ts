@@ -151,7 +151,6 @@ export class FieldParser {
     return true;
   }
 
-  /** The value of the field at `base`. */
   valueAt(bytes: Buffer, base: number): string {
     return bytes.toString('latin1', this.at[base + 2], this.at[base + 3]);
   }

@@ -98,33 +98,28 @@ function plainHop(text: string): Hop | undefined {
 const token = "[A-Za-z0-9!#$%&'*+\\-.^_`|~]+";
 const pair = new RegExp(`^(${token})=(?:(${token})|"([^"\\\\]*)")$`);
 
+/** The parameters of an element that are looked at, and what their values must be. */
+const parameters: ReadonlyMap<string, (value: string) => boolean> = new Map([
+  ['for', isNode],
+  ['proto', isProto],
+  ['host', isNamedHost],
+]);
+
 /** Parses an element of Forwarded, RFC 7239 §4. Values have no use for backslashes. */
 function elementHop(text: string): Hop | undefined {
-  let node: string | undefined;
-  let proto: string | undefined;
-  let host: string | undefined;
+  const found = new Map<string, string>();
   for (const part of text.split(';')) {
-    const [, name, plain, quoted = ''] = pair.exec(part.trim()) ?? [];
+    const [, given, plain, quoted = ''] = pair.exec(part.trim()) ?? [];
+    if (given === undefined) return undefined;
+    const name = given.toLowerCase();
     const value = plain ?? quoted;
-    switch (name?.toLowerCase()) {
-      case undefined:
-        return undefined;
-      case 'for':
-        if (node !== undefined || !isNode(value)) return undefined;
-        node = value;
-        break;
-      case 'proto':
-        if (proto !== undefined || !isProto(value)) return undefined;
-        proto = value;
-        break;
-      case 'host':
-        if (host !== undefined || !isNamedHost(value)) return undefined;
-        host = value;
-        break;
-      default:
-    }
+    const fits = parameters.get(name);
+    if (fits === undefined) continue;
+    if (found.has(name) || !fits(value)) return undefined;
+    found.set(name, value);
   }
-  return node === undefined ? undefined : { node, proto, host };
+  const node = found.get('for');
+  return node === undefined ? undefined : { node, proto: found.get('proto'), host: found.get('host') };
 }
 
 /** Splits at commas outside of quotes. */

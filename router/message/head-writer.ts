@@ -93,7 +93,6 @@ export class HeadWriter {
     this.latin1('\r\n');
   }
 
-  /** Drops what is composed. */
   discard(): void {
     this.#end = 0;
     this.#slab = this.#slabs[0] as Buffer;

@@ -20,7 +20,7 @@ export class RequestHeads {
   readonly #known = new KnownFields();
   readonly #maxFields: number;
   readonly #spare: RequestParser[] = [];
-  /** The shared parser. */
+  /** Shared by all connections. */
   parser: RequestParser;
   /** The head whose offsets `parser` has. */
   #parsed: RequestHead | undefined;

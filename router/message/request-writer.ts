@@ -105,7 +105,6 @@ export function writeRequestHead(writer: HeadWriter, head: RequestHead, destinat
 
 const traceparentLength = 11;
 
-/** Adds a field to the values of its name. */
 function collect(forwarding: Map<string, string>, fields: FieldParser, bytes: Buffer, base: number): void {
   const name = bytes.toString('latin1', fields.at[base], fields.at[base + 1]).toLowerCase();
   const value = fields.valueAt(bytes, base);

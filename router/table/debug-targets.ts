@@ -29,7 +29,6 @@ interface TargetView {
 
 export interface TargetsView {
   readonly targets: readonly TargetView[];
-  /** Whether there are more matching targets. */
   readonly more: boolean;
 }
 

@@ -16,7 +16,6 @@ export class InFlight {
     this.#deps = deps;
   }
 
-  /** The call is sent to a target of the app. */
   enter(call: Call, app: CallApp): void {
     app.inFlight += 1;
     if (call.passive) app.passive += 1;

@@ -28,7 +28,6 @@ export class Routes {
     return this.#table.lookup(host, path);
   }
 
-  /** The route of an app. */
   of(app: string): Route | undefined {
     return this.#table.of(app);
   }

@@ -36,7 +36,6 @@ export class Table {
     this.#deps = deps;
   }
 
-  /** Number of routes. */
   get size(): number {
     return this.#routes.size;
   }
@@ -113,7 +112,6 @@ export class Table {
     return (entry.app = app !== undefined && app.route === route ? app : this.#adopt(route));
   }
 
-  /** Makes the app of a route, or updates it to the route. */
   #adopt(route: Route): App {
     const { apps, events, clock } = this.#deps;
     const before = apps.get(route.app)?.route;

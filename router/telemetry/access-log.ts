@@ -8,12 +8,7 @@ import type { PeerIdentity } from '../message/peer-identity.ts';
 import type { LineWriter } from './line-writer.ts';
 import type { RequestHead } from '../message/request-head.ts';
 
-export interface AccessLog {
-  /** @param status 499 if the client left before its answer began. */
-  call(call: Call, status: number, durationMs: number): void;
-  /** Logs a request that was refused before it became a call. */
-  refused(client: PeerIdentity, status: number, error?: AppError): void;
-}
+export type AccessLog = ReturnType<typeof createAccessLog>;
 
 export interface AccessLogDeps {
   readonly lines: Pick<LineWriter, 'add'>;
@@ -24,10 +19,11 @@ export interface AccessLogDeps {
 /** Paths and fields are truncated to this length. */
 const maxValueLength = 2_048;
 
-export function createAccessLog({ lines, now }: AccessLogDeps): AccessLog {
+export function createAccessLog({ lines, now }: AccessLogDeps) {
   const time = isoTimes(now);
   return {
-    call(call, status, durationMs) {
+    /** @param status 499 if the client left before its answer began. */
+    call(call: Call, status: number, durationMs: number): void {
       const { head, app } = call;
       const { peer } = head;
       // The query is left out: it may contain secrets.
@@ -44,7 +40,8 @@ export function createAccessLog({ lines, now }: AccessLogDeps): AccessLog {
       line += `,"protocol":"${peer.speaks === 'HTTP/2' ? 'HTTP/2.0' : `HTTP/1.${head.minor}`}","scheme":"${peer.scheme}"`;
       lines.add(line + fieldsOf(head) + ',"msg":"call"}\n');
     },
-    refused(client, status, error) {
+    /** Logs a request that was refused before it became a call. */
+    refused(client: PeerIdentity, status: number, error?: AppError): void {
       const line = `{"level":"info","time":"${time()}","component":"router","status":${status},"remoteAddress":"${client.address}"`;
       const why = error === undefined ? '' : `,"code":"${error.code}","error":${text(error.message)}`;
       lines.add(`${line}${why},"msg":"request refused"}\n`);

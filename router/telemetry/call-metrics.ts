@@ -4,15 +4,10 @@
  */
 import { Counter, type Histogram, type Registry } from '@prometheus-io/client';
 
-export interface CallMetrics {
-  /** @param status 499 if the client left before its answer began. */
-  ended(status: number, durationMs: number): void;
-}
-
 const statuses = 1_000;
 
 /** @param bucketsSecs upper bounds, ascending. */
-export function createCallMetrics(registry: Registry, bucketsSecs: readonly number[]): CallMetrics {
+export function createCallMetrics(registry: Registry, bucketsSecs: readonly number[]) {
   const byStatus = new Float64Array(statuses);
   const boundsMs = Float64Array.from(bucketsSecs, (bound) => bound * 1_000);
   /** Counts by bucket, not cumulative; the last bucket is above all bounds. */
@@ -51,7 +46,8 @@ export function createCallMetrics(registry: Registry, bucketsSecs: readonly numb
   registry.registerMetric({ ...duration, get, reset: () => undefined } as unknown as Histogram);
 
   return {
-    ended(status, durationMs) {
+    /** @param status 499 if the client left before its answer began. */
+    ended(status: number, durationMs: number): void {
       byStatus[status] = (byStatus[status] as number) + 1;
       sumMs += durationMs;
       let bucket = 0;

@@ -15,7 +15,7 @@ import { Attempt, type AttemptDeps } from '../upstream/attempt.ts';
 import { LateStarts } from '../upstream/late-starts.ts';
 import { UpstreamTarget } from '../upstream/target.ts';
 import type { Transport, TransportDeps } from '../upstream/transport.ts';
-import { Tunnels } from '../upstream/tunnel.ts';
+import type { Tunnel } from '../upstream/tunnel.ts';
 import { asleep, routeOf } from './router.ts';
 
 const maxFields = 32;
@@ -186,7 +186,7 @@ function depsOf(did: string[], maxUploads: number, clock: AttemptDeps['clock']):
   return {
     clock,
     writer: new HeadWriter(new SocketIo()),
-    tunnels: new Tunnels(),
+    tunnels: new Set<Tunnel>(),
     lateStarts: new LateStarts(),
     date: new HttpDate(),
     headersTimeoutMs: 5_000,

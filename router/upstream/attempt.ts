@@ -26,7 +26,6 @@ import { Tunnel, type TunnelDeps, type TunnelEvents } from './tunnel.ts';
 
 /** Hears of what happens to calls and targets. */
 export interface AttemptEvents extends TunnelEvents {
-  /** A call got a new connection. */
   targetConnected(app: CallApp, target: UpstreamTarget): void;
   /** A connection was refused, or `timedOut`. */
   dialFailed(app: CallApp, target: UpstreamTarget, timedOut: boolean): void;

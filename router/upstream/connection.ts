@@ -28,7 +28,6 @@ export interface UpstreamConnectionDeps {
   readonly sockets: SocketIo;
 }
 
-/** What a connection reports to. */
 export interface ConnectionUser {
   upstreamConnected(): void;
   /**
@@ -43,7 +42,6 @@ export interface ConnectionUser {
   upstreamClosed(cause: Error | undefined): void;
 }
 
-/** Keeps count of connections. */
 export interface ConnectionOwner {
   closed(connection: UpstreamConnection): void;
 }

@@ -37,7 +37,7 @@ export class H1Pool implements TransportPool {
     this.#deps = deps;
   }
 
-  /** Connections, including those being dialled. */
+  /** Includes those being dialled. */
   get open(): number {
     return this.#open;
   }

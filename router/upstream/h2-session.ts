@@ -87,7 +87,6 @@ export class UpstreamSession implements Timed {
     deps.deadlines.add(this);
   }
 
-  /** Whether it takes a new stream now. */
   get isOpen(): boolean {
     return this.#state === 'open' && !this.#session.closed && !this.#session.destroyed;
   }

@@ -35,7 +35,6 @@ export class Probes {
     this.#deps = deps;
   }
 
-  /** The number of targets that are probed. */
   get size(): number {
     return this.#probes.size;
   }

@@ -20,7 +20,6 @@ export class UpstreamTarget {
   readonly port: number;
   /** Calls sent to it and not finished, without tunnels. */
   inFlight = 0;
-  /** Open tunnels. */
   upgraded = 0;
   /** Calls in flight whose request body is still arriving. */
   uploads = 0;

@@ -52,7 +52,6 @@ export type Failure =
   /** Another attempt would not help, or could process the call twice. */
   | 'fatal';
 
-/** What a transport reports to. */
 export interface TransportUser {
   connected(): void;
   /** The dial failed: it was refused, or `timedOut`. */
@@ -88,7 +87,6 @@ export interface TransportUser {
   failed(failure: Failure, error: AppError): void;
 }
 
-/** What the connections to all targets share. */
 export interface TransportDeps extends UpstreamConnectionDeps {
   readonly deadlines: Deadlines;
   readonly readAhead: ReadAhead;

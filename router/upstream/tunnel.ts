@@ -24,7 +24,8 @@ export interface TunnelEvents {
 export interface TunnelDeps {
   readonly clock: Clock;
   readonly writer: HeadWriter;
-  readonly tunnels: Tunnels;
+  /** The open ones. */
+  readonly tunnels: Set<Tunnel>;
   readonly events: TunnelEvents;
 }
 
@@ -35,24 +36,6 @@ export interface UpgradedCall {
   readonly connection: UpstreamConnection;
   readonly app: CallApp;
   readonly target: UpstreamTarget;
-}
-
-/** The open tunnels. */
-export class Tunnels {
-  readonly #open = new Set<Tunnel>();
-
-  add(tunnel: Tunnel): void {
-    this.#open.add(tunnel);
-  }
-
-  delete(tunnel: Tunnel): void {
-    this.#open.delete(tunnel);
-  }
-
-  /** Closes WebSockets with 1001, each at the end of the frame that the app is sending; other protocols stay open. */
-  goAway(): void {
-    for (const tunnel of this.#open) tunnel.goAway();
-  }
 }
 
 /** Time a side has to take what is left, and to end itself, after the other has closed or the tunnel is too old. */
@@ -135,7 +118,10 @@ export class Tunnel implements ClientTunnel, ConnectionUser {
     return more;
   }
 
-  /** The client answers the Close frame, and the app then closes as with any client that closes. */
+  /**
+   * Closes a WebSocket with 1001 at the end of the frame that the app is sending; other protocols stay open. The client answers the
+   * Close frame, and the app then closes as with any client that closes.
+   */
   goAway(): void {
     if (this.#leaving !== 'no') return;
     this.#leaving = 'wanted';

@@ -5,24 +5,17 @@ import type { Route } from '../../shared/protocol/routes.ts';
 
 /** The state as the page gets it. `go`: the page reloads itself, because calls no longer wait. */
 export type PageState =
-  | {
-      readonly state: 'waits';
-      /** Index of the current step: build, roll out, start. */
-      readonly step: 0 | 1 | 2;
-      readonly title: string;
-      readonly text: string;
-      readonly detail: string;
-    }
-  | {
-      readonly state: 'failed';
-      readonly step: 0;
-      readonly title: string;
-      readonly text: string;
-      readonly detail: string;
-      readonly status: number;
-      readonly retryAfterSecs?: number;
-    }
+  | (Shown & { readonly state: 'waits' })
+  | (Shown & { readonly state: 'failed'; readonly status: number; readonly retryAfterSecs?: number })
   | { readonly state: 'go' };
+
+interface Shown {
+  /** Index of the current step: build, roll out, start. */
+  readonly step: 0 | 1 | 2;
+  readonly title: string;
+  readonly text: string;
+  readonly detail: string;
+}
 
 export interface ShownFailure {
   readonly code: string;

@@ -19,7 +19,6 @@ export interface RuleAnswer {
   readonly answer: StaticAnswer;
 }
 
-/** What rules match. */
 export interface Seen {
   readonly method: string;
   /** Path with query. */

@@ -10,8 +10,7 @@
  */
 import cluster from 'node:cluster';
 import type { Registry } from '@prometheus-io/client';
-import type { AdminServer } from '../../shared/net/admin-server.ts';
-import { startAdminServer } from '../../shared/net/admin-server.ts';
+import { startAdminServer, type AdminServer } from '../../shared/net/admin-server.ts';
 import { backoff, type Backoff } from '../../shared/wait/backoff.ts';
 import { sleep } from '../../shared/wait/sleep.ts';
 import { systemClock } from '../../shared/wait/clock.ts';
@@ -27,16 +26,6 @@ export interface WorkersDeps {
   readonly workers: number;
   readonly log: Log;
   readonly registry: Registry;
-}
-
-export interface Workers {
-  readonly port: number;
-  readonly tlsPort: number | undefined;
-  readonly adminPort: number;
-  /** Drains all workers, then closes. */
-  drain(): Promise<void>;
-  /** Ends everything now. */
-  close(): Promise<void>;
 }
 
 interface Slot {
@@ -55,7 +44,7 @@ const readyWithinMs = 1_000;
 /** Added to the time that the drain of a worker may take. */
 const sparedMs = 5_000;
 
-export async function startWorkers(deps: WorkersDeps): Promise<Workers> {
+export async function startWorkers(deps: WorkersDeps) {
   const { config, log } = deps;
   const clock = systemClock;
   let ending = false;
@@ -146,7 +135,8 @@ export async function startWorkers(deps: WorkersDeps): Promise<Workers> {
   return {
     ...ports,
     adminPort: admin.port,
-    async drain() {
+    /** Drains all workers, then closes. */
+    async drain(): Promise<void> {
       if (ending) return;
       ending = true;
       for (const { cancelRestart } of slots) cancelRestart?.();
@@ -154,6 +144,7 @@ export async function startWorkers(deps: WorkersDeps): Promise<Workers> {
       await allGone((config.drain_delay_secs + config.drain_timeout_secs) * 1_000 + sparedMs);
       await close();
     },
+    /** Ends everything now. */
     close,
   };
 }

@@ -45,7 +45,6 @@ export class WorkerProcess {
     worker.on('error', () => undefined);
   }
 
-  /** Resolves when the worker is gone. */
   get exited(): Promise<void> {
     return this.#exit.promise;
   }
@@ -54,7 +53,6 @@ export class WorkerProcess {
     return this.#deps.worker.process.pid ?? 0;
   }
 
-  /** Whether the worker takes calls. */
   get listening(): boolean {
     return this.#isListening && !this.#exited;
   }

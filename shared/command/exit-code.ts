@@ -12,7 +12,6 @@ export const exitCodes = {
   interrupted: 130,
 } as const;
 
-/** Thrown if the command line itself is wrong. */
 export class UsageError extends Error {
   override readonly name = 'UsageError';
 }

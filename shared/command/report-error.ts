@@ -5,7 +5,6 @@ import { type AppError, toAppError } from '../errors.ts';
 import { UsageError, exitCodeOf, exitCodes } from './exit-code.ts';
 
 export interface ErrorReport {
-  /** `-o json` was given. */
   readonly isJson: boolean;
   readonly write: (text: string) => void;
   /** If aborted, every error except a usage error counts as the interruption. */

@@ -11,7 +11,6 @@ export interface ProgramSignals {
 /** A signal within this time of the first counts as the same Ctrl-C: npm forwards what the terminal already sent to the process group. */
 const sameSignalMs = 500;
 
-/** Installs the signal handlers of this process. */
 export function watchSignals(): ProgramSignals {
   const interrupt = new AbortController();
   const kill = new AbortController();

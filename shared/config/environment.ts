@@ -7,7 +7,6 @@ import type { SchemaKey } from './schema-keys.ts';
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
-/** Returns the name of the variable that sets the key. */
 export function variableOf(path: readonly string[]): string {
   return `HOLDFAST_${path.join('_').toUpperCase()}`;
 }

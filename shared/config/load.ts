@@ -25,7 +25,6 @@ export interface LoadConfigOptions<S extends z.ZodType> {
   readonly code?: ErrorCode;
 }
 
-/** Reports a problem with the value of a key. */
 export type Report = (path: readonly PropertyKey[], message: string) => void;
 
 /** Converts a validated configuration to what the program uses. It may report more problems, such as a missing file. */

@@ -76,9 +76,8 @@ function messageOf(issue: z.core.$ZodIssue, value: unknown): string {
     case 'not_multiple_of':
     case 'unrecognized_keys':
     case 'custom':
-      break;
+      return issue.message;
   }
-  return issue.message;
 }
 
 function bound(words: string, limit: number | bigint, origin: string): string {
@@ -116,7 +115,6 @@ export function formatPath(path: readonly PropertyKey[]): string {
   return text;
 }
 
-/** Returns the value at the path, or undefined if there is none. */
 export function valueAt(value: unknown, path: readonly PropertyKey[]): unknown {
   let current = value;
   for (const part of path) {

@@ -26,13 +26,10 @@ export interface AdminServerDeps {
   readonly pages?: Readonly<Record<string, (query: URLSearchParams) => unknown>>;
 }
 
-export interface AdminServer {
-  readonly port: number;
-  close(): Promise<void>;
-}
+export type AdminServer = Awaited<ReturnType<typeof startAdminServer>>;
 
 /** Serves `/livez`, `/readyz`, `/metrics` and `pages`. Rejects if the port is in use. */
-export async function startAdminServer(deps: AdminServerDeps): Promise<AdminServer> {
+export async function startAdminServer(deps: AdminServerDeps) {
   const server = createServer({ keepAliveTimeout: 5_000, headersTimeout: 5_000, requestTimeout: 5_000 }, (req, res) => {
     const [path = '', query = ''] = req.url?.split('?', 2) ?? [];
     const page = deps.pages !== undefined && Object.hasOwn(deps.pages, path) ? deps.pages[path] : undefined;
@@ -52,7 +49,7 @@ export async function startAdminServer(deps: AdminServerDeps): Promise<AdminServ
   const { port } = await listen(server, deps);
   return {
     port,
-    close: () =>
+    close: (): Promise<void> =>
       new Promise((resolve) => {
         server.close(() => resolve());
         server.closeAllConnections();

@@ -21,7 +21,6 @@ const wakePattern = z
   .max(256)
   .regex(/^[\x21-\x7e ]+$/, 'must be one line of ASCII, in which * matches any text');
 
-/** The answer to a call that may not wake its app. */
 const wakeAnswer = z.strictObject({
   status: integer([200, 599], 200).describe('Status of the answer.'),
   content_type: z

@@ -53,7 +53,6 @@ export const buildMeta = z.strictObject({
 
 export type BuildMeta = z.output<typeof buildMeta>;
 
-/** The error codes of a failed build. */
 export const buildErrorCodes = [
   'dockerfile_invalid',
   'base_image_not_found',

@@ -9,9 +9,7 @@ import { routesItem, startTimings } from './routes.ts';
 import { wakeCause } from './wake-cause.ts';
 import { appView, buildLogLine, buildView, change, eventView, imageView, logLine, versionView } from './views.ts';
 
-/** The WebSocket subprotocol. */
 export const subprotocol = 'holdfast.v1';
-/** The path of the RPC endpoint, for WebSocket and HTTP POST. */
 export const rpcPath = '/rpc';
 
 export const scopes = ['router', 'read', 'deploy', 'admin'] as const;
@@ -45,9 +43,7 @@ export type EnsureProgress = z.output<typeof ensureProgress>;
 
 const appActivity = z.strictObject({
   app: appName,
-  /** Calls held now. */
   held: z.int().nonnegative(),
-  /** Calls in flight now. */
   inFlight: z.int().nonnegative(),
   /** Upgraded connections (WebSocket) open now. */
   upgraded: z.int().nonnegative(),

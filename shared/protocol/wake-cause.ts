@@ -9,7 +9,6 @@ const line = (max: number): z.ZodString =>
     .regex(/^[\x20-\x7e]*$/, 'must be printable ASCII');
 
 export const wakeCause = z.strictObject({
-  /** The name of the router. */
   router: line(253),
   method: line(32),
   host: line(255),

@@ -105,7 +105,7 @@ function malformed(code: 'parse_error' | 'invalid_request', message: string, bro
 }
 
 /** Describes the first issue: its path and its message. */
-function where(error: z.ZodError): string {
+export function where(error: z.ZodError): string {
   const issue = error.issues[0];
   if (issue === undefined) return 'invalid';
   return issue.path.length === 0 ? issue.message : `${issue.path.join('.')}: ${issue.message}`;

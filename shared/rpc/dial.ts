@@ -1,6 +1,7 @@
 /** Makes one attempt to open a link: performs the WebSocket handshake and turns a refusal into an AppError. */
 import type { IncomingMessage } from 'node:http';
 import { WebSocket } from 'ws';
+import { z } from 'zod';
 import { isErrorCode } from '../error-codes.ts';
 import { AppError } from '../errors.ts';
 import { onAbort } from '../wait/abort.ts';
@@ -19,6 +20,7 @@ interface DialOptions<T> {
 
 /** A refusal is a short problem+json document; reading stops after this many bytes. */
 const maxRefusalBytes = 4_096;
+const problem = z.object({ code: z.string(), detail: z.string().transform((text) => text.slice(0, 1_000)) });
 
 /**
  * @throws AppError unauthenticated, forbidden or not_leader (as reported by the other side), cancelled, or link_lost
@@ -82,22 +84,18 @@ async function readRefusal(response: IncomingMessage): Promise<AppError> {
 
 /** @param text body of the refused response, problem+json if the agent itself refused. */
 export function refusal(status: number, text: string): AppError {
-  const problem = parseProblem(text);
-  const detail = problem?.detail ?? `refused with HTTP ${status}`;
-  if (problem !== undefined && isErrorCode(problem.code)) return new AppError(problem.code, detail);
+  const own = parseProblem(text);
+  const detail = own?.detail ?? `refused with HTTP ${status}`;
+  if (own !== undefined && isErrorCode(own.code)) return new AppError(own.code, detail);
   // A proxy in front of the agent may have answered.
   if (status === 401) return new AppError('unauthenticated', detail);
   if (status === 403) return new AppError('forbidden', detail);
   return new AppError('link_lost', detail);
 }
 
-function parseProblem(text: string): { code: string; detail: string } | undefined {
+function parseProblem(text: string): z.output<typeof problem> | undefined {
   try {
-    const body: unknown = JSON.parse(text);
-    if (typeof body !== 'object' || body === null || !('code' in body) || !('detail' in body)) return undefined;
-    return typeof body.code === 'string' && typeof body.detail === 'string'
-      ? { code: body.code, detail: body.detail.slice(0, 1_000) }
-      : undefined;
+    return problem.safeParse(JSON.parse(text)).data;
   } catch {
     return undefined;
   }

@@ -2,6 +2,7 @@
 import type { z } from 'zod';
 import { AppError } from '../errors.ts';
 import type { Method, MethodTable, Scope } from '../protocol/methods.ts';
+import { where } from './codec.ts';
 import type { HandlerContext, Handlers } from './types.ts';
 
 /** A call as it was received; none of it has been validated yet. */
@@ -51,10 +52,8 @@ function invalidParams(method: string, error: z.ZodError): AppError {
   const issues = error.issues
     .slice(0, maxIssues)
     .map((issue) => ({ path: issue.path.map(String).join('.'), message: issue.message }));
-  const first = issues[0];
-  const where = first === undefined ? 'invalid' : first.path === '' ? first.message : `${first.path}: ${first.message}`;
   const more = error.issues.length > 1 ? ` (and ${error.issues.length - 1} more)` : '';
-  return new AppError('invalid_params', `${method}: ${where}${more}`, { data: { issues } });
+  return new AppError('invalid_params', `${method}: ${where(error)}${more}`, { data: { issues } });
 }
 
 /** Quotes and shortens an untrusted name for a message or a log line. */

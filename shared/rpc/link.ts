@@ -10,7 +10,7 @@ import { dial } from './dial.ts';
 import { endpointUrl } from './endpoint-url.ts';
 import { defaultLimits, type RpcLimits } from './limits.ts';
 import { createPeer } from './peer.ts';
-import type { Handlers, Identity, NotificationHandlers, Peer } from './types.ts';
+import type { Handlers, Identity, Peer } from './types.ts';
 
 export interface LinkOptions<Local extends MethodTable, Remote extends MethodTable> {
   /** The base URL, `http(s)://host:port`; the WebSocket endpoint is at its `/rpc`. */
@@ -19,9 +19,6 @@ export interface LinkOptions<Local extends MethodTable, Remote extends MethodTab
   readonly local: Local;
   readonly handlers: Handlers<Local, Remote>;
   readonly remote: Remote;
-  readonly notifications?: NotificationHandlers<Remote>;
-  /** What the other side may call on this side; by default everything, since this side chose which server to dial. */
-  readonly identity?: Identity;
   readonly limits?: Partial<RpcLimits>;
   readonly log: Log;
   readonly clock?: Clock;
@@ -42,6 +39,8 @@ export interface Link<Remote extends MethodTable> {
   close(): Promise<void>;
 }
 
+/** The other side may call everything on this side, which chose the server that it dials. */
+const identity: Identity = { name: 'agent', scopes: ['admin'] };
 /** A refused token needs someone to fix the configuration, so retrying every second would not help. */
 const refusedPauses = { minMs: 5_000, maxMs: 60_000 };
 
@@ -50,7 +49,6 @@ export function createLink<Local extends MethodTable, Remote extends MethodTable
   options: LinkOptions<Local, Remote>,
 ): Link<Remote> {
   const { log, clock = systemClock, handshakeTimeoutMs = 5_000, token } = options;
-  const { identity = { name: 'agent', scopes: ['admin'] } } = options;
   const url = endpointUrl(options.url, 'ws');
   const limits: RpcLimits = { ...defaultLimits, ...options.limits };
   const pauses = backoff(options.pauses ?? { minMs: 200, maxMs: 5_000 });

@@ -30,7 +30,6 @@ export interface Peer<Remote extends MethodTable> {
 
 /** The authenticated party at the other end. */
 export interface Identity {
-  /** The name of the token. */
   readonly name: string;
   readonly scopes: readonly Scope[];
 }

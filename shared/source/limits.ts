@@ -6,7 +6,6 @@ export interface SourceLimits {
   readonly maxBytes: number;
   /** Number of files, folders and links together. */
   readonly maxFiles: number;
-  /** Nesting depth of folders. */
   readonly maxDepth: number;
   readonly maxPathBytes: number;
 }

@@ -40,7 +40,7 @@ export function packTree(options: {
   readonly maxBytes?: number;
 }): Readable {
   const gzip = createGzip();
-  const tar = Readable.from(tarOf(options), { objectMode: false, highWaterMark: chunkBytes });
+  const tar = tarStream(options);
   // A failure destroys the returned stream, which reports it.
   pipeline(tar, gzip, { signal: options.signal }).catch(() => undefined);
   return gzip;
@@ -77,10 +77,7 @@ async function packListing(
     options.onProgress?.(now);
   };
   await pipeline(
-    Readable.from(tarOf({ root, listing, signal, onProgress, maxBytes: limits.maxBytes }), {
-      objectMode: false,
-      highWaterMark: chunkBytes,
-    }),
+    tarStream({ root, listing, signal, onProgress, maxBytes: limits.maxBytes }),
     createGzip(),
     async function* (archive: AsyncIterable<Buffer>) {
       for await (const chunk of archive) {
@@ -102,6 +99,10 @@ type Entry =
   | { readonly kind: 'folder' | 'extra'; readonly path: string }
   | { readonly kind: 'file'; readonly path: string; readonly file: TreeFile }
   | { readonly kind: 'link'; readonly path: string; readonly target: string };
+
+function tarStream(options: Parameters<typeof packTree>[0]): Readable {
+  return Readable.from(tarOf(options), { objectMode: false, highWaterMark: chunkBytes });
+}
 
 async function* tarOf(options: Parameters<typeof packTree>[0]): AsyncGenerator<Buffer> {
   const { root, listing, extraFiles = {}, signal, onProgress, maxBytes = Number.POSITIVE_INFINITY } = options;

@@ -114,7 +114,10 @@ function checksum(block: Buffer): number {
 }
 
 function text(block: Buffer, at: number, length: number): string {
-  const field = block.subarray(at, at + length);
+  return untilNul(block.subarray(at, at + length));
+}
+
+export function untilNul(field: Buffer): string {
   const end = field.indexOf(0);
   return decodeText(end < 0 ? field : field.subarray(0, end));
 }

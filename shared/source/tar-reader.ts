@@ -6,6 +6,7 @@ import {
   padding,
   TarError,
   typeOf,
+  untilNul,
   type TarHeader,
   type TarNames,
 } from './tar-header.ts';
@@ -113,12 +114,6 @@ function isZero(bytes: Buffer): boolean {
   return bytes.every((byte) => byte === 0);
 }
 
-function untilNul(data: Buffer): string {
-  const end = data.indexOf(0);
-  return decodeText(end < 0 ? data : data.subarray(0, end));
-}
-
-/** Reads given numbers of bytes from a stream of chunks. */
 class ByteSource {
   readonly #chunks: AsyncIterator<Uint8Array>;
   readonly #onBytes: ((bytes: number) => void) | undefined;

@@ -11,7 +11,6 @@ import { ignoreAdvice, overMaxFiles, readError, skippedNames, sourceInvalid, typ
 import type { MadeFolders } from './made-folders.ts';
 import { refuseLeavingLinks } from './tree-entries.ts';
 
-/** The contents of a folder, with paths relative to its root. */
 export interface TreeListing {
   /** The folders, parents before children. */
   readonly folders: readonly string[];

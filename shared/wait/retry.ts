@@ -5,7 +5,6 @@ import { sleep } from './sleep.ts';
 
 export interface Retry {
   readonly error: unknown;
-  /** The number of attempts so far. */
   readonly attempt: number;
   readonly pauseMs: number;
   /** Time that is left before the retries end; Infinity without a bound in time. */
@@ -23,7 +22,6 @@ export interface RetryOptions {
   readonly deadlineMs?: number;
   /** From the first failure on: the last pause is cut short, so that the last attempt is made when this time is over. */
   readonly retryForMs?: number;
-  /** Whether the same attempt may succeed later. */
   readonly isPassing: (error: unknown) => boolean;
   /** The shortest pause that the other side asks for, as in Retry-After. */
   readonly retryAfterMs?: (error: unknown) => number | undefined;

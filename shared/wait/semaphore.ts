@@ -51,12 +51,10 @@ export class Semaphore {
     this.#options = { placesPerKey: Infinity, maxWaiting: Infinity, full, ...options };
   }
 
-  /** The number of places that are taken. */
   get held(): number {
     return this.#held;
   }
 
-  /** The length of the queue. */
   get waiting(): number {
     return this.#waiting;
   }

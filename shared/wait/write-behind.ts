@@ -52,7 +52,6 @@ export class WriteBehind<T> {
     this.#options = options;
   }
 
-  /** The number of items that are not written yet. */
   get size(): number {
     return this.#entries.size;
   }

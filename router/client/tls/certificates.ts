@@ -68,7 +68,6 @@ export class Certificates {
     return certificates;
   }
 
-  /** The certificate for clients that ask for no name. */
   get first(): SecureContext {
     return (this.#first as Certificate).context;
   }
@@ -92,7 +91,6 @@ export class Certificates {
     return count;
   }
 
-  /** Reads the files that have changed. */
   async reload(): Promise<void> {
     await (this.#reloading ??= this.#reload().finally(() => (this.#reloading = undefined)));
   }
@@ -119,11 +117,10 @@ export class Certificates {
       entries.set(files.label, entry);
       await this.#refresh(entry, files);
     }
-    if (![...entries.values()].some(({ certificate }) => certificate !== undefined)) {
-      if (this.#first !== undefined) {
-        this.#deps.log.error('no certificate is left; the ones before stay in use');
-        return;
-      }
+    const isUsable = [...entries.values()].some(({ certificate }) => certificate !== undefined);
+    if (!isUsable && this.#first !== undefined) {
+      this.#deps.log.error('no certificate is left; the ones before stay in use');
+      return;
     }
     this.#entries = entries;
     this.#index();

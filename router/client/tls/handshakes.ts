@@ -40,7 +40,6 @@ export class Handshakes implements HandshakeScheduler {
     this.deps = deps;
   }
 
-  /** Connections that are not secure yet. */
   get size(): number {
     return this.#all.size;
   }

@@ -5,7 +5,6 @@ import type { HandshakeResult } from './handshake.ts';
 
 export interface TlsMetricsDeps {
   readonly registry: Registry;
-  /** Number of handshakes under way. */
   readonly handshakes: () => number;
   readonly certificates: () => Pick<Certificates, 'inUse' | 'broken'> | undefined;
 }

@@ -7,21 +7,16 @@ import { listedPairs, type TlsConfig } from './config.ts';
 import type { HandshakeResult } from './handshake.ts';
 import { createTlsMetrics } from './metrics.ts';
 
-export interface OpenTls {
-  readonly config: TlsConfig;
-  readonly certificates: Certificates;
-  readonly onHandshake: (result: HandshakeResult) => void;
-}
+export type OpenTls = Awaited<ReturnType<typeof openTls>>;
 
 /** @throws AppError config_invalid when no certificate can be used. */
 export async function openTls(deps: {
   readonly config: TlsConfig;
   readonly registry: Registry;
-  /** Number of handshakes under way. */
   readonly handshakes: () => number;
   readonly clock: Clock;
   readonly log: Log;
-}): Promise<OpenTls> {
+}) {
   const { config, registry, handshakes, clock, log } = deps;
   let loaded: Certificates | undefined;
   const metrics = createTlsMetrics({ registry, handshakes, certificates: () => loaded });
@@ -35,5 +30,5 @@ export async function openTls(deps: {
     onReloadFailed: () => metrics.certificateFailed(),
   });
   loaded = certificates;
-  return { config, certificates, onHandshake: (result) => metrics.handshake(result) };
+  return { config, certificates, onHandshake: (result: HandshakeResult) => metrics.handshake(result) };
 }
