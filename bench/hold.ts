@@ -140,7 +140,7 @@ async function holdInPeer(bench: Bench): Promise<number> {
   return bytes / options.calls;
 }
 
-/** @returns the callers, who wait, and how much larger the process is by them. */
+/** @returns the waiting callers, and by how much they have made the process larger. */
 async function holdCalls(one: {
   readonly bench: Bench;
   readonly pid: number;
@@ -186,7 +186,7 @@ async function wakeAgain(bench: Bench, stack: Stack): Promise<Wake[]> {
   for (let tries = 0; wakes.length < options.wakes && tries < 2 * options.wakes; tries += 1) {
     await stack.asleep('woken');
     const woken = await callOnce({ port }, '/woken', signal);
-    // It came before the process had ended, which was kept for it: not a wake.
+    // The call came before the process had ended and kept it running: not a wake.
     if (saidBy(woken).openedNs < woken.sentNs) continue;
     const warm = await callOnce({ port }, '/woken', signal);
     wakes.push({
@@ -224,7 +224,7 @@ function report(
     [`${calls} calls held at once`, 'Holdfast router', 'peer', 'ratio'],
     [
       [
-        'memory a held call, kB; peer: node:http that only holds',
+        'memory per held call, kB; peer: node:http that only holds',
         kb('routerBytes'),
         kb('peerBytes'),
         spread(
@@ -233,7 +233,7 @@ function report(
         ),
       ],
       [
-        'app answers → last call answered, ms; peer: the same calls at once, warm',
+        'app ready → last call answered, ms; peer: the same calls at once, warm',
         ms('releaseMs'),
         ms('burstMs'),
         spread(
@@ -258,7 +258,10 @@ function report(
     [
       ['longest loop stall of the router, CPU ms', most(rounds.map(({ stall }) => stall.cpuMs))],
       ['… by the clock, ms', most(rounds.map(({ stall }) => stall.wallMs))],
-      ['an answer out of the order of the calls by places at most', most(rounds.map(({ outOfOrder }) => outOfOrder))],
+      [
+        'largest displacement of an answer from the order of the calls, places',
+        most(rounds.map(({ outOfOrder }) => outOfOrder)),
+      ],
     ],
   );
   const warm = median(wakes.map(({ warmMs }) => warmMs));
@@ -270,7 +273,7 @@ function report(
   const woken = table(
     [`${wakes.length} wakes`, 'p50 ms', 'p99 ms', 'p50, ratio to a warm call'],
     [
-      row('app answers → first byte at the held caller', 'releaseMs'),
+      row('app ready → first byte at the held client', 'releaseMs'),
       row('whole wake: call → first byte', 'wholeMs'),
       row('warm call, new connection', 'warmMs'),
     ],

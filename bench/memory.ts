@@ -110,7 +110,7 @@ export const memory: Question = async (bench) => {
     ...plain.map((kind) => [kind.name, [kind]] as const),
     ['all of these in turn, at once', plain],
     ...byTls.map((kind) => [kind.name, [kind]] as const),
-    ['all of these in turn, and those over TLS, at once', [...plain, ...byTls]],
+    ['all of these and those over TLS in turn, at once', [...plain, ...byTls]],
   ];
   for (const [name, some] of scenarios) {
     const outcome = await ask(bench, name, some);
@@ -310,7 +310,7 @@ function report(outcomes: readonly Outcome[]): string {
 ${table(
   [
     'what they do',
-    'anonymous memory, MB, at most',
+    'peak anonymous memory, MB',
     'resident',
     'of the cgroup',
     'connections kept',

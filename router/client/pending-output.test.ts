@@ -47,7 +47,7 @@ test('a client stalls from when it was last seen to take something', async () =>
   assert.equal(pending.stalledMs(9_000), 0);
 });
 
-test('a stream that is closed counts no more', () => {
+test('a closed stream no longer counts', () => {
   const { backlogs, client, pending } = setUp();
   client.write(Buffer.alloc(500));
   pending.update();

@@ -163,7 +163,7 @@ test('where the ensure says that the version failed and no push follows, the cal
   assert.doesNotMatch(answer.body, /secret/);
 });
 
-test('calls beyond max_concurrency wait, and are let go first come, first served', async (t) => {
+test('calls beyond max_concurrency wait, and are released first come, first served', async (t) => {
   const order: string[] = [];
   const finish: (() => void)[] = [];
   const app = await startUpstream(t, 'a-1', (req, res) => {
@@ -240,7 +240,7 @@ test('a pending version is ensured by the first call, once, while the calls go o
   assert.deepEqual(agent.ensures, [{ app: 'a', version: 2, suspects: [] }]);
 });
 
-test('the body of a held call is not read before it is let go, and 100 Continue is not sent before', async (t) => {
+test('the body of a held call is not read before it is released, and 100 Continue is not sent before', async (t) => {
   const { agent, router, port } = await startTestRouter(t, { routes: [routeOf('a', asleep)] });
   let continued = false;
   const req = request({

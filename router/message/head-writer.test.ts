@@ -74,7 +74,7 @@ test('what a message that waits keeps in memory is its own, counted whole, and l
   assert.equal(keptBytes, 100 * 4_096);
 });
 
-test('of larger messages no more than twice as much is kept, and what is lent for one counts whole', () => {
+test('a large message keeps at most twice its size, and bytes that are lent for it count as a whole', () => {
   const writer = new HeadWriter(new SocketIo());
   for (const bytes of [4_097, 9_000, 30_000, 66_000, 90_000, 200_000]) {
     const socket = stalledSocket();

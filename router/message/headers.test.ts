@@ -60,7 +60,7 @@ test('what the app gets: raw path, Host, order, case and repetitions as sent; ho
   ]);
 });
 
-test('an untrusted client cannot say who it is, by no spelling; a trusted proxy can', async (t) => {
+test('an untrusted client cannot set forwarding fields in any spelling; a trusted proxy can', async (t) => {
   const app = await startUpstream(t, 'a-1', (req, res) => res.end(JSON.stringify(req.headers)));
   const routes = [routeOf('a', ready(targetOf(app)))];
   const plain = await startTestRouter(t, { routes });

@@ -34,7 +34,7 @@ test('a pattern fits what the same as a regular expression does', () => {
   );
 });
 
-test('a pattern made to be matched slowly costs no more than a look at the text', () => {
+test('a pattern built to match slowly takes one pass over the text', () => {
   const match = glob(`${'a*'.repeat(127)}b`);
   const text = 'a'.repeat(65_536);
   const startMs = performance.now();

@@ -11,7 +11,7 @@ const browser = {
   'sec-fetch-dest': 'document',
 };
 
-test('by HTTP/2 too a browser gets the page and its stream, and whom a rule fits the static answer', async (t) => {
+test('over HTTP/2 too, a browser gets the page and its stream, and a call that matches a rule gets its static answer', async (t) => {
   const app = await startUpstream(t, 'one', (_req, res) => res.end('app'));
   const wakeRules = [wakeRule.parse({ user_agent: '*bot*', answer: { status: 200, body: 'zzz' } })];
   const more = { waitingPage: true, wakeRules } as const;

@@ -72,7 +72,7 @@ test('calls that a rule fits keep no app awake, and do not start a version that 
   assert.ok(busy !== undefined && busy.calls === 1 && busy.idleMs < 60_000, JSON.stringify(busy));
 });
 
-test('the agent is told which call woke the app, without its query, and as far as trusted proxies say of whom', async (t) => {
+test('the agent learns which call woke the app, without its query, and its client as far as trusted proxies know it', async (t) => {
   const { agent, port } = await startTestRouter(t, {
     routes: [routeOf('a', asleep)],
     config: { trusted_proxies: ['127.0.0.0/8', '10.0.0.0/8'] },
