@@ -109,7 +109,7 @@ export async function startRouter(deps: RouterDeps) {
         ...ground,
         sockets: new ClientSockets(ground.sockets),
         heads: new RequestHeads({ maxFields: config.max_header_fields }),
-        routing: config.tls.redirect_http ? redirectToTls(routing, local, config.tls.public_port) : routing,
+        routing: config.tls.redirect_http ? redirectToTls(routing, config.tls.public_port) : routing,
         onRefused: (client, status, error) => events.requestRefused(client, status, error),
         onConnectionRefused: (reason) => metrics.connectionRefused(reason),
         onEvicted: () => metrics.connectionEvicted(),
