@@ -19,21 +19,13 @@ export interface BuilderServerDeps extends Omit<BuildEndpointDeps, 'drained' | '
   readonly tls: { readonly cert: string; readonly key: string } | undefined;
 }
 
-export interface BuilderServer {
-  readonly port: number;
-  /** Refuses new builds and ends those that wait. Resolves when those that run have ended, or the signal aborts. */
-  drain(signal: AbortSignal): Promise<void>;
-  /** Ends all builds and connections; resolves when nothing is left of them. */
-  close(): Promise<void>;
-}
-
 const maxConnections = 512;
 const headersTimeoutMs = 10_000;
 /** How long the rest of a refused request is read, so that its sender gets to read the refusal. */
 const lingerMs = 10_000;
 
 /** Rejects if the port is taken. */
-export async function startBuilderServer(deps: BuilderServerDeps): Promise<BuilderServer> {
+export async function startBuilderServer(deps: BuilderServerDeps) {
   const { host, port, token, tls, admitted, clock, log } = deps;
   const drained = new AbortController();
   const stopped = new AbortController();
@@ -82,12 +74,14 @@ export async function startBuilderServer(deps: BuilderServerDeps): Promise<Build
   const address = await listen(server, { host, port });
   return {
     port: address.port,
-    async drain(signal) {
+    /** Refuses new builds and ends those that wait. Resolves when those that run have ended, or the signal aborts. */
+    async drain(signal: AbortSignal): Promise<void> {
       drained.abort();
       // The caller closes builds that are late.
       await untilAborted(admitted.idle(), signal).catch(() => undefined);
     },
-    async close() {
+    /** Ends all builds and connections; resolves when nothing is left of them. */
+    async close(): Promise<void> {
       drained.abort();
       stopped.abort(new AppError('cancelled', 'this builder stops'));
       const closed = new Promise<void>((resolve) => void server.close(() => resolve()));
@@ -97,6 +91,8 @@ export async function startBuilderServer(deps: BuilderServerDeps): Promise<Build
     },
   };
 }
+
+export type BuilderServer = Awaited<ReturnType<typeof startBuilderServer>>;
 
 /** Compares digests in constant time, so that timing reveals nothing about the token. */
 function createAdmission(token: string | undefined): (authorization: string | undefined) => boolean {

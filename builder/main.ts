@@ -5,7 +5,7 @@ import { UsageError, exitCodes } from '../shared/command/exit-code.ts';
 import { reportError, wantsJson } from '../shared/command/report-error.ts';
 import { watchSignals } from '../shared/command/signals.ts';
 import { tokenValue } from '../shared/config/sections.ts';
-import { AppError } from '../shared/errors.ts';
+import { AppError, toAppError } from '../shared/errors.ts';
 import { createLog } from '../shared/log.ts';
 import { aborted, deadlineSignal } from '../shared/wait/abort.ts';
 import { systemClock } from '../shared/wait/clock.ts';
@@ -97,8 +97,7 @@ async function readText(path: string): Promise<string> {
   try {
     return await readFile(file, 'utf8');
   } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
-    throw new AppError('config_invalid', `${file} cannot be read: ${why}`, { cause: error });
+    throw new AppError('config_invalid', `${file} cannot be read: ${toAppError(error).message}`, { cause: error });
   }
 }
 

@@ -5,7 +5,7 @@ import { basename, dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import type { Clock } from '../shared/wait/clock.ts';
 import { Semaphore } from '../shared/wait/semaphore.ts';
-import { AppError } from '../shared/errors.ts';
+import { AppError, toAppError } from '../shared/errors.ts';
 import type { Log } from '../shared/log.ts';
 import { startBuilderServer, type BuilderServer, type BuilderServerDeps } from './builder-server.ts';
 import { createContainersTool } from './containers-tool.ts';
@@ -125,8 +125,7 @@ async function findTool(
       return { name, version: stdout.trim().split('\n')[0] ?? name };
     } catch (error) {
       if (wanted === undefined) continue;
-      const why = error instanceof Error ? error.message : String(error);
-      throw new AppError('config_invalid', `${name} cannot be run: ${why}`, { cause: error });
+      throw new AppError('config_invalid', `${name} cannot be run: ${toAppError(error).message}`, { cause: error });
     }
   }
   throw new AppError('config_invalid', `none of ${names.join(', ')} is installed: a builder needs one of them`);

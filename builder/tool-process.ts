@@ -5,7 +5,7 @@ import { maxLineBytes } from '../shared/protocol/builder-wire.ts';
 import { textLines } from '../shared/net/text-lines.ts';
 import { onAbort } from '../shared/wait/abort.ts';
 import type { Clock } from '../shared/wait/clock.ts';
-import { AppError } from '../shared/errors.ts';
+import { AppError, toAppError } from '../shared/errors.ts';
 
 export interface ProcessCall {
   readonly file: string;
@@ -85,8 +85,10 @@ async function exited(child: ChildProcess, program: string): Promise<number | un
     const [code] = (await once(child, 'exit')) as [number | null];
     return code ?? undefined;
   } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
-    throw new AppError('builder_unavailable', `${program} cannot be started: ${why}`, { phase: 'build', cause: error });
+    throw new AppError('builder_unavailable', `${program} cannot be started: ${toAppError(error).message}`, {
+      phase: 'build',
+      cause: error,
+    });
   }
 }
 

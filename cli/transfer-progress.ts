@@ -3,23 +3,17 @@ import type { Clock } from '../shared/wait/clock.ts';
 import type { CliContext } from './context.ts';
 import { mebibytes } from './text.ts';
 
-export interface TransferProgress {
-  update(doneBytes: number, totalBytes: number): void;
-  /** Ends the line. */
-  end(): void;
-}
-
 const terminalPauseMs = 100;
 const linePauseMs = 10_000;
 
 /** @param verb `Packed` or `Sent`. */
-export function transferProgress(verb: string, output: CliContext['stderr'], clock: Clock): TransferProgress {
+export function transferProgress(verb: string, output: CliContext['stderr'], clock: Clock) {
   const isTerminal = output.isTTY === true;
   const pauseMs = isTerminal ? terminalPauseMs : linePauseMs;
   let shownAtMs = isTerminal ? -Infinity : clock.nowMs();
   let width = 0;
   return {
-    update(doneBytes, totalBytes) {
+    update(doneBytes: number, totalBytes: number): void {
       const isLast = doneBytes >= totalBytes;
       if (!isLast && clock.nowMs() - shownAtMs < pauseMs) return;
       // Without a terminal, the result of the command shows that the transfer is done.
@@ -30,7 +24,8 @@ export function transferProgress(verb: string, output: CliContext['stderr'], clo
       output.write(isTerminal ? `\r${text.padEnd(width)}` : `${text}\n`);
       width = text.length;
     },
-    end() {
+    /** Ends the line. */
+    end(): void {
       if (isTerminal && width > 0) output.write('\n');
     },
   };

@@ -1,11 +1,9 @@
 /** Builds the images part from `[builder]` and `[registry]` of the configuration: with Kaniko, a builder elsewhere, or none. */
-import { readFile } from 'node:fs/promises';
 import type { Clock } from '../../shared/wait/clock.ts';
-import { AppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
 import type { AgentConfig } from '../config/config.ts';
 import type { KubeApi } from '../kube/api.ts';
-import type { ConnectedRegistry } from './registry.ts';
+import { readPem, type ConnectedRegistry } from './registry.ts';
 import type { HttpEndpoint } from '../rpc/endpoint.ts';
 import type { Sources } from '../source/sources.ts';
 import type { BuildStore } from '../store/build-store.ts';
@@ -75,7 +73,7 @@ async function openBuilder(
     const builder = createDelegateBuilder({
       url: mode.slice(delegatePrefix.length),
       token,
-      ca: path === undefined ? undefined : await pem(path),
+      ca: await readPem('builder.ca_file', path),
       pack: (context) => contextStream(context, config.source),
       timeoutMs: timeout_secs * 1_000,
       log,
@@ -86,13 +84,4 @@ async function openBuilder(
   const { own, credentials, registry } = connected;
   const builder = createKanikoBuilder({ api, config, own, credentials, registry, log, clock });
   return { builder, endpoints: [builder.endpoint] };
-}
-
-async function pem(path: string): Promise<string> {
-  try {
-    return await readFile(path, 'utf8');
-  } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
-    throw new AppError('config_invalid', `builder.ca_file cannot be read: ${why}`, { cause: error });
-  }
 }

@@ -2,7 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import type { Clock } from '../../shared/wait/clock.ts';
 import type { Environment } from '../../shared/config/environment.ts';
-import { AppError } from '../../shared/errors.ts';
+import { AppError, toAppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
 import type { AgentConfig } from '../config/config.ts';
 import type { OwnRegistry } from '../registry/conversation.ts';
@@ -30,7 +30,7 @@ export interface ConnectRegistryDeps {
 export async function connectRegistry({ config, env, clock, log }: ConnectRegistryDeps): Promise<ConnectedRegistry> {
   const { url: host, insecure, username, password } = config;
   const [ca, clientCert, clientKey] = await Promise.all(
-    (['ca_file', 'client_cert_file', 'client_key_file'] as const).map((key) => pem(key, config[key])),
+    (['ca_file', 'client_cert_file', 'client_key_file'] as const).map((key) => readPem(`registry.${key}`, config[key])),
   );
   const own: OwnRegistry | undefined = host === undefined ? undefined : { host, insecure, ca, clientCert, clientKey };
   const login = username === undefined ? undefined : { username, password: password ?? '' };
@@ -55,18 +55,17 @@ function openRegistry(own: OwnRegistry | undefined, credentials: RegistryCredent
     return createRegistry({ own, credentials, clock });
   } catch (error) {
     // OpenSSL's message: a file that is no PEM, or a key that does not belong to the certificate.
-    const why = error instanceof Error ? error.message : String(error);
     const keys = 'registry.ca_file, client_cert_file or client_key_file';
-    throw new AppError('config_invalid', `${keys} cannot be used: ${why}`, { cause: error });
+    throw new AppError('config_invalid', `${keys} cannot be used: ${toAppError(error).message}`, { cause: error });
   }
 }
 
-async function pem(key: string, path: string | undefined): Promise<string | undefined> {
+/** @param key names the key of the configuration in the error. @throws AppError config_invalid */
+export async function readPem(key: string, path: string | undefined): Promise<string | undefined> {
   if (path === undefined) return undefined;
   try {
     return await readFile(path, 'utf8');
   } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
-    throw new AppError('config_invalid', `registry.${key} cannot be read: ${why}`, { cause: error });
+    throw new AppError('config_invalid', `${key} cannot be read: ${toAppError(error).message}`, { cause: error });
   }
 }

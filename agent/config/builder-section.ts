@@ -1,6 +1,7 @@
 /** `[builder]`: how images are built from sources. */
 import { z } from 'zod';
 import { tokenValue } from '../../shared/config/sections.ts';
+import { optionalText, seconds, valueOrFile, wholeNumber } from './keys.ts';
 
 /** The name of a Kubernetes object. */
 export const kubernetesName = z
@@ -39,35 +40,23 @@ export const builder = z
     builder_auth_token: tokenValue
       .optional()
       .describe('Bearer token of a delegated builder; prefer builder_auth_token_file.'),
-    builder_auth_token_file: z
-      .string()
-      .min(1)
-      .optional()
-      .describe('File that contains the token of a delegated builder.'),
-    ca_file: z.string().min(1).optional().describe('PEM file of the certificate authority of a delegated builder.'),
-    max_concurrent_builds: z
-      .int()
-      .min(1)
-      .max(100)
-      .default(2)
-      .describe('Builds that run at the same time; others are queued.'),
-    max_queued_builds: z.int().min(1).max(10_000).default(200).describe('Builds that may be queued.'),
-    timeout_secs: z.number().min(10).max(86_400).default(1_800).describe('Timeout of one build, seconds.'),
-    retry_secs: z
-      .number()
-      .min(0)
-      .max(3_600)
-      .default(60)
-      .describe(
-        'How long a build is retried while the registry, the builder or the git server is unavailable, seconds.',
-      ),
-    unschedulable_grace_secs: z
-      .number()
-      .min(0)
-      .max(3_600)
-      .default(60)
-      .describe('How long a build pod may be unschedulable before the build fails, seconds.'),
-    ttl_secs: z.int().min(0).max(604_800).default(600).describe('How long the Job of a failed build is kept, seconds.'),
+    builder_auth_token_file: optionalText('File that contains the token of a delegated builder.'),
+    ca_file: optionalText('PEM file of the certificate authority of a delegated builder.'),
+    max_concurrent_builds: wholeNumber(
+      { min: 1, max: 100, usual: 2 },
+      'Builds that run at the same time; others are queued.',
+    ),
+    max_queued_builds: wholeNumber({ min: 1, max: 10_000, usual: 200 }, 'Builds that may be queued.'),
+    timeout_secs: seconds({ min: 10, max: 86_400, usual: 1_800 }, 'Timeout of one build, seconds.'),
+    retry_secs: seconds(
+      { min: 0, max: 3_600, usual: 60 },
+      'How long a build is retried while the registry, the builder or the git server is unavailable, seconds.',
+    ),
+    unschedulable_grace_secs: seconds(
+      { min: 0, max: 3_600, usual: 60 },
+      'How long a build pod may be unschedulable before the build fails, seconds.',
+    ),
+    ttl_secs: wholeNumber({ min: 0, max: 604_800, usual: 600 }, 'How long the Job of a failed build is kept, seconds.'),
     cache: z.boolean().default(true).describe('Cache layers in `<project>/cache` of the registry.'),
     registry_mirrors: z
       .array(z.string().regex(/^[A-Za-z0-9.-]+(:\d{1,5})?(\/[a-z0-9._/-]+)?$/, 'must be host, host:port or host/path'))
@@ -107,9 +96,6 @@ export const builder = z
       .default([])
       .describe("Image pull secrets of build pods, in the agent's namespace."),
   })
-  .refine((value) => value.builder_auth_token === undefined || value.builder_auth_token_file === undefined, {
-    message: 'is set too; set only one of builder_auth_token and builder_auth_token_file',
-    path: ['builder_auth_token_file'],
-  })
+  .refine(...valueOrFile('builder_auth_token'))
   .prefault({})
   .describe('How images are built from sources. Used with `container_command = "kubernetes"`.');

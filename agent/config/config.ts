@@ -20,6 +20,7 @@ import { type Scope, scope } from '../../shared/protocol/methods.ts';
 import { builder, kubernetesName } from './builder-section.ts';
 import { registry } from './registry-section.ts';
 import { gitAuth, source } from './source-sections.ts';
+import { optionalText, seconds } from './keys.ts';
 
 /** Scheme, host and port. */
 const publicUrl = z
@@ -66,14 +67,10 @@ const system = z
       .describe('Hosts that lead elsewhere, such as that of the RPC. No app may have one of them.'),
     data_dir: z.string().min(1).default('.holdfast').describe('Folder for the data that the agent keeps on disk.'),
     log_level: logLevel.default('info').describe('Lowest level that is logged.'),
-    router_lease_secs: z
-      .number()
-      .min(1)
-      .max(300)
-      .default(10)
-      .describe(
-        'Time without a sign of life from a router, seconds, after which nothing waits for its acknowledgement.',
-      ),
+    router_lease_secs: seconds(
+      { min: 1, max: 300, usual: 10 },
+      'Time without a sign of life from a router, seconds, after which nothing waits for its acknowledgement.',
+    ),
   })
   .prefault({})
   .describe('The agent itself.');
@@ -93,11 +90,7 @@ const kubernetes = z
   .strictObject({
     namespace: kubernetesName.default('holdfast').describe('Namespace of Holdfast itself, which holds its Lease.'),
     apps_namespace: kubernetesName.default('holdfast-apps').describe('Namespace of the apps.'),
-    kubeconfig: z
-      .string()
-      .min(1)
-      .optional()
-      .describe("Path of a kubeconfig. Default: the service account of the agent's pod."),
+    kubeconfig: optionalText("Path of a kubeconfig. Default: the service account of the agent's pod."),
     lease_name: kubernetesName
       .default('holdfast-agent')
       .describe('Name of the Lease by which one agent is elected leader.'),
@@ -128,7 +121,7 @@ const token = z
       .max(4)
       .describe('What the token allows: `router`, `read`, `deploy` (includes `read`), `admin` (everything).'),
     value: tokenValue.optional().describe('The token itself; prefer value_file.'),
-    value_file: z.string().min(1).optional().describe('File that contains the token.'),
+    value_file: optionalText('File that contains the token.'),
   })
   .refine((value) => (value.value === undefined) !== (value.value_file === undefined), {
     message: 'exactly one of value and value_file must be set',

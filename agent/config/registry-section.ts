@@ -1,5 +1,6 @@
 /** `[registry]`: where images are stored, and how the agent authenticates. */
 import { z } from 'zod';
+import { optionalText, valueOrFile, wholeNumber } from './keys.ts';
 
 export const registry = z
   .strictObject({
@@ -14,16 +15,14 @@ export const registry = z
       .describe('Registry of the images: `host` or `host:port`. Required with `container_command = "kubernetes"`.'),
     insecure: z.boolean().default(false).describe('Use plain HTTP for the registry.'),
     username: z.string().min(1).max(255).optional().describe('User name at the registry.'),
-    password: z.string().min(1).optional().describe('Password at the registry; prefer password_file.'),
-    password_file: z.string().min(1).optional().describe('File that contains the password.'),
-    ca_file: z.string().min(1).optional().describe('PEM file of the certificate authority of the registry.'),
-    client_cert_file: z.string().min(1).optional().describe('PEM file of the client certificate for the registry.'),
-    client_key_file: z.string().min(1).optional().describe('PEM file of the private key of the client certificate.'),
-    docker_config_file: z
-      .string()
-      .min(1)
-      .optional()
-      .describe('Docker config.json with credentials for this registry or others (base images, images of apps).'),
+    password: optionalText('Password at the registry; prefer password_file.'),
+    password_file: optionalText('File that contains the password.'),
+    ca_file: optionalText('PEM file of the certificate authority of the registry.'),
+    client_cert_file: optionalText('PEM file of the client certificate for the registry.'),
+    client_key_file: optionalText('PEM file of the private key of the client certificate.'),
+    docker_config_file: optionalText(
+      'Docker config.json with credentials for this registry or others (base images, images of apps).',
+    ),
     auth: z
       .enum(['password', 'ecr'])
       .default('password')
@@ -39,22 +38,15 @@ export const registry = z
       .max(200)
       .default('holdfast')
       .describe('Path in the registry for built images (`<project>/app`) and cached layers (`<project>/cache`).'),
-    keep_versions: z
-      .int()
-      .min(1)
-      .max(1_000)
-      .default(10)
-      .describe(
-        'How many of the newest versions of each app keep their images. Older images are deleted unless they are in use.',
-      ),
+    keep_versions: wholeNumber(
+      { min: 1, max: 1_000, usual: 10 },
+      'How many of the newest versions of each app keep their images. Older images are deleted unless they are in use.',
+    ),
   })
   .refine((value) => (value.client_cert_file === undefined) === (value.client_key_file === undefined), {
     message: 'needs both client_cert_file and client_key_file',
     path: ['client_cert_file'],
   })
-  .refine((value) => value.password === undefined || value.password_file === undefined, {
-    message: 'is set too; set only one of password and password_file',
-    path: ['password_file'],
-  })
+  .refine(...valueOrFile('password'))
   .prefault({})
   .describe('The container registry.');

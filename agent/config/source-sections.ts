@@ -1,40 +1,29 @@
 /** `[source]` and `[[git_auth]]`: where sources come from. */
 import { z } from 'zod';
+import { optionalText, seconds, valueOrFile, wholeNumber } from './keys.ts';
 
 export const source = z
   .strictObject({
-    max_bytes: z
-      .int()
-      .min(1_024)
-      .max(16 * 1024 ** 3)
-      .default(512 * 1024 ** 2)
-      .describe('Largest size of a source, unpacked, bytes.'),
-    max_files: z.int().min(1).max(1_000_000).default(50_000).describe('Largest number of files in a source.'),
-    fetch_timeout_secs: z
-      .number()
-      .min(1)
-      .max(3_600)
-      .default(120)
-      .describe('Timeout of a fetch from a git server, seconds.'),
+    max_bytes: wholeNumber(
+      { min: 1_024, max: 16 * 1024 ** 3, usual: 512 * 1024 ** 2 },
+      'Largest size of a source, unpacked, bytes.',
+    ),
+    max_files: wholeNumber({ min: 1, max: 1_000_000, usual: 50_000 }, 'Largest number of files in a source.'),
+    fetch_timeout_secs: seconds({ min: 1, max: 3_600, usual: 120 }, 'Timeout of a fetch from a git server, seconds.'),
     allow_file_urls: z.boolean().default(false).describe("Allow git sources by file://, from the agent's own disk."),
-    sync_interval_secs: z
-      .number()
-      .min(5)
-      .max(86_400)
-      .default(60)
-      .describe('How often the sources of apps with `auto_sync` are looked up, seconds.'),
+    sync_interval_secs: seconds(
+      { min: 5, max: 86_400, usual: 60 },
+      'How often the sources of apps with `auto_sync` are looked up, seconds.',
+    ),
     webhook_secret: z
       .string()
       .min(16)
       .max(512)
       .optional()
       .describe('Secret that signs webhooks (POST /hooks/git); prefer webhook_secret_file.'),
-    webhook_secret_file: z.string().min(1).optional().describe('File that contains the secret that signs webhooks.'),
+    webhook_secret_file: optionalText('File that contains the secret that signs webhooks.'),
   })
-  .refine((value) => value.webhook_secret === undefined || value.webhook_secret_file === undefined, {
-    message: 'is set too; set only one of webhook_secret and webhook_secret_file',
-    path: ['webhook_secret_file'],
-  })
+  .refine(...valueOrFile('webhook_secret'))
   .prefault({})
   .describe('Sources of apps: git repositories and uploads.');
 
@@ -55,20 +44,13 @@ export const gitAuth = z
       .max(255)
       .optional()
       .describe('User name for https. Many servers accept any user name with a token.'),
-    password: z.string().min(1).optional().describe('Password or token for https; prefer password_file.'),
-    password_file: z.string().min(1).optional().describe('File that contains the password or token for https.'),
-    ssh_key_file: z.string().min(1).optional().describe('File of the private key for ssh, without a passphrase.'),
-    known_hosts_file: z
-      .string()
-      .min(1)
-      .optional()
-      .describe('File of the host keys (known_hosts) that ssh accepts. Required with ssh_key_file.'),
-    ca_file: z.string().min(1).optional().describe('PEM file of the certificate authority of the https server.'),
+    password: optionalText('Password or token for https; prefer password_file.'),
+    password_file: optionalText('File that contains the password or token for https.'),
+    ssh_key_file: optionalText('File of the private key for ssh, without a passphrase.'),
+    known_hosts_file: optionalText('File of the host keys (known_hosts) that ssh accepts. Required with ssh_key_file.'),
+    ca_file: optionalText('PEM file of the certificate authority of the https server.'),
   })
-  .refine((value) => value.password === undefined || value.password_file === undefined, {
-    message: 'is set too; set only one of password and password_file',
-    path: ['password_file'],
-  })
+  .refine(...valueOrFile('password'))
   .refine((value) => value.ssh_key_file === undefined || value.known_hosts_file !== undefined, {
     message: 'is required with ssh_key_file: host keys are always checked',
     path: ['known_hosts_file'],

@@ -9,7 +9,7 @@ import { get as httpGet, type IncomingMessage } from 'node:http';
 import { get as httpsGet } from 'node:https';
 import { dirname } from 'node:path';
 import { systemClock } from '../../shared/wait/clock.ts';
-import { AppError } from '../../shared/errors.ts';
+import { AppError, toAppError } from '../../shared/errors.ts';
 import { retry } from '../../shared/wait/retry.ts';
 import { defaultSourceLimits } from '../../shared/source/limits.ts';
 import { unpackTree } from '../../shared/source/unpack.ts';
@@ -105,7 +105,7 @@ function refusal(status: number, retryAfter: string | undefined): FetchFailure {
 }
 
 function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  return toAppError(error).message;
 }
 
 function optionsOf(env: NodeJS.ProcessEnv): Options {

@@ -56,6 +56,32 @@ export function prunable(images: readonly KnownImage[], keep: number): KnownImag
   return images.filter(({ view, ours, rank }) => ours && !view.inUse && rank > keep);
 }
 
+export interface DoomedImage extends ImageView {
+  readonly digest: string;
+}
+
+/**
+ * @param digests that the tags lead to now. Deleting a manifest deletes every tag that leads to it, so none of those may stay.
+ * @returns the images to delete among the oldest `maxImages` prunable ones, oldest first.
+ */
+export function doomedImages(
+  facts: ImageFacts,
+  digests: ReadonlyMap<string, string>,
+  { keep, maxImages }: { readonly keep: number; readonly maxImages: number },
+): DoomedImage[] {
+  const chosen = prunable(knownImages(facts), keep);
+  const going = new Set(chosen.map(({ view }) => view.tag));
+  const staying = pinnedDigests(facts, keep);
+  for (const [tag, digest] of digests) if (!going.has(tag)) staying.add(digest);
+  return chosen
+    .toReversed()
+    .slice(0, maxImages)
+    .flatMap(({ view }) => {
+      const digest = digests.get(view.tag);
+      return digest === undefined || staying.has(digest) ? [] : [{ ...view, digest }];
+    });
+}
+
 /** @returns the digests that run or may have to run, whichever tags lead to them now. */
 export function pinnedDigests({ uses, handedOut }: Pick<ImageFacts, 'uses' | 'handedOut'>, keep: number): Set<string> {
   const digests = uses

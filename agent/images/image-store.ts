@@ -3,7 +3,7 @@ import { toAppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
 import type { ImageView } from '../../shared/protocol/views.ts';
 import type { BuildStore } from '../store/build-store.ts';
-import { knownImages, pinnedDigests, prunable, type ImageFacts } from './image-list.ts';
+import { doomedImages, knownImages, pinnedDigests, prunable, type DoomedImage, type ImageFacts } from './image-list.ts';
 import type { RegistryGate } from './registry-gate.ts';
 
 export interface ImageRegistry {
@@ -22,15 +22,6 @@ export interface PruneOptions {
   readonly maxImages: number;
 }
 
-export interface ImageStore {
-  list(app: string | undefined, signal: AbortSignal): Promise<ImageView[]>;
-  /**
-   * Deletes at most `maxImages`. @returns the images that were deleted; with `dryRun`, that would be.
-   * @throws AppError registry_unavailable, image_denied, store_unavailable.
-   */
-  prune(options: PruneOptions, signal: AbortSignal): Promise<ImageView[]>;
-}
-
 interface ImageStoreDeps {
   readonly repository: string;
   readonly registry: ImageRegistry;
@@ -43,7 +34,7 @@ interface ImageStoreDeps {
 
 const looksAtOnce = 8;
 
-export function createImageStore(deps: ImageStoreDeps): ImageStore {
+export function createImageStore(deps: ImageStoreDeps) {
   const { repository, registry, store, gate, busy, log } = deps;
 
   async function facts(signal: AbortSignal): Promise<ImageFacts> {
@@ -75,7 +66,7 @@ export function createImageStore(deps: ImageStoreDeps): ImageStore {
   }
 
   /** Deletes the image unless a version wants it by now. @returns whether it was deleted. */
-  async function remove(tag: string, digest: string, keep: number, signal: AbortSignal): Promise<boolean> {
+  async function remove({ tag, digest }: DoomedImage, keep: number, signal: AbortSignal): Promise<boolean> {
     let removed = false;
     const [built, uses] = await Promise.all([store.built(), store.uses()]);
     await gate.deletion(async () => {
@@ -89,7 +80,7 @@ export function createImageStore(deps: ImageStoreDeps): ImageStore {
   }
 
   return {
-    async list(app, signal) {
+    async list(app: string | undefined, signal: AbortSignal): Promise<ImageView[]> {
       const all = knownImages(await facts(signal)).map(({ view }) => view);
       const views = app === undefined ? all : all.filter(({ versions }) => versions.some((one) => one.app === app));
       const unknown = views.filter(({ digest }) => digest === null).map(({ tag }) => tag);
@@ -97,36 +88,38 @@ export function createImageStore(deps: ImageStoreDeps): ImageStore {
       return views.map((view) => ({ ...view, digest: view.digest ?? digests.get(view.tag) ?? null }));
     },
 
-    async prune({ keep, dryRun, actor, maxImages }, signal) {
+    /**
+     * Deletes at most `maxImages`. @returns the images that were deleted; with `dryRun`, that would be.
+     * @throws AppError registry_unavailable, image_denied, store_unavailable.
+     */
+    async prune(options: PruneOptions, signal: AbortSignal): Promise<ImageView[]> {
       const known = await facts(signal);
-      const chosen = prunable(knownImages(known), keep);
-      if (chosen.length === 0) return [];
-      const digests = await digestsOf(known.tags, signal);
-      const going = new Set(chosen.map(({ view }) => view.tag));
-      // Deleting a manifest deletes every tag that leads to it.
-      const staying = pinnedDigests(known, keep);
-      for (const [tag, digest] of digests) if (!going.has(tag)) staying.add(digest);
-      const pruned: ImageView[] = [];
-      const gone = new Set<string>();
-      for (const { view } of chosen.toReversed().slice(0, maxImages)) {
-        const digest = digests.get(view.tag);
-        if (digest === undefined || staying.has(digest)) continue;
-        const image = { ...view, digest };
-        if (!dryRun) {
-          if (!gone.has(digest) && !(await remove(view.tag, digest, keep, signal))) {
-            staying.add(digest);
-            continue;
-          }
-          gone.add(digest);
-          await recordPruned(image, actor);
-        }
-        pruned.push(image);
-      }
-      return pruned;
+      if (prunable(knownImages(known), options.keep).length === 0) return [];
+      const doomed = doomedImages(known, await digestsOf(known.tags, signal), options);
+      return options.dryRun ? doomed : await deleteImages(doomed, options, signal);
     },
   };
 
-  async function recordPruned({ tag, digest, versions }: ImageView, actor: string): Promise<void> {
+  /** Deletes the images that no version wants by now. @returns them. */
+  async function deleteImages(
+    doomed: readonly DoomedImage[],
+    { keep, actor }: PruneOptions,
+    signal: AbortSignal,
+  ): Promise<ImageView[]> {
+    /** Whether each digest was deleted: several tags may lead to one. */
+    const outcomes = new Map<string, boolean>();
+    const deleted: ImageView[] = [];
+    for (const image of doomed) {
+      const isDeleted = outcomes.get(image.digest) ?? (await remove(image, keep, signal));
+      outcomes.set(image.digest, isDeleted);
+      if (!isDeleted) continue;
+      await recordPruned(image, actor);
+      deleted.push(image);
+    }
+    return deleted;
+  }
+
+  async function recordPruned({ tag, digest, versions }: DoomedImage, actor: string): Promise<void> {
     const [newest] = versions;
     const of =
       versions.length === 0
@@ -139,7 +132,7 @@ export function createImageStore(deps: ImageStoreDeps): ImageStore {
         app: newest?.app ?? null,
         version: newest?.version ?? null,
         kind: 'image.pruned',
-        message: `${tag} (${digest ?? ''}), ${of}`,
+        message: `${tag} (${digest}), ${of}`,
       });
     } catch (error) {
       // The registry counts: lists are made from what it has.

@@ -1,5 +1,5 @@
 /** What goes wrong between the agent and the API server. */
-import { AppError } from '../../shared/errors.ts';
+import { AppError, toAppError } from '../../shared/errors.ts';
 import { cancellation } from '../../shared/wait/abort.ts';
 
 /** A refusal: what the `Status` object of the API server says. */
@@ -44,6 +44,6 @@ export function refusal(status: number, text: string): KubeApiError {
 export function described(error: unknown, signal: AbortSignal): Error {
   if (error instanceof KubeApiError || error instanceof AppError) return error;
   if (signal.aborted) return cancellation(signal);
-  const message = error instanceof Error ? error.message : String(error);
+  const message = toAppError(error).message;
   return new AppError('platform_error', `the API server cannot be reached: ${message}`, { cause: error });
 }

@@ -29,17 +29,6 @@ export interface StreamCall extends Call {
 /** Values that are undefined are left out. */
 export type Query = Readonly<Record<string, string | number | boolean | undefined>>;
 
-export interface Transport {
-  /**
-   * Runs a request of client-node within the deadline of the call; `send` is what it is sent by.
-   * @throws KubeApiError for every answer but 2xx; AppError platform_error when no answer came, cancelled by the signal.
-   */
-  within<T>(call: Call, ask: (send: (context: RequestContext) => Promise<ResponseContext>) => Promise<T>): Promise<T>;
-  /** Lines of a long answer. Ends with the answer; throws as `within` does. */
-  lines(path: string, query: Query, call: StreamCall): AsyncGenerator<string>;
-  close(): Promise<void>;
-}
-
 const defaultTimeoutMs = 10_000;
 const maxBodyBytes = 64 * 1024 * 1024;
 const userAgent = 'holdfast-agent';
@@ -49,7 +38,7 @@ export function createTransport(deps: {
   /** Connections for requests; streams have their own. */
   readonly maxRequests: number;
   readonly clock: Clock;
-}): Transport {
+}) {
   const { config, maxRequests, clock } = deps;
   const pools = createPools({ maxRequests });
 
@@ -81,7 +70,14 @@ export function createTransport(deps: {
   }
 
   return {
-    async within(call, ask) {
+    /**
+     * Runs a request of client-node within the deadline of the call; `send` is what it is sent by.
+     * @throws KubeApiError for every answer but 2xx; AppError platform_error when no answer came, cancelled by the signal.
+     */
+    async within<T>(
+      call: Call,
+      ask: (send: (context: RequestContext) => Promise<ResponseContext>) => Promise<T>,
+    ): Promise<T> {
       const { signal, timeoutMs = defaultTimeoutMs } = call;
       using deadline = deadlineSignal({ clock, ms: Math.ceil(timeoutMs), signal, reason: () => noAnswer(timeoutMs) });
       try {
@@ -99,7 +95,12 @@ export function createTransport(deps: {
       }
     },
 
-    async *lines(path, query, { signal, timeoutMs = defaultTimeoutMs, idleMs, maxLineBytes }) {
+    /** Lines of a long answer. Ends with the answer; throws as `within` does. */
+    async *lines(
+      path: string,
+      query: Query,
+      { signal, timeoutMs = defaultTimeoutMs, idleMs, maxLineBytes }: StreamCall,
+    ): AsyncGenerator<string> {
       const context = new RequestContext(config.server + path, HttpMethod.GET);
       for (const [name, value] of Object.entries(query)) {
         if (value !== undefined) context.setQueryParam(name, String(value));

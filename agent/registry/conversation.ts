@@ -70,11 +70,6 @@ export interface ConversationOptions {
   readonly signal: AbortSignal;
 }
 
-export interface Conversations {
-  open(options: ConversationOptions): Conversation;
-  close(): Promise<void>;
-}
-
 const connectTimeoutMs = 3_000;
 const bodyBound = { maxBytes: 4 * 1024 * 1024, what: 'its answer', tooLarge: (message: string) => new Error(message) };
 
@@ -84,7 +79,7 @@ export interface ConversationsDeps {
   readonly clock: Clock;
 }
 
-export function createConversations({ own, credentials, clock }: ConversationsDeps): Conversations {
+export function createConversations({ own, credentials, clock }: ConversationsDeps) {
   const publicAgent = new Agent({ connect: { timeout: connectTimeoutMs }, allowH2: false });
   const secureContext = own === undefined ? undefined : contextOf(own);
   const ownAgent = new Agent({
@@ -93,7 +88,7 @@ export function createConversations({ own, credentials, clock }: ConversationsDe
   });
 
   return {
-    open({ host, repository, action, budgetMs, signal }) {
+    open({ host, repository, action, budgetMs, signal }: ConversationOptions): Conversation {
       const isOwn = own !== undefined && host === own.host.toLowerCase();
       const dispatcher = isOwn ? ownAgent : publicAgent;
       // Docker Hub's API is served by a host of another name.
@@ -172,7 +167,7 @@ export function createConversations({ own, credentials, clock }: ConversationsDe
         send,
       };
     },
-    async close() {
+    async close(): Promise<void> {
       await Promise.all([publicAgent.destroy(), ownAgent.destroy()]);
     },
   };

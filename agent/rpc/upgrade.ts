@@ -25,16 +25,7 @@ interface LinksDeps<Local extends MethodTable, Remote extends MethodTable> {
   readonly onPeer: (peer: Peer<Remote>, identity: Identity) => void;
 }
 
-export interface Links {
-  /** The listener for the event `upgrade` of the HTTP server. */
-  readonly upgrade: (request: IncomingMessage, socket: Duplex, head: Buffer) => void;
-  readonly drop: (reason: ErrorCode) => Promise<void>;
-  readonly close: () => Promise<void>;
-}
-
-export function createLinks<Local extends MethodTable, Remote extends MethodTable>(
-  deps: LinksDeps<Local, Remote>,
-): Links {
+export function createLinks<Local extends MethodTable, Remote extends MethodTable>(deps: LinksDeps<Local, Remote>) {
   const { admit, log } = deps;
   const peers = new Set<Peer<Remote>>();
   const webSockets = new WebSocketServer({
@@ -77,8 +68,9 @@ export function createLinks<Local extends MethodTable, Remote extends MethodTabl
   }
 
   return {
+    /** The listener for the event `upgrade` of the HTTP server. */
     upgrade,
-    drop: (reason) => closeAll(serviceRestart, reason),
+    drop: (reason: ErrorCode) => closeAll(serviceRestart, reason),
     close: () => closeAll(goingAway, 'shutdown'),
   };
 }

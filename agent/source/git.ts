@@ -9,17 +9,10 @@ import { checkListing } from './git-listing.ts';
 import { GitServers, type GitServerDeps } from './git-servers.ts';
 import type { SourceSpec } from './sources.ts';
 
-export interface Git {
-  /** The commit that the ref points to now. @throws AppError as `Sources.resolve`. */
-  resolve(spec: SourceSpec, signal: AbortSignal): Promise<string>;
-  /** Unpacks the tree of a commit into a fresh folder. @throws AppError as `Sources.tree`; nothing is left then. */
-  unpack(spec: SourceSpec, commit: string, target: string, signal: AbortSignal): Promise<UnpackedTree>;
-}
-
 /** These attributes override those of the repository that change archives, so that what is built is exactly what was committed. */
 const attributes = '* -export-ignore -export-subst\n';
 
-export function createGit(deps: GitServerDeps): Git {
+export function createGit(deps: GitServerDeps) {
   const { program, limits, workDir } = deps;
   const servers = new GitServers(deps);
 
@@ -64,8 +57,10 @@ export function createGit(deps: GitServerDeps): Git {
   }
 
   return {
-    resolve: (spec, signal) => servers.resolve(spec, signal),
-    async unpack(spec, commit, target, signal) {
+    /** The commit that the ref points to now. @throws AppError as `Sources.resolve`. */
+    resolve: (spec: SourceSpec, signal: AbortSignal) => servers.resolve(spec, signal),
+    /** Unpacks the tree of a commit into a fresh folder. @throws AppError as `Sources.tree`; nothing is left then. */
+    async unpack(spec: SourceSpec, commit: string, target: string, signal: AbortSignal): Promise<UnpackedTree> {
       const repository = join(workDir, `git-${randomUUID()}`);
       try {
         await init(repository, commit, signal);
@@ -79,3 +74,5 @@ export function createGit(deps: GitServerDeps): Git {
     },
   };
 }
+
+export type Git = ReturnType<typeof createGit>;

@@ -12,13 +12,6 @@ import type { Tree } from './sources.ts';
 /** Puts the tree into `target`, which does not exist yet, or leaves nothing there. */
 type MakeTree = (target: string, signal: AbortSignal) => Promise<UnpackedTree>;
 
-export interface TreeCache {
-  /** @throws what `make` throws; AppError cancelled; the signal's reason. */
-  get(key: string, make: MakeTree, signal: AbortSignal): Promise<Tree>;
-  /** Ends what is under way. */
-  close(): Promise<void>;
-}
-
 interface Entry {
   readonly folder: string;
   readonly task: SharedTask<UnpackedTree>;
@@ -38,7 +31,7 @@ export async function createTreeCache(deps: {
   readonly maxBytes: number;
   readonly maxAtOnce: number;
   readonly log: Log;
-}): Promise<TreeCache> {
+}) {
   const { folder, maxBytes, log } = deps;
   await rm(folder, { recursive: true, force: true });
   await mkdir(folder, { recursive: true });
@@ -105,7 +98,8 @@ export async function createTreeCache(deps: {
   }
 
   return {
-    async get(key, make, signal) {
+    /** @throws what `make` throws; AppError cancelled; the signal's reason. */
+    async get(key: string, make: MakeTree, signal: AbortSignal): Promise<Tree> {
       const entry = await find(key, make, signal);
       use(key, entry);
       let tree: UnpackedTree;
@@ -127,7 +121,8 @@ export async function createTreeCache(deps: {
         },
       };
     },
-    async close() {
+    /** Ends what is under way. */
+    async close(): Promise<void> {
       closed = true;
       const reason = new AppError('cancelled', 'the agent stops');
       const unfinished = [...entries.values()].filter(({ tree }) => tree === undefined);
@@ -136,6 +131,8 @@ export async function createTreeCache(deps: {
     },
   };
 }
+
+export type TreeCache = Awaited<ReturnType<typeof createTreeCache>>;
 
 function diskBytes(tree: UnpackedTree | undefined): number {
   return tree === undefined ? 0 : tree.bytes + tree.files * fileBytes;

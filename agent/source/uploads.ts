@@ -8,16 +8,6 @@ import { sourceInvalid, type SourceLimits } from '../../shared/source/limits.ts'
 import { inspectTree } from '../../shared/source/unpack.ts';
 import type { UploadStore, UploadedTree } from '../store/upload-store.ts';
 
-export interface Uploads {
-  /** @throws AppError source_invalid over the bound; too_many_calls, store_unavailable */
-  begin(archive: string, bytes: number): Promise<{ partBytes: number; missing: number[]; source: string | null }>;
-  /**
-   * Checks the digest of the whole archive, and that it may be unpacked. An archive that is refused is deleted.
-   * @throws AppError upload_incomplete, source_invalid, store_unavailable; the signal's reason.
-   */
-  complete(archive: string, signal: AbortSignal): Promise<{ source: string; files: number; bytes: number }>;
-}
-
 const maxChecksAtOnce = 2;
 const checkTimeoutMs = 300_000;
 
@@ -25,7 +15,7 @@ export function createUploads(deps: {
   readonly store: UploadStore;
   readonly limits: SourceLimits;
   readonly clock: Clock;
-}): Uploads {
+}) {
   const { store, limits, clock } = deps;
   const turns = new Semaphore({ places: maxChecksAtOnce });
 
@@ -41,7 +31,11 @@ export function createUploads(deps: {
   }
 
   return {
-    async begin(archive, bytes) {
+    /** @throws AppError source_invalid over the bound; too_many_calls, store_unavailable */
+    async begin(
+      archive: string,
+      bytes: number,
+    ): Promise<{ partBytes: number; missing: number[]; source: string | null }> {
       if (bytes > limits.maxBytes)
         throw sourceInvalid('the archive', `is larger than ${limits.maxBytes} bytes (source.max_bytes)`);
       const upload = await store.begin(archive, bytes);
@@ -50,7 +44,11 @@ export function createUploads(deps: {
       return { partBytes, missing: await store.missing(archive, upload), source: null };
     },
 
-    async complete(archive, signal) {
+    /**
+     * Checks the digest of the whole archive, and that it may be unpacked. An archive that is refused is deleted.
+     * @throws AppError upload_incomplete, source_invalid, store_unavailable; the signal's reason.
+     */
+    async complete(archive: string, signal: AbortSignal): Promise<{ source: string; files: number; bytes: number }> {
       const upload = await store.get(archive);
       if (upload === undefined) throw incomplete('this archive was not uploaded');
       const missing = upload.tree === undefined ? await store.missing(archive, upload) : [];
@@ -77,6 +75,8 @@ export function createUploads(deps: {
     },
   };
 }
+
+export type Uploads = ReturnType<typeof createUploads>;
 
 function sourceOf(tree: UploadedTree): string {
   return `upload:${tree.digest}`;

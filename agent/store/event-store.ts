@@ -3,23 +3,23 @@ import type { EventView } from '../../shared/protocol/views.ts';
 import type { Database, Queryable } from './database.ts';
 import type { NewEvent } from './records.ts';
 
-export interface EventStore {
-  /** Newest first, optionally those with an id below `before`. */
-  list(query: {
-    readonly app?: string | undefined;
-    readonly before?: number | undefined;
-    readonly limit: number;
-  }): Promise<EventView[]>;
-}
-
 interface EventRow extends Omit<EventView, 'id' | 'at'> {
   readonly id: string;
   readonly at: Date;
 }
 
-export function createEventStore({ db }: { readonly db: Database }): EventStore {
+export function createEventStore({ db }: { readonly db: Database }) {
   return {
-    async list({ app, before, limit }) {
+    /** Newest first, optionally those with an id below `before`. */
+    async list({
+      app,
+      before,
+      limit,
+    }: {
+      readonly app?: string | undefined;
+      readonly before?: number | undefined;
+      readonly limit: number;
+    }): Promise<EventView[]> {
       const { rows } = await db.query<EventRow>(
         `select id, at, actor, app, version, kind, message from events
          where ($1::text is null or app = $1) and ($2::bigint is null or id < $2) order by id desc limit $3`,
@@ -29,6 +29,8 @@ export function createEventStore({ db }: { readonly db: Database }): EventStore 
     },
   };
 }
+
+export type EventStore = ReturnType<typeof createEventStore>;
 
 export async function insertEvents(tx: Queryable, events: readonly NewEvent[]): Promise<void> {
   for (const event of events) {

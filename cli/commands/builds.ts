@@ -13,8 +13,7 @@ export function buildsCommand(context: CliContext): Command {
     .option('--limit <n>', 'maximum number to list, up to 1000', listLimit, 20)
     .action(async (name: string | undefined, options: { limit: number }, command: Command) => {
       const session = openSession(context, command);
-      const params = { limit: options.limit, ...(name === undefined ? {} : { app: name }) };
-      const result = await session.call('builds.list', params);
+      const result = await session.call('builds.list', { limit: options.limit, app: name });
       // A deleted app still has its builds; a name that never was has neither.
       if (name !== undefined && result.builds.length === 0) await session.call('apps.get', { app: name });
       session.show(result, ({ builds }) => {

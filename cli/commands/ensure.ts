@@ -14,13 +14,16 @@ export function ensureCommand(context: CliContext): Command {
     .option('--version <n>', 'version to start (default: the pending one, or else the live one)', positiveInteger)
     .action(async (name: string, options: { version?: number }, command: Command) => {
       const session = openSession(context, command);
-      const params = options.version === undefined ? { app: name } : { app: name, version: options.version };
-      const result = await session.call('versions.ensure', params, {
-        deadlineMs,
-        onItem: ({ version, phase, message }) => {
-          session.progress(`version ${version}: ${phase}${message === '' ? '' : `: ${message}`}`);
+      const result = await session.call(
+        'versions.ensure',
+        { app: name, version: options.version },
+        {
+          deadlineMs,
+          onItem: ({ version, phase, message }) => {
+            session.progress(`version ${version}: ${phase}${message === '' ? '' : `: ${message}`}`);
+          },
         },
-      });
+      );
       session.show(result, ({ app, version, targets, timings }) => {
         const steps = [
           timings.buildMs === null ? '' : `build ${seconds(timings.buildMs)}`,

@@ -12,8 +12,7 @@ export function eventsCommand(context: CliContext): Command {
     .option('--limit <n>', 'maximum number to list, up to 1000', listLimit, 50)
     .action(async (name: string | undefined, options: { limit: number }, command: Command) => {
       const session = openSession(context, command);
-      const params = { limit: options.limit, ...(name === undefined ? {} : { app: name }) };
-      const result = await session.call('events.list', params);
+      const result = await session.call('events.list', { limit: options.limit, app: name });
       // A deleted app still has its events; a name that never was has neither.
       if (name !== undefined && result.events.length === 0) await session.call('apps.get', { app: name });
       session.show(result, ({ events }) =>

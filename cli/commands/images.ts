@@ -33,14 +33,12 @@ export function imagesCommand(context: CliContext): Command {
       if (prune && name !== undefined) throw new UsageError('--prune applies to all apps: leave out the name');
       const session = openSession(context, command);
       if (!prune) {
-        const params = name === undefined ? {} : { app: name };
-        const result = await session.call('images.list', params, { deadlineMs });
+        const result = await session.call('images.list', { app: name }, { deadlineMs });
         if (name !== undefined && result.images.length === 0) await session.call('apps.get', { app: name });
         session.show(result, ({ images }) => imageTable(images));
         return;
       }
-      const params = { dryRun, ...(keep === undefined ? {} : { keep }) };
-      const result = await session.call('images.prune', params, { deadlineMs });
+      const result = await session.call('images.prune', { dryRun, keep }, { deadlineMs });
       session.show(result, ({ pruned }) => {
         const count = pruned.length === 1 ? 'one image' : `${pruned.length} images`;
         const said = dryRun ? `would delete ${count}` : `deleted ${count}`;

@@ -40,7 +40,7 @@ export function logsCommand(context: CliContext): Command {
       await tellWhatRuns(session, name, version);
       await session.call(
         'logs.follow',
-        { app: name, tail, follow, ...(version === undefined ? {} : { version }) },
+        { app: name, tail, follow, version },
         {
           ...(follow ? { deadlineMs: followDeadlineMs } : {}),
           onItem: (item) => {
@@ -57,7 +57,7 @@ async function showBuild(session: Session, app: string, options: LogsOptions): P
   const tail = Math.min(options.tail, maxBuildTail);
   const { build } = await session.call(
     'builds.logs',
-    { app, tail, follow, ...(version === undefined ? {} : { version }) },
+    { app, tail, follow, version },
     {
       ...(follow ? { deadlineMs: followDeadlineMs } : {}),
       onItem: (item) => session.context.stdout.write(`${session.isJson ? JSON.stringify(item) : item.line}\n`),

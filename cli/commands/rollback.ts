@@ -13,8 +13,7 @@ export function rollbackCommand(context: CliContext): Command {
     .argument('[version]', 'version to make live (default: the one before the live one)', positiveInteger)
     .action(async (name: string, version: number | undefined, _options: unknown, command: Command) => {
       const session = openSession(context, command);
-      const params = version === undefined ? { app: name } : { app: name, version };
-      const result = await session.call('versions.rollback', params, { deadlineMs });
+      const result = await session.call('versions.rollback', { app: name, version }, { deadlineMs });
       session.show(result, (done) => `${done.app}: version ${done.from} → ${done.version}`);
     });
 }

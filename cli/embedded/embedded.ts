@@ -8,7 +8,7 @@ import type { AppError } from '../../shared/errors.ts';
 import { routerNodeFlags } from '../../shared/node-flags.ts';
 import { systemClock } from '../../shared/wait/clock.ts';
 import { sleep } from '../../shared/wait/sleep.ts';
-import { type ManagedChild, type ManagedChildOptions, createManagedChild } from './managed-child.ts';
+import { ManagedChild, type ManagedChildOptions } from './managed-child.ts';
 import type { EmbeddedPorts, Workspace } from './workspace.ts';
 
 /** The root folder of the package, which contains router/, agent/ and node_modules/. */
@@ -23,22 +23,13 @@ export interface EmbeddedOptions {
   readonly onGiveUp: (error: AppError) => void;
 }
 
-export interface Embedded {
-  /** Resolves when the router takes calls and the agent has the database. @throws AppError; `stop` then cleans up. */
-  start(signal: AbortSignal): Promise<void>;
-  /** Stops the router, the agent (which stops the apps) and Postgres, in this order and in bounded time. */
-  stop(): Promise<void>;
-  /** Kills all processes at once, without waiting. */
-  kill(): void;
-}
-
 const readyDeadlineMs = 60_000;
 const pollMs = 25;
 
-export function createEmbedded(options: EmbeddedOptions): Embedded {
+export function createEmbedded(options: EmbeddedOptions) {
   const { workspace, ports } = options;
   const part = (own: Pick<ManagedChildOptions, 'name' | 'args' | 'ready' | 'stopTimeoutMs'>): ManagedChild =>
-    createManagedChild({
+    new ManagedChild({
       ...own,
       env: options.env,
       // The folder that contains `.holdfast`, which relative paths in environment variables refer to.
@@ -70,20 +61,25 @@ export function createEmbedded(options: EmbeddedOptions): Embedded {
     stopTimeoutMs: 10_000,
   });
   return {
-    async start(signal) {
+    /** Resolves when the router takes calls and the agent has the database. @throws AppError; `stop` then cleans up. */
+    async start(signal: AbortSignal): Promise<void> {
       await postgres.start(signal);
       await Promise.all([agent.start(signal), router.start(signal)]);
     },
-    async stop() {
+    /** Stops the router, the agent (which stops the apps) and Postgres, in this order and in bounded time. */
+    async stop(): Promise<void> {
       await router.stop();
       await agent.stop();
       await postgres.stop();
     },
-    kill() {
+    /** Kills all processes at once, without waiting. */
+    kill(): void {
       for (const child of [router, agent, postgres]) child.kill();
     },
   };
 }
+
+export type Embedded = ReturnType<typeof createEmbedded>;
 
 /** Polls `/readyz` until it answers with success. @throws the reason of the signal. */
 async function untilReady(adminPort: number, signal: AbortSignal): Promise<void> {

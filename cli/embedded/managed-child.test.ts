@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import type { AppError } from '../../shared/errors.ts';
-import { type ManagedChild, createManagedChild } from './managed-child.ts';
+import { ManagedChild } from './managed-child.ts';
 
 interface Managed {
   readonly child: ManagedChild;
@@ -26,7 +26,7 @@ async function manage(t: TestContext, script: string, deadlineMs = 10_000): Prom
   const waiting = new Set<() => void>();
   const gaveUp = Promise.withResolvers<AppError>();
   const logFile = join(folder, 'child.log');
-  const child = createManagedChild({
+  const child = new ManagedChild({
     name: 'worker',
     args: ['-e', script],
     env: process.env,

@@ -32,25 +32,12 @@ export interface ManagedChildOptions {
   readonly onGiveUp: (error: AppError) => void;
 }
 
-export interface ManagedChild {
-  /** Resolves when the child is ready. @throws AppError if this first start fails; the child has then ended. */
-  start(signal: AbortSignal): Promise<void>;
-  /** Stops the child for good. Resolves when it has ended. */
-  stop(): Promise<void>;
-  /** Sends SIGKILL to the process group of the child at once. */
-  kill(): void;
-}
-
 /** The limit of consecutive deaths; a run of `soundRunMs` resets the count. */
 const maxDeaths = 8;
 const soundRunMs = 30_000;
 const logTailLines = 15;
 
-export function createManagedChild(options: ManagedChildOptions): ManagedChild {
-  return new Supervised(options);
-}
-
-class Supervised implements ManagedChild {
+export class ManagedChild {
   readonly #options: ManagedChildOptions;
   readonly #stopping = new AbortController();
   readonly #pauses: Backoff;
@@ -62,6 +49,7 @@ class Supervised implements ManagedChild {
     this.#pauses = options.pauses ?? backoff({ minMs: 200, maxMs: 5_000 });
   }
 
+  /** Resolves when the child is ready. @throws AppError if this first start fails; the child has then ended. */
   async start(signal: AbortSignal): Promise<void> {
     // Truncates the log of an earlier run; restarts append to it.
     closeSync(openSync(this.#options.logFile, 'w', 0o600));
@@ -76,12 +64,14 @@ class Supervised implements ManagedChild {
     this.#loop = this.#keepRunning(first);
   }
 
+  /** Stops the child for good. Resolves when it has ended. */
   async stop(): Promise<void> {
     this.#stopping.abort();
     if (this.#child !== undefined) await this.#end(this.#child);
     await this.#loop;
   }
 
+  /** Sends SIGKILL to the process group of the child at once. */
   kill(): void {
     this.#stopping.abort();
     signalGroup(this.#child, 'SIGKILL');

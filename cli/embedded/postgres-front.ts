@@ -26,17 +26,12 @@ export interface PostgresFrontOptions {
   readonly idleInTransactionMs?: number;
 }
 
-export interface PostgresFront {
-  readonly port: number;
-  close(): Promise<void>;
-}
-
 const maxConnections = 64;
 const maxMessageBytes = 16 * 1024 * 1024;
 const cancelRequestCode = 80_877_102;
 const encryptionRequestCodes = [80_877_103, 80_877_104];
 
-export async function startPostgresFront(options: PostgresFrontOptions): Promise<PostgresFront> {
+export async function startPostgresFront(options: PostgresFrontOptions) {
   const closing = new AbortController();
   const turns = createMutex({ maxWaiting: maxConnections });
   const sockets = new Set<Socket>();
@@ -53,7 +48,7 @@ export async function startPostgresFront(options: PostgresFrontOptions): Promise
   const { port } = await listen(server, options);
   return {
     port,
-    async close() {
+    async close(): Promise<void> {
       const closed = new Promise((done) => server.close(done));
       closing.abort();
       for (const socket of sockets) socket.destroy();
@@ -62,6 +57,8 @@ export async function startPostgresFront(options: PostgresFrontOptions): Promise
     },
   };
 }
+
+export type PostgresFront = Awaited<ReturnType<typeof startPostgresFront>>;
 
 interface Serving {
   readonly options: PostgresFrontOptions;

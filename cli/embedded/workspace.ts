@@ -17,24 +17,8 @@ export interface EmbeddedPorts {
   readonly postgres: number;
 }
 
-export interface Workspace {
-  /** The absolute path of `.holdfast`. */
-  readonly folder: string;
-  /** The token of the command line, with the scope admin. */
-  readonly cliToken: string;
-  readonly agentConfig: string;
-  readonly routerConfig: string;
-  path(...names: string[]): string;
-  /** Writes the configuration of the agent and the router. */
-  configure(ports: EmbeddedPorts): void;
-  /** Makes commands in the folder and its subfolders use this agent from now on. */
-  announce(agentUrl: string): void;
-  /** Withdraws the announcement and releases the claim on the folder. */
-  close(): Promise<void>;
-}
-
 /** @param root the folder that contains `.holdfast`. @throws UsageError if another Holdfast runs there. */
-export async function openWorkspace(root: string): Promise<Workspace> {
+export async function openWorkspace(root: string) {
   const folder = join(root, '.holdfast');
   mkdirSync(folder, { recursive: true });
   chmodSync(folder, 0o700);
@@ -48,24 +32,31 @@ export async function openWorkspace(root: string): Promise<Workspace> {
   const routerConfig = path('router.toml');
   const announcement = path('cli.json');
   return {
+    /** The absolute path of `.holdfast`. */
     folder,
+    /** The token of the command line, with the scope admin. */
     cliToken,
     agentConfig,
     routerConfig,
     path,
-    configure(ports) {
+    /** Writes the configuration of the agent and the router. */
+    configure(ports: EmbeddedPorts): void {
       writePrivate(agentConfig, generated(agentKeys(ports, folder, path('tokens', 'cli'), routerToken)));
       writePrivate(routerConfig, generated(routerKeys(ports, routerToken)));
     },
-    announce(agentUrl) {
+    /** Makes commands in the folder and its subfolders use this agent from now on. */
+    announce(agentUrl: string): void {
       writePrivate(announcement, `${JSON.stringify({ agent: agentUrl, token: cliToken })}\n`);
     },
-    async close() {
+    /** Withdraws the announcement and releases the claim on the folder. */
+    async close(): Promise<void> {
       rmSync(announcement, { force: true });
       await claim.release();
     },
   };
 }
+
+export type Workspace = Awaited<ReturnType<typeof openWorkspace>>;
 
 /** The lease is short because both ends are local: an apply after a start waits one lease for earlier routers. */
 const leaseSecs = 2;

@@ -10,7 +10,8 @@ import type { Readable } from 'node:stream';
 import { getCACertificates } from 'node:tls';
 import { onAbort } from '../../../shared/wait/abort.ts';
 import type { Clock } from '../../../shared/wait/clock.ts';
-import { AppError } from '../../../shared/errors.ts';
+import { AppError, toAppError } from '../../../shared/errors.ts';
+import { parseJson } from '../../../shared/json.ts';
 import {
   buildEvent,
   buildsPath,
@@ -84,8 +85,10 @@ export function openExchange(deps: ExchangeDeps): Exchange {
       for await (const chunk of file) yield chunk as Buffer;
     } catch (error) {
       if (error instanceof AppError) throw error;
-      const why = error instanceof Error ? error.message : String(error);
-      throw new AppError('internal', `could not pack the build context: ${why}`, { phase: 'build', cause: error });
+      throw new AppError('internal', `could not pack the build context: ${toAppError(error).message}`, {
+        phase: 'build',
+        cause: error,
+      });
     }
     yield `\r\n--${boundary}--\r\n`;
   }
@@ -116,7 +119,7 @@ export function openExchange(deps: ExchangeDeps): Exchange {
         if (response.statusCode !== 200) throw await refusal(url, response);
         for await (const line of textLines(response as AsyncIterable<Buffer>, maxEventBytes)) {
           silence.restart();
-          const event = eventIn(line);
+          const event = buildEvent.safeParse(parseJson(line)).data;
           if (event === undefined) throw away(url, 'its answer is not that of a builder');
           yield event;
         }
@@ -149,14 +152,6 @@ async function drained(call: ClientRequest, answered: AbortSignal): Promise<void
     await once(call, 'drain', { signal: answered });
   } catch (error) {
     if (!answered.aborted) throw error;
-  }
-}
-
-function eventIn(line: string): BuildEvent | undefined {
-  try {
-    return buildEvent.safeParse(JSON.parse(line)).data;
-  } catch {
-    return undefined;
   }
 }
 

@@ -3,6 +3,7 @@ import type { IncomingMessage } from 'node:http';
 import { z } from 'zod';
 import type { ErrorCode } from '../../../shared/error-codes.ts';
 import { AppError } from '../../../shared/errors.ts';
+import { parseJson } from '../../../shared/json.ts';
 import { readBoundedText } from '../../../shared/net/read-bounded.ts';
 
 const maxBytes = 65_536;
@@ -12,7 +13,8 @@ const problem = z.object({ code: z.string().optional(), detail: z.string().max(4
 /** Reads the body of the answer, as far as it is needed. */
 export async function refusal(url: URL, response: IncomingMessage): Promise<AppError> {
   const status = response.statusCode ?? 0;
-  const detail = problemIn(await readBoundedText(response, { maxBytes, what: 'the answer' }).catch(() => ''))?.detail;
+  const text = await readBoundedText(response, { maxBytes, what: 'the answer' }).catch(() => '');
+  const detail = problem.safeParse(parseJson(text)).data?.detail;
   const said = `the builder ${url.host} answered ${String(status)}${detail === undefined ? '' : `: ${detail}`}`;
   const fail = (code: ErrorCode, message: string): AppError => {
     const seconds = Number(response.headers['retry-after']);
@@ -33,13 +35,5 @@ export async function refusal(url: URL, response: IncomingMessage): Promise<AppE
     default:
       // 503: its queue is full, or it drains; 404, 3xx: no builder is there. All of these may pass.
       return fail('builder_unavailable', said);
-  }
-}
-
-function problemIn(text: string): z.output<typeof problem> | undefined {
-  try {
-    return problem.safeParse(JSON.parse(text)).data;
-  } catch {
-    return undefined;
   }
 }

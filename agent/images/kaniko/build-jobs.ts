@@ -1,5 +1,5 @@
 /** Creates, deletes and lists the Jobs of builds and their Secrets, and turns refusals into errors for users. */
-import { AppError } from '../../../shared/errors.ts';
+import { AppError, toAppError } from '../../../shared/errors.ts';
 import { cancellation } from '../../../shared/wait/abort.ts';
 import type { Clock } from '../../../shared/wait/clock.ts';
 import { retry } from '../../../shared/wait/retry.ts';
@@ -87,7 +87,7 @@ export type BuildJobs = ReturnType<typeof createBuildJobs>;
 
 function refusal(error: unknown, what: string, signal: AbortSignal): AppError {
   if (signal.aborted) return error instanceof AppError ? error : cancellation(signal);
-  const message = `${what}: ${error instanceof Error ? error.message : String(error)}`;
+  const message = `${what}: ${toAppError(error).message}`;
   const quota = isStatus(error, 403) && /quota/i.test(message);
   return new AppError(quota ? 'quota_exceeded' : 'builder_unavailable', message, {
     cause: error,

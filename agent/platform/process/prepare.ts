@@ -1,11 +1,11 @@
 /** Makes what must exist before the first process of a version starts: snapshot, installed dependencies, volumes and command. */
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { VersionRun } from '../platform.ts';
+import type { PrepareOptions, VersionRun } from '../platform.ts';
 import { installEnvironment, resolveCommand, type Command } from './command.ts';
 import type { Installed } from './installed.ts';
 import { planFolder, type RunnablePlan } from './plan.ts';
-import type { PrepareOptions, SourceFolders } from './source-folder.ts';
+import type { SourceFolders } from './source-folder.ts';
 
 export function createPrepare(deps: {
   readonly folders: Pick<SourceFolders, 'find'>;

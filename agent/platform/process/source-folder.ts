@@ -5,14 +5,9 @@ import { AppError } from '../../../shared/errors.ts';
 import { sourceKind, type AppSpec } from '../../../shared/protocol/app-spec.ts';
 import type { Sources } from '../../source/sources.ts';
 import { summaryText } from '../../../shared/source/left-out.ts';
-import type { StartOptions, VersionRun } from '../platform.ts';
+import type { PrepareOptions, VersionRun } from '../platform.ts';
 import type { Snapshots } from './snapshot.ts';
 import type { SourceUse } from './source-use.ts';
-
-export interface PrepareOptions {
-  readonly signal: AbortSignal;
-  readonly onPhase: StartOptions['onPhase'];
-}
 
 export function createSourceFolders(deps: {
   readonly snapshots: Pick<Snapshots, 'find' | 'take' | 'keep'>;

@@ -5,7 +5,8 @@
 import { readFile } from 'node:fs/promises';
 import { z } from 'zod';
 import type { Environment } from '../../../shared/config/environment.ts';
-import { AppError } from '../../../shared/errors.ts';
+import { AppError, toAppError } from '../../../shared/errors.ts';
+import { parseJson } from '../../../shared/json.ts';
 import { callAws, type AwsHttpDeps } from './aws-http.ts';
 
 export interface AwsCredentials {
@@ -95,7 +96,7 @@ async function fromContainer(deps: AwsCredentialsDeps, url: URL, signal: AbortSi
   const service = 'the container credentials endpoint of AWS';
   const headers = isSet(authorization) ? { authorization } : {};
   const text = await callAws(deps, { service, url, method: 'GET', headers }, signal);
-  const answer = containerAnswer.safeParse(jsonOf(text));
+  const answer = containerAnswer.safeParse(parseJson(text));
   if (!answer.success) throw strange(service);
   const { AccessKeyId, SecretAccessKey, Token } = answer.data;
   return { accessKeyId: AccessKeyId, secretAccessKey: SecretAccessKey, sessionToken: Token };
@@ -127,16 +128,10 @@ async function secretFile(path: string): Promise<string> {
   try {
     return (await readFile(path, 'utf8')).trim();
   } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
-    throw new AppError('image_denied', `the token for AWS cannot be read: ${why}`, { phase: 'pull', cause: error });
-  }
-}
-
-export function jsonOf(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
+    throw new AppError('image_denied', `the token for AWS cannot be read: ${toAppError(error).message}`, {
+      phase: 'pull',
+      cause: error,
+    });
   }
 }
 

@@ -5,9 +5,10 @@ import { z } from 'zod';
 import type { Clock } from '../../../shared/wait/clock.ts';
 import type { Environment } from '../../../shared/config/environment.ts';
 import { AppError } from '../../../shared/errors.ts';
+import { parseJson } from '../../../shared/json.ts';
 import type { LoginSource, RegistryLogin } from '../credentials.ts';
 import { callAws } from './aws-http.ts';
-import { awsCredentialsOf, awsEndpoint, jsonOf, type AwsCredentials } from './aws-credentials.ts';
+import { awsCredentialsOf, awsEndpoint, type AwsCredentials } from './aws-credentials.ts';
 
 export interface EcrDeps {
   /** The host of `[registry]`. An alias of an ECR registry needs AWS_REGION. */
@@ -59,7 +60,7 @@ export function createEcrLogins({ ownHost, env, clock, now = () => new Date() }:
       now: now(),
     });
     const text = await callAws(http, { service: 'Amazon ECR', url, method: 'POST', headers, body }, signal);
-    const [data] = answerSchema.safeParse(jsonOf(text)).data?.authorizationData ?? [];
+    const [data] = answerSchema.safeParse(parseJson(text)).data?.authorizationData ?? [];
     const decoded = Buffer.from(data?.authorizationToken ?? '', 'base64').toString('utf8');
     const colon = decoded.indexOf(':');
     if (data === undefined || colon < 1) {
