@@ -74,7 +74,7 @@ export interface Platform {
   prepare(run: VersionRun, options: PrepareOptions): Promise<Pin>;
 
   /**
-   * Makes the version run, and resolves as soon as one target answers (`health_url` with 2xx or 3xx, else an open port). If it runs already,
+   * Makes the version run, and resolves as soon as one target answers (`health_url` with 2xx or 3xx, else any answer by HTTP). If it runs already,
    * resolves at once, without registry or database. Keeps it running (drift repair) until stop, discard or remove.
    * @throws AppError with phase and, in `data.logs` (string[]), the last log lines: image_*, app_crashed, app_not_ready
    *   (after container.start_deadline_secs), app_config_invalid, unschedulable, quota_exceeded, platform_error; cancelled.

@@ -13,6 +13,15 @@ function intervalMs(probedForMs: number): number {
 /** When many apps do not answer, each is probed less often, so that all together stay below this. */
 const maxProbesPerSecond = 2_000;
 
+/**
+ * How long a probe waits for an answer once its connection is accepted. An app whose first answer takes long (it compiles its first page)
+ * is not asked over and over; a connection that got lost is tried again. Growing with the time that has passed, the wait exceeds at last
+ * what any app needs, even one that works through all earlier requests first.
+ */
+function patienceMs(probedForMs: number): number {
+  return Math.min(120_000, Math.max(10_000, probedForMs));
+}
+
 export class Probing {
   readonly #clock: Clock;
   #running = 0;
@@ -21,14 +30,20 @@ export class Probing {
     this.#clock = clock;
   }
 
-  /** @returns the first answer that is not undefined; undefined once the signal has aborted. */
-  async untilAnswered<T>(probe: () => Promise<T | undefined>, signal: AbortSignal): Promise<T | undefined> {
+  /**
+   * @param probe gets the time that it may wait for an answer, in milliseconds.
+   * @returns the first answer that is not undefined; undefined once the signal has aborted.
+   */
+  async untilAnswered<T>(
+    probe: (answerTimeoutMs: number) => Promise<T | undefined>,
+    signal: AbortSignal,
+  ): Promise<T | undefined> {
     const beganMs = this.#clock.nowMs();
     this.#running += 1;
     try {
       while (!signal.aborted) {
         const probedMs = this.#clock.nowMs();
-        const answer = await probe();
+        const answer = await probe(patienceMs(probedMs - beganMs));
         if (answer !== undefined) return signal.aborted ? undefined : answer;
         const nowMs = this.#clock.nowMs();
         const leastMs = (this.#running / maxProbesPerSecond) * 1_000;

@@ -160,8 +160,19 @@ export const appConfig = z.strictObject({
         'CPU utilisation above which an app with max_replicas > 1 gets more replicas, percent.',
       ),
       run_as_non_root: z.boolean().default(false).describe('Refuse to start images that run as root.'),
+      fs_group: z
+        .int()
+        .min(0)
+        .max(2_147_483_647)
+        .optional()
+        .describe(
+          'Group that owns the volumes of an app and that its processes join (fsGroup of its pods), so that an image that does not run as root can write to them. 0: none. Default: 1000 for apps that are built from a source, none for images.',
+        ),
       unschedulable_grace_secs: decimal([0, 3_600], 60).describe(
         'How long a pod may be unschedulable before its version fails, seconds.',
+      ),
+      scale_up_timeout_secs: decimal([0, 7_200], 900).describe(
+        'How long a pod may be unschedulable while a cluster autoscaler has announced a node for it, seconds. Without an announcement, unschedulable_grace_secs applies.',
       ),
     })
     .prefault({}),
@@ -171,9 +182,11 @@ export type AppConfig = z.output<typeof appConfig>;
 type OverridesOf<S> = {
   [K in keyof S]: S[K] extends z.ZodDefault<infer T>
     ? z.ZodOptional<T>
-    : S[K] extends z.ZodPrefault<z.ZodObject<infer T>>
-      ? z.ZodOptional<z.ZodObject<OverridesOf<T>, z.core.$strict>>
-      : never;
+    : S[K] extends z.ZodOptional
+      ? S[K]
+      : S[K] extends z.ZodPrefault<z.ZodObject<infer T>>
+        ? z.ZodOptional<z.ZodObject<OverridesOf<T>, z.core.$strict>>
+        : never;
 };
 
 /** Makes all keys optional, those of nested tables too, and removes their defaults. */

@@ -3,21 +3,12 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { VersionRun } from '../../agent/platform/platform.ts';
 import { until } from '../../shared/wait/testing/until.ts';
-import { AppError } from '../../shared/errors.ts';
+import type { AppError } from '../../shared/errors.ts';
 import { appSpec } from '../../shared/protocol/app-spec.ts';
-import { call, createBench, startOptions, type Bench, type ContractOptions } from './ground.ts';
+import { call, createBench, failureOf, startOptions, type Bench, type ContractOptions } from './ground.ts';
 
 export function failurePromises(options: ContractOptions): void {
   const { deadlines } = options;
-
-  async function failureOf(work: Promise<unknown>): Promise<AppError> {
-    const error = await work.then(
-      () => assert.fail('it should have failed'),
-      (error: unknown) => error,
-    );
-    assert.ok(error instanceof AppError, String(error));
-    return error;
-  }
 
   async function nothingRuns(bench: Bench, run: VersionRun): Promise<void> {
     assert.equal(bench.platform.targets(run.app, run.version).length, 0);

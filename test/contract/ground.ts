@@ -1,14 +1,17 @@
 /** What the promises of the contract stand on: a platform with its ground under it, and waits that end. */
+import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { get } from 'node:http';
 import type { TestContext } from 'node:test';
 import type { Platform, StartOptions, VersionRun } from '../../agent/platform/platform.ts';
+import { AppError } from '../../shared/errors.ts';
 import { appConfig, resolveAppConfig } from '../../shared/protocol/app-config.ts';
 import { appSpec, type AppSpecInput } from '../../shared/protocol/app-spec.ts';
 import type { Target } from '../../shared/protocol/routes.ts';
 
 /** test/apps/test-app with this MODE. */
-export type TestAppMode = 'ok' | 'crash' | 'never-ready' | 'slow' | 'unhealthy';
+export type TestAppMode =
+  'ok' | 'crash' | 'never-ready' | 'slow' | 'unhealthy' | 'mute' | 'garbage' | 'status' | 'slow-answer';
 
 export interface Buildable {
   readonly spec: Partial<AppSpecInput>;
@@ -149,4 +152,14 @@ export async function untilTargets(
     clearTimeout(timer);
     stopListening();
   }
+}
+
+/** The error with which a work fails. */
+export async function failureOf(work: Promise<unknown>): Promise<AppError> {
+  const error = await work.then(
+    () => assert.fail('it should have failed'),
+    (error: unknown) => error,
+  );
+  assert.ok(error instanceof AppError, String(error));
+  return error;
 }

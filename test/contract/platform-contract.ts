@@ -8,6 +8,7 @@ import { failurePromises } from './contract-failures.ts';
 import { logPromises } from './contract-logs.ts';
 import { ownershipPromises } from './contract-ownership.ts';
 import { preparePromises } from './contract-prepare.ts';
+import { readyPromises } from './contract-ready.ts';
 import { startPromises } from './contract-start.ts';
 import { stopPromises } from './contract-stop.ts';
 import { until } from '../../shared/wait/testing/until.ts';
@@ -25,6 +26,7 @@ export function platformContract(options: ContractOptions): void {
       }).catch(() => assert.fail(`left open: ${openResources().join(', ')}`));
     });
     startPromises(options);
+    readyPromises(options);
     preparePromises(options);
     failurePromises(options);
     stopPromises(options);

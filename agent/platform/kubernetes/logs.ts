@@ -9,7 +9,7 @@ import { sleep } from '../../../shared/wait/sleep.ts';
 import type { KubeApi } from '../../kube/api.ts';
 import type { PodFacts } from './picture/facts.ts';
 import { createLineQueue, type LineQueue } from './line-queue.ts';
-import { containerName } from './manifests/manifests.ts';
+import { containerName } from './manifests/container.ts';
 import type { Picture } from './picture/picture.ts';
 
 interface LogsDeps {

@@ -6,8 +6,9 @@ import { onAbort } from '../../../shared/wait/abort.ts';
 import { backoff } from '../../../shared/wait/backoff.ts';
 import type { Clock } from '../../../shared/wait/clock.ts';
 import { sleep } from '../../../shared/wait/sleep.ts';
-import { probeOnce } from '../probe.ts';
+import { probeOnce, type ProbeOutcome } from '../../../shared/net/http-probe.ts';
 import type { Probing } from '../probing.ts';
+import type { ReadinessProbe } from '../readiness.ts';
 import type { Command } from './command.ts';
 import { startGuarded, type ChildExit, type GuardedProcess } from './guard.ts';
 import { readLines } from './log-ring.ts';
@@ -25,8 +26,7 @@ export interface ReplicaDeps {
   readonly app: string;
   readonly version: number;
   readonly command: Command;
-  readonly healthUrl: string | undefined;
-  readonly protocol: 'http1' | 'h2c';
+  readonly readiness: ReadinessProbe;
   readonly probing: Probing;
   readonly ports: Ports;
   readonly runFiles: RunFiles;
@@ -51,6 +51,8 @@ interface Life {
   probing: Promise<void>;
   answered: boolean;
   portTaken: boolean;
+  /** What the last probe saw. */
+  seen: ProbeOutcome | undefined;
 }
 
 type ReplicaState =
@@ -64,8 +66,7 @@ type ReplicaState =
 /** Another program took the port between the choice and the app's `listen`. */
 const portTakenPattern = /EADDRINUSE|address already in use/i;
 const maxPortRetries = 5;
-/** Bounds one probe; a health check may do real work. */
-const probeTimeoutMs = 5_000;
+const connectTimeoutMs = 2_000;
 /** `localhost` is either of the two, and some servers listen on only one. */
 const loopbacks = ['127.0.0.1', '::1'] as const;
 
@@ -87,6 +88,12 @@ export class Replica {
   /** The id of the current process. */
   get id(): string | undefined {
     return 'life' in this.#state ? this.#state.life?.id : undefined;
+  }
+
+  /** What the last probe of a process that has not answered saw, and its PORT. */
+  get seen(): { readonly outcome: ProbeOutcome; readonly port: number } | undefined {
+    const life = 'life' in this.#state ? this.#state.life : undefined;
+    return life?.seen === undefined ? undefined : { outcome: life.seen, port: life.port };
   }
 
   /** Removes the target until it has answered a probe again. */
@@ -169,6 +176,7 @@ export class Replica {
         probing: Promise.resolve(),
         answered: false,
         portTaken: false,
+        seen: undefined,
       };
       if (process.pid !== undefined) runFiles.add(id, process.pid);
       for (const stream of [process.stdout, process.stderr]) readLines(stream, (line) => this.#take(life, line));
@@ -196,11 +204,18 @@ export class Replica {
 
   /** Makes the replica ready once its process answers. Ends, at the latest, with the process. */
   async #probe(life: Life, hosts: readonly string[]): Promise<void> {
-    const { healthUrl: healthPath, protocol, probing, onTarget } = this.#deps;
+    const { readiness, probing, onTarget } = this.#deps;
     const { signal } = life.over;
-    const probe = { port: life.port, healthPath, protocol, timeoutMs: probeTimeoutMs };
-    const host = await probing.untilAnswered(async () => {
-      for (const host of hosts) if (await probeOnce({ ...probe, host }, signal)) return host;
+    const host = await probing.untilAnswered(async (answerTimeoutMs) => {
+      const probe = { ...readiness, port: life.port, connectTimeoutMs, answerTimeoutMs };
+      let seen: ProbeOutcome = { kind: 'refused' };
+      for (const host of hosts) {
+        const onSilence = (): void => void (life.seen = { kind: 'silent' });
+        const outcome = await probeOnce({ ...probe, host }, signal, onSilence);
+        if (outcome.kind === 'ready') return host;
+        if (outcome.kind !== 'refused') seen = outcome;
+      }
+      life.seen = seen;
       return undefined;
     }, signal);
     if (host === undefined || this.#state.kind !== 'starting') return;

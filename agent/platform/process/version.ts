@@ -4,6 +4,7 @@ import type { Target } from '../../../shared/protocol/routes.ts';
 import { deadlineSignal, untilAborted } from '../../../shared/wait/abort.ts';
 import { SharedTask } from '../../../shared/wait/shared-task.ts';
 import type { StartOptions, VersionRun } from '../platform.ts';
+import { readinessOf, wordsOfOutcome } from '../readiness.ts';
 import type { Command } from './command.ts';
 import type { ChildExit } from './guard.ts';
 import { ofVersion, type LogRing } from './log-ring.ts';
@@ -130,8 +131,7 @@ export class VersionProcesses {
     const replica: Replica = new Replica({
       ...this.#deps,
       command,
-      healthUrl: run.spec.health_url,
-      protocol: run.spec.protocol,
+      readiness: readinessOf(run.spec),
       onLine: (instance, line) => ring.push({ instance, version, line }),
       onTarget: () => {
         onTargets();
@@ -165,7 +165,9 @@ export class VersionProcesses {
 
   #notReady(run: VersionRun, deadlineSecs: number): AppError {
     const what = run.spec.health_url === undefined ? 'on its PORT' : `at ${run.spec.health_url} on its PORT`;
-    return this.#failure('app_not_ready', `the app did not answer ${what} within ${deadlineSecs} s`);
+    const seen = this.#replicas.find((replica) => replica.seen !== undefined)?.seen;
+    const why = seen && `: ${wordsOfOutcome(seen.outcome, `PORT (${seen.port})`, readinessOf(run.spec))}`;
+    return this.#failure('app_not_ready', `the app did not answer ${what} within ${deadlineSecs} s${why ?? ''}`);
   }
 
   #failure(code: 'app_crashed' | 'app_not_ready' | 'app_config_invalid', message: string): AppError {

@@ -2,9 +2,13 @@
  * The app that tests deploy, on every platform; no dependencies. Environment:
  *   PORT      where it listens, by default 8080.
  *   MODE      ok (default) · crash: exits 1 before it listens · never-ready: never listens · slow: listens after DELAY_MS ·
- *             unhealthy: listens, `/healthz` answers 503.
+ *             unhealthy: listens, `/healthz` answers 503 · mute: listens and never answers · garbage: answers, but not by HTTP ·
+ *             status: answers STATUS everywhere · slow-answer: listens at once, answers from DELAY_MS on.
+ *   LISTEN    host:port where it listens instead, whatever PORT says.
+ *   HOSTS     names, with commas between them: a call by any other Host gets 400.
+ *   PROTOCOL  http1 (default) · h2c: HTTP/2 without TLS.
  *   VERSION   what it says it is.
- *   DELAY_MS  for slow.
+ *   DELAY_MS  for slow and slow-answer.
  *   LEDGER    file that gets a line for each call or upgrade that has a field X-Call-Id: its value.
  *   DATA_DIR  folder of `/data`; without it the folder of the volume named `data`.
  *   ABRUPT    1: SIGTERM ends it at once, with whatever is in flight.
@@ -13,11 +17,18 @@
 import { createHash } from 'node:crypto';
 import { appendFileSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
+import { createServer as createHttp2Server } from 'node:http2';
+import { createServer as createTcpServer } from 'node:net';
 import { hostname } from 'node:os';
 
 const { env } = process;
 const mode = env.MODE ?? 'ok';
 const port = Number(env.PORT ?? 8080);
+const hosts = env.HOSTS?.split(',');
+const isSpeaking = new Promise((resolve) =>
+  setTimeout(resolve, mode === 'slow-answer' ? Number(env.DELAY_MS ?? 1_000) : 0),
+);
+let asked = 0;
 
 const routes = {
   '/': (request, response, url) =>
@@ -38,6 +49,8 @@ const routes = {
     for await (const chunk of request) body += chunk;
     json(response, { version: env.VERSION ?? null, method: request.method, headers: request.headers, body });
   },
+  /** How many requests came before this one. */
+  '/asked': (_request, response) => json(response, { asked: asked - 1 }),
   '/env': (_request, response, url) => json(response, { value: env[url.searchParams.get('name') ?? ''] ?? null }),
   '/sleep': (_request, response, url) => {
     const ms = Number(url.searchParams.get('ms') ?? 0);
@@ -96,15 +109,32 @@ function enter(request) {
   if (env.LEDGER !== undefined && id !== undefined) appendFileSync(env.LEDGER, `${id}\n`);
 }
 
-const server = createServer((request, response) => {
+async function handle(request, response) {
+  asked += 1;
   enter(request);
   const url = new URL(request.url, 'http://app.example');
-  const handler = routes[url.pathname] ?? routes['/'];
-  Promise.try(handler, request, response, url).catch((error) => {
+  await isSpeaking;
+  if (mode === 'status') return json(response, { mode }, Number(env.STATUS ?? 404));
+  const host = request.authority ?? request.headers.host;
+  if (hosts !== undefined && !hosts.includes(host)) return json(response, { error: `unknown host ${host}` }, 400);
+  return (routes[url.pathname] ?? routes['/'])(request, response, url);
+}
+
+function answer(request, response) {
+  handle(request, response).catch((error) => {
     if (response.headersSent) response.destroy();
     else json(response, { error: String(error) }, 500);
   });
-});
+}
+
+function createApp() {
+  if (mode === 'mute') return createTcpServer((socket) => socket.on('error', () => socket.destroy()).resume());
+  if (mode === 'garbage')
+    return createTcpServer((socket) => socket.on('error', () => socket.destroy()).end('220 app.example ESMTP\r\n'));
+  return env.PROTOCOL === 'h2c' ? createHttp2Server(answer) : createServer(answer);
+}
+
+const server = createApp();
 
 const upgraded = new Set();
 
@@ -160,7 +190,7 @@ process.on('SIGTERM', () => {
   for (const socket of upgraded) socket.end(frame(8, Buffer.from([1001 >> 8, 1001 & 255])));
   server.close(() => process.exit(0));
   // Kept-alive connections that become idle later would keep the process.
-  setInterval(() => server.closeIdleConnections(), 20);
+  setInterval(() => server.closeIdleConnections?.(), 20);
 });
 
 console.log(`starting version ${env.VERSION ?? ''} mode ${mode}`);
@@ -171,7 +201,10 @@ if (mode === 'crash') {
   setInterval(() => console.log('still not ready'), 1_000);
 } else {
   setTimeout(
-    () => server.listen(port, () => console.log(`listening on ${port}`)),
+    () => {
+      const [, host, other] = /^(.*):(\d+)$/.exec(env.LISTEN ?? '') ?? [];
+      server.listen(other ?? port, host, () => console.log(`listening on ${env.LISTEN ?? port}`));
+    },
     mode === 'slow' ? Number(env.DELAY_MS ?? 1_000) : 0,
   );
 }

@@ -14,6 +14,14 @@ function podOf(
   return structuredClone(deployment.spec?.template.spec) as object as ReturnType<typeof podOf>;
 }
 
+/** What the kubelet makes of a text when no variable is defined: `$$` becomes `$`, and an unknown `$(NAME)` stays. */
+function expanded(text: string): string {
+  return text.replace(/\$\$|\$\([^)]*\)/g, (found) => {
+    assert.equal(found, '$$', `${text} refers to a variable`);
+    return '$';
+  });
+}
+
 test('names differ for things that differ, and are never longer than 63 characters', () => {
   assert.equal(versionObjectName('a', 1), 'hf-a-v1');
   assert.notEqual(appObjectName('a-v1'), versionObjectName('a', 1), 'app a-v1 is not version 1 of app a');
@@ -66,18 +74,40 @@ test('a pod gets no token, no privileges, its identity as environment and its se
   assert.ok(!JSON.stringify(deployment).includes('s3cret'));
 });
 
-test('the kubelet asks an app that speaks HTTP/2 for no page: that is for the probe of the agent', () => {
+test('the kubelet asks for a page only where there is a health_url, by the host of the route; the agent probes the rest', () => {
   const pod = (run: Parameters<typeof testRun>[0]): unknown[] => {
     const { deployment } = versionObjects(testRun(run), options);
     const { template } = deployment.spec as { template: { metadata: { annotations?: object } } };
     return [podOf(deployment).containers[0]['readinessProbe'], template.metadata.annotations];
   };
-  const [plain, unmarked] = pod({ health_url: '/h', port: 81 });
+  const [none, noted] = pod({});
+  assert.deepEqual((none as { tcpSocket: object }).tcpSocket, { port: 8080 });
+  assert.deepEqual(noted, { 'holdfast.dev/probe': '{}' });
+  const [plain] = pod({ health_url: '/h', port: 81 });
   assert.deepEqual((plain as { httpGet: object }).httpGet, { path: '/h', port: 81, scheme: 'HTTP' });
-  assert.equal(unmarked, undefined);
+  const hosts = ['shop.example/x', '*.Shop.example'].map((path) => {
+    const [probe] = pod({ health_url: '/h', path });
+    return (probe as { httpGet: { httpHeaders: unknown } }).httpGet.httpHeaders;
+  });
+  assert.deepEqual(hosts, [[{ name: 'Host', value: 'shop.example' }], [{ name: 'Host', value: 'hello.shop.example' }]]);
   const [h2c, marked] = pod({ health_url: '/h', port: 81, protocol: 'h2c' });
   assert.deepEqual((h2c as { tcpSocket: object }).tcpSocket, { port: 81 });
-  assert.deepEqual(marked, { 'holdfast.dev/http2-health-path': '/h' });
+  assert.deepEqual(marked, { 'holdfast.dev/probe': '{"path":"/h","protocol":"h2c"}' });
+});
+
+test('the processes of an app can write to its volumes: by the group of the presets, or the one that its config names', () => {
+  const volumes = [{ name: 'data', path: '/data' }];
+  const source = { image: undefined, source: 'https://git.example/app' };
+  const owned = { fsGroup: 1000, fsGroupChangePolicy: 'OnRootMismatch' };
+  const groupOf = (app: Parameters<typeof testRun>[0]): unknown =>
+    podOf(versionObjects(testRun(app), options).deployment)['securityContext'];
+  const seccompProfile = { type: 'RuntimeDefault' };
+  assert.deepEqual(groupOf({ ...source, volumes }), { seccompProfile, ...owned });
+  assert.deepEqual(groupOf({ ...source }), { seccompProfile }, 'there is nothing to own');
+  assert.deepEqual(groupOf({ volumes }), { seccompProfile }, 'an image knows its user itself');
+  const config = (fs_group: number) => ({ kubernetes: { fs_group } });
+  assert.deepEqual(groupOf({ volumes, config: config(70) }), { seccompProfile, ...owned, fsGroup: 70 });
+  assert.deepEqual(groupOf({ ...source, volumes, config: config(0) }), { seccompProfile });
 });
 
 test('replicas are never applied: they belong to start, stop and the autoscaler', () => {
@@ -111,10 +141,12 @@ test('a pinned image is run by its digest, an unpinned one by its tag', () => {
 });
 
 test('a command is what was declared: nothing in it is expanded', () => {
-  const [container] = podOf(
-    versionObjects(testRun({ command: ['sh', '-c', 'echo $(PORT) $HOME'] }), options).deployment,
-  ).containers;
-  assert.deepEqual(container['command'], ['sh', '-c', 'echo $$(PORT) $HOME']);
+  const command = ['sh', '-c', 'echo $(PORT) $HOME $$ $$(PORT)', '$', '$$', '$(', '$$$(X)$'];
+  const run = testRun({ command, path: '/a$(PORT)$$b' });
+  const [container] = podOf(versionObjects(run, options).deployment).containers;
+  assert.deepEqual((container['command'] as string[]).map(expanded), command);
+  const env = container['env'] as { readonly name: string; readonly value: string }[];
+  assert.equal(expanded(env.find(({ name }) => name === 'HOLDFAST_PATH')?.value ?? ''), '/a$(PORT)$$b');
 });
 
 test('an app with volumes has one Deployment for all versions, which never runs two pods', () => {

@@ -1,10 +1,15 @@
 /** The objects that make up a version in Kubernetes: pure functions from the declared app to manifests. */
 import { createHash } from 'node:crypto';
-import type { V1Container, V1ResourceRequirements } from '@kubernetes/client-node';
+import type { V1PodSecurityContext } from '@kubernetes/client-node';
 import type { VersionRun } from '../../platform.ts';
 import { typeOf, type Kinds, type ObjectMeta } from '../../../kube/kinds.ts';
 import { labels } from '../../../kube/labels.ts';
+import { readinessOf } from '../../readiness.ts';
+import { containerOf, isAutoscaled, replicasOf } from './container.ts';
 import { appObjectName, claimName, labelsOf, versionObjectName } from './names.ts';
+import { probeAnnotation, probeNote } from './probe-note.ts';
+
+export { isAutoscaled, replicasOf } from './container.ts';
 
 export type ManifestKind =
   'ConfigMap' | 'Secret' | 'PersistentVolumeClaim' | 'Deployment' | 'HorizontalPodAutoscaler' | 'Service';
@@ -30,23 +35,11 @@ export interface ObjectsOptions {
   readonly imagePullSecrets: readonly string[];
 }
 
-export const containerName = 'app';
 /** Annotation of the Deployment: digest of everything that is applied for the version, except the values of secrets. */
 export const contentAnnotation = 'holdfast.dev/content';
-/** Annotation of pods that speak HTTP/2, which the kubelet cannot probe: the path that the agent probes. */
-export const http2HealthAnnotation = 'holdfast.dev/http2-health-path';
-
-/** A pod that ends keeps answering for this time, until routers and kube-proxy know that it ends. */
-const drainSleepSecs = 2;
 const terminationGraceSecs = 30;
-
-export function replicasOf(run: Pick<VersionRun, 'spec'>): number {
-  return Math.max(1, run.spec.min_replicas);
-}
-
-export function isAutoscaled(run: Pick<VersionRun, 'spec'>): boolean {
-  return (run.spec.max_replicas ?? 1) > replicasOf(run);
-}
+/** The group of the user as whom the images of presets run. */
+const presetGroup = 1_000;
 
 /** Whether the number of replicas is one to keep: an autoscaler may choose any except zero, at which it does nothing. */
 export function hasRightReplicas(run: Pick<VersionRun, 'spec'>, replicas: number): boolean {
@@ -130,18 +123,13 @@ function deploymentOf(run: VersionRun, options: ObjectsOptions): Manifest<'Deplo
       template: {
         metadata: {
           labels: { ...labelsOf(run.app, run.version), ...selector },
-          ...(spec.protocol === 'h2c' && spec.health_url !== undefined
-            ? { annotations: { [http2HealthAnnotation]: spec.health_url } }
-            : {}),
+          annotations: { [probeAnnotation]: probeNote(readinessOf(spec)) },
         },
         spec: {
           automountServiceAccountToken: false,
           enableServiceLinks: false,
           terminationGracePeriodSeconds: terminationGraceSecs,
-          securityContext: {
-            seccompProfile: { type: 'RuntimeDefault' },
-            ...(run.config.kubernetes.run_as_non_root ? { runAsNonRoot: true } : {}),
-          },
+          securityContext: securityContextOf(run),
           ...(options.imagePullSecrets.length === 0
             ? {}
             : { imagePullSecrets: options.imagePullSecrets.map((secret) => ({ name: secret })) }),
@@ -160,80 +148,14 @@ function deploymentOf(run: VersionRun, options: ObjectsOptions): Manifest<'Deplo
   };
 }
 
-function containerOf(run: VersionRun, options: ObjectsOptions): V1Container {
-  const { spec } = run;
-  const inputsName = versionObjectName(run.app, run.version);
-  const from = [
-    ...(Object.keys(spec.env).length > 0 ? [{ configMapRef: { name: inputsName } }] : []),
-    ...(Object.keys(spec.secrets).length > 0 ? [{ secretRef: { name: inputsName } }] : []),
-  ];
+function securityContextOf({ spec, config }: VersionRun): V1PodSecurityContext {
+  const { run_as_non_root: nonRoot, fs_group: fsGroup = spec.source === undefined ? 0 : presetGroup } =
+    config.kubernetes;
   return {
-    name: containerName,
-    ...imageOf(run, options),
-    // Kubernetes would expand $(NAME); the app gets what was declared.
-    ...(spec.command === undefined ? {} : { command: spec.command.map((part) => part.replaceAll('$(', '$$$(')) }),
-    ports: [{ name: 'http', containerPort: spec.port, protocol: 'TCP' }],
-    env: [
-      { name: 'PORT', value: String(spec.port) },
-      { name: 'HOLDFAST_APP', value: run.app },
-      { name: 'HOLDFAST_VERSION', value: String(run.version) },
-      { name: 'HOLDFAST_PATH', value: spec.path },
-    ],
-    ...(from.length === 0 ? {} : { envFrom: from }),
-    resources: resourcesOf(run),
-    readinessProbe: {
-      ...(spec.health_url === undefined || spec.protocol === 'h2c'
-        ? { tcpSocket: { port: spec.port } }
-        : { httpGet: { path: spec.health_url, port: spec.port, scheme: 'HTTP' } }),
-      periodSeconds: 1,
-      timeoutSeconds: 2,
-      successThreshold: 1,
-      failureThreshold: 3,
-    },
-    // The `sleep` action needs neither shell nor binary in the image: on by default since Kubernetes 1.30, GA in 1.34.
-    // An app with a volume has no second pod that could take over meanwhile, so nothing is gained by a delay.
-    ...(spec.volumes.length > 0 ? {} : { lifecycle: { preStop: { sleep: { seconds: drainSleepSecs } } } }),
-    securityContext: {
-      allowPrivilegeEscalation: false,
-      // Baseline, not restricted: images that start as root need CHOWN, SETUID and others to switch to a user.
-      capabilities: { drop: ['AUDIT_WRITE', 'MKNOD', 'NET_RAW', 'SETFCAP', 'SYS_CHROOT'] },
-    },
-    ...(spec.volumes.length === 0
-      ? {}
-      : { volumeMounts: spec.volumes.map((volume) => ({ name: volume.name, mountPath: volume.path })) }),
-  };
-}
-
-/**
- * A pinned image never changes, so a node that has it need not ask the registry. Without a pin (no registry answered when
- * the version was created) the usual rule holds: `latest` is pulled each time, any other tag is used as the node has it.
- */
-function imageOf(
-  run: VersionRun,
-  { builtRepository }: ObjectsOptions,
-): { readonly image: string; readonly imagePullPolicy: 'Always' | 'IfNotPresent' } {
-  // The image that was built from a source has a digest.
-  const image = run.spec.image ?? `${builtRepository}:${run.pin.imageTag ?? 'none'}`;
-  const digestAt = image.indexOf('@');
-  if (digestAt >= 0) return { image, imagePullPolicy: 'IfNotPresent' };
-  const slash = image.lastIndexOf('/');
-  const colon = image.indexOf(':', slash + 1);
-  const name = colon < 0 ? image : image.slice(0, colon);
-  if (run.pin.imageDigest !== null) return { image: `${name}@${run.pin.imageDigest}`, imagePullPolicy: 'IfNotPresent' };
-  const tag = colon < 0 ? 'latest' : image.slice(colon + 1);
-  return { image, imagePullPolicy: tag === 'latest' ? 'Always' : 'IfNotPresent' };
-}
-
-function resourcesOf({ spec }: VersionRun): V1ResourceRequirements {
-  // The autoscaler measures against the request, so an autoscaled app always requests something.
-  const cpu = spec.cpus ?? (isAutoscaled({ spec }) ? '100m' : undefined);
-  const requests = {
-    ...(cpu === undefined ? {} : { cpu }),
-    ...(spec.memory === undefined ? {} : { memory: spec.memory }),
-  };
-  return {
-    ...(Object.keys(requests).length === 0 ? {} : { requests }),
-    ...(spec.memory === undefined ? {} : { limits: { memory: spec.memory } }),
+    seccompProfile: { type: 'RuntimeDefault' },
+    ...(nonRoot ? { runAsNonRoot: true } : {}),
+    // A fresh volume on block storage belongs to root. A large one is not walked through at each start.
+    ...(spec.volumes.length > 0 && fsGroup > 0 ? { fsGroup, fsGroupChangePolicy: 'OnRootMismatch' } : {}),
   };
 }
 

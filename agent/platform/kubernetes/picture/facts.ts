@@ -2,7 +2,10 @@
 import { createHash } from 'node:crypto';
 import type { Kinds, KubeObject } from '../../../kube/kinds.ts';
 import { labels } from '../../../kube/labels.ts';
-import { containerName, contentAnnotation, http2HealthAnnotation } from '../manifests/manifests.ts';
+import type { ReadinessProbe } from '../../readiness.ts';
+import { containerName } from '../manifests/container.ts';
+import { contentAnnotation } from '../manifests/manifests.ts';
+import { probeOfPod } from '../manifests/probe-note.ts';
 
 export interface PodFacts {
   readonly name: string;
@@ -11,9 +14,8 @@ export interface PodFacts {
   readonly version: number;
   readonly ip: string | undefined;
   readonly port: number;
-  readonly healthPath: string | undefined;
-  /** The protocol of its health probes; undefined: HTTP/1.1. */
-  readonly healthProtocol: 'h2c' | undefined;
+  /** What the agent probes of it. */
+  readonly probe: ReadinessProbe;
   /** It is being deleted, or has ended for good (evicted, rejected by the node): another pod replaces it. */
   readonly leaving: boolean;
   readonly ready: boolean;
@@ -46,7 +48,6 @@ export function podFacts({ metadata = {}, spec, status }: Kinds['Pod']): PodFact
   const running = own?.state?.running !== undefined;
   const placed = condition('PodScheduled');
   const waiting = own?.state?.waiting;
-  const http2Path = metadata.annotations?.[http2HealthAnnotation];
   return {
     name: metadata.name ?? '',
     uid: metadata.uid ?? metadata.name ?? '',
@@ -54,8 +55,7 @@ export function podFacts({ metadata = {}, spec, status }: Kinds['Pod']): PodFact
     version,
     ip: status?.podIP === '' ? undefined : status?.podIP,
     port,
-    healthPath: http2Path ?? container?.readinessProbe?.httpGet?.path,
-    healthProtocol: http2Path === undefined ? undefined : 'h2c',
+    probe: probeOfPod(metadata.annotations, container?.readinessProbe?.httpGet?.path),
     leaving: metadata.deletionTimestamp !== undefined || status?.phase === 'Failed' || status?.phase === 'Succeeded',
     ready: condition('Ready')?.status === 'True',
     unschedulable:

@@ -2,7 +2,7 @@
 import type { KubeApi } from '../../../kube/api.ts';
 import type { PodFacts } from '../picture/facts.ts';
 import type { Kinds } from '../../../kube/kinds.ts';
-import { containerName } from '../manifests/manifests.ts';
+import { containerName } from '../manifests/container.ts';
 
 const maxLines = 50;
 const maxBytes = 8 * 1024;

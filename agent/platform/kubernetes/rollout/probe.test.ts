@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
-import { createServer } from 'node:http';
-import { createServer as createHttp2Server } from 'node:http2';
 import { createServer as createTcpServer, type AddressInfo, type Server } from 'node:net';
+import { createServer } from 'node:http';
 import { test, type TestContext } from 'node:test';
+import type { ProbeOutcome } from '../../../../shared/net/http-probe.ts';
 import { systemClock } from '../../../../shared/wait/clock.ts';
 import { createProber } from './probe.ts';
 
@@ -19,63 +19,43 @@ function proberOf(t: TestContext) {
 }
 
 const { signal } = new AbortController();
+const answers = { host: '127.0.0.1', wants: 'answer' } as const;
 
-test('an open port is an answer, a closed one is none', async (t) => {
+test('a single probe says whether the pod answers', async (t) => {
   const prober = proberOf(t);
+  const mute = createTcpServer((socket) => socket.destroy());
   const port = await listen(
     t,
-    createTcpServer((socket) => socket.destroy()),
+    createServer((_, response) => response.writeHead(404).end()),
   );
-  assert.equal(await prober.once({ host: '127.0.0.1', port, healthPath: undefined }, signal), true);
-  assert.equal(await prober.once({ host: '127.0.0.1', port: 1, healthPath: undefined }, signal), false);
+  assert.equal(await prober.once({ ...answers, port }, signal), true);
+  assert.equal(await prober.once({ ...answers, port: await listen(t, mute) }, signal), false);
+  assert.equal(await prober.once({ ...answers, port: 1 }, signal), false);
 });
 
-test('a health path answers with 2xx or 3xx', async (t) => {
-  const prober = proberOf(t);
-  const server = createServer((request, response) => {
-    response.writeHead(Number(request.url?.slice(1))).end();
-  });
-  const port = await listen(t, server);
-  const seen = await Promise.all(
-    [200, 204, 302, 404, 500].map((status) =>
-      prober.once({ host: '127.0.0.1', port, healthPath: `/${String(status)}` }, signal),
-    ),
-  );
-  assert.deepEqual(seen, [true, true, true, false, false]);
-});
-
-test('a health path of an app that speaks HTTP/2 is asked for by that', async (t) => {
-  const prober = proberOf(t);
-  const app = createHttp2Server();
-  app.on('stream', (stream, headers) => {
-    stream.respond({ ':status': Number(headers[':path']?.slice(1)) });
-    stream.write('without end');
-  });
-  const port = await listen(t, app);
-  const plain = await listen(
-    t,
-    createServer((_, response) => response.end()),
-  );
-  const ask = (at: number, status: number): Promise<boolean> =>
-    prober.once({ host: '127.0.0.1', port: at, healthPath: `/${String(status)}`, protocol: 'h2c' }, signal);
-  const seen = await Promise.all([ask(port, 200), ask(port, 302), ask(port, 503), ask(plain, 200), ask(1, 200)]);
-  assert.deepEqual(seen, [true, true, false, false, false]);
-});
-
-test('a watch ends with the first answer of a port that opens later', async (t) => {
+test('a watch tells what it sees, and ends with the first answer of a port that opens later', async (t) => {
   const prober = proberOf(t);
   const taken = createTcpServer();
   const port = await listen(t, taken);
   await new Promise((resolve) => taken.close(resolve));
+  const seen: ProbeOutcome['kind'][] = [];
+  const first = Promise.withResolvers<void>();
   const answered = new Promise<void>((resolve) =>
-    prober.watch({ host: '127.0.0.1', port, healthPath: undefined }, resolve),
+    prober.watch({ ...answers, port }, ({ kind }) => {
+      seen.push(kind);
+      if (kind === 'ready') resolve();
+      else first.resolve();
+    }),
   );
+  await first.promise;
   await listen(
     t,
-    createTcpServer((socket) => socket.destroy()),
+    createServer((_, response) => response.end()),
     port,
   );
   await answered;
+  assert.equal(seen[0], 'refused');
+  assert.equal(seen.filter((kind) => kind === 'ready').length, 1);
 });
 
 test('a watch that is taken back, or whose prober is closed, tells nothing and leaves nothing', async () => {
@@ -87,10 +67,10 @@ test('a watch that is taken back, or whose prober is closed, tells nothing and l
       probing += 1;
       await new Promise<void>((resolve) => (release = resolve));
       probing -= 1;
-      return true;
+      return { kind: 'ready' };
     },
   });
-  const address = { host: '10.0.0.1', port: 1, healthPath: undefined };
+  const address = { host: '10.0.0.1', port: 1, wants: 'answer' } as const;
   const end = prober.watch(address, () => assert.fail('it was taken back'));
   end();
   release();

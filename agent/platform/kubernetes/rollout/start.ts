@@ -119,7 +119,12 @@ async function firstOutcome(
     );
     if (backOff.length > 0) return { done: { kind: 'backOff', pods: backOff } };
     const { verdict, since } = judgeRollout(
-      { pods, replicaFailure: deployment?.replicaFailure, priorExits: wait.priorExits },
+      {
+        pods,
+        replicaFailure: deployment?.replicaFailure,
+        priorExits: wait.priorExits,
+        outcomeOf: (pod) => targets.outcomeOf(app, pod.uid),
+      },
       run.config,
       wait.since,
       clock.nowMs(),

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { ProbeOutcome } from '../../../../shared/net/http-probe.ts';
 import type { PodFacts } from '../picture/facts.ts';
 import type { ProbeAddress } from './probe.ts';
 import { createTargets } from './targets.ts';
@@ -7,12 +8,12 @@ import { testPod } from '../../../testing/kubernetes-run.ts';
 
 /** A prober whose pods answer when the test says so. */
 function setUp() {
-  const waiting = new Map<string, () => void>();
+  const waiting = new Map<string, (outcome: ProbeOutcome) => void>();
   let refuses = false;
   const targets = createTargets({
     prober: {
-      watch({ host }: ProbeAddress, onAnswer) {
-        waiting.set(host, onAnswer);
+      watch({ host }: ProbeAddress, onOutcome) {
+        waiting.set(host, onOutcome);
         return () => waiting.delete(host);
       },
       once: () => Promise.resolve(!refuses),
@@ -30,8 +31,9 @@ function setUp() {
     answer: (host = '10.0.0.1') => {
       const told = waiting.get(host);
       waiting.delete(host);
-      told?.();
+      told?.({ kind: 'ready' });
     },
+    failProbe: (outcome: ProbeOutcome, host = '10.0.0.1') => waiting.get(host)?.(outcome),
     refuse: () => (refuses = true),
     ids: () => targets.of('hello', 1).map(({ id }) => id),
   };
@@ -48,6 +50,17 @@ test('a pod is probed from the moment its address is known, and a target once it
   assert.deepEqual(targets.of('hello', 1), [{ id: 'uid-a', host: '10.0.0.1', port: 8080 }]);
   assert.deepEqual(targets.of('hello', 2), []);
   assert.deepEqual(changes, [1]);
+});
+
+test('what the last probe of a pod saw is kept until it is probed afresh', () => {
+  const { see, failProbe, targets, ids } = setUp();
+  see();
+  assert.equal(targets.outcomeOf('hello', 'uid-a'), undefined);
+  failProbe({ kind: 'silent' });
+  assert.deepEqual(targets.outcomeOf('hello', 'uid-a'), { kind: 'silent' });
+  assert.deepEqual(ids(), []);
+  see({ ip: '10.0.0.2' });
+  assert.equal(targets.outcomeOf('hello', 'uid-a'), undefined);
 });
 
 test('what the kubelet tells late does not take an answering pod away', () => {

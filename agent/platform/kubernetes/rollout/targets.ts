@@ -2,6 +2,7 @@
  * The targets: the pods that answer now. A pod becomes a target when it answers a probe. It stops being one as soon as it
  * is deleted, has ended, is retired by `stop`, or loses its readiness or its container; then it has to answer again.
  */
+import type { ProbeOutcome } from '../../../../shared/net/http-probe.ts';
 import type { Target } from '../../../../shared/protocol/routes.ts';
 import type { PodFacts } from '../picture/facts.ts';
 import type { Change } from '../../../kube/informer.ts';
@@ -16,6 +17,8 @@ type State =
 interface Entry {
   facts: PodFacts;
   state: State;
+  /** What the last probe saw. */
+  outcome: ProbeOutcome | undefined;
   retired: boolean;
 }
 
@@ -39,12 +42,15 @@ export function createTargets(deps: { readonly prober: Prober }) {
   }
 
   function probe(entry: Entry): void {
-    const { ip, port, healthPath, healthProtocol } = entry.facts;
+    const { ip, port } = entry.facts;
+    entry.outcome = undefined;
     if (ip === undefined || entry.facts.leaving || entry.retired) {
       setState(entry, { kind: 'idle' });
       return;
     }
-    const end = prober.watch({ host: ip, port, healthPath, protocol: healthProtocol }, () => {
+    const end = prober.watch({ ...entry.facts.probe, host: ip, port }, (outcome) => {
+      entry.outcome = outcome;
+      if (outcome.kind !== 'ready') return;
       const { uid, exits } = entry.facts;
       const id = exits === 0 ? uid : `${uid}-${String(exits)}`;
       setState(entry, { kind: 'answers', target: { id, host: ip, port }, exits });
@@ -96,7 +102,7 @@ export function createTargets(deps: { readonly prober: Prober }) {
         update(known, facts);
         return;
       }
-      const entry: Entry = { facts, state: { kind: 'idle' }, retired: false };
+      const entry: Entry = { facts, state: { kind: 'idle' }, outcome: undefined, retired: false };
       own.set(facts.uid, entry);
       probe(entry);
     },
@@ -107,9 +113,7 @@ export function createTargets(deps: { readonly prober: Prober }) {
           const { state, facts } = entry;
           if (state.kind !== 'answers' || !ids.includes(state.target.id)) return;
           const { host, port } = state.target;
-          const { healthPath, healthProtocol: protocol } = facts;
-          const address = { host, port, healthPath, protocol };
-          const answered = await prober.once(address, signal);
+          const answered = await prober.once({ ...facts.probe, host, port }, signal);
           if (!answered && !signal.aborted && entry.state === state) probe(entry);
         }),
       );
@@ -130,6 +134,8 @@ export function createTargets(deps: { readonly prober: Prober }) {
       }
     },
     hasRetired: (app: string, version: number) => entriesOf(app, version).some((entry) => entry.retired),
+    /** What the last probe of the pod saw. @param uid of the pod. */
+    outcomeOf: (app: string, uid: string): ProbeOutcome | undefined => apps.get(app)?.get(uid)?.outcome,
   };
 }
 

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { ErrorCode } from '../../../../shared/error-codes.ts';
+import type { ProbeOutcome } from '../../../../shared/net/http-probe.ts';
 import type { PodFacts } from '../picture/facts.ts';
 import { judgeRollout, type Observation } from './verdict.ts';
 import { testPod, testRun } from '../../../testing/kubernetes-run.ts';
@@ -9,9 +10,11 @@ const { config } = testRun({
   config: { container: { start_deadline_secs: 10 }, kubernetes: { unschedulable_grace_secs: 20 } },
 });
 
+const nothing: Observation = { pods: [], replicaFailure: undefined, priorExits: new Map(), outcomeOf: () => undefined };
+
 /** The verdict when this is seen for `lastedMs`, looked at every half second. */
 function verdictAfter(lastedMs: number, seen: Partial<Observation>) {
-  const observation: Observation = { pods: [], replicaFailure: undefined, priorExits: new Map(), ...seen };
+  const observation: Observation = { ...nothing, ...seen };
   let since: ReadonlyMap<string, number> = new Map();
   for (let nowMs = 0; ; nowMs += 500) {
     const result = judgeRollout(observation, config, since, nowMs);
@@ -194,12 +197,30 @@ test('a kill for memory is told as such', () => {
   assert.match(verdict.symptom.message, /memory/);
 });
 
+test('an app that is not ready in time is told what its port did instead', () => {
+  const health = testPod({ running: true, probe: { wants: 'success', path: '/healthz' } });
+  const cases: [outcome: ProbeOutcome, pod: PodFacts, words: RegExp][] = [
+    [{ kind: 'refused' }, testPod({ running: true }), /on port 8080 within 10 s: nothing listens on port 8080$/],
+    [
+      { kind: 'silent' },
+      testPod({ running: true }),
+      /accepts connections on port 8080 but does not answer GET \/; .*`health_url`/,
+    ],
+    [{ kind: 'closed' }, testPod({ running: true }), /closes connections to port 8080 without an answer/],
+    [{ kind: 'foreign', speaks: 'HTTP/2' }, testPod({ running: true }), /set `protocol = "h2c"`/],
+    [{ kind: 'foreign', speaks: 'TLS' }, testPod({ running: true }), /not HTTP but TLS/],
+    [{ kind: 'status', status: 503 }, health, /with 2xx or 3xx at \/healthz within 10 s: it answers 503 at \/healthz/],
+  ];
+  for (const [outcome, pod, words] of cases) {
+    const { verdict } = verdictAfter(10_000, { pods: [pod], outcomeOf: () => outcome });
+    assert.equal(verdict.kind, 'failed');
+    assert.equal(verdict.symptom.code, 'app_not_ready');
+    assert.match(verdict.symptom.message, words);
+  }
+});
+
 test('a symptom that passes begins anew', () => {
-  const away = {
-    pods: [testPod(waiting('ErrImagePull', 'connection refused'))],
-    replicaFailure: undefined,
-    priorExits: new Map(),
-  };
+  const away = { ...nothing, pods: [testPod(waiting('ErrImagePull', 'connection refused'))] };
   const fine = { ...away, pods: [testPod(waiting('ContainerCreating'))] };
   let { since } = judgeRollout(away, config, new Map(), 0);
   ({ since } = judgeRollout(fine, config, since, 30_000));

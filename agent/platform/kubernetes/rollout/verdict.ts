@@ -7,6 +7,8 @@
  */
 import type { AppConfig } from '../../../../shared/protocol/app-config.ts';
 import type { EnsureProgress } from '../../../../shared/protocol/methods.ts';
+import type { ProbeOutcome } from '../../../../shared/net/http-probe.ts';
+import { wordsOfOutcome } from '../../readiness.ts';
 import type { ExitFacts, PodFacts } from '../picture/facts.ts';
 import { judge, passingGraceMs, pullGraceMs, type Symptom, type SymptomTimes } from '../../../kube/symptoms.ts';
 
@@ -17,6 +19,8 @@ export interface Observation {
   readonly replicaFailure: string | undefined;
   /** How often containers had ended before this start, by pod UID: those exits do not count. */
   readonly priorExits: ReadonlyMap<string, number>;
+  /** What the last probe of a pod saw. */
+  readonly outcomeOf: (pod: PodFacts) => ProbeOutcome | undefined;
 }
 
 export interface PodSymptom extends Symptom {
@@ -54,7 +58,7 @@ export function judgeRollout(
 
 /** Everything that is wrong, the most specific first. */
 export function symptomsOf(
-  { pods, replicaFailure, priorExits }: Observation,
+  { pods, replicaFailure, priorExits, outcomeOf }: Observation,
   config: Pick<AppConfig, 'container' | 'kubernetes'>,
 ): PodSymptom[] {
   const found: PodSymptom[] = [];
@@ -107,7 +111,7 @@ export function symptomsOf(
           key: 'not-ready',
           code: 'app_not_ready',
           phase: 'start',
-          message: notReadyMessage(started, config.container.start_deadline_secs),
+          message: notReadyMessage(started, outcomeOf(started), config.container.start_deadline_secs),
           graceMs: config.container.start_deadline_secs * 1_000,
           pod: started,
         },
@@ -115,9 +119,11 @@ export function symptomsOf(
   return found;
 }
 
-function notReadyMessage(pod: PodFacts, deadlineSecs: number): string {
-  const what = pod.healthPath === undefined ? '' : ` with 2xx or 3xx at ${pod.healthPath}`;
-  return `the app runs but has not answered on port ${String(pod.port)}${what} within ${String(deadlineSecs)} s`;
+function notReadyMessage(pod: PodFacts, seen: ProbeOutcome | undefined, deadlineSecs: number): string {
+  const { port, probe } = pod;
+  const what = probe.wants === 'success' ? ` with 2xx or 3xx at ${probe.path ?? '/'}` : '';
+  const why = seen === undefined ? '' : `: ${wordsOfOutcome(seen, `port ${String(port)}`, probe)}`;
+  return `the app runs but has not answered on port ${String(port)}${what} within ${String(deadlineSecs)} s${why}`;
 }
 
 /** An exit that no restart will change: there is no such command, or the machine cannot run it. */
