@@ -198,7 +198,9 @@ export const declaredApp = z
       .string()
       .regex(/^\/[^\s#]{0,1023}$/, 'must be a path such as /healthz')
       .optional()
-      .describe('Path that answers 2xx or 3xx when the app is ready. Without it, the app is ready when it answers a GET of / by HTTP, whatever the status.'),
+      .describe(
+        'Path that answers 2xx or 3xx when the app is ready. Without it, the app is ready when it answers a GET of / by HTTP, whatever the status.',
+      ),
     config: appConfigOverrides.default({}).describe('Overrides of `[app_config]`.'),
   })
   .refine((spec) => (spec.image === undefined) !== (spec.source === undefined), {
