@@ -215,9 +215,9 @@ function finalStatus(head: string): number | undefined {
 /** Which protocol begins with these bytes. */
 function protocolOf(head: string): 'HTTP/1' | 'HTTP/2' | 'TLS' | undefined {
   if (head.startsWith('HTTP/1.')) return 'HTTP/1';
+  const [first, second, length = 0, type, , ...stream] = Array.from(head.slice(0, 9), (letter) => letter.charCodeAt(0));
   // A SETTINGS frame on stream 0, its length a multiple of 6 (RFC 9113 §6.5).
-  const [, , length = 0, type, , ...stream] = Array.from(head.slice(0, 9), (letter) => letter.charCodeAt(0));
   if (type === settingsFrame && length % 6 === 0 && stream.every((byte) => byte === 0)) return 'HTTP/2';
   // An alert or a handshake record, version 3.x (RFC 8446 §5.1).
-  return /^[\x15\x16]\x03/.test(head) ? 'TLS' : undefined;
+  return (first === 0x15 || first === 0x16) && second === 3 ? 'TLS' : undefined;
 }
