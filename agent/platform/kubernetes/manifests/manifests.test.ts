@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { appObjectName, claimName, versionObjectName } from './names.ts';
-import { contentAnnotation, isAutoscaled, serviceOf, versionObjects, type Manifest } from './manifests.ts';
+import { isAutoscaled } from './container.ts';
+import { contentAnnotation, serviceOf, versionObjects, type Manifest } from './manifests.ts';
 import { testRun } from '../../../testing/kubernetes-run.ts';
 
 const options = { builtRepository: 'registry.example/holdfast/app', imagePullSecrets: [] };

@@ -9,8 +9,6 @@ import { containerOf, isAutoscaled, replicasOf } from './container.ts';
 import { appObjectName, claimName, labelsOf, versionObjectName } from './names.ts';
 import { probeAnnotation, probeNote } from './probe-note.ts';
 
-export { isAutoscaled, replicasOf } from './container.ts';
-
 export type ManifestKind =
   'ConfigMap' | 'Secret' | 'PersistentVolumeClaim' | 'Deployment' | 'HorizontalPodAutoscaler' | 'Service';
 
