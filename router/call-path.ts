@@ -8,6 +8,7 @@ import type { Call, CallApp, CallRouting } from './call/call.ts';
 import type { ReadAhead } from './io/read-ahead.ts';
 import { overloaded } from './call/refusal.ts';
 import { stripsToHost } from './message/path.ts';
+import type { FrontPage } from './front/front-page.ts';
 import type { Ensures } from './hold/ensure.ts';
 import { refuseFailed } from './hold/hold.ts';
 import type { AgentState } from './agent-state.ts';
@@ -21,6 +22,7 @@ import { provenMs, type WakeGate } from './wake/wake-gate.ts';
 export interface CallPathDeps {
   readonly clock: Clock;
   readonly table: Pick<Table, 'lookup'>;
+  readonly front: Pick<FrontPage, 'answers'>;
   readonly activity: Pick<Activity, 'note'>;
   readonly gate: WakeGate;
   readonly hold: {
@@ -42,13 +44,14 @@ export interface CallPathDeps {
 export type CallPath = Pick<CallRouting, 'route' | 'send' | 'ended'>;
 
 export function createCallPath(deps: CallPathDeps): CallPath {
-  const { clock, table, activity, gate, hold, ensures, agent, readAhead, inFlight, attempts, events } = deps;
+  const { clock, table, front, activity, gate, hold, ensures, agent, readAhead, inFlight, attempts, events } = deps;
 
   function route(call: Call): void {
     inFlight.leave(call);
     const app = table.lookup(call.host, call.head.path);
     if (app === undefined) {
-      call.refuse(agent.synced ? noRoute() : noTableYet());
+      if (!agent.synced) call.refuse(noTableYet());
+      else if (!front.answers(call)) call.refuse(noRoute());
       return;
     }
     if (call.app !== app) {

@@ -112,6 +112,12 @@ export const routerConfig = z.strictObject({
       keep_alive_timeout_secs: decimal([1, 3_600], 75).describe(
         'Time for which an idle client connection is kept, in seconds.',
       ),
+      directory: z
+        .boolean()
+        .default(false)
+        .describe(
+          'List the apps, with their states and links, on the page that browsers get where no app is. Everybody who can reach the router sees their names.',
+        ),
       tls: tlsConfig,
       ...http2Keys,
       log_level: logLevel.default('info').describe('Minimum level of log lines.'),

@@ -32,6 +32,8 @@ import { ResponseParser } from './message/response-parser.ts';
 import { Apps, type App } from './table/apps.ts';
 import { viewTargets, type TargetsView } from './table/debug-targets.ts';
 import { InFlight } from './table/in-flight.ts';
+import { Directory } from './front/directory.ts';
+import { FrontPage } from './front/front-page.ts';
 import { Table } from './table/table.ts';
 import { Shutdown } from './shutdown.ts';
 import { registerGauges } from './telemetry/gauges.ts';
@@ -90,7 +92,9 @@ export async function startRouter(deps: RouterDeps) {
     headersTimeoutMs: config.upstream_headers_timeout_secs * 1_000,
     maxUploads: Math.ceil(config.max_upstream_sockets / 2),
   };
-  const path = createCallPath({ ...ground, ...held, table, activity, agent, events, attempts });
+  const directory = config.directory ? new Directory(table.routes, clock) : undefined;
+  const front = new FrontPage({ local, directory, now: () => performance.now() });
+  const path = createCallPath({ ...ground, ...held, table, front, activity, agent, events, attempts });
   // Two processes may have one name: the agent has to know each, to wait for each.
   const name = `${config.name}/${randomUUID().slice(0, 8)}`;
   const { dial } = deps;

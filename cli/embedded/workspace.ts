@@ -91,6 +91,7 @@ function routerKeys(ports: EmbeddedPorts, routerToken: string): object {
       name: 'local',
       agent_url: `http://127.0.0.1:${ports.rpc}`,
       token_file: routerToken,
+      directory: true,
       // There is no load balancer that has to notice the shutdown.
       drain_delay_secs: 0,
       drain_timeout_secs: 5,

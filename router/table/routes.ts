@@ -16,12 +16,22 @@ export type Applied =
   | { readonly kind: 'changed'; readonly upserted: readonly Route[]; readonly removed: readonly string[] };
 
 export class Routes {
+  #revision = 0;
   #table = new RouteTable();
   #staged: RouteTable | undefined;
   #expects: { readonly kind: 'snapshot' } | { readonly kind: 'seq'; readonly seq: number } = { kind: 'snapshot' };
 
   get size(): number {
     return this.#table.size;
+  }
+
+  /** Changes with every change of the routes. */
+  get revision(): number {
+    return this.#revision;
+  }
+
+  all(): IterableIterator<Route> {
+    return this.#table.all();
   }
 
   lookup(host: string, path: string): RouteEntry | undefined {
@@ -54,12 +64,14 @@ export class Routes {
     if (more) return { kind: 'partial' };
     // This is all that happens at once, however many routes there are; apps are updated later.
     this.#table = staged;
+    this.#revision += 1;
     this.#staged = undefined;
     return { kind: 'replaced' };
   }
 
   /** Removals go first, because one delta may give the route of a deleted app to another. */
   #delta(upserted: readonly Route[], removed: readonly string[]): Applied {
+    this.#revision += 1;
     for (const app of removed) this.#table.delete(app);
     for (const route of upserted) this.#table.delete(route.app);
     for (const route of upserted) this.#table.put(route);
@@ -96,6 +108,10 @@ class RouteTable {
 
   of(app: string): Route | undefined {
     return this.#byApp.get(app);
+  }
+
+  all(): IterableIterator<Route> {
+    return this.#byApp.values();
   }
 
   put(route: Route): void {

@@ -40,6 +40,11 @@ export class Table {
     return this.#routes.size;
   }
 
+  /** The routes, for a list of them. */
+  get routes(): Pick<Routes, 'size' | 'revision' | 'all' | 'of'> {
+    return this.#routes;
+  }
+
   lookup(host: string, path: string): App | undefined {
     const entry = this.#routes.lookup(host, path);
     return entry === undefined ? undefined : (entry.app ?? this.#enter(entry));

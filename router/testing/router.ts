@@ -234,6 +234,7 @@ export async function startTestRouter(
       listen_host: '127.0.0.1',
       listen_port: 0,
       name: 'router-test',
+      directory: false,
       on_agent_loss: 'serve',
       lease_secs: 10,
       hold_max_calls: 10_000,

@@ -11,7 +11,7 @@ import type { App } from '../table/apps.ts';
 import type { Call } from '../call/call.ts';
 import type { Ensures } from '../hold/ensure.ts';
 import type { LocalAnswers } from '../call/local-answer.ts';
-import { isNavigation } from './navigation.ts';
+import { isNavigation } from '../call/navigation.ts';
 import { failedState, waitingState, type PageState, type ShownFailure } from './page-state.ts';
 import { reservedUrl, waitingPage } from './page.ts';
 import { WaitingStreams } from './waiting-streams.ts';

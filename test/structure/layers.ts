@@ -9,7 +9,15 @@ export interface Layer {
 
 const sharedGround = ['shared/*.ts', 'shared/wait', 'shared/net'];
 const routerCall = ['router/io', 'router/message', 'router/call'];
-const routerParts = [...routerCall, 'router/client', 'router/upstream', 'router/table', 'router/hold', 'router/wake'];
+const routerParts = [
+  ...routerCall,
+  'router/client',
+  'router/upstream',
+  'router/table',
+  'router/hold',
+  'router/wake',
+  'router/front',
+];
 const agentGround = ['agent/config', 'agent/kube', 'agent/registry', 'agent/store', 'agent/source'];
 const agentParts = [
   ...agentGround,
@@ -41,6 +49,7 @@ export const layers: readonly Layer[] = [
   { path: 'router/table', mayImport: [...routerCall, 'router/upstream'] },
   { path: 'router/hold', mayImport: [...routerCall, 'router/upstream', 'router/table'] },
   { path: 'router/wake', mayImport: [...routerCall, 'router/upstream', 'router/table', 'router/hold'] },
+  { path: 'router/front', mayImport: [...routerCall, 'router/table'] },
   { path: 'router/telemetry', mayImport: [...routerCall, 'router/table'] },
   { path: 'router/*.ts', mayImport: [...routerParts, 'router/telemetry'] },
   { path: 'router/workers', mayImport: [...routerParts, 'router/telemetry', 'router/*.ts'] },

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { RequestHead } from '../message/request-head.ts';
-import { isNavigation } from './navigation.ts';
+import { isNavigation, prefersPage } from './navigation.ts';
 
 const chrome = 'text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8';
 const head = { method: 'GET', chunked: false, contentLength: 0, upgrade: undefined };
@@ -36,3 +36,17 @@ const others: Record<string, readonly [Record<string, string>, Partial<RequestHe
 for (const [what, [fields, more]] of Object.entries(others)) {
   test(`it is no navigation: ${what}`, () => assert.ok(!navigates(fields, more)));
 }
+
+test('an error is told by a page where HTML is asked for by name, and by JSON elsewhere', () => {
+  const prefers = (fields: Record<string, string>, more: Partial<RequestHead> = {}): boolean =>
+    prefersPage({ ...head, ...more, field: (name) => fields[name] });
+  assert.ok(prefers({ accept: 'text/html' }));
+  assert.ok(prefers(https));
+  assert.ok(prefers(https, { method: 'HEAD' }));
+  assert.ok(prefers({ accept: 'text/html, application/json' }));
+  assert.ok(!prefers({ accept: 'text/html;q=0.8, application/vnd.api+json' }));
+  assert.ok(!prefers({ accept: 'text/*' }));
+  assert.ok(!prefers({ ...https, 'sec-fetch-dest': 'empty' }));
+  assert.ok(!prefers(https, { method: 'POST' }));
+  assert.ok(!prefers(https, { method: 'LIST' }));
+});
