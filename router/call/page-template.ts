@@ -9,7 +9,7 @@ export interface PageTemplate {
    * @param values by name, escaped where they stand.
    * @param html parts that are markup already.
    */
-  fill(values: Readonly<Record<string, string>>, html: Readonly<Record<string, string>>): Buffer;
+  render(values: Readonly<Record<string, string>>, html: Readonly<Record<string, string>>): Buffer;
 }
 
 /** @param directives of the policy besides those of the template's own script and style. */
@@ -34,7 +34,7 @@ export function readTemplate(file: URL, directives: readonly string[]): PageTemp
       'Referrer-Policy': 'no-referrer',
       'X-Robots-Tag': 'noindex',
     },
-    fill(values, html) {
+    render(values, html) {
       return Buffer.from(
         template.replace(/\{\{(\w+)\}\}/g, (_all, name: string) => html[name] ?? escaped(values[name] ?? '')),
       );

@@ -28,7 +28,7 @@ export function renderFront(view: FrontView): LocalAnswer {
   const status = isHome && listing !== undefined ? 200 : 404;
   const address = shortened(`${host}${prefix}${path}`);
   const title = isHome && listing !== undefined ? 'Holdfast' : 'No app is here';
-  const body = template.fill(
+  const body = template.render(
     { title },
     {
       lead: leadOf(view, address),

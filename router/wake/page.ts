@@ -36,7 +36,7 @@ export function waitingPage(state: Exclude<PageState, { state: 'go' }>, stream: 
   return {
     status: failed ? state.status : 503,
     fields: { ...template.fields, ...(retrySecs !== undefined && { 'Retry-After': String(retrySecs) }) },
-    body: template.fill(values, html),
+    body: template.render(values, html),
   };
 }
 
