@@ -4,12 +4,11 @@
  */
 import type { PresetName } from '../protocol/build-settings.ts';
 import { go } from './go.ts';
+import { buildsSite, startsWithNode } from './node/detect.ts';
 import { node } from './node/preset.ts';
-import { startsWithNode } from './node/detect.ts';
-import type { Preset } from './plan.ts';
+import type { PlanRequest, Preset } from './plan.ts';
 import { python, pythonFiles } from './python.ts';
-import { staticFiles } from './static.ts';
-import { hasSite } from './static.ts';
+import { plainFiles, staticFiles } from './static.ts';
 import { firstOf, type PresetTree } from './tree.ts';
 
 export const presets: Readonly<Record<PresetName, Preset>> = { node, python, go, static: staticFiles };
@@ -20,18 +19,19 @@ export interface Detector {
   /** What is looked for, as the error for a folder of no known kind says it. */
   readonly looksFor: string;
   /** Returns what was found, such as `go.mod`; undefined if the row does not fit. */
-  readonly detect: (tree: PresetTree) => Promise<string | undefined>;
+  readonly detect: (tree: PresetTree, request: PlanRequest) => Promise<string | undefined>;
 }
 
 /** A package.json often exists only for tools, so on its own it is considered last. */
 export const detectors: readonly Detector[] = [
   { preset: 'node', looksFor: 'a package.json with a start script, a server.js', detect: startsWithNode },
-  { preset: 'go', looksFor: 'a go.mod', detect: (tree) => firstOf(tree, ['go.mod']) },
+  { preset: 'go', looksFor: 'a go.mod', detect: (tree) => firstOf(tree, ['go.work', 'go.mod']) },
   {
     preset: 'python',
     looksFor: 'a requirements.txt or pyproject.toml, an app.py or main.py',
     detect: (tree) => firstOf(tree, pythonFiles),
   },
-  { preset: 'static', looksFor: 'an index.html', detect: hasSite },
-  { preset: 'node', looksFor: '', detect: (tree) => firstOf(tree, ['package.json']) },
+  { preset: 'static', looksFor: 'a site that a build script makes', detect: buildsSite },
+  { preset: 'static', looksFor: 'an index.html', detect: plainFiles },
+  { preset: 'node', looksFor: '', detect: (tree) => firstOf(tree, ['package.json', 'package.json5', 'package.yaml']) },
 ];

@@ -40,7 +40,7 @@ export async function planFor(tree: PresetTree, request: PlanRequest): Promise<P
 /** As `planFor`; undefined if the folder is of no known kind. */
 export async function findPlan(tree: PresetTree, own: PlanRequest): Promise<Plan | undefined> {
   const request = { ...own, settings: await readSettings(tree, own.settings) };
-  const preset = request.settings.preset ?? (await detect(tree));
+  const preset = request.settings.preset ?? (await detect(tree, request));
   if (preset === undefined) return undefined;
   const plan = await adjusted(tree, await presets[preset].plan(tree, request), request);
   if (plan.start.kind === 'none' && !request.hasCommand) throw misfit(plan.start.missing);
@@ -48,8 +48,8 @@ export async function findPlan(tree: PresetTree, own: PlanRequest): Promise<Plan
 }
 
 /** Returns the preset of the first row that fits. @throws AppError source_invalid if a manifest cannot be read. */
-async function detect(tree: PresetTree): Promise<PresetName | undefined> {
-  for (const { preset, detect: fits } of detectors) if ((await fits(tree)) !== undefined) return preset;
+async function detect(tree: PresetTree, request: PlanRequest): Promise<PresetName | undefined> {
+  for (const { preset, detect: fits } of detectors) if ((await fits(tree, request)) !== undefined) return preset;
   return undefined;
 }
 

@@ -3,6 +3,7 @@ import { constants } from 'node:fs';
 import { lstat, open, readdir, realpath } from 'node:fs/promises';
 import { dirname, join, sep } from 'node:path';
 import { AppError } from '../errors.ts';
+import { decodeText } from './text.ts';
 import type { PresetTree } from './tree.ts';
 
 /** The size limit of a file that presets read: manifests, the head of lock files, and the source of the app object. */
@@ -42,7 +43,7 @@ export function folderTree(root: string): PresetTree {
             phase: 'source',
           });
         }
-        return await file.readFile('utf8');
+        return decodeText(await file.readFile());
       } finally {
         await file.close();
       }

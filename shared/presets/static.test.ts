@@ -31,5 +31,5 @@ void test('a package.json with a build and no start is a site that is built firs
     ['npm', 'ci', '--no-audit', '--no-fund'],
     ['npm', 'run', 'build'],
   ]);
-  assert.deepEqual(command.serves, ['dist', 'build', 'out', '_site', 'public']);
+  assert.deepEqual(command.serves, ['dist', 'build', 'out'], 'the output of Vite first; its public has sources');
 });

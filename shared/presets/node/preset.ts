@@ -1,66 +1,197 @@
-/** The preset `node`: a package.json with the lock file of npm, yarn or pnpm, possibly with workspaces. */
-import { type BuildStage, type Plan, type Preset, command } from '../plan.ts';
-import { type NodeProject, readNodeProject } from './project.ts';
+/** The preset `node`, and sites that are built with node. */
+import {
+  type BuildStage,
+  type Plan,
+  type PlanCommand,
+  type PlanRequest,
+  type Preset,
+  type Start,
+  command,
+  misfit,
+} from '../plan.ts';
+import { at, foldersIn, type PresetTree } from '../tree.ts';
+import { chooseVersion } from '../versions.ts';
+import { allDependencies } from './manifest.ts';
+import { type NodeProject, buildScripts, readNodeProject } from './project.ts';
+import { bringsTool, toolsOf } from './scripts.ts';
+import { systemPackages } from './system.ts';
+import { declaredVersions, nodeLanguage } from './versions.ts';
+import { neededBy } from './workspaces.ts';
 
-const base = 'node:24-slim';
-const ignored = ['**/node_modules', '**/npm-debug.log*', '**/yarn-error.log', '.next/cache', 'coverage'];
+const ignored = ['**/node_modules', '**/npm-debug.log*', '**/yarn-error.log', '.next/cache', 'coverage', '**/.turbo'];
 const missing =
   'package.json does not say what to start: add a "start" script, a "main" that exists, or a server.js; or give the app a Dockerfile';
+/** Scripts that package managers run when they install. */
+const treeScripts = ['preinstall', 'install', 'postinstall', 'prepare'];
+/** Folders that package managers read during an install. */
+const treeFolders = ['patches', '.yarn', 'prisma'];
 
-export const node: Preset = {
-  plan: async (tree) => nodePlan(await readNodeProject(tree)),
-};
+export const node: Preset = { plan: nodePlan };
 
-export function nodePlan(project: NodeProject): Plan {
-  const { build, cwd, installNeedsTree, start } = project;
-  const stage = buildStage(project);
-  const copiesTree = stage === undefined || (build.length === 0 && !installNeedsTree);
+export async function nodePlan(tree: PresetTree, request: PlanRequest): Promise<Plan> {
+  for (const file of ['package.json5', 'package.yaml']) {
+    if ((await tree.has(file)) && !(await tree.has('package.json')))
+      throw misfit(`${file} is not supported: only pnpm reads it; rename it to package.json, as JSON`);
+  }
+  const project = await readNodeProject(tree, request);
+  const { app, framework, manager, workspaces, root, start } = project;
+  const { dir } = app;
+  const paths = dir === '' ? [''] : [dir, ''];
+  const manifests = paths.map((path) => [at(path, 'package.json'), path === '' ? root : app.manifest] as const);
+  const { version, reason } = await chooseVersion(tree, nodeLanguage, {
+    request,
+    folders: paths,
+    declared: declaredVersions(manifests),
+  });
+  const image = `node:${version}-slim`;
+  const system = await systemPackages(tree, manager, [root, ...workspaces.values()]);
+  const stage = await buildStage(tree, project, { image, systemPackages: system.build });
+  const usesFramework = framework !== undefined && start.kind === 'framework';
+  const standalone = usesFramework ? framework.plan.standalone : undefined;
+  const runsSources = stage === undefined || stage.build.length === 0;
+  const isWhole = stage !== undefined && (!runsSources || stage.manifests === 'tree');
+  const count = workspaces.size;
   return {
-    preset: 'node',
-    title: [project.manager.name, 'Node 24'],
-    reasons: foundIn(project),
-    dir: cwd,
-    binaries: cwd === '' ? ['node_modules/.bin'] : [`${cwd}/node_modules/.bin`, 'node_modules/.bin'],
+    preset: start.kind === 'site' ? 'static' : 'node',
+    title: [...(framework === undefined ? [] : [framework.title]), ...(stage === undefined || stage.install.length === 0 ? [] : [manager.title]), `Node ${version}`], // prettier-ignore
+    reasons: [
+      ...(framework === undefined ? [] : [framework.reason]),
+      ...(start.kind === 'none' ? [] : [start.reason]),
+      ...(stage === undefined || stage.install.length === 0 ? [] : [manager.reason]),
+      ...(reason === undefined ? [] : [reason]),
+      ...(count > 0 ? [`${count} workspace${count === 1 ? '' : 's'}`] : []),
+      ...(dir === '' ? [] : [`the app is ${dir}`]),
+    ],
+    notes: framework?.plan.notes ?? [],
+    dir,
+    binaries: dir === '' ? ['node_modules/.bin'] : [`${dir}/node_modules/.bin`, 'node_modules/.bin'],
     build: stage,
     run: {
-      image: base,
-      systemPackages: [],
-      env: { NODE_ENV: 'production' },
-      hostVariables: [],
-      fromBuild: stage === undefined ? [] : [''],
-      fromTree: copiesTree ? [''] : [],
+      image,
+      systemPackages: system.run,
+      env: { NODE_ENV: 'production', ...(usesFramework ? framework.plan.env : {}) },
+      hostVariables: usesFramework ? (framework.plan.hostVariables ?? []) : [],
+      fromBuild: stage === undefined ? [] : (standalone?.map((path) => at(dir, path)) ?? ['']),
+      fromTree: standalone === undefined && !isWhole ? [''] : [],
     },
-    start: start === undefined ? { kind: 'none', missing } : { kind: 'command', words: start },
-    ignored,
+    start: planStart(project),
+    ignored: [
+      ...ignored,
+      ...(framework?.plan.ignored ?? []).map((path) => (path.startsWith('**') ? path : at(dir, path))),
+    ],
   };
 }
 
-function foundIn({ manager, manifests, build, cwd }: NodeProject): string[] {
-  const count = manifests.size - 1;
-  return [
-    manager.lockfile === undefined ? `${manager.name}, no lock file` : `${manager.name}, ${manager.lockfile}`,
-    ...(count > 0 ? [`${count} workspace${count === 1 ? '' : 's'}`] : []),
-    ...(cwd === '' ? [] : [`the app is ${cwd}`]),
-    ...(build.length > 0
-      ? [`builds with ${build.map((name) => `${manager.run.at(-2) ?? ''} run ${name}`).join(', ')}`]
-      : []),
-  ];
+function planStart({ app, framework, start }: NodeProject): Start {
+  switch (start.kind) {
+    case 'words':
+      return { kind: 'command', words: start.words };
+    case 'framework':
+      return { kind: 'command', words: framework?.plan.start ?? [] };
+    case 'site':
+      return { kind: 'site', folders: [...new Set(start.folders.map((path) => at(app.dir, path)))], spa: start.spa };
+    case 'none':
+      return { kind: 'none', missing: start.missing ?? missing };
+  }
 }
 
-/** Installs dependencies, and builds if there is a build script. */
-function buildStage(project: NodeProject): BuildStage | undefined {
-  const { manager, manifests, installNeedsTree, build, needsDevelopment, hasDependencies, isInstalled, cwd } = project;
-  if (!hasDependencies && build.length === 0) return undefined;
-  const production = needsDevelopment === 'no';
-  const install = production ? manager.installProduction : manager.installAll;
+async function buildStage(
+  tree: PresetTree,
+  project: NodeProject,
+  base: Pick<BuildStage, 'image' | 'systemPackages'>,
+): Promise<BuildStage | undefined> {
+  const { manager, workspaces, root, framework, start } = project;
+  const all = [root, ...workspaces.values()];
+  const build = buildCommands(project);
+  const needs = needsDevelopment(project, build.length > 0);
+  const hasRun = all.some((one) => Object.keys({ ...one.dependencies, ...one.optionalDependencies }).length > 0);
+  const hasDeveloped = all.some((one) => Object.keys(one.devDependencies).length > 0);
+  const installs = hasRun || workspaces.size > 0 || (hasDeveloped && needs !== 'no');
+  if (!installs && build.length === 0) return undefined;
+  const folders = await foldersIn(tree, '');
+  const specs = all.flatMap((one) => Object.values(allDependencies(one)));
+  const readsTree =
+    all.some((one) => treeScripts.some((name) => one.scripts[name] !== undefined)) ||
+    specs.some((spec) => /^(?:file:|link:|portal:|patch:|\.{0,2}\/)/.test(spec)) ||
+    treeFolders.some((name) => folders.includes(name));
+  const install = needs === 'no' ? manager.installProduction : manager.installAll;
+  const isPruned = needs === 'build' && manager.prune !== undefined && start.kind !== 'site';
+  const keepsModules = framework === undefined || start.kind !== 'framework' || framework.plan.standalone === undefined;
   return {
-    image: base,
-    systemPackages: [],
-    env: manager.env,
-    manifests: installNeedsTree ? 'tree' : [...manifests.values()].flat(),
-    install: hasDependencies ? [command(...install)] : [],
-    build: build.map((script) => ({ words: [...manager.run, script], in: cwd })),
-    prune: needsDevelopment === 'build' && manager.prune !== undefined ? [command(...manager.prune)] : [],
-    isInstalled,
+    ...base,
+    env: { ...manager.env, ...framework?.plan.buildEnv },
+    manifests: readsTree ? 'tree' : await manifestFiles(tree, project),
+    install: installs ? [command(...install)] : [],
+    build,
+    prune: installs && isPruned && keepsModules ? [command(...(manager.prune ?? []))] : [],
+    isInstalled: folders.includes('node_modules'),
+    installTexts: await configTexts(tree),
   };
+}
+
+/** Builds of the packages that the app needs, in order, and its own. */
+function buildCommands({ manager, workspaces, app, framework, start }: NodeProject): PlanCommand[] {
+  const { dir, request } = app;
+  const needed = dir === '' ? [] : neededBy(workspaces, dir);
+  const before = needed.flatMap((folder): PlanCommand[] =>
+    workspaces.get(folder)?.scripts['build'] === undefined ? [] : [{ words: [...manager.run, 'build'], in: folder }],
+  );
+  const usesOutput = start.kind === 'framework' || start.kind === 'site';
+  const scripts = buildScripts(app).filter((name) => name !== 'prestart' || start.kind === 'words');
+  const option = start.kind === 'site' ? baseOption(framework?.plan.baseOption, request) : [];
+  const own = scripts.map((name): PlanCommand => ({
+    words: [...manager.run, name, ...(name === 'build' && option.length > 0 ? ['--', ...option] : [])],
+    in: dir,
+  }));
+  const ofFramework = framework?.plan.build;
+  const extra = usesOutput ? (framework?.plan.afterBuild ?? []).map((one) => ({ ...one, in: dir })) : [];
+  const expects = start.kind === 'framework' ? framework?.plan.expects : undefined;
+  const check = expects === undefined ? [] : [checkOf(expects, dir)];
+  if (own.length > 0 || !usesOutput || ofFramework === undefined) return [...before, ...own, ...extra, ...check];
+  return [...before, { words: [...ofFramework, ...option], in: dir }, ...extra, ...check];
+}
+
+function checkOf(
+  { file, missing: text }: { readonly file: string; readonly missing: string },
+  dir: string,
+): PlanCommand {
+  const script = `[ -f '${file}' ] || { echo 'no ${file} is there after the build: ${text}' >&2; exit 1; }`;
+  return { words: ['sh', '-c', script], in: dir, title: `look for ${file}` };
+}
+
+/** A site below a path that the router strips asks for its files below that path. */
+function baseOption(option: string | undefined, { route }: PlanRequest): string[] {
+  if (option === undefined || route === undefined || !route.stripped || route.path === '/') return [];
+  return [option, `${route.path.replace(/\/$/, '')}/`];
+}
+
+/** Which step needs development dependencies: building (or installing), starting, or none. */
+function needsDevelopment({ root, app, start, workspaces }: NodeProject, builds: boolean): 'no' | 'build' | 'start' {
+  const developed = [...Object.keys(root.devDependencies), ...Object.keys(app.manifest.devDependencies)];
+  if (start.kind === 'words' && developed.length > 0) {
+    const tools = toolsOf(app.scripts, start.text);
+    const kept = [...Object.keys(root.dependencies), ...Object.keys(app.manifest.dependencies)];
+    if (bringsTool(developed.filter((name) => !kept.includes(name)), tools)) return 'start'; // prettier-ignore
+  }
+  if (builds) return 'build';
+  const all = [root, ...workspaces.values()];
+  const hasDeveloped = all.some((one) => Object.keys(one.devDependencies).length > 0);
+  return hasDeveloped && all.some((one) => treeScripts.some((name) => one.scripts[name] !== undefined))
+    ? 'build'
+    : 'no';
+}
+
+async function manifestFiles(tree: PresetTree, { manager, workspaces }: NodeProject): Promise<string[]> {
+  const found: string[] = [];
+  for (const file of ['package.json', ...manager.files]) if (await tree.has(file)) found.push(file);
+  return [...found, ...[...workspaces.keys()].map((folder) => `${folder}/package.json`)];
+}
+
+async function configTexts(tree: PresetTree): Promise<string[]> {
+  const texts: string[] = [];
+  for (const file of ['.npmrc', '.yarnrc.yml', '.yarnrc', 'bunfig.toml']) {
+    const text = await tree.read(file);
+    if (text !== undefined) texts.push(text);
+  }
+  return texts;
 }

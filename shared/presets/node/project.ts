@@ -1,192 +1,194 @@
-/** Reads what package.json, the lock file and the workspaces of a folder declare. */
-import { z } from 'zod';
-import { AppError } from '../../errors.ts';
-import { misfit } from '../plan.ts';
-import type { PresetTree } from '../tree.ts';
+/** What a Node.js repository is: its manager, its workspaces, the app among them, and how that is started. */
+import { misfit, type PlanRequest } from '../plan.ts';
+import { at, firstOf, type PresetTree } from '../tree.ts';
+import { type NodeApp, nodeApp } from './app.ts';
+import { type FoundFramework, findFramework } from './frameworks.ts';
+import { type Manifest, emptyManifest, readManifest } from './manifest.ts';
 import { type PackageManager, findManager } from './manager.ts';
-import { type Scripts, startWords } from './start.ts';
-
-const table = z.record(z.string(), z.string());
-const packageJson = z.object({
-  main: z.string().optional(),
-  scripts: table.optional(),
-  dependencies: table.optional(),
-  devDependencies: table.optional(),
-  optionalDependencies: table.optional(),
-  packageManager: z.string().optional(),
-  workspaces: z.union([z.array(z.string()), z.object({ packages: z.array(z.string()).optional() })]).optional(),
-});
-export type Manifest = z.output<typeof packageJson>;
+import { bare, commandsOf, isDevServer, servesFiles, unwatched } from './scripts.ts';
+import { startWords } from './start.ts';
+import { type Workspaces, findWorkspaces } from './workspaces.ts';
 
 export interface NodeProject {
+  readonly root: Manifest;
   readonly manager: PackageManager;
-  /** Whether there is anything to install. */
-  readonly hasDependencies: boolean;
-  /** Whether the dependencies are already installed, as in a developer's working folder. */
-  readonly isInstalled: boolean;
-  /** The files that determine what is installed, by folder (`''` is the root); copied first to cache their layer. */
-  readonly manifests: ReadonlyMap<string, readonly string[]>;
-  /** Whether an install reads more of the tree than the manifests. */
-  readonly installNeedsTree: boolean;
-  /** The scripts that build the app. */
-  readonly build: readonly string[];
-  /** Which step needs development dependencies: building (or installing), starting, or none. */
-  readonly needsDevelopment: 'no' | 'build' | 'start';
-  /** The subfolder of the workspace that is the app; `''` is the root. */
-  readonly cwd: string;
-  /** The command that starts the app; undefined if there is nothing to start, as in a site that is only built. */
-  readonly start: readonly string[] | undefined;
+  readonly workspaces: Workspaces;
+  readonly app: NodeApp;
+  readonly framework: FoundFramework | undefined;
+  readonly start: NodeStart;
 }
 
-const serverFiles = ['server.js', 'server.mjs', 'server.ts'];
-const indexFiles = ['index.js', 'index.mjs', 'index.ts'];
-const treeScripts = ['preinstall', 'install', 'postinstall', 'prepare'];
-/** Folders that package managers read during an install. */
-const treeFolders = ['patches', '.yarn', 'prisma'];
+/** How the app is started, in its own folder. */
+export type NodeStart =
+  | { readonly kind: 'words'; readonly words: readonly string[]; readonly text: string; readonly reason: string }
+  /** By what the framework's build makes. */
+  | { readonly kind: 'framework'; readonly reason: string }
+  /** Folders in which the built site may be. */
+  | {
+      readonly kind: 'site';
+      readonly folders: readonly string[];
+      readonly spa: boolean | 'auto';
+      readonly reason: string;
+    }
+  /** `missing` says why, if it is known. */
+  | { readonly kind: 'none'; readonly missing?: string };
 
-/** @throws AppError source_invalid if a package.json is invalid. */
-export async function readNodeProject(tree: PresetTree): Promise<NodeProject> {
-  const root = (await readManifest(tree, '')) ?? {};
-  const manager = await findManager(tree, root.packageManager);
+const serverFiles = ['server.js', 'server.mjs', 'server.cjs', 'server.ts'];
+const indexFiles = ['index.js', 'index.mjs', 'index.cjs', 'index.ts'];
+const startScripts = ['start', 'start:prod', 'start:production', 'serve:prod', 'prod'];
+/** The usual output folders of builds whose framework is not known. */
+const builtFolders = ['dist', 'build', 'out', '_site', 'public'];
+
+/** @throws AppError source_invalid if a package.json is invalid, dockerfile_invalid if it is not clear which package is the app. */
+export async function readNodeProject(tree: PresetTree, request: PlanRequest): Promise<NodeProject> {
+  const { root, workspaces, ...found } = await findNodeApp(tree, request);
+  const manager = await findManager(tree, root, request.settings.install !== undefined);
+  return { root, manager, workspaces, ...found };
+}
+
+/** The same without the package manager. @throws AppError as `readNodeProject` */
+export async function findNodeApp(tree: PresetTree, request: PlanRequest): Promise<Omit<NodeProject, 'manager'>> {
+  const root = (await readManifest(tree, '')) ?? emptyManifest;
   const workspaces = await findWorkspaces(tree, root);
-  const app = await findApp(tree, root, workspaces);
-  const all = [root, ...workspaces.values()];
-  const specs = all.flatMap((one) => Object.values({ ...one.dependencies, ...one.optionalDependencies }));
-  const scripts = app.manifest.scripts ?? {};
-  const build = ['build', 'prestart'].filter((name) => scripts[name] !== undefined);
-  const folders = new Set((await tree.list('')).filter(({ kind }) => kind === 'folder').map(({ name }) => name));
-  const developed = all.flatMap((one) => Object.values(one.devDependencies ?? {}));
-  const hasDependencies = specs.length > 0 || (developed.length > 0 && build.length > 0) || workspaces.size > 0;
-  const hasTreeScript = all.some((one) => treeScripts.some((name) => one.scripts?.[name] !== undefined));
-  const startsWithDevelopment = app.start !== undefined && namesOf(app.manifest, root).has(binaryOf(app.start));
-  return {
-    manager,
-    hasDependencies: hasDependencies || startsWithDevelopment,
-    isInstalled: folders.has('node_modules'),
-    manifests: await manifestsOf(tree, manager, [...workspaces.keys()]),
-    installNeedsTree:
-      hasTreeScript ||
-      [...specs, ...developed].some((spec) => /^(file:|link:|portal:|patch:|\.{0,2}\/)/.test(spec)) ||
-      treeFolders.some((name) => folders.has(name)),
-    build,
-    needsDevelopment: startsWithDevelopment
-      ? 'start'
-      : build.length > 0 || all.some((one) => one.scripts?.['prepare'] !== undefined)
-        ? 'build'
-        : 'no',
-    cwd: app.cwd,
-    start: app.start,
-  };
+  return { root, workspaces, ...(await chooseApp({ tree, request, root, workspaces })) };
 }
 
-interface NodeApp {
-  readonly cwd: string;
-  readonly manifest: Manifest;
-  readonly start: readonly string[] | undefined;
+interface Apps {
+  readonly tree: PresetTree;
+  readonly request: PlanRequest;
+  readonly root: Manifest;
+  readonly workspaces: Workspaces;
 }
 
-/**
- * Returns the root or else the only workspace with a start.
- * @throws AppError dockerfile_invalid if several have one.
- */
-async function findApp(tree: PresetTree, root: Manifest, workspaces: ReadonlyMap<string, Manifest>): Promise<NodeApp> {
-  const own = { cwd: '', manifest: root, start: await findStart(tree, '', root) };
-  if (own.start !== undefined) return own;
-  const startable: NodeApp[] = [];
-  for (const [cwd, manifest] of workspaces) {
-    const start = manifest.scripts?.['start'] === undefined ? undefined : await findStart(tree, cwd, manifest);
-    if (start !== undefined) startable.push({ cwd, manifest, start });
+type FoundApp = Pick<NodeProject, 'app' | 'framework' | 'start'>;
+
+/** The folder that the app names; else the package that the root's start script names, the root, or the only one that can be started. */
+async function chooseApp(apps: Apps): Promise<FoundApp> {
+  const { request, root, workspaces } = apps;
+  const { dir } = request.settings;
+  if (dir !== undefined) {
+    if (!workspaces.has(dir)) {
+      const known = [...workspaces.keys()].join(', ');
+      throw misfit(
+        `build.dir is ${dir}, which is no package of the workspace${known === '' ? '' : ` (${known})`}: for a folder that stands for itself, set \`dir\` of the app instead`,
+      );
+    }
+    return startOf(appAt(apps, dir));
   }
-  if (startable.length > 1) {
-    const names = startable.map(({ cwd }) => cwd).join(', ');
-    throw misfit(
-      `several workspaces have a start script (${names}): give the root package.json one that starts the app`,
-    );
+  const named = namedByScript(root, workspaces);
+  if (named !== undefined) return startOf(appAt(apps, named));
+  const own = await startOf(appAt(apps, ''));
+  if (own.start.kind !== 'none' || workspaces.size === 0) return own;
+  const all: FoundApp[] = [];
+  for (const folder of workspaces.keys()) all.push(await startOf(appAt(apps, folder)));
+  const scripted = all.filter(({ app, start }) => start.kind === 'words' && startScripts.some((name) => app.scripts[name] !== undefined)); // prettier-ignore
+  const servers = [...scripted, ...all.filter(({ start }) => start.kind === 'framework')];
+  const candidates = servers.length > 0 ? servers : all.filter(({ start }) => start.kind === 'site');
+  if (candidates.length > 1) {
+    const names = candidates.map(({ app }) => app.dir).join(', ');
+    const missing = `several workspaces have a start script or a site (${names}): set build.dir to the one that is the app, or give the root package.json a start script`;
+    return { ...own, start: { kind: 'none', missing } };
   }
-  return startable[0] ?? own;
+  return candidates[0] ?? own;
 }
 
-async function findStart(tree: PresetTree, cwd: string, manifest: Manifest): Promise<readonly string[] | undefined> {
-  const at = (file: string): string => (cwd === '' ? file : `${cwd}/${file}`);
-  const scripts: Scripts = manifest.scripts ?? {};
-  if (scripts['start'] !== undefined) return startWords(scripts, 'start');
-  const main = manifest.main === undefined ? [] : [manifest.main];
-  // A script beside an index.html runs in browsers.
-  const index = (await tree.has(at('index.html'))) && !(await tree.has(at('package.json'))) ? [] : indexFiles;
-  for (const file of [...main, ...serverFiles, ...index]) if (await tree.has(at(file))) return ['node', file];
+function appAt({ tree, request, root, workspaces }: Apps, dir: string): NodeApp {
+  return nodeApp({ tree, request, dir, root, manifest: dir === '' ? root : (workspaces.get(dir) ?? emptyManifest) });
+}
+
+/** Reads scripts such as `npm start -w web`, `pnpm --filter web start`, `yarn workspace web start` and `turbo run start --filter=web`. */
+function namedByScript({ scripts }: Manifest, workspaces: Workspaces): string | undefined {
+  const text = scripts['start'] ?? '';
+  const name =
+    /(?:^| )(?:--workspace|-w|--filter|-F|--scope|--project)[ =]['"]?([\w@./-]+)/.exec(text)?.[1] ??
+    /^yarn workspace ([\w@./-]+)/.exec(text)?.[1] ??
+    /^nx (?:serve|start|run) ([\w@/-]+)/.exec(text)?.[1];
+  if (name === undefined) return undefined;
+  const plain = name.replace(/^\.\//, '').replace(/\.\.\.$/, '');
+  for (const [folder, manifest] of workspaces) if (folder === plain || manifest.name === plain) return folder;
   return undefined;
 }
 
-/** Returns the program that a start command runs, skipping wrappers and assignments. */
-function binaryOf(start: readonly string[]): string {
-  const words = start[0] === 'sh' ? (start[2] ?? '').split(' ') : start;
-  return words.find((word) => !/^(env|exec|npx|cross-env|[A-Za-z_]\w*=.*)$/.test(word)) ?? '';
+async function startOf(app: NodeApp): Promise<FoundApp> {
+  const framework = await findFramework(app);
+  return { app, framework, start: await startBy(app, framework) };
 }
 
-/** Returns the programs that development dependencies provide, as far as their names show. */
-function namesOf(...manifests: readonly Manifest[]): Set<string> {
-  const names = manifests.flatMap((one) => Object.keys(one.devDependencies ?? {}));
-  const known: Readonly<Record<string, string>> = {
-    typescript: 'tsc',
-    '@nestjs/cli': 'nest',
-    '@babel/node': 'babel-node',
-  };
-  return new Set(names.flatMap((name) => [name, known[name] ?? name]));
-}
-
-async function manifestsOf(
-  tree: PresetTree,
-  manager: PackageManager,
-  workspaces: readonly string[],
-): Promise<ReadonlyMap<string, readonly string[]>> {
-  const manifests = new Map<string, readonly string[]>();
-  const atRoot: string[] = [];
-  for (const file of ['package.json', ...manager.files]) if (await tree.has(file)) atRoot.push(file);
-  manifests.set('', atRoot);
-  for (const folder of workspaces) manifests.set(folder, [`${folder}/package.json`]);
-  return manifests;
-}
-
-/** Returns the workspaces by folder. It resolves patterns such as `packages/*`, and leaves others to the manager. */
-async function findWorkspaces(tree: PresetTree, root: Manifest): Promise<ReadonlyMap<string, Manifest>> {
-  const own = Array.isArray(root.workspaces) ? root.workspaces : (root.workspaces?.packages ?? []);
-  const found = new Map<string, Manifest>();
-  for (const pattern of [...own, ...(await pnpmPatterns(tree))]) {
-    for (const folder of await foldersOf(tree, pattern.replace(/^\.\//, '').replace(/\/$/, ''))) {
-      const manifest = await readManifest(tree, folder);
-      if (manifest !== undefined) found.set(folder, manifest);
+async function startBy(app: NodeApp, framework: FoundFramework | undefined): Promise<NodeStart> {
+  const { scripts } = app;
+  const candidates = startScripts.filter((name) => scripts[name] !== undefined);
+  const usable = candidates.find((name) => !isDevServer(scripts, scripts[name] ?? ''));
+  const text = usable === undefined ? undefined : (scripts[usable] ?? '');
+  const last = text === undefined ? '' : bare(commandsOf(scripts, text).at(-1) ?? '');
+  if (framework !== undefined) {
+    const isOwn = text === undefined || framework.framework.own.test(last) || servesFiles(scripts, text);
+    const hasServer = text === undefined && (await hasServerFile(app));
+    if (isOwn && !hasServer && (text === undefined || framework.plan.overrides === true)) {
+      const found = frameworkStart(framework);
+      if (found !== undefined) return found;
     }
   }
-  return new Map([...found].toSorted(([a], [b]) => (a < b ? -1 : 1)));
-}
-
-async function foldersOf(tree: PresetTree, pattern: string): Promise<string[]> {
-  const star = /^([\w@.-]+(?:\/[\w@.-]+)*)\/\*{1,2}$/.exec(pattern);
-  if (star?.[1] === undefined)
-    return /^[\w@.-]+(\/[\w@.-]+)*$/.test(pattern) && !pattern.includes('..') ? [pattern] : [];
-  const folder = star[1];
-  const entries = folder.includes('..') ? [] : await tree.list(folder);
-  // The names are used in instructions and in PATH.
-  const isPlain = /^[\w@.-]+$/;
-  return entries
-    .filter(({ kind, name }) => kind === 'folder' && isPlain.test(name))
-    .map(({ name }) => `${folder}/${name}`);
-}
-
-/** Reads the list `packages:` of pnpm-workspace.yaml. */
-async function pnpmPatterns(tree: PresetTree): Promise<string[]> {
-  const yaml = await tree.read('pnpm-workspace.yaml');
-  const block = /^packages:[ \t]*\r?\n((?:[ \t]*(?:-[^\n]*|#[^\n]*)?\r?\n?)*)/m.exec(yaml ?? '')?.[1] ?? '';
-  return [...block.matchAll(/^[ \t]*-[ \t]*['"]?([^'"\s#]+)['"]?/gm)].flatMap((match) => match[1] ?? []);
-}
-
-async function readManifest(tree: PresetTree, folder: string): Promise<Manifest | undefined> {
-  const path = folder === '' ? 'package.json' : `${folder}/package.json`;
-  const source = await tree.read(path);
-  if (source === undefined) return undefined;
-  try {
-    return packageJson.parse(JSON.parse(source));
-  } catch (error) {
-    throw new AppError('source_invalid', `${path} is not valid`, { phase: 'source', cause: error });
+  const build = buildScripts(app);
+  if (text !== undefined && usable !== undefined) {
+    if (build.length > 0 && servesFiles(scripts, text)) return servedBy(text, last);
+    const shown = unwatched(text);
+    const words = startWords(shown === text ? scripts : { ...scripts, [usable]: shown }, usable);
+    return { kind: 'words', words, text: shown, reason: `package.json: script ${usable}` };
   }
+  const file = await entryFile(app, build.length > 0);
+  if (file !== undefined && (candidates.length === 0 || build.length === 0))
+    return { kind: 'words', words: ['node', file], text: `node ${file}`, reason: at(app.dir, file) };
+  if (build.length > 0) {
+    const reason =
+      candidates.length === 0
+        ? 'package.json has a build script and no start script: a site'
+        : `script ${candidates[0]} runs a development server: its site is built and served`;
+    return { kind: 'site', folders: builtFolders, spa: 'auto', reason };
+  }
+  const [first] = candidates;
+  if (first === undefined) return { kind: 'none' };
+  const missing = `the ${first} script runs a development server (${scripts[first]}), and there is no build script: add one, or a "start:prod" script, or set build.build and build.output`;
+  return { kind: 'none', missing };
+}
+
+function frameworkStart({ plan, title }: FoundFramework): NodeStart | undefined {
+  if (plan.site !== undefined)
+    return { kind: 'site', folders: plan.site, spa: plan.spa ?? 'auto', reason: `${title} builds a site` };
+  return plan.start === undefined ? undefined : { kind: 'framework', reason: `${title} builds a server` };
+}
+
+/** `serve -s build` names the folder, and that navigations get its index.html. */
+function servedBy(text: string, command: string): NodeStart {
+  const folder = /^(?:serve|http-server|sirv)\b(?:.*\s)?(?:\.\/)?((?!-)[\w-][\w./-]*)(?:\s|$)/.exec(command.replace(/ (?:-l|-p|--listen|--port|-a)[ =]\S+/g, ''))?.[1]; // prettier-ignore
+  const isSpa = /\s(?:-s|--single|--spa)\b/.test(command);
+  const folders = folder === undefined || /^\d/.test(folder) ? builtFolders : [folder.replace(/\/$/, '')];
+  return { kind: 'site', folders, spa: isSpa ? true : 'auto', reason: `the start script serves files: ${text}` };
+}
+
+/** The scripts that build the app. Heroku and Google Cloud run theirs in place of `build`. */
+export function buildScripts({ scripts }: NodeApp): string[] {
+  const build = ['heroku-postbuild', 'gcp-build', 'build'].find((name) => scripts[name] !== undefined);
+  const before = scripts['prestart'];
+  const repeats = before !== undefined && build !== undefined && new RegExp(`\\b${build}\\b`).test(before);
+  return [...(build === undefined ? [] : [build]), ...(before === undefined || repeats ? [] : ['prestart'])];
+}
+
+const servers = ['express', 'fastify', 'koa', 'hono', 'h3', '@hapi/hapi', 'polka', 'restify'];
+
+/** Whether an app without a start script has a server of its own beside the framework for its pages. */
+async function hasServerFile(app: NodeApp): Promise<boolean> {
+  if (!servers.some((name) => app.manifest.dependencies[name] !== undefined)) return false;
+  return (await firstOf(app.tree, serverFiles.map((file) => at(app.dir, file)))) !== undefined; // prettier-ignore
+}
+
+async function entryFile(app: NodeApp, isBuilt: boolean): Promise<string | undefined> {
+  const main = app.manifest.main?.replace(/^\.\//, '');
+  // A script beside an index.html runs in browsers.
+  const index = (await app.has('index.html')) && !(await app.has('package.json')) ? [] : indexFiles;
+  for (const file of [...(main === undefined ? [] : [main]), ...serverFiles, ...index])
+    if (await app.has(file)) return file;
+  const isOutput = main !== undefined && /^(?:dist|build|lib|out)\/[\w./-]+\.[cm]?js$/.test(main);
+  return isBuilt && isOutput && servers.some((name) => app.manifest.dependencies[name] !== undefined)
+    ? main
+    : undefined;
 }

@@ -5,7 +5,8 @@ export type Scripts = Readonly<Record<string, string>>;
 const plainCommand = /^[\w@%+:,./-]+( +[\w@%+:,./=-]+)*$/;
 const assignment = /^[A-Za-z_]\w*=[\w@%+:,./-]*$/;
 /** A script that only runs another one. Running it through npm would add a process that does not forward signals. */
-const nested = /^(?:npm run|npm run-script|pnpm run|pnpm|yarn run|yarn) ([\w:.-]+)$/;
+const nested =
+  /^(?:npm run|npm run-script|npm|pnpm run|pnpm|yarn run|yarn|bun run|node --run) (?:-s |--silent )?([\w:.-]+)$/;
 const shellWords = new Set(['cd', 'export', 'set', 'unset', 'exec', 'eval', 'test', 'true', 'false', 'source', 'if', 'for', 'while', 'trap', 'ulimit', 'umask', 'wait', '.', ':']); // prettier-ignore
 const maxDepth = 8;
 
@@ -31,7 +32,8 @@ function plainWords(script: string): readonly string[] | undefined {
   return at === 0 ? command : ['env', ...words];
 }
 
-function unnested(scripts: Scripts, script: string): string {
+/** Follows scripts that only run another one. */
+export function unnested(scripts: Scripts, script: string): string {
   let current = script;
   for (let depth = 0; depth < maxDepth; depth += 1) {
     const inner = scripts[nested.exec(current)?.[1] ?? ''];

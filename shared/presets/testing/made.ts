@@ -15,7 +15,7 @@ export function requestOf(
 }
 
 export async function detectPreset(tree: PresetTree): Promise<PresetName | undefined> {
-  for (const { preset, detect } of detectors) if ((await detect(tree)) !== undefined) return preset;
+  for (const { preset, detect } of detectors) if ((await detect(tree, emptyRequest)) !== undefined) return preset;
   return undefined;
 }
 
