@@ -8,7 +8,7 @@ import { findPlan, recipeFor } from '../shared/presets/folder-plan.ts';
 import { folderTree } from '../shared/presets/folder-tree.ts';
 import { explained } from '../shared/presets/render/summary.ts';
 import { planRequest } from '../shared/presets/settings.ts';
-import { sourceRules } from '../shared/presets/source-rules.ts';
+import { type BuildSpec, sourceRules } from '../shared/presets/source-rules.ts';
 import type { DeclaredAppInput } from '../shared/protocol/app-spec.ts';
 import type { PresetName } from '../shared/protocol/build-settings.ts';
 import type { AppView } from '../shared/protocol/views.ts';
@@ -49,9 +49,8 @@ export async function checkFolder(
   existing: AppView | undefined,
 ): Promise<CheckedFolder> {
   const tree = folderTree(folder);
-  const { dockerfile, preset } = buildOf(options, existing);
-  const { command, build_secrets = {}, build = { args: {} } } = existing?.spec ?? {};
-  const spec = { command, build_secrets, build: { ...build, dockerfile, preset } };
+  const spec = buildSpecOf(options, existing);
+  const { dockerfile, preset } = spec.build;
   const request = planRequest(spec);
   const rules = await sourceRules(folder, spec);
   if (dockerfile !== 'Dockerfile' && preset === undefined && !(await tree.has(dockerfile)))
@@ -60,6 +59,13 @@ export async function checkFolder(
     return { rules, explained: [] };
   const recipe = await recipeFor(tree, dockerfile, request);
   return { rules, explained: recipe.kind === 'dockerfile' ? [] : explained(recipe.plan).map(plain) };
+}
+
+/** How the app will be built. */
+export function buildSpecOf(options: DeployChoice, existing: AppView | undefined): BuildSpec {
+  const { dockerfile, preset } = buildOf(options, existing);
+  const { command, build_secrets = {}, build = { args: {} } } = existing?.spec ?? {};
+  return { command, build_secrets, build: { ...build, dockerfile, preset } };
 }
 
 function buildOf(options: DeployChoice, existing: AppView | undefined): { dockerfile: string; preset?: PresetName } {

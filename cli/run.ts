@@ -12,6 +12,7 @@ import { builderCommand } from './commands/builder.ts';
 import { buildsCommand } from './commands/builds.ts';
 import { deleteCommand } from './commands/delete.ts';
 import { deployCommand } from './commands/deploy.ts';
+import { devCommand } from './commands/dev.ts';
 import { ensureCommand } from './commands/ensure.ts';
 import { eventsCommand } from './commands/events.ts';
 import { imagesCommand } from './commands/images.ts';
@@ -26,6 +27,7 @@ import type { CliContext } from './context.ts';
 const commands = [
   applyCommand,
   deployCommand,
+  devCommand,
   initCommand,
   appsCommand,
   appCommand,

@@ -22,7 +22,8 @@ export interface Session {
   call<K extends keyof AgentMethods>(
     method: K,
     params: ParamsInputOf<AgentMethods[K]>,
-    options?: Omit<CallOptions<AgentMethods[K]>, 'signal'>,
+    /** Ctrl-C ends the call, or if there is a `signal`, only that does. */
+    options?: CallOptions<AgentMethods[K]>,
   ): Promise<ResultOf<AgentMethods[K]>>;
   /** Prints the result, either as the JSON that the agent returned or as text. */
   show<T>(result: T, asText: (result: T) => string): void;
@@ -41,7 +42,7 @@ export function openSession(context: CliContext, command: Command): Session {
     isJson,
     call(method, params, options = {}) {
       const deadlineMs = timeout === undefined ? (options.deadlineMs ?? defaultDeadlineMs) : timeout * 1_000;
-      return client.call(method, params, { ...options, signal: context.interrupted, deadlineMs });
+      return client.call(method, params, { ...options, signal: options.signal ?? context.interrupted, deadlineMs });
     },
     show(result, asText) {
       const text = isJson ? JSON.stringify(result, null, 2) : asText(result);

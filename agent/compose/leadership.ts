@@ -1,4 +1,5 @@
 /** The parts of an agent that exist only while it leads. They are built for each new epoch, and closed when the lead is lost. */
+import { resolve } from 'node:path';
 import type { AppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
 import type { Clock } from '../../shared/wait/clock.ts';
@@ -8,6 +9,8 @@ import type { Platform } from '../platform/platform.ts';
 import { RouteHub } from '../routes/hub.ts';
 import { createRouterLinks } from '../routes/router-links.ts';
 import type { Sources } from '../source/sources.ts';
+import { sourceLimits } from '../source/create-sources.ts';
+import { LiveFolders } from '../source/live-folders.ts';
 import { Sync } from '../source/sync.ts';
 import { startUploadUpkeep } from '../source/upload-upkeep.ts';
 import { createOutbox } from '../store/outbox.ts';
@@ -80,10 +83,14 @@ export async function takeLead(deps: LeadershipDeps, signal: AbortSignal): Promi
   const syncEngine = createSyncEngine({ engine, outbox });
   const intervalMs = config.source.sync_interval_secs * 1_000;
   const sync = new Sync({ engine: syncEngine, sources, clock, intervalMs, log });
+  const limits = sourceLimits(config.source);
+  const dataDir = resolve(config.system.data_dir);
+  const isWatching = config.source.watch_folders && platform.name === 'process';
+  const folders = isWatching ? new LiveFolders({ engine: syncEngine, dataDir, limits, clock, log }) : undefined;
   const upkeep = startUploadUpkeep({ store: stores.uploads, clock, log });
   const close = async (): Promise<void> => {
     // A declaration by sync may wait for routers until the engine closes, so both are closed together.
-    const ended = Promise.all([sync.close(), upkeep.close()]);
+    const ended = Promise.all([sync.close(), folders?.close(), upkeep.close()]);
     await closeEngine();
     await ended;
   };

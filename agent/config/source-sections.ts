@@ -15,6 +15,12 @@ export const source = z
       { min: 5, max: 86_400, usual: 60 },
       'How often the sources of apps with `auto_sync` are looked up, seconds.',
     ),
+    watch_folders: z
+      .boolean()
+      .default(false)
+      .describe(
+        'Watch the folders that are sources, and make a new version when their files change (process platform only; `npm start` sets it).',
+      ),
     webhook_secret: z
       .string()
       .min(16)

@@ -9,7 +9,7 @@ import type { AppSpec } from '../../shared/protocol/app-spec.ts';
 import type { PlannedChange } from '../../shared/protocol/views.ts';
 import { deadlineSignal } from '../../shared/wait/abort.ts';
 import type { Clock } from '../../shared/wait/clock.ts';
-import type { Platform, VersionRun } from '../platform/platform.ts';
+import { noPin, type Pin, type Platform, type VersionRun } from '../platform/platform.ts';
 import type { RouteHub, Settlement } from '../routes/hub.ts';
 import type { RouterLinks } from '../routes/router-links.ts';
 import type { AppStore, Declaration } from '../store/app-store.ts';
@@ -120,12 +120,38 @@ export class Engine {
     return change;
   }
 
-  async #apply(specsNow: () => readonly AppSpec[], dryRun: boolean, actor: string): Promise<ApplyResult> {
+  /**
+   * The same, unless the newest version has the source that is found: it may have failed or have been rolled back, and is not made again.
+   * @returns undefined if nothing was declared. @throws AppError app_not_found
+   */
+  async repinIfNew(app: string, actor: string): Promise<PlannedChange | undefined> {
+    const isKnown = (name: string, { sourceDigest }: Pin): boolean => {
+      const { versions, latest } = this.machine(name).record;
+      return versions.get(latest)?.sourceDigest === sourceDigest;
+    };
+    const { changes } = await this.#apply(
+      () => [declaredVersion(this.machine(app).record).spec],
+      false,
+      actor,
+      isKnown,
+    );
+    return changes[0];
+  }
+
+  /** @param isKnown whether an app is left as it is, by what its spec names now. */
+  async #apply(
+    specsNow: () => readonly AppSpec[],
+    dryRun: boolean,
+    actor: string,
+    isKnown: (app: string, pin: Pin) => boolean = () => false,
+  ): Promise<ApplyResult> {
     const changes = await this.#declarations.inTurn(async () => {
-      const specs = specsNow();
+      const all = specsNow();
+      const pins = await pinSpecs(this.#deps, all, this.#closing.signal);
+      const specs = all.filter(({ name }) => !isKnown(name, pins.get(name) ?? noPin));
       const plan = planApply({
         specs,
-        pins: await pinSpecs(this.#deps, specs, this.#closing.signal),
+        pins,
         records: this.#records(),
         isServing: (app) => this.#machines.get(app)?.state === 'ready',
         defaults: this.#deps.defaults,
@@ -141,7 +167,7 @@ export class Engine {
       }
       return plan.changes;
     });
-    if (dryRun) return { changes: [...changes], routers: nobodyWaitedFor };
+    if (dryRun || changes.length === 0) return { changes: [...changes], routers: nobodyWaitedFor };
     // An unchanged app is waited for too: it may have been declared a moment ago by a call that was cut.
     const declared = changes.filter(({ action }) => action !== 'create').map(({ app }) => app);
     return { changes: [...changes], routers: await this.#untilRoutersKnow(declared) };

@@ -136,7 +136,8 @@ function resultText(result: {
   return lines.join('\n');
 }
 
-function variable(text: string, before: Readonly<Record<string, string>> = {}): Record<string, string> {
+/** Adds a `KEY=VALUE` of the command line. @throws InvalidArgumentError */
+export function variable(text: string, before: Readonly<Record<string, string>> = {}): Record<string, string> {
   const at = text.indexOf('=');
   if (at < 1) throw new InvalidArgumentError('It must be KEY=VALUE.');
   return { ...before, [text.slice(0, at)]: text.slice(at + 1) };

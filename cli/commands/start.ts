@@ -19,7 +19,7 @@ import { portNumber } from '../../shared/command/option-values.ts';
 
 interface StartOptions {
   readonly port?: number;
-  readonly watch?: boolean;
+  readonly watch: boolean;
 }
 
 const leadDeadlineMs = 60_000;
@@ -29,13 +29,9 @@ export function startCommand(context: CliContext): Command {
   return new Command('start')
     .description('run Holdfast on this machine, in the folder .holdfast, until Ctrl-C')
     .option('--port <port>', 'port for calls (default: 8080 or the next free port)', portNumber)
+    .option('--no-watch', 'do not apply changes in the folders of apps')
     .addOption(new Option('--watch').hideHelp())
     .action(async (options: StartOptions) => {
-      if (options.watch === true) {
-        throw new UsageError(
-          '--watch is gone: run `npm run dev` in a clone of the repository, which restarts on each change',
-        );
-      }
       requireDatabase();
       const workspace = await openWorkspace(context.cwd);
       try {
@@ -52,7 +48,7 @@ async function runEmbedded(workspace: Workspace, options: StartOptions, context:
     context.stderr.write(`${message}\n`);
   };
   const ports = await choosePorts(options.port);
-  workspace.configure(ports);
+  workspace.configure(ports, { watch: options.watch });
   const failed = new AbortController();
   const ended = AbortSignal.any([context.interrupted, failed.signal]);
   const onGiveUp = (error: AppError): void => failed.abort(error);
@@ -66,7 +62,7 @@ async function runEmbedded(workspace: Workspace, options: StartOptions, context:
     const callUrl = `http://127.0.0.1:${ports.calls}`;
     const example = await declareExample(agent, context, ended);
     workspace.announce(agentUrl);
-    context.stdout.write(`\n${whatNow(context, callUrl, example)}\n\n`);
+    context.stdout.write(`\n${whatNow(context, { callUrl, example, watch: options.watch })}\n\n`);
     await aborted(ended);
   } catch (error) {
     if (!context.interrupted.aborted) throw error;
@@ -125,7 +121,14 @@ async function untilLeading<T>(call: () => Promise<T>, signal: AbortSignal): Pro
   });
 }
 
-function whatNow(context: CliContext, callUrl: string, example: Example | undefined): string {
+function whatNow(
+  context: CliContext,
+  {
+    callUrl,
+    example,
+    watch,
+  }: { readonly callUrl: string; readonly example: Example | undefined; readonly watch: boolean },
+): string {
   if (example === undefined) {
     return `Holdfast is running. Send calls to ${callUrl}; \`npx holdfast apps\` lists the apps.\nPress Ctrl-C to stop.`;
   }
@@ -136,9 +139,12 @@ function whatNow(context: CliContext, callUrl: string, example: Example | undefi
     `  curl ${url}`,
     '',
     ...elsewhere(url, callUrl),
-    `Change it in ${shown(context, source ?? file)}, then apply and call it again:`,
-    '',
-    `  npx holdfast apply -f ${shown(context, file)}`,
+    ...(watch
+      ? [`Change a file in ${shown(context, source ?? file)} and call it again: changes are applied at once.`]
+      : [
+          `Change it in ${shown(context, source ?? file)}, then run \`npx holdfast apply -f ${shown(context, file)}\`.`,
+        ]),
+    'For a folder of your own: `npx holdfast dev DIR`.',
     '',
     '`npx holdfast apps` shows its state. Press Ctrl-C to stop.',
   ].join('\n');

@@ -17,6 +17,11 @@ export interface EmbeddedPorts {
   readonly postgres: number;
 }
 
+export interface EmbeddedSettings {
+  /** Whether changes in the folders of apps are applied. */
+  readonly watch: boolean;
+}
+
 /** @param root the folder that contains `.holdfast`. @throws UsageError if another Holdfast runs there. */
 export async function openWorkspace(root: string) {
   const folder = join(root, '.holdfast');
@@ -40,8 +45,14 @@ export async function openWorkspace(root: string) {
     routerConfig,
     path,
     /** Writes the configuration of the agent and the router. */
-    configure(ports: EmbeddedPorts): void {
-      writePrivate(agentConfig, generated(agentKeys(ports, folder, path('tokens', 'cli'), routerToken)));
+    configure(ports: EmbeddedPorts, settings: EmbeddedSettings): void {
+      writePrivate(
+        agentConfig,
+        generated({
+          ...agentKeys(ports, folder, path('tokens', 'cli'), routerToken),
+          source: { watch_folders: settings.watch },
+        }),
+      );
       writePrivate(routerConfig, generated(routerKeys(ports, routerToken)));
     },
     /** Makes commands in the folder and its subfolders use this agent from now on. */
