@@ -45,7 +45,17 @@ async function run(stop: AbortSignal): Promise<void> {
     hosts: [config.registry.url ?? []].flat().map((host) => host.replace(/:\d+$/, '')),
     defaults: config.app_config,
   });
-  const leader = new Leader({ config, stores, platform, sources, addresses, metrics: metrics.versions, clock, log });
+  const leader = new Leader({
+    config,
+    stores,
+    platform,
+    sources,
+    addresses,
+    metrics: metrics.versions,
+    election,
+    clock,
+    log,
+  });
   const rpc = createRpc({ config, leader, platform, stores, images, addresses, endpoints, clock, log });
 
   const { listen_host: host, listen_port, admin_port } = config.system;
@@ -56,8 +66,12 @@ async function run(stop: AbortSignal): Promise<void> {
     registry: metrics.registry,
     live: () => election.live?.() ?? { ok: true, reason: 'ok' },
     // A standby is ready too: it can take over. Clients find the leader by the label that it sets on its pod.
-    ready: () =>
-      stop.aborted ? { ok: false, reason: 'stopping' } : { ok: true, reason: leader.current ? 'leader' : 'standby' },
+    ready: () => {
+      if (stop.aborted) return { ok: false, reason: 'stopping' };
+      const { trouble } = leader;
+      if (trouble !== undefined) return { ok: false, reason: trouble.message };
+      return { ok: true, reason: leader.current ? 'leader' : 'standby' };
+    },
   });
   log.info({ port, adminPort: admin.port, platform: platform.name, holder: config.kubernetes.pod_name }, 'listens');
 

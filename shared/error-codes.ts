@@ -151,6 +151,12 @@ const table = {
     retryable: true,
     help: 'The platform (API server or local processes) reported an unexpected error.',
   },
+  platform_unavailable: {
+    status: 503,
+    owner: 'platform',
+    retryable: true,
+    help: 'The Kubernetes API server cannot be reached, or refuses the agent, so that no agent can lead. Running apps keep running; everything else has to wait.',
+  },
   source_invalid: {
     status: 400,
     owner: 'caller',

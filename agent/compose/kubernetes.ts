@@ -80,6 +80,7 @@ export async function createKubernetes(deps: KubernetesDeps): Promise<Kubernetes
     },
     election: {
       live: () => lease.live(),
+      trouble: () => lease.trouble(),
       async run(signal, lead) {
         // A container of this pod that led and was killed leaves the label behind.
         await label.clear();

@@ -1,5 +1,5 @@
 /** This agent as a candidate: takes the lead when it is elected, and gives it up when the lease is lost or Postgres says so. */
-import { AppError, toAppError } from '../../shared/errors.ts';
+import { toAppError, type AppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
 import type { DeclaredApp } from '../../shared/protocol/app-spec.ts';
 import { aborted } from '../../shared/wait/abort.ts';
@@ -7,8 +7,10 @@ import type { Clock } from '../../shared/wait/clock.ts';
 import { retry } from '../../shared/wait/retry.ts';
 import { Semaphore } from '../../shared/wait/semaphore.ts';
 import type { AgentConfig } from '../config/config.ts';
+import type { Election } from '../leader/election.ts';
 import type { Platform } from '../platform/platform.ts';
 import type { Addresses } from '../routes/addresses.ts';
+import { notLeader } from '../rpc/admission.ts';
 import type { Sources } from '../source/sources.ts';
 import type { Engine } from '../versions/engine.ts';
 import type { VersionMetrics } from '../versions/machine/machine-deps.ts';
@@ -22,6 +24,7 @@ export interface LeaderDeps {
   readonly sources: Pick<Sources, 'resolve'>;
   readonly addresses: Pick<Addresses, 'route'>;
   readonly metrics: VersionMetrics;
+  readonly election: Pick<Election, 'trouble'>;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -33,6 +36,8 @@ const maxDeclaredAtOnce = 50;
 export class Leader {
   readonly #deps: LeaderDeps;
   #current: Leadership | undefined;
+  /** Why the lead could not be taken when this agent was elected. */
+  #trouble: AppError | undefined;
 
   constructor(deps: LeaderDeps) {
     this.#deps = deps;
@@ -43,9 +48,19 @@ export class Leader {
     return this.#current;
   }
 
-  /** @throws AppError not_leader */
+  /** Why nobody can lead, as far as this agent knows; undefined while it leads, and on a standby that could. */
+  get trouble(): AppError | undefined {
+    return this.#current ? undefined : (this.#trouble ?? this.#deps.election.trouble?.());
+  }
+
+  /** Why this agent does not lead. */
+  whyNot(): AppError {
+    return this.trouble ?? notLeader();
+  }
+
+  /** @throws AppError not_leader, platform_unavailable, store_unavailable */
   required(): Leadership {
-    if (!this.#current) throw new AppError('not_leader', 'this agent is a standby');
+    if (!this.#current) throw this.whyNot();
     return this.#current;
   }
 
@@ -83,11 +98,16 @@ export class Leader {
         signal,
         backoff: { minMs: retryMs, maxMs: retryMs },
         isPassing: (error) => toAppError(error).code !== 'config_invalid',
-        onRetry: ({ error }) => log.warn({ err: toAppError(error) }, 'taking the lead failed; trying again'),
+        onRetry: ({ error }) => {
+          this.#trouble = toAppError(error);
+          log.warn({ err: this.#trouble }, 'taking the lead failed; trying again');
+        },
       });
     } catch (error) {
       if (signal.aborted) return undefined;
       throw error;
+    } finally {
+      this.#trouble = undefined;
     }
   }
 

@@ -57,6 +57,7 @@ export function createRpc(deps: CreateRpcDeps): RpcServer {
     ],
     limits: { leaseMs, heartbeatMs: Math.min(2_000, leaseMs / 4) },
     isLeader: () => leader.current !== undefined,
+    whyNotLeader: () => leader.whyNot(),
     log,
     clock,
   });

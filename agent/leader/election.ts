@@ -1,4 +1,5 @@
 /** Who leads: the agent that holds a Kubernetes Lease (lease.ts), or the only agent there is. */
+import type { AppError } from '../../shared/errors.ts';
 
 export interface Election {
   /**
@@ -6,6 +7,8 @@ export interface Election {
    * signal that aborts when the lead is lost or must be released. The lead is held until `lead` has returned.
    */
   run(signal: AbortSignal, lead: (lost: AbortSignal) => Promise<void>): Promise<void>;
+  /** Why this agent could not even try to lead when it tried last. Absent: it always could. */
+  trouble?(): AppError | undefined;
   /** Whether this process can still take part; if not, it needs a restart. Absent: always. */
   live?(): { readonly ok: boolean; readonly reason: string };
 }

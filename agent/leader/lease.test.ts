@@ -70,6 +70,7 @@ function setUp(t: TestContext) {
       log,
       close,
       leads: () => leads,
+      trouble: () => election.trouble(),
       live: () => election.live().ok,
       /** As a process that is killed: no goodbye. */
       kill: () => cutOff.add(connection),
@@ -190,4 +191,21 @@ test('an agent that is not answered about the lease for a minute says that it is
   cutOff.clear();
   await clock.advanceAndSettle(1_000);
   assert.deepEqual([leader.live(), standby.live()], [true, true]);
+});
+
+test('while the API server is away every agent says so, and no longer when it is back', async (t) => {
+  const { clock, agent, cutOff } = setUp(t);
+  const [one, two] = [agent('one'), agent('two')];
+  await clock.advanceAndSettle(1_000);
+  assert.deepEqual([one.trouble(), two.trouble()], [undefined, undefined]);
+  cutOff.add('one').add('two');
+  await clock.advanceAndSettle(10_000);
+  for (const { trouble } of [one, two]) {
+    const error = trouble();
+    assert.equal(error?.code, 'platform_unavailable');
+    assert.match(error.message, /the Kubernetes API server cannot be reached: away/);
+  }
+  cutOff.clear();
+  await clock.advanceAndSettle(1_000);
+  assert.deepEqual([one.trouble(), two.trouble()], [undefined, undefined]);
 });

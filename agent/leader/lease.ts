@@ -40,12 +40,13 @@ const stepDownAfter = 2 / 3;
 /** After this time without any answer about the lease, this process has lost its way to the API server. */
 const maxSilenceMs = 60_000;
 
-export function createLeaseElection(deps: LeaseElectionDeps): Election & Required<Pick<Election, 'live'>> {
+export function createLeaseElection(deps: LeaseElectionDeps): Election & Required<Pick<Election, 'live' | 'trouble'>> {
   const { api, namespace, leaseName, identity, log, clock } = deps;
   const { leaseDurationMs = 6_000, renewMs = 2_000, retryMs = 500 } = deps;
   const key = { namespace, name: leaseName };
   const leadMs = leaseDurationMs * stepDownAfter;
   let answeredMs = clock.nowMs();
+  let trouble: AppError | undefined;
   /** The version of the lease seen last, and when it was first seen. */
   let seen: { readonly resourceVersion: string; readonly atMs: number } | undefined;
 
@@ -54,6 +55,7 @@ export function createLeaseElection(deps: LeaseElectionDeps): Election & Require
     try {
       const lease = await asked;
       answeredMs = clock.nowMs();
+      trouble = undefined;
       return lease;
     } catch (error) {
       // A refusal is an answer too: a restart would not change it.
@@ -158,6 +160,8 @@ export function createLeaseElection(deps: LeaseElectionDeps): Election & Require
   }
 
   return {
+    trouble: () => trouble,
+
     live() {
       const silentMs = clock.nowMs() - answeredMs;
       return silentMs < maxSilenceMs
@@ -172,7 +176,9 @@ export function createLeaseElection(deps: LeaseElectionDeps): Election & Require
       while (!signal.aborted) {
         const beganMs = clock.nowMs();
         const lease = await acquire(signal).catch((error: unknown) => {
-          if (!signal.aborted) log.warn({ err: toAppError(error) }, 'the lease cannot be read or taken; trying again');
+          if (signal.aborted) return undefined;
+          trouble = troubleOf(error, leaseName);
+          log.warn({ err: toAppError(error) }, 'the lease cannot be read or taken; trying again');
           return undefined;
         });
         if (lease === undefined) {
@@ -197,4 +203,15 @@ export function createLeaseElection(deps: LeaseElectionDeps): Election & Require
       }
     },
   };
+}
+
+/** What callers are told while nobody can lead. */
+function troubleOf(error: unknown, leaseName: string): AppError {
+  const { message } = toAppError(error);
+  const what =
+    error instanceof KubeApiError
+      ? `the Kubernetes API server refuses the Lease ${leaseName} of the agents: ${message}`
+      : // The message of a failed call names the API server already.
+        `no agent can lead, because the Kubernetes API server cannot be reached: ${message.replace(/^the API server cannot be reached: /, '')}`;
+  return new AppError('platform_unavailable', what, { retryAfterMs: 1_000, cause: error });
 }

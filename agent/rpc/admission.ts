@@ -11,21 +11,22 @@ interface Admission {
   readonly leave: () => void;
 }
 
-/** @throws AppError unauthenticated, not_leader, too_many_calls */
+/** @throws AppError unauthenticated, too_many_calls, or why this agent does not lead */
 export type Admit = (request: IncomingMessage) => Admission;
 
 export function createAdmission(deps: {
   readonly checkToken: TokenCheck;
   readonly isLeader: () => boolean;
+  readonly whyNotLeader: () => AppError;
   readonly maxPerToken: number;
 }): Admit {
-  const { checkToken, isLeader, maxPerToken } = deps;
+  const { checkToken, isLeader, whyNotLeader, maxPerToken } = deps;
   const places = new Semaphore({ places: Infinity, placesPerKey: maxPerToken });
   return (request) => {
     const identity = checkToken(request.headers.authorization);
     if (identity === undefined)
       throw new AppError('unauthenticated', 'a known token is needed: Authorization: Bearer …');
-    if (!isLeader()) throw notLeader();
+    if (!isLeader()) throw whyNotLeader();
     const place = places.tryAcquire(identity.name);
     if (place === undefined)
       throw new AppError('too_many_calls', `token ${identity.name} has ${maxPerToken} connections`, {

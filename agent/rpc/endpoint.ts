@@ -1,10 +1,10 @@
 /** HTTP endpoints beside the RPC on the agent's port: uploads, build contexts, webhooks. Only the leader serves them. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { toAppError } from '../../shared/errors.ts';
+import { toAppError, type AppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
 import { sendProblem } from '../../shared/problem.ts';
 import type { Identity } from '../../shared/rpc/types.ts';
-import { notLeader, type Admit } from './admission.ts';
+import type { Admit } from './admission.ts';
 
 export interface HttpEndpoint {
   /** The first segment of its paths, such as `/sources`. */
@@ -20,18 +20,19 @@ interface ServeDeps {
   readonly endpoint: HttpEndpoint;
   readonly admit: Admit;
   readonly isLeader: () => boolean;
+  readonly whyNotLeader: () => AppError;
   readonly log: Log;
 }
 
 /** Has the endpoint answer the request, and answers for it if it throws. */
 export async function serveEndpoint(
-  { endpoint, admit, isLeader, log }: ServeDeps,
+  { endpoint, admit, isLeader, whyNotLeader, log }: ServeDeps,
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
   let leave: (() => void) | undefined;
   try {
-    if (!isLeader()) throw notLeader();
+    if (!isLeader()) throw whyNotLeader();
     await endpoint.handle(request, response, () => {
       const admission = admit(request);
       ({ leave } = admission);

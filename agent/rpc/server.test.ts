@@ -131,6 +131,18 @@ test('callByHttp: results, items, errors of the other side, refusals, deadlines 
   await assert.rejects(callByHttp(endpoint, 'add', { a: 1, b: 1 }), withCode('link_lost'));
 });
 
+test('while nobody can lead, calls are refused with the reason', async (t) => {
+  const whyNotLeader = (): AppError =>
+    new AppError('platform_unavailable', 'the Kubernetes API server cannot be reached');
+  const { url } = await startTestServer(t, { isLeader: () => false, whyNotLeader });
+  const endpoint = { url, token: token('reader'), methods: testMethods };
+  await assert.rejects(callByHttp(endpoint, 'add', { a: 1, b: 1 }), (error: AppError) => {
+    assert.deepEqual([error.code, error.status], ['platform_unavailable', 503]);
+    assert.match(error.message, /the Kubernetes API server cannot be reached/);
+    return true;
+  });
+});
+
 test('a standby refuses POST and links with not_leader, and a link goes up once it leads', async (t) => {
   let leader = false;
   const { url } = await startTestServer(t, { isLeader: () => leader });

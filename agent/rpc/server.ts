@@ -28,8 +28,10 @@ export interface RpcServerOptions<Local extends MethodTable, Remote extends Meth
   readonly limits?: Partial<RpcLimits & ServerLimits>;
   /** Further HTTP endpoints of the port. */
   readonly endpoints?: readonly HttpEndpoint[];
-  /** While it returns false, every link and call is refused with not_leader. */
+  /** While it returns false, every link and call is refused. */
   readonly isLeader: () => boolean;
+  /** With what they are refused; by default not_leader. */
+  readonly whyNotLeader?: () => AppError;
   readonly log: Log;
   readonly clock?: Clock;
   /** Runs for each new link. */
@@ -65,12 +67,13 @@ export interface RpcServer {
 export function createRpcServer<Local extends MethodTable, Remote extends MethodTable>(
   options: RpcServerOptions<Local, Remote>,
 ): RpcServer {
-  const { log, local, isLeader, clock = systemClock, onPeer = () => {} } = options;
+  const { log, local, isLeader, whyNotLeader = notLeader, clock = systemClock, onPeer = () => {} } = options;
   const limits = { ...defaultLimits, ...defaultServerLimits, ...options.limits };
-  const handlers = whileLeader(options.handlers, isLeader);
+  const handlers = whileLeader(options.handlers, { isLeader, whyNotLeader });
   const admit = createAdmission({
     checkToken: createTokenCheck(options.tokens),
     isLeader,
+    whyNotLeader,
     maxPerToken: limits.maxConnectionsPerToken,
   });
   const links = createLinks({ peer: { ...options, handlers, limits, clock }, limits, admit, log, onPeer });
@@ -100,7 +103,8 @@ export function createRpcServer<Local extends MethodTable, Remote extends Method
       response.end(`Holdfast agent. RPC: POST ${rpcPath}, or WebSocket ${rpcPath} with subprotocol ${subprotocol}.\n`);
     } else if (path !== rpcPath) {
       const endpoint = options.endpoints?.find((one) => path?.startsWith(`${one.path}/`));
-      if (endpoint !== undefined) return await serveEndpoint({ endpoint, admit, isLeader, log }, request, response);
+      if (endpoint !== undefined)
+        return await serveEndpoint({ endpoint, admit, isLeader, whyNotLeader, log }, request, response);
       sendProblem(response, new AppError('method_not_found', `the RPC endpoint is ${rpcPath}`));
     } else if (request.method === 'POST') {
       await servePost(request, response);
@@ -124,10 +128,13 @@ export function createRpcServer<Local extends MethodTable, Remote extends Method
 }
 
 /** Refuses every call while this agent does not lead: a link may outlive the lead by a moment, its calls must not. */
-function whileLeader<H extends object>(handlers: H, isLeader: () => boolean): H {
+function whileLeader<H extends object>(
+  handlers: H,
+  { isLeader, whyNotLeader }: Required<Pick<RpcServerOptions<MethodTable, MethodTable>, 'isLeader' | 'whyNotLeader'>>,
+): H {
   return new Proxy(handlers, {
     get(target, method, receiver): unknown {
-      if (!isLeader()) throw notLeader();
+      if (!isLeader()) throw whyNotLeader();
       return Reflect.get(target, method, receiver);
     },
   });

@@ -48,7 +48,7 @@ interface Seen {
 
 export async function startTestServer(
   t: TestContext,
-  options: Partial<Pick<RpcServerOptions<typeof testMethods, None>, 'limits' | 'isLeader'>> = {},
+  options: Partial<Pick<RpcServerOptions<typeof testMethods, None>, 'limits' | 'isLeader' | 'whyNotLeader'>> = {},
 ): Promise<{ url: string; port: number; server: RpcServer; seen: Seen; close: () => Promise<void> }> {
   const seen: Seen = { waiting: Promise.withResolvers(), aborted: Promise.withResolvers(), running: 0 };
   const server = createRpcServer({
@@ -61,6 +61,7 @@ export async function startTestServer(
     remote: noMethods,
     handlers: handlers(seen),
     isLeader: options.isLeader ?? (() => true),
+    ...(options.whyNotLeader && { whyNotLeader: options.whyNotLeader }),
     limits: options.limits ?? {},
     log: silentLog,
   });

@@ -109,7 +109,7 @@ async function declareExample(
 }
 
 /** What calls to an agent that starts may fail with. */
-const startingCodes = new Set<ErrorCode>(['not_leader', 'store_unavailable', 'link_lost']);
+const startingCodes = new Set<ErrorCode>(['not_leader', 'platform_unavailable', 'store_unavailable', 'link_lost']);
 
 async function untilLeading<T>(call: () => Promise<T>, signal: AbortSignal): Promise<T> {
   return await retry(call, {

@@ -30,6 +30,7 @@ const byCode: Partial<Record<ErrorCode, number>> = {
   forbidden: exitCodes.unauthorised,
   link_lost: exitCodes.unreachable,
   not_leader: exitCodes.unreachable,
+  platform_unavailable: exitCodes.unreachable,
 };
 
 export function exitCodeOf(error: AppError): number {

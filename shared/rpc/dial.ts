@@ -23,7 +23,7 @@ const maxRefusalBytes = 4_096;
 const problem = z.object({ code: z.string(), detail: z.string().transform((text) => text.slice(0, 1_000)) });
 
 /**
- * @throws AppError unauthenticated, forbidden or not_leader (as reported by the other side), cancelled, or link_lost
+ * @throws AppError unauthenticated, forbidden, not_leader, platform_unavailable or store_unavailable (as reported by the other side), cancelled, or link_lost
  *   for any other failure.
  */
 export async function dial<T>(options: DialOptions<T>): Promise<T> {
