@@ -19,7 +19,7 @@ const heldWithinMs = 60_000;
 /** Time for the garbage of connecting to be collected; the same for both. */
 const settleMs = 1_000;
 const warmCalls = 500;
-const config = { container: { idle_shutdown_secs: 1 } };
+const config = { add_slash: false, container: { idle_shutdown_secs: 1 } };
 
 export const hold: Question = async (bench) => {
   const { options, say } = bench;

@@ -216,6 +216,7 @@ function routesTo(port: number): Route[] {
   const common = {
     host: '',
     stripPath: true,
+    addSlash: false as const,
     version: 1,
     holdMaxCalls: 10_000,
     holdTimeoutMs: 300_000,

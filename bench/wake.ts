@@ -75,7 +75,7 @@ async function startHoldfast(bench: Bench, api: KubeApi): Promise<() => Promise<
     'externalRegistry.insecure=true',
   );
   signal.throwIfAborted();
-  const config = { container: { idle_shutdown_secs: 1 } };
+  const config = { add_slash: false, container: { idle_shutdown_secs: 1 } };
   await release.call('apps.apply', {
     apps: [{ name: app, path: `/${app}`, image: testImage(), port, health_url: healthPath, config }],
   });

@@ -6,8 +6,10 @@ import type { Clock } from '../shared/wait/clock.ts';
 import type { Activity } from './activity.ts';
 import type { Call, CallApp, CallRouting } from './call/call.ts';
 import type { ReadAhead } from './io/read-ahead.ts';
+import { createBelowPath } from './below-path.ts';
+import type { LocalAnswers } from './call/local-answer.ts';
 import { overloaded } from './call/refusal.ts';
-import { stripsToHost } from './message/path.ts';
+import { isPlainlyBelow } from './message/path.ts';
 import type { FrontPage } from './front/front-page.ts';
 import type { Ensures } from './hold/ensure.ts';
 import { refuseFailed } from './hold/hold.ts';
@@ -31,6 +33,7 @@ export interface CallPathDeps {
     leave(app: CallApp, call: Call): void;
   };
   readonly ensures: Pick<Ensures, 'want'>;
+  readonly local: Pick<LocalAnswers, 'send'>;
   readonly agent: Pick<AgentState, 'synced' | 'trusted'>;
   readonly readAhead: Pick<ReadAhead, 'full'>;
   readonly inFlight: InFlight;
@@ -44,6 +47,7 @@ export interface CallPathDeps {
 export type CallPath = Pick<CallRouting, 'route' | 'send' | 'ended'>;
 
 export function createCallPath(deps: CallPathDeps): CallPath {
+  const belowPath = createBelowPath(deps);
   const { clock, table, front, activity, gate, hold, ensures, agent, readAhead, inFlight, attempts, events } = deps;
 
   function route(call: Call): void {
@@ -60,12 +64,7 @@ export function createCallPath(deps: CallPathDeps): CallPath {
       app.calls += 1;
     }
     if (app.route.waitingPage === true && gate.takes(call, app)) return;
-    if (stripsToHost(call.head.path, app.route)) {
-      call.refuse(
-        new AppError('request_invalid', 'The request is refused: an empty segment after the path of the app.'),
-      );
-      return;
-    }
+    if (!isPlainlyBelow(call.head.path, app.route) && belowPath(call, app)) return;
     const { serving } = app.route;
     if (serving.state === 'ready') {
       if (serving.pending !== null && app.askedPending !== serving.pending && gate.mayStart(call, app)) {

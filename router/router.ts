@@ -94,7 +94,7 @@ export async function startRouter(deps: RouterDeps) {
   };
   const directory = config.directory ? new Directory(table.routes, clock) : undefined;
   const front = new FrontPage({ local, directory, now: () => performance.now() });
-  const path = createCallPath({ ...ground, ...held, table, front, activity, agent, events, attempts });
+  const path = createCallPath({ ...ground, ...held, table, front, activity, agent, local, events, attempts });
   // Two processes may have one name: the agent has to know each, to wait for each.
   const name = `${config.name}/${randomUUID().slice(0, 8)}`;
   const { dial } = deps;

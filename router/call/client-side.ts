@@ -6,6 +6,7 @@ import type { Duplex } from 'node:stream';
 import type { AppError } from '../../shared/errors.ts';
 import type { ProblemOptions } from '../../shared/problem.ts';
 import type { Trailers } from '../message/field-parser.ts';
+import type { Mounted } from '../message/mount.ts';
 import type { RequestHead } from '../message/request-head.ts';
 import type { ResponseParser } from '../message/response-parser.ts';
 
@@ -55,6 +56,8 @@ export interface AnswerForm {
   readonly hasLength: boolean;
   /** Value of Date for an answer without one. */
   readonly date: string;
+  /** Where the app is mounted, if it answers below a path that was stripped. */
+  readonly mounted?: Mounted | undefined;
 }
 
 /** Composes an answer piece by piece; `flush` sends what is composed. */

@@ -9,7 +9,7 @@ import { writeLastChunk, writeResponseHead } from '../message/response-head.ts';
 import type { ConnectionDeps } from './connection-deps.ts';
 import { maxCopiedBytes, PendingOutput } from './pending-output.ts';
 
-const interimFraming = { chunked: false, connection: '', timing: '', date: '', switching: false };
+const interimFraming = { chunked: false, connection: '', timing: '', date: '', switching: false, mounted: undefined };
 const switchFraming = { ...interimFraming, switching: true };
 
 export class H1Answer implements AnswerSink {
@@ -40,7 +40,7 @@ export class H1Answer implements AnswerSink {
     writeResponseHead(this.#deps.writer, block, parser, switchFraming);
   }
 
-  head(call: AnsweredCall, block: Buffer, parser: ResponseParser, { hasLength, date }: AnswerForm): void {
+  head(call: AnsweredCall, block: Buffer, parser: ResponseParser, { hasLength, date, mounted }: AnswerForm): void {
     this.#chunked = !hasLength && call.head.minor > 0;
     if (!hasLength && !this.#chunked) this.closes = true;
     this.#decidePersistence(call);
@@ -50,6 +50,7 @@ export class H1Answer implements AnswerSink {
       timing: call.serverTiming(),
       date,
       switching: false,
+      mounted,
     });
   }
 

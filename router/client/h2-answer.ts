@@ -52,7 +52,7 @@ export class H2Answer implements AnswerSink {
   #composed(
     block: Buffer,
     parser: ResponseParser,
-    final: { readonly timing: string; readonly date: string; readonly hasLength: boolean } | undefined,
+    final: (AnswerForm & { readonly timing: string }) | undefined,
   ): string[] {
     writeResponseHead(this.#writer, block, parser, {
       // Keeps Trailer; `cutFields` drops the transfer coding.
@@ -61,6 +61,7 @@ export class H2Answer implements AnswerSink {
       timing: final?.timing ?? '',
       date: final?.date ?? '',
       switching: false,
+      mounted: final?.mounted,
     });
     const { status } = parser;
     // RFC 9110 §15: a status over 599 is to be treated as a 5xx, and Node sends none of those.

@@ -22,6 +22,10 @@ export const Field = {
   /** Trace Context: https://www.w3.org/TR/trace-context/ */
   trace: 12,
   date: 13,
+  // The fields of answers by which browsers go on: they may get the prefix of the app's route (mount.ts).
+  location: 14,
+  refresh: 15,
+  cookie: 16,
 } as const;
 
 const known: Readonly<Record<string, number>> = {
@@ -50,7 +54,16 @@ const known: Readonly<Record<string, number>> = {
   traceparent: Field.trace,
   tracestate: Field.trace,
   date: Field.date,
+  location: Field.location,
+  'content-location': Field.location,
+  refresh: Field.refresh,
+  'set-cookie': Field.cookie,
 };
+
+/** Whether a field of this kind in a trailer section is forwarded: those that delimit or route a message are not, RFC 9110 §6.5.1. */
+export function mayTrail(kind: number): boolean {
+  return kind === Field.other || kind >= Field.date;
+}
 
 interface Known {
   readonly bytes: Uint8Array;

@@ -3,7 +3,7 @@
  * one strict parser, and a head composed for HTTP/1.1 becomes the fields of a stream. RFC 9113 §8.
  */
 import type { OutgoingHttpHeaders } from 'node:http2';
-import { Field } from './field-names.ts';
+import { mayTrail } from './field-names.ts';
 import { FieldParser, fieldStride, type Fault, type Trailers } from './field-parser.ts';
 
 /** Alternating names and values, as in node:http2. */
@@ -120,7 +120,7 @@ export function trailerFields(trailers: Trailers | undefined): OutgoingHttpHeade
     const { bytes, fields } = trailers;
     const { at } = fields;
     for (let index = 0, base = 0; index < fields.count; index += 1, base += fieldStride) {
-      if (at[base + 4] !== Field.other && at[base + 4] !== Field.date) continue;
+      if (!mayTrail(at[base + 4] as number)) continue;
       const name = bytes.toString('latin1', at[base], at[base + 1]).toLowerCase();
       if (connectionSpecific.has(name)) continue;
       found.push(name);

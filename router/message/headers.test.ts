@@ -126,7 +126,8 @@ const ambiguous: readonly (readonly [what: string, text: string, status: number]
   ['an encoded dot segment', 'GET /a/%2E%2e/b HTTP/1.1\r\nHost: x\r\n\r\n', 400],
   ['a dot segment between backslashes', 'GET /a\\..\\b HTTP/1.1\r\nHost: x\r\n\r\n', 400],
   ['a dot segment in absolute form', 'GET http://x/a/.%2e HTTP/1.1\r\nHost: x\r\n\r\n', 400],
-  ['an authority after the prefix', 'GET /a//b HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n', 400],
+  ['an authority after the prefix', 'GET /a///b HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n', 400],
+  ['a backslash after the prefix', 'GET /a/\\b HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n', 400],
   ['TRACE', 'TRACE /a HTTP/1.1\r\nHost: x\r\n\r\n', 405],
   ['CONNECT', 'CONNECT x:443 HTTP/1.1\r\nHost: x\r\n\r\n', 405],
   [

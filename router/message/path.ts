@@ -19,17 +19,35 @@ type PathRoute = Pick<Route, 'path' | 'stripPath'>;
 /** @returns the path for the app, and the prefix that was stripped; `''`: none. */
 export function stripPrefix(path: string, route: PathRoute): { readonly path: string; readonly prefix: string } {
   if (!route.stripPath || route.path === '/') return { path, prefix: '' };
-  const rest = path.slice(route.path.length);
-  return { path: rest.startsWith('/') ? rest : `/${rest}`, prefix: route.path };
-}
-
-/** Whether the path without its prefix would begin with `//`, which URL parsers take for a host. */
-export function stripsToHost(path: string, route: PathRoute): boolean {
-  if (!route.stripPath || route.path === '/') return false;
   const { length } = route.path;
-  return isSlash(path[length]) && isSlash(path[length + 1]);
+  if (path.charCodeAt(length) !== slash) return { path: `/${path.slice(length)}`, prefix: route.path };
+  // Of two slashes, one is left out: see `withoutEmptySegment`.
+  return { path: path.slice(path.charCodeAt(length + 1) === slash ? length + 1 : length), prefix: route.path };
 }
 
-function isSlash(char: string | undefined): boolean {
-  return char === '/' || char === '\\';
+/** Whether the path without its prefix is what its app should see: not just a prefix, and without an empty segment behind it. */
+export function isPlainlyBelow(path: string, route: PathRoute): boolean {
+  if (!route.stripPath || route.path === '/') return true;
+  const { length } = route.path;
+  if (path.charCodeAt(length) !== slash) return false;
+  const next = path.charCodeAt(length + 1);
+  return next !== slash && next !== backslash;
 }
+
+/** Whether the path is just the prefix, perhaps with a query. */
+export function barePrefix(path: string, route: PathRoute): boolean {
+  return path.charCodeAt(route.path.length) !== slash;
+}
+
+/**
+ * The path with one slash instead of two behind its prefix. Undefined where more follow, or a backslash, which URL parsers take
+ * for a slash: without its prefix, the path would begin with what they take for a host.
+ */
+export function withoutEmptySegment(path: string, route: PathRoute): string | undefined {
+  const { length } = route.path;
+  const rest = path.slice(length + 1);
+  return /^\/(?![/\\])/.test(rest) ? route.path + rest : undefined;
+}
+
+const slash = 0x2f;
+const backslash = 0x5c;

@@ -37,6 +37,9 @@ export function writeRequestHead(writer: HeadWriter, head: RequestHead, destinat
     switch (kind) {
       case Field.other:
       case Field.date:
+      case Field.location:
+      case Field.refresh:
+      case Field.cookie:
       case Field.trailer:
       case Field.contentLength:
         keep = true;

@@ -1,7 +1,8 @@
 /** Writes the head of an app's answer for the client: without hop-by-hop fields, with the fields of the client's connection, the rest as it came. */
-import { Field } from './field-names.ts';
+import { Field, mayTrail } from './field-names.ts';
 import { fieldStride, type FieldParser, type Trailers } from './field-parser.ts';
 import type { HeadWriter } from './head-writer.ts';
+import { mountedField, type Mounted } from './mount.ts';
 import type { ResponseParser } from './response-parser.ts';
 
 export interface AnswerFraming {
@@ -15,6 +16,8 @@ export interface AnswerFraming {
   readonly date: string;
   /** The answer is a 101: Connection and Upgrade stay. */
   readonly switching: boolean;
+  /** Where the app is mounted, if its paths need a prefix. */
+  readonly mounted: Mounted | undefined;
 }
 
 /** @param parser has parsed the head in `bytes`. */
@@ -33,6 +36,7 @@ export function writeResponseHead(
   writer.range(bytes, parser.reasonStart, parser.reasonEnd);
   writer.latin1('\r\n');
   let dated = false;
+  let mounted: string | undefined;
   let run = -1;
   for (let index = 0, base = 0; index < count; index += 1, base += fieldStride) {
     const kind = at[base + 4] as number;
@@ -59,18 +63,30 @@ export function writeResponseHead(
         dated = true;
         keep = true;
         break;
+      case Field.location:
+      case Field.refresh:
+      case Field.cookie:
+        mounted = framing.mounted && mountedField(kind, fields.valueAt(bytes, base), framing.mounted.mount());
+        keep = true;
+        break;
       default:
         keep = true;
     }
     if (keep && named !== undefined && kind !== Field.contentLength && !framing.switching) {
       keep = !named.has(bytes.toString('latin1', lineStart, at[base + 1]).toLowerCase());
     }
-    if (keep) {
+    if (keep && mounted === undefined) {
       if (run < 0) run = lineStart;
       continue;
     }
     if (run >= 0) writer.range(bytes, run, lineStart);
     run = -1;
+    if (mounted === undefined) continue;
+    if (keep) {
+      writer.range(bytes, lineStart, at[base + 1] as number);
+      writer.latin1(`: ${mounted}\r\n`);
+    }
+    mounted = undefined;
   }
   if (run >= 0) writer.range(bytes, run, fields.linesEnd);
   if (lengthRepeated && status >= 200 && status !== 204) writer.latin1(`Content-Length: ${contentLength}\r\n`);
@@ -103,8 +119,7 @@ export function writeLastChunk(writer: HeadWriter, trailers: Trailers | undefine
   if (trailers !== undefined) {
     const { bytes, fields } = trailers;
     for (let index = 0, base = 0; index < fields.count; index += 1, base += fieldStride) {
-      const kind = fields.at[base + 4];
-      if (kind !== Field.other && kind !== Field.date) continue;
+      if (!mayTrail(fields.at[base + 4] as number)) continue;
       writer.range(bytes, fields.at[base] as number, fields.lineEndOf(index));
     }
   }

@@ -144,6 +144,8 @@ export function routeOf(app: string, serving: Route['serving'], more: Partial<Ro
     host: '',
     path: `/${app}`,
     stripPath: true,
+    // Most tests call the path itself, and mean the app.
+    addSlash: false,
     version: 1,
     serving,
     holdMaxCalls: 5_000,

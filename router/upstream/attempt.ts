@@ -9,11 +9,13 @@
  * An answer that breaks off ends the client's connection or stream, so that a part is never taken for the whole.
  */
 import type { AppError } from '../../shared/errors.ts';
+import type { Route } from '../../shared/protocol/routes.ts';
 import type { ActiveAttempt, Call, CallApp } from '../call/call.ts';
 import type { BodyEnd, RequestSink } from '../call/client-side.ts';
 import { overloaded } from '../call/refusal.ts';
 import type { Trailers } from '../message/field-parser.ts';
 import type { HttpDate } from '../message/http-date.ts';
+import { mountOf, type Mount, type Mounted } from '../message/mount.ts';
 import { stripPrefix } from '../message/path.ts';
 import type { ResponseParser } from '../message/response-parser.ts';
 import type { UpstreamConnection } from './connection.ts';
@@ -48,7 +50,7 @@ export interface AttemptDeps extends TunnelDeps {
  */
 type Stage = 'waiting' | 'sent' | 'answering' | 'done';
 
-export class Attempt implements ActiveAttempt, RequestSink, TransportUser, LateStarter, StalledAnswer {
+export class Attempt implements ActiveAttempt, RequestSink, TransportUser, LateStarter, StalledAnswer, Mounted {
   readonly #call: Call;
   readonly #app: CallApp;
   readonly #target: UpstreamTarget;
@@ -63,6 +65,8 @@ export class Attempt implements ActiveAttempt, RequestSink, TransportUser, LateS
   /** The call is counted in `UpstreamTarget.uploads`. */
   #uploading = false;
   #clientSlow = false;
+  /** The route by which the request went, if it was stripped of its path. */
+  #strippedBy: Route | undefined;
 
   private constructor(call: Call, app: CallApp, target: UpstreamTarget, deps: AttemptDeps) {
     this.#call = call;
@@ -109,7 +113,9 @@ export class Attempt implements ActiveAttempt, RequestSink, TransportUser, LateS
     const call = this.#call;
     const { head, clientSide } = call;
     const transport = this.#transport;
-    const { path, prefix } = stripPrefix(head.path, this.#app.route);
+    const { route } = this.#app;
+    const { path, prefix } = stripPrefix(head.path, route);
+    if (prefix !== '') this.#strippedBy = route;
     if (!transport.sendHead(head, { path, prefix: head.outerPrefix + prefix })) return;
     this.#stage = 'sent';
     this.#app.bytes += head.length;
@@ -192,8 +198,17 @@ export class Attempt implements ActiveAttempt, RequestSink, TransportUser, LateS
     this.#stage = 'answering';
     this.#app.bytes += parser.end;
     call.status = status;
-    call.clientSide.answer.head(call, block, parser, { hasLength: bodyBytes >= 0, date: this.#deps.date.now() });
+    call.clientSide.answer.head(call, block, parser, {
+      hasLength: bodyBytes >= 0,
+      date: this.#deps.date.now(),
+      mounted: this.#strippedBy && this,
+    });
     return bodyBytes;
+  }
+
+  /** Asked for only where the answer has fields with paths. */
+  mount(): Mount | undefined {
+    return this.#strippedBy && mountOf(this.#call.head, this.#strippedBy);
   }
 
   answerPart(bytes: Buffer, start: number, end: number, owned: boolean): boolean {

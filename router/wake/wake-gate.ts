@@ -106,7 +106,8 @@ export class WakeGate {
   }
 }
 
-function setPassive(call: Call, app: App): void {
+/** The call does not keep its app awake. */
+export function setPassive(call: Call, app: App): void {
   // A call that came back may have been reported already.
   if (!call.passive && app.calls > 0) app.calls -= 1;
   call.passive = true;

@@ -82,6 +82,24 @@ export const appConfig = z.strictObject({
     .describe(
       'Strip the path of the route before a call is forwarded to the app. X-Forwarded-Prefix contains the path.',
     ),
+  add_slash: z
+    .boolean()
+    .default(true)
+    .describe(
+      'With `strip_path`: redirect GET and HEAD of the path itself to the path with a slash (308), so that relative links of the page lead to the app.',
+    ),
+  prefix_locations: z
+    .boolean()
+    .default(true)
+    .describe(
+      'With `strip_path`: put the path of the route before paths and URLs of the same host in Location, Content-Location and Refresh, unless they begin with it.',
+    ),
+  prefix_cookies: z
+    .boolean()
+    .default(true)
+    .describe(
+      'With `strip_path`: put the path of the route before the Path of cookies, unless it begins with it. Cookies whose names begin with `__Host-` stay.',
+    ),
   max_concurrency: integer([0, 100_000], 0).describe(
     'Maximum number of calls in flight per target (pod) and router. 0: no limit.',
   ),

@@ -74,6 +74,10 @@ export const route = z.strictObject({
   /** The maximum number of calls in flight per target; 0 means no limit. */
   maxConcurrency: z.int().nonnegative(),
   // The keys below are absent if unused, since there may be a hundred thousand routes.
+  // What a stripped path is followed by, where the app has turned it off: see `strip_path` and its neighbours in app-config.ts.
+  addSlash: z.literal(false).optional(),
+  prefixLocations: z.literal(false).optional(),
+  prefixCookies: z.literal(false).optional(),
   /** The maximum number of calls in flight for the app. */
   maxConcurrencyTotal: z.int().positive().optional(),
   /** How long a call may wait for a slot while targets are ready. */

@@ -16,7 +16,7 @@ const file = fileURLToPath(new URL('../../charts/holdfast/values.schema.json', i
 /** What the chart itself sets, from other values. */
 const ofTheChart = {
   agent: ['metadata', 'registry', 'kubernetes', 'git_auth', 'token'],
-  system: ['container_command', 'listen_host', 'listen_port', 'admin_port', 'data_dir'],
+  system: ['container_command', 'listen_host', 'listen_port', 'admin_port', 'data_dir', 'default_domain', 'public_url'],
   builder: [
     'mode',
     'kaniko_image',

@@ -64,6 +64,47 @@ describe('the configuration that is rendered', () => {
   });
 });
 
+describe('router.domain', () => {
+  const addressOf = async (...values: string[]): Promise<unknown[]> => {
+    const objects = await render('router.domain="apps.example"', ...values);
+    const toml: string = find(objects, 'ConfigMap', 'holdfast-agent')['data']['agent.toml'];
+    const valueOf = (key: string): unknown => new RegExp(`${key} = "([^"]*)"`).exec(toml)?.[1];
+    return [valueOf('default_domain'), valueOf('public_url')];
+  };
+
+  for (const [what, values, url] of [
+    ['nothing leads there yet', [], undefined],
+    ['publicUrl says so', ['router.publicUrl="https://www.example:8443"'], 'https://www.example:8443'],
+    ['a load balancer does', ['router.service.type="LoadBalancer"'], 'http://apps.example'],
+    ['one on another port does', ['router.service={"type":"LoadBalancer","port":8080}'], 'http://apps.example:8080'],
+    ['one with TLS does', ['router.service.type="LoadBalancer"', 'router.tls.secrets=["a"]'], 'https://apps.example'],
+    ['nodes do', ['router.service={"type":"NodePort","nodePort":30080}'], 'http://apps.example:30080'],
+    ['nodes do on a port that is not known', ['router.service.type="NodePort"'], undefined],
+    ['an ingress does', ['router.ingress.enabled=true'], 'http://apps.example'],
+    [
+      'an ingress with TLS does',
+      ['router.ingress={"enabled":true,"tls":[{"secretName":"a"}]}'],
+      'https://apps.example',
+    ],
+  ] as const) {
+    it(`is the default domain of the agent, and the public URL is ${url ?? 'left out'} where ${what}`, async () => {
+      assert.deepEqual(await addressOf(...values), ['apps.example', url]);
+    });
+  }
+
+  it('gives the ingress the domain and every host directly below it', async () => {
+    const objects = await render(
+      'router.domain="apps.example"',
+      'router.ingress={"enabled":true,"hosts":["apps.example","b.example"]}',
+    );
+    const { rules } = find(objects, 'Ingress', 'holdfast-router')['spec'];
+    assert.deepEqual(
+      rules.map(({ host }: { host: string }) => host),
+      ['apps.example', '*.apps.example', 'b.example'],
+    );
+  });
+});
+
 describe('values.schema.json', () => {
   it('has the keys of the configuration as agent and router have them (write it: node test/chart/config-schema.ts)', async () => {
     assert.equal(storedSchema(), await currentSchema());
@@ -82,6 +123,8 @@ describe('values.schema.json', () => {
     ['a builder that does not exist', 'builder={"mode":"buildkit"}', /builder\/mode/],
     ['credentials for git without hosts', 'git={"credentials":[{"name":"a","existingSecret":"b"}]}', /hosts/],
     ['a key of [router.tls] that the chart sets', 'router.config={"tls":{"cert_folder":"/x"}}', /cert_folder/],
+    ['a domain with a wildcard', 'router.domain="*.apps.example"', /domain/],
+    ['a public URL with a path', 'router.publicUrl="https://apps.example/x"', /publicUrl/],
     ['a malformed digest', 'image.digest="sha256:1"', /digest/],
   ];
   for (const [what, value, key] of refused) {

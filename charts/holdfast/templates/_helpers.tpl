@@ -134,6 +134,36 @@ annotations:
 {{- if ((.Values.router.config).tls).redirect_http }}true{{ end -}}
 {{- end -}}
 
+{{/* Hosts of the Ingress: those that are named, and those of apps without a path */}}
+{{- define "holdfast.ingressHosts" -}}
+{{- $hosts := .Values.router.ingress.hosts -}}
+{{- with .Values.router.domain }}{{ $hosts = concat (list . (printf "*.%s" .)) $hosts }}{{ end -}}
+{{- $hosts | uniq | toJson -}}
+{{- end -}}
+
+{{/* Where callers reach the routers; empty if neither values nor the way in say so */}}
+{{- define "holdfast.publicUrl" -}}
+{{- $r := .Values.router -}}
+{{- if $r.publicUrl -}}
+{{- $r.publicUrl -}}
+{{- else -}}
+{{- $host := $r.domain -}}
+{{- if $r.ingress.enabled -}}
+{{- range $r.ingress.hosts }}{{ if and (not $host) (not (hasPrefix "*" .)) }}{{ $host = . }}{{ end }}{{ end -}}
+{{- if $host }}{{ ternary "https" "http" (not (empty $r.ingress.tls)) }}://{{ $host }}{{ end -}}
+{{- else if and $host (ne $r.service.type "ClusterIP") -}}
+{{- $nodePort := eq $r.service.type "NodePort" -}}
+{{- if $r.tls.secrets -}}
+{{- $port := int (ternary $r.tls.nodePort $r.tls.port $nodePort) -}}
+{{- if $port }}https://{{ $host }}{{ if ne $port 443 }}:{{ $port }}{{ end }}{{ end -}}
+{{- else -}}
+{{- $port := int (ternary $r.service.nodePort $r.service.port $nodePort) -}}
+{{- if $port }}http://{{ $host }}{{ if ne $port 80 }}:{{ $port }}{{ end }}{{ end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{/* Postgres */}}
 {{- define "holdfast.postgresSecret" -}}
 {{- .Values.postgres.existingSecret | default (printf "%s-postgres" (include "holdfast.fullname" .)) -}}
@@ -182,8 +212,8 @@ holdfast.dev/agents: {{ include "holdfast.fullname" . }}-agent
 {{- if and (include "holdfast.redirectsHttp" .) (not .Values.router.tls.secrets) -}}
 {{- fail "router.config.tls.redirect_http is true: name at least one certificate in router.tls.secrets" -}}
 {{- end -}}
-{{- if and .Values.router.ingress.enabled (not .Values.router.ingress.hosts) -}}
-{{- fail "router.ingress.enabled is true: name at least one host in router.ingress.hosts" -}}
+{{- if and .Values.router.ingress.enabled (not .Values.router.ingress.hosts) (not .Values.router.domain) -}}
+{{- fail "router.ingress.enabled is true: set router.domain, or name at least one host in router.ingress.hosts" -}}
 {{- end -}}
 {{- end -}}
 
