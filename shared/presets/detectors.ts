@@ -3,6 +3,8 @@
  * row in `detectors`.
  */
 import type { PresetName } from '../protocol/build-settings.ts';
+import { bun, startsWithBun } from './bun.ts';
+import { deno, startsWithDeno } from './deno.ts';
 import { go } from './go.ts';
 import { buildsSite, startsWithNode } from './node/detect.ts';
 import { node } from './node/preset.ts';
@@ -11,7 +13,7 @@ import { python, pythonFiles } from './python.ts';
 import { plainFiles, staticFiles } from './static.ts';
 import { firstOf, type PresetTree } from './tree.ts';
 
-export const presets: Readonly<Record<PresetName, Preset>> = { node, python, go, static: staticFiles };
+export const presets: Readonly<Record<PresetName, Preset>> = { node, bun, deno, python, go, static: staticFiles };
 
 /** One row: the preset is chosen if `detect` returns something, which says why, and no row before has. */
 export interface Detector {
@@ -24,6 +26,8 @@ export interface Detector {
 
 /** A package.json often exists only for tools, so on its own it is considered last. */
 export const detectors: readonly Detector[] = [
+  { preset: 'deno', looksFor: 'a deno.json', detect: startsWithDeno },
+  { preset: 'bun', looksFor: 'a bun.lock', detect: startsWithBun },
   { preset: 'node', looksFor: 'a package.json with a start script, a server.js', detect: startsWithNode },
   { preset: 'go', looksFor: 'a go.mod', detect: (tree) => firstOf(tree, ['go.work', 'go.mod']) },
   {

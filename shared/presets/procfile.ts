@@ -1,12 +1,11 @@
 /** Reads the `web` line of a Procfile, which names the command of an app in any language. */
-import type { Start } from './plan.ts';
 import { at, type PresetTree } from './tree.ts';
 
-/** Returns the `web` line of the Procfile in the folder of the app, or else in the root. */
-export async function procfileStart(tree: PresetTree, dir: string): Promise<Start | undefined> {
+/** Returns the text of the `web` line of the Procfile in the folder of the app, or else in the root. */
+export async function procfileLine(tree: PresetTree, dir: string): Promise<string | undefined> {
   for (const path of new Set([at(dir, 'Procfile'), 'Procfile'])) {
     const line = /^web[ \t]*:[ \t]*(\S.*)$/m.exec((await tree.read(path)) ?? '')?.[1]?.trim();
-    if (line !== undefined) return { kind: 'command', words: shellStart(line) };
+    if (line !== undefined) return line;
   }
   return undefined;
 }

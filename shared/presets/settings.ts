@@ -5,11 +5,13 @@ import { AppError } from '../errors.ts';
 import type { AppSpec } from '../protocol/app-spec.ts';
 import { type BuildSettings, buildSettings } from '../protocol/build-settings.ts';
 import { type Plan, type PlanCommand, type PlanRequest, type PlanSettings, type Start, misfit } from './plan.ts';
-import { procfileStart } from './procfile.ts';
+import { procfileLine, shellStart } from './procfile.ts';
 import { siteCheck } from './render/site.ts';
 import { at, type PresetTree } from './tree.ts';
 
 const settingsFile = 'holdfast.toml';
+/** A line of a Procfile that only runs the start script of package.json. */
+const scriptLine = /^(?:npm|yarn|pnpm|bun)(?: run)? start$/;
 
 /** Returns the settings of the schema in the form that presets use. */
 export function planSettings(build: BuildSettings): PlanSettings {
@@ -97,13 +99,17 @@ export async function adjusted(tree: PresetTree, plan: Plan, { settings }: PlanR
 
 async function startOf(tree: PresetTree, plan: Plan, settings: PlanSettings): Promise<Start> {
   const { start, output, spa } = settings;
-  if (start !== undefined) return { kind: 'command', words: ['sh', '-c', start] };
+  if (start !== undefined) return { kind: 'command', words: shellStart(start) };
   if (output !== undefined) {
     const folder = at(plan.dir, output.replace(/^\.\//, '').replace(/\/+$/, ''));
-    return { kind: 'site', folders: [folder], spa: spa ?? 'auto' };
+    const isBuilt = plan.build !== undefined || settings.build !== undefined || settings.install !== undefined;
+    return { kind: 'site', folders: [folder], spa: spa ?? (isBuilt ? 'auto' : false) };
   }
-  const line = await procfileStart(tree, plan.dir);
-  if (line !== undefined && plan.start.kind !== 'site') return line;
+  const line = await procfileLine(tree, plan.dir);
+  // The plan knows better than a package manager in front of the app what the script starts.
+  const isScript = line !== undefined && plan.start.kind === 'command' && scriptLine.test(line);
+  if (line !== undefined && !isScript && plan.start.kind !== 'site')
+    return { kind: 'command', words: shellStart(line) };
   if (plan.start.kind === 'site') return { ...plan.start, ...(spa === undefined ? {} : { spa }) };
   if (spa === true) throw misfit('`spa` is for sites: the app starts a server, which answers navigations itself');
   return plan.start;

@@ -3,7 +3,7 @@
  * loopback address. It does for the process platform what nginx does in the image of the preset `static`.
  */
 import { existsSync, realpathSync } from 'node:fs';
-import { open, realpath } from 'node:fs/promises';
+import { open, readdir, realpath } from 'node:fs/promises';
 import { type IncomingMessage, type Server, type ServerResponse, createServer } from 'node:http';
 import { basename, extname, join, resolve, sep } from 'node:path';
 import { pipeline } from 'node:stream/promises';
@@ -35,18 +35,30 @@ const types: Readonly<Record<string, string>> = {
   '.xml': 'text/xml; charset=utf-8',
 };
 
-/** @param folder absolute. */
-export function createStaticServer(folder: string): Server {
+/**
+ * @param folder absolute.
+ * @param fallback the page for navigations to paths without a file, such as `index.html` in a single-page app.
+ */
+export function createStaticServer(folder: string, fallback?: string): Server {
   const root = realpathSync(folder);
   return createServer((request, response) => {
-    answer(root, request, response).catch(() => {
+    answer({ root, fallback }, request, response).catch(() => {
       if (response.headersSent) response.destroy();
       else response.writeHead(500).end();
     });
   });
 }
 
-async function answer(root: string, request: IncomingMessage, response: ServerResponse): Promise<void> {
+interface StaticSite {
+  readonly root: string;
+  readonly fallback: string | undefined;
+}
+
+async function answer(
+  { root, fallback }: StaticSite,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
   response.setHeader('cache-control', 'no-cache');
   response.setHeader('x-content-type-options', 'nosniff');
   if (request.method !== 'GET' && request.method !== 'HEAD') {
@@ -62,9 +74,27 @@ async function answer(root: string, request: IncomingMessage, response: ServerRe
     return;
   }
   if (found !== undefined) return send(found.path, 200, request, response);
+  if (fallback !== undefined && path !== undefined && wantsPage(path, request))
+    return send(join(root, fallback), 200, request, response);
   const page = join(root, '404.html');
   if ((await kindOf(root, page)) === 'file') return send(page, 404, request, response);
   response.writeHead(404, { 'content-type': 'text/plain; charset=utf-8' }).end('not found\n');
+}
+
+/** Whether a browser wants a page: by what it accepts, or any program that asks for a path without an ending. */
+function wantsPage(path: string, { headers: { accept = '' } }: IncomingMessage): boolean {
+  if (accept.includes('text/html')) return true;
+  return (accept === '' || accept === '*/*') && !basename(path).includes('.');
+}
+
+/** The page for navigations to paths without a file, as the image of the preset `static` chooses it. */
+export async function fallbackOf(folder: string, spa: 'auto' | 'true' | 'false'): Promise<string | undefined> {
+  if (spa === 'false') return undefined;
+  if (existsSync(join(folder, '200.html'))) return '200.html';
+  if (spa === 'true') return 'index.html';
+  if (existsSync(join(folder, '404.html'))) return undefined;
+  const pages = (await readdir(folder, { recursive: true })).filter((name) => name.endsWith('.html'));
+  return pages.length === 1 ? 'index.html' : undefined;
 }
 
 /** The decoded path; undefined for what is refused: dot files (except .well-known, RFC 8615), NUL and backslashes. */
@@ -141,7 +171,9 @@ if (import.meta.main) {
     process.stderr.write(`no index.html is in ${folders.join(', ')}\n`);
     process.exit(1);
   }
-  const server = createStaticServer(site);
+  const given = /^--spa=(auto|true|false)$/.exec(process.argv[2] ?? '')?.[1];
+  const spa = given === 'auto' || given === 'true' ? given : 'false';
+  const server = createStaticServer(site, await fallbackOf(site, spa));
   server.listen(Number(process.env['PORT'] ?? 8080), '127.0.0.1', () => {
     process.stdout.write(`serving ${site}\n`);
   });

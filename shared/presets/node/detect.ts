@@ -1,5 +1,6 @@
 /** Whether a folder has something to start or to build with node. */
 import { type PlanRequest, emptyRequest } from '../plan.ts';
+import { procfileLine } from '../procfile.ts';
 import { firstOf, type PresetTree } from '../tree.ts';
 import { findNodeApp } from './project.ts';
 
@@ -10,6 +11,7 @@ export async function startsWithNode(
 ): Promise<string | undefined> {
   if (!(await mayBeNode(tree))) return undefined;
   const { start } = await findNodeApp(tree, request);
+  if (start.kind !== 'words' && (await hasProcfile(tree))) return 'Procfile';
   return start.kind === 'words' || start.kind === 'framework' ? start.reason : undefined;
 }
 
@@ -18,6 +20,15 @@ export async function buildsSite(tree: PresetTree, request: PlanRequest = emptyR
   if (!(await tree.has('package.json'))) return undefined;
   const { start } = await findNodeApp(tree, request);
   return start.kind === 'site' ? start.reason : undefined;
+}
+
+const others = ['go.mod', 'requirements.txt', 'pyproject.toml', 'Pipfile', 'manage.py', 'Gemfile', 'composer.json', 'pom.xml', 'build.gradle', 'build.gradle.kts', 'Cargo.toml']; // prettier-ignore
+
+/** A Procfile beside a package.json, and beside no manifest of another language. */
+async function hasProcfile(tree: PresetTree): Promise<boolean> {
+  if (!(await tree.has('package.json')) || (await firstOf(tree, others)) !== undefined) return false;
+  const line = await procfileLine(tree, '');
+  return line !== undefined && !/^(?:npm|yarn|pnpm|bun)(?: run)? start$/.test(line);
 }
 
 async function mayBeNode(tree: PresetTree): Promise<boolean> {

@@ -19,6 +19,7 @@ const engine = z.union([named, z.array(named).transform(([first]) => first)]).op
 const packageJson = z.object({
   name: z.string().optional().catch(undefined),
   main: z.string().optional().catch(undefined),
+  module: z.string().optional().catch(undefined),
   type: z.string().optional().catch(undefined),
   scripts: table.default({}),
   dependencies: table.default({}),

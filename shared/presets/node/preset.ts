@@ -9,10 +9,11 @@ import {
   command,
   misfit,
 } from '../plan.ts';
+import { procfileLine, shellStart } from '../procfile.ts';
 import { at, foldersIn, type PresetTree } from '../tree.ts';
 import { chooseVersion } from '../versions.ts';
 import { allDependencies } from './manifest.ts';
-import { type NodeProject, buildScripts, readNodeProject } from './project.ts';
+import { type NodeProject, type NodeStart, buildScripts, readNodeProject } from './project.ts';
 import { bringsTool, toolsOf } from './scripts.ts';
 import { systemPackages } from './system.ts';
 import { declaredVersions, nodeLanguage } from './versions.ts';
@@ -33,7 +34,8 @@ export async function nodePlan(tree: PresetTree, request: PlanRequest): Promise<
     if ((await tree.has(file)) && !(await tree.has('package.json')))
       throw misfit(`${file} is not supported: only pnpm reads it; rename it to package.json, as JSON`);
   }
-  const project = await readNodeProject(tree, request);
+  const read = await readNodeProject(tree, request);
+  const project = { ...read, start: await givenStart(tree, read, request) };
   const { app, framework, manager, workspaces, root, start } = project;
   const { dir } = app;
   const paths = dir === '' ? [''] : [dir, ''];
@@ -79,6 +81,24 @@ export async function nodePlan(tree: PresetTree, request: PlanRequest): Promise<
       ...ignored,
       ...(framework?.plan.ignored ?? []).map((path) => (path.startsWith('**') ? path : at(dir, path))),
     ],
+  };
+}
+
+/** A command of the user, from the settings or a Procfile, decides which dependencies are needed at run time. */
+async function givenStart(
+  tree: PresetTree,
+  { app, start }: NodeProject,
+  { settings }: PlanRequest,
+): Promise<NodeStart> {
+  const line = await procfileLine(tree, app.dir);
+  const isOwn = line !== undefined && (start.kind === 'none' || !/^(?:npm|yarn|pnpm|bun)(?: run)? start$/.test(line));
+  const text = settings.start ?? (settings.output === undefined && isOwn ? line : undefined);
+  if (text === undefined) return start;
+  return {
+    kind: 'words',
+    words: shellStart(text),
+    text,
+    reason: settings.start === undefined ? 'Procfile' : 'build.start',
   };
 }
 

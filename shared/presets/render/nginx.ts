@@ -3,7 +3,7 @@
 export const nginxConfigFile = 'nginx.holdfast.conf';
 
 export function nginxConfig(): string {
-  return `# Written by Holdfast's preset "static". __PORT__ becomes PORT when the container starts.
+  return `# Written by Holdfast's preset "static". __PORT__ becomes PORT when the container starts; __FALLBACK__ became a page, or nothing, in the build.
 worker_processes 1;
 pid /tmp/nginx.pid;
 error_log stderr warn;
@@ -35,6 +35,17 @@ http {
   gzip_min_length 1024;
   gzip_types text/css text/javascript text/plain text/xml application/javascript application/json application/manifest+json application/wasm application/xml image/svg+xml;
 
+  # Whether a browser wants a page: by what it accepts, or any program that asks for a path without an ending.
+  map "$http_accept|$uri" $wants_page {
+    default 0;
+    "~text/html" 1;
+    "~^(\\*/\\*)?\\|(.*/)?[^./]*$" 1;
+  }
+  map "$wants_page$request_method" $fallback {
+    default "";
+    "~^1(GET|HEAD)$" "__FALLBACK__";
+  }
+
   server {
     listen __PORT__;
     root /usr/share/nginx/html;
@@ -60,7 +71,14 @@ http {
     }
 
     location / {
-      try_files $uri $uri/index.html $uri.html =404;
+      try_files $uri $uri/index.html $uri.html @fallback;
+    }
+
+    location @fallback {
+      if ($fallback != "") {
+        rewrite ^ $fallback break;
+      }
+      return 404;
     }
 
     error_page 404 /404.html;

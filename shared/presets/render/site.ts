@@ -20,7 +20,26 @@ export function siteCheck({ folders }: Site): string {
   return `${tests.join(' || ')} || { echo ${quoted(message)} >&2; exit 1; }`;
 }
 
-export function siteStages({ folders }: Site, stage: string | undefined): string[] {
+/**
+ * Returns a shell text that writes the page for navigations to paths without a file into nginx's configuration: the
+ * 200.html that some generators make for it, or the only page of a site that has no 404.html.
+ */
+function fallback({ spa }: Site, isBuilt: boolean): string {
+  const set = (page: string): string => `sed -i 's#__FALLBACK__#${page}#' /etc/nginx/${nginxConfigFile}`;
+  if (spa === false) return set('');
+  const other =
+    spa === true
+      ? set('/index.html')
+      : isBuilt
+        ? `if ${onlyPage}; then ${set('/index.html')}; else ${set('')}; fi`
+        : set('');
+  return `if [ -f /site/200.html ]; then ${set('/200.html')}; else ${other}; fi`;
+}
+
+const onlyPage = `[ ! -f /site/404.html ] && [ "$(find /site -name '*.html' | wc -l)" -eq 1 ]`;
+
+export function siteStages(site: Site, stage: string | undefined): string[] {
+  const { folders } = site;
   const copies = folders.map((folder) => {
     const from = at('/src', folder);
     return { test: `[ -f ${quoted(`${from}/index.html`)} ]`, copy: `cp -R ${quoted(`${from}/.`)} /site/` };
@@ -34,13 +53,16 @@ export function siteStages({ folders }: Site, stage: string | undefined): string
     `FROM ${base} AS site`,
     'USER 0',
     stage === undefined ? 'COPY . /src/' : `COPY --from=${stage} /app /src`,
+    `COPY ${nginxConfigFile} /etc/nginx/${nginxConfigFile}`,
     '# Copied, so that each file has the time of this build: browsers tell by it whether theirs is still good. Sources come without times.',
     `RUN mkdir /site && ${copied} \\`,
     `  && rm -f /site/Dockerfile* /site/${nginxConfigFile} && test -f /site/index.html && chmod -R a+rX /site`,
+    '# The page for navigations to paths without a file, if there is one.',
+    `RUN ${fallback(site, stage !== undefined)}`,
     '',
     `FROM ${base}`,
     `ENV PORT=${defaultPort}`,
-    `COPY ${nginxConfigFile} /etc/nginx/${nginxConfigFile}`,
+    `COPY --from=site /etc/nginx/${nginxConfigFile} /etc/nginx/${nginxConfigFile}`,
     'COPY --from=site /site /usr/share/nginx/html',
     '# The user nginx, by number, so that run_as_non_root can be checked; it writes to /tmp only.',
     `USER ${nginxUser}`,
