@@ -19,7 +19,7 @@ import type { SourceRules } from '../shared/source/tree-walk.ts';
 import { systemClock } from '../shared/wait/clock.ts';
 import type { AgentEndpoint } from './endpoint.ts';
 import type { Session } from './session.ts';
-import { mebibytes, plain } from './text.ts';
+import { plain } from './text.ts';
 import { transferProgress } from './transfer-progress.ts';
 import { uploadArchive } from './upload.ts';
 
@@ -101,7 +101,7 @@ export async function sendFolder(options: {
   try {
     const file = join(temporary, 'source.tar.gz');
     const packed = await pack({ folder, rules, file, signal });
-    session.progress(`Packed ${await takenText(folder, packed)} (${mebibytes(packed.bytes)} to send) …`);
+    session.progress(`Packed ${await takenText(folder, packed)}`);
     const progress = transferProgress('Sent', stderr, systemClock);
     try {
       const { archive, bytes } = packed;

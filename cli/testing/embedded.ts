@@ -10,7 +10,7 @@ import { text } from 'node:stream/consumers';
 import type { TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
-const launcher = fileURLToPath(new URL('../holdfast.mjs', import.meta.url));
+export const launcher = fileURLToPath(new URL('../holdfast.mjs', import.meta.url));
 
 interface Started {
   readonly process: ChildProcess;

@@ -161,10 +161,10 @@ export class FolderWatch {
   async #watchAll({ folders }: Pick<TreeListing, 'folders'>): Promise<boolean> {
     const wanted = new Map<string, FolderId>();
     for (const folder of ['', ...folders].slice(0, maxWatches)) {
-      const found = await lstat(join(this.#options.root, folder)).catch(() => undefined);
-      // The root may be reached by a link.
-      const real = folder === '' ? await stat(this.#options.root).catch(() => undefined) : found;
-      if (real !== undefined) wanted.set(folder, `${real.dev}:${real.ino}`);
+      // The root may be reached by a link; links in it are no folders of the listing.
+      const found = await stat(join(this.#options.root, folder), { bigint: true }).catch(() => undefined);
+      // A new folder often gets the inode of one that was just deleted.
+      if (found !== undefined) wanted.set(folder, `${found.dev}:${found.ino}:${found.birthtimeNs}`);
     }
     this.#unwatch((folder, id) => wanted.get(folder) !== id);
     this.#isComplete = folders.length < maxWatches;
