@@ -33,6 +33,14 @@ export const parts: readonly Part[] = [
     concurrency: 1,
     timeoutSecs: 900,
   },
+  // Repositories that are installed and built for real, two at a time.
+  {
+    name: 'repositories',
+    files: ['test/repositories/*.test.ts'],
+    needs: ['programs'],
+    concurrency: 1,
+    timeoutSecs: 1_200,
+  },
   {
     name: 'kubernetes',
     files: ['test/contract/kubernetes.test.ts', 'test/integration/kubernetes/*.test.ts'],
