@@ -17,6 +17,12 @@ const packages: Readonly<Record<string, string>> = {
   nghttp: 'nghttp2-client',
   h2load: 'nghttp2-client',
   python3: 'python3',
+  cargo: 'cargo',
+  composer: 'composer',
+  javac: 'default-jdk-headless',
+  mvn: 'maven',
+  php: 'php-cli',
+  ruby: 'ruby',
   'python3 -m ensurepip': 'python3-venv',
 };
 
