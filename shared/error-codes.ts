@@ -126,7 +126,7 @@ const table = {
   app_not_ready: {
     status: 502,
     owner: 'app',
-    help: 'The app started but did not answer on its port (or at its `health_url`) within `container.start_deadline_secs`.',
+    help: 'The app started but did not answer on its port (or at its `health_url`) within `container.start_deadline_secs`, or listens elsewhere. The message says which.',
   },
   app_config_invalid: {
     status: 502,

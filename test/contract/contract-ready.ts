@@ -1,9 +1,12 @@
 /** Promises of start about when an app is ready: when it answers, and not when its port is open. */
 import assert from 'node:assert/strict';
+import { randomInt } from 'node:crypto';
 import { test } from 'node:test';
 import { call, createBench, failureOf, startOptions, type ContractOptions } from './ground.ts';
 
 export function readyPromises(options: ContractOptions): void {
+  const { deadlines } = options;
+
   for (const status of [401, 404, 426, 503]) {
     void test(`without health_url, an app that answers ${status} at / is ready`, async (t) => {
       const bench = await createBench(t, options);
@@ -29,6 +32,30 @@ export function readyPromises(options: ContractOptions): void {
     assert.equal(error.code, 'app_not_ready');
     assert.match(error.message, /is not HTTP/);
     assert.equal(bench.platform.targets(run.app, 1).length, 0);
+  });
+
+  for (const host of ['127.0.0.1', '0.0.0.0']) {
+    void test(`an app that listens on another port of ${host} fails within seconds, and is told which`, async (t) => {
+      const bench = await createBench(t, options);
+      const port = 45_000 + randomInt(5_000);
+      const run = await bench.run(bench.name(), { env: { LISTEN: `${host}:${port}` } });
+      const beganMs = performance.now();
+      const error = await failureOf(bench.platform.start(run, startOptions()));
+      const tookMs = performance.now() - beganMs;
+      assert.ok(tookMs < 12_000 + deadlines.failMs, `took ${tookMs} ms`);
+      assert.equal(error.code, 'app_not_ready');
+      assert.match(error.message, new RegExp(`listens on ${host}:${port}, not on PORT \\d+: .*set \`port = ${port}\``));
+      const logs = error.data?.['logs'];
+      assert.ok(Array.isArray(logs) && logs.includes(`listening on ${host}:${port}`));
+    });
+  }
+
+  void test('an app that answers on another port first, and is merely slow, is waited for', async (t) => {
+    const bench = await createBench(t, options);
+    const env = { SIDE: String(45_000 + randomInt(5_000)), DELAY_MS: '9000' };
+    const run = await bench.run(bench.name(), { mode: 'slow', env });
+    await bench.platform.start(run, startOptions());
+    assert.equal((await call(bench.platform.targets(run.app, 1)[0]))['version'], '1');
   });
 
   void test('an app whose first answer takes long is asked once, and ready when that comes', async (t) => {

@@ -4,6 +4,7 @@ import { delimiter, dirname, join, resolve } from 'node:path';
 import { AppError } from '../../../shared/errors.ts';
 import type { ProcessCommands } from '../../../shared/presets/render/commands.ts';
 import type { AppSpec } from '../../../shared/protocol/app-spec.ts';
+import { inheritedEnvironment, type Environment } from './environment.ts';
 
 export interface Command {
   readonly argv: readonly string[];
@@ -12,18 +13,14 @@ export interface Command {
   readonly env: Readonly<Record<string, string>>;
 }
 
-/** The only variables that apps inherit from the agent, so that its secrets stay its own. */
-const inherited = ['PATH', 'HOME', 'LANG', 'LC_ALL', 'TZ', 'TMPDIR', 'USER', 'SHELL'];
 /** Further variables that installing and building inherit, so that they reach registries as the user of this machine has set them up. */
 const inheritedByInstall = [
-  /^(https?_proxy|no_proxy|all_proxy)$/i,
   /^npm_config_(registry|cafile|ca|proxy|https?_proxy|noproxy|strict_ssl|userconfig|cache|fetch_\w+|[@/].*)$/i,
   /^(PIP|UV|POETRY|YARN|COREPACK)_/,
   /^GO(PROXY|FLAGS|PRIVATE|NOPROXY|SUMDB|NOSUMDB|CACHE|MODCACHE|PATH|ROOT|TOOLCHAIN)$/,
-  /^(NODE_EXTRA_CA_CERTS|SSL_CERT_FILE|SSL_CERT_DIR|REQUESTS_CA_BUNDLE|XDG_CACHE_HOME|XDG_CONFIG_HOME)$/,
+  /^XDG_(CACHE|CONFIG)_HOME$/,
 ];
 
-type Environment = Readonly<Record<string, string | undefined>>;
 type Plan = Pick<ProcessCommands, 'cwd' | 'binaries' | 'env'>;
 
 /** @throws AppError app_config_invalid if the program does not exist or is not executable. */
@@ -92,13 +89,9 @@ function baseEnvironment(options: {
   readonly env: Environment;
 }): Record<string, string> {
   const { folder, plan } = options;
-  const env: Record<string, string> = {};
-  for (const key of inherited) {
-    const value = options.env[key];
-    if (value !== undefined) env[key] = value;
-  }
+  const env = inheritedEnvironment(options.env);
   const binaries = plan.binaries.map((path) => join(folder, path));
-  env['PATH'] = [dirname(options.nodePath), ...binaries, env['PATH'] ?? '/usr/bin:/bin'].join(delimiter);
+  env['PATH'] = [dirname(options.nodePath), ...binaries, env['PATH']].join(delimiter);
   return env;
 }
 

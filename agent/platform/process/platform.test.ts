@@ -244,11 +244,25 @@ void test('the next agent prunes the snapshots of versions that are not adopted,
 
 void test('a port that something listens on is not given to an app', async (t) => {
   const first = createPorts({ random: () => 0.5 });
-  const taken = await first.take();
+  const { port: taken } = await first.take('one');
   const server = createServer().listen(taken, '127.0.0.1');
   t.after(() => server.close());
   await once(server, 'listening');
-  assert.notEqual(await createPorts({ random: () => 0.5 }).take(), taken);
+  const others = createPorts({ random: () => 0.5 });
+  assert.notEqual((await others.take('two')).port, taken);
+  assert.equal((await others.take('two', taken)).heldBy, '', 'a program that is no app has it');
+});
+
+test('a port that an app declares is its own, and of two that declare it the second gets another one', async () => {
+  const ports = createPorts();
+  const { port } = await createPorts().take('probe');
+  assert.deepEqual(await ports.take('one', port), { port, heldBy: undefined });
+  assert.equal(ports.heldBy(port), 'one');
+  const second = await ports.take('two', port);
+  assert.notEqual(second.port, port);
+  assert.equal(second.heldBy, 'one');
+  ports.release(port);
+  assert.deepEqual(await ports.take('two', port), { port, heldBy: undefined });
 });
 
 test('an app is not read by the package.json of a folder above the data', async (t) => {

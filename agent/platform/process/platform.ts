@@ -88,6 +88,7 @@ export async function createProcessPlatform(deps: ProcessPlatformDeps): Promise<
     clock,
   });
   const folders = createSourceFolders({ snapshots, use, sources: deps.sources });
+  const ports = createPorts();
   const prepare = createPrepare({
     folders,
     installed,
@@ -95,10 +96,11 @@ export async function createProcessPlatform(deps: ProcessPlatformDeps): Promise<
     nodePath,
     env,
     onLine: ({ app, version }, line) => apps.ring(app).push({ instance: 'install', version, line }),
+    portHolder: (port) => ports.heldBy(port),
     endOthers: ({ app, version }, signal) => apps.endOthers(app, version, signal),
   });
   const changes: Changes = new EventEmitter<{ targets: [app: string, version: number] }>().setMaxListeners(0);
-  const ofAll = { limits, probing: new Probing(clock), ports: createPorts(), runFiles, prepare, clock };
+  const ofAll = { limits, probing: new Probing(clock), ports, runFiles, prepare, clock };
   const apps: ProcessApps = new ProcessApps({
     stopGraceMs: limits.stopGraceMs,
     create: (app, version, ring) =>

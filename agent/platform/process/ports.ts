@@ -15,26 +15,50 @@ const maxTries = 200;
 export function createPorts(options: { readonly random?: () => number } = {}) {
   // Random, so that two agents on one machine begin at different ports.
   let position = Math.floor((options.random ?? Math.random)() * portCount);
-  const taken = new Set<number>();
+  /** The app that has each port. */
+  const taken = new Map<number, string>();
+
+  async function takeAny(app: string): Promise<number> {
+    for (let tries = 0; tries < maxTries; tries += 1) {
+      const port = firstPort + position;
+      position = (position + 1) % portCount;
+      if (taken.has(port)) continue;
+      taken.set(port, app);
+      if (await isFree(port)) return port;
+      taken.delete(port);
+    }
+    throw new AppError('platform_error', `found no free port: ${maxTries} ports from ${firstPort} on were tried`, {
+      phase: 'start',
+    });
+  }
+
   return {
-    /** A port that nothing listens on and that no other app has; give it back with `release`. @throws AppError platform_error */
-    async take(): Promise<number> {
-      for (let tries = 0; tries < maxTries; tries += 1) {
-        const port = firstPort + position;
-        position = (position + 1) % portCount;
-        if (taken.has(port)) continue;
-        taken.add(port);
-        if (await isFree(port)) return port;
-        taken.delete(port);
+    /**
+     * A port that nothing listens on and that no other app has; give it back with `release`.
+     * @param preferred taken if it is free. Otherwise `heldBy` of the result names the app that has it; `''`: another program.
+     * @throws AppError platform_error
+     */
+    async take(app: string, preferred?: number): Promise<TakenPort> {
+      const heldBy = preferred === undefined ? undefined : taken.get(preferred);
+      if (preferred !== undefined && heldBy === undefined) {
+        taken.set(preferred, app);
+        if (await isFree(preferred)) return { port: preferred, heldBy: undefined };
+        taken.delete(preferred);
       }
-      throw new AppError('platform_error', `found no free port: ${maxTries} ports from ${firstPort} on were tried`, {
-        phase: 'start',
-      });
+      return { port: await takeAny(app), heldBy: preferred === undefined ? undefined : (heldBy ?? '') };
     },
     release(port: number): void {
       taken.delete(port);
     },
+    /** The app that has the port. */
+    heldBy: (port: number): string | undefined => taken.get(port),
   };
+}
+
+export interface TakenPort {
+  readonly port: number;
+  /** Who has the port that was preferred; undefined if it was free. */
+  readonly heldBy: string | undefined;
 }
 
 export type Ports = ReturnType<typeof createPorts>;

@@ -15,6 +15,8 @@ export function createPrepare(deps: {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Called for each output line of an install command. */
   readonly onLine: (run: VersionRun, line: string) => void;
+  /** The app that has a port of this machine. */
+  readonly portHolder: (port: number) => string | undefined;
   /** Ends every other version of the app that runs. */
   readonly endOthers: (run: VersionRun, signal: AbortSignal) => Promise<void>;
 }) {
@@ -46,7 +48,8 @@ export function createPrepare(deps: {
     for (const { name } of run.spec.volumes) volumes.set(name, join(volumesDir, run.app, name));
     for (const path of volumes.values()) await mkdir(path, { recursive: true });
     // A volume has one writer at a time, as with a Deployment of strategy Recreate.
-    if (volumes.size > 0) await endOthers(run, options.signal);
+    // A port that the app insists on cannot be had twice either.
+    if (volumes.size > 0 || deps.portHolder(run.spec.port) === run.app) await endOthers(run, options.signal);
     return resolveCommand({ spec: run.spec, version: run.version, folder, plan, volumes, nodePath, env });
   }
 

@@ -8,12 +8,14 @@ import type { Clock } from '../../../shared/wait/clock.ts';
 import { sleep } from '../../../shared/wait/sleep.ts';
 import { probeOnce, type ProbeOutcome } from '../../../shared/net/http-probe.ts';
 import type { Probing } from '../probing.ts';
+import { listenerInLine, type Listener } from '../listening.ts';
 import type { ReadinessProbe } from '../readiness.ts';
 import type { Command } from './command.ts';
 import { startGuarded, type ChildExit, type GuardedProcess } from './guard.ts';
 import { readLines } from './log-ring.ts';
 import type { Ports } from './ports.ts';
 import type { RunFiles } from './run-files.ts';
+import { watchStartup } from './startup.ts';
 
 export interface ReplicaLimits {
   readonly restartMinMs: number;
@@ -27,6 +29,8 @@ export interface ReplicaDeps {
   readonly version: number;
   readonly command: Command;
   readonly readiness: ReadinessProbe;
+  /** The `port` of the app. Any port will do for an app that has the default, since it reads PORT. */
+  readonly declaredPort: number;
   readonly probing: Probing;
   readonly ports: Ports;
   readonly runFiles: RunFiles;
@@ -37,6 +41,8 @@ export interface ReplicaDeps {
   readonly onTarget: () => void;
   /** Called when a process has ended that never answered. */
   readonly onFailedStart: (exit: ChildExit) => void;
+  /** Called when a process that has not answered is certain to listen elsewhere only. */
+  readonly onElsewhere: () => void;
   /** Called when the machine refuses a port or a process. The replica tries again. */
   readonly onError: (error: AppError) => void;
 }
@@ -45,6 +51,8 @@ export interface ReplicaDeps {
 interface Life {
   readonly id: string;
   readonly port: number;
+  /** Who has the declared port; undefined if the process has it, or needs none. */
+  readonly portHeldBy: string | undefined;
   readonly process: GuardedProcess;
   /** Aborts when the process has ended, or when it is asked to end. */
   readonly over: AbortController;
@@ -53,7 +61,15 @@ interface Life {
   portTaken: boolean;
   /** What the last probe saw. */
   seen: ProbeOutcome | undefined;
+  /** Where the process listens instead of on its PORT. */
+  elsewhere: Listener | undefined;
+  /** The last line that said where the app listens. */
+  said: Listener | undefined;
+  lines: number;
 }
+
+/** What is known of a process that has not answered. */
+export interface NoAnswer extends Pick<Life, 'port' | 'portHeldBy' | 'seen' | 'elsewhere'> {}
 
 type ReplicaState =
   | { readonly kind: 'starting'; readonly life: Life }
@@ -67,6 +83,8 @@ type ReplicaState =
 const portTakenPattern = /EADDRINUSE|address already in use/i;
 const maxPortRetries = 5;
 const connectTimeoutMs = 2_000;
+/** The `port` of an app that declares none. */
+const defaultPort = 8_080;
 /** `localhost` is either of the two, and some servers listen on only one. */
 const loopbacks = ['127.0.0.1', '::1'] as const;
 
@@ -74,6 +92,7 @@ export class Replica {
   readonly #deps: ReplicaDeps;
   readonly #done: Promise<void>;
   #hurried = false;
+  #life: Life | undefined;
   #state: ReplicaState = { kind: 'pausing', wake: () => {} };
 
   constructor(deps: ReplicaDeps) {
@@ -90,10 +109,9 @@ export class Replica {
     return 'life' in this.#state ? this.#state.life?.id : undefined;
   }
 
-  /** What the last probe of a process that has not answered saw, and its PORT. */
-  get seen(): { readonly outcome: ProbeOutcome; readonly port: number } | undefined {
-    const life = 'life' in this.#state ? this.#state.life : undefined;
-    return life?.seen === undefined ? undefined : { outcome: life.seen, port: life.port };
+  /** What is known of the current or last process, if that has not answered. */
+  get noAnswer(): NoAnswer | undefined {
+    return this.#life?.answered === false ? this.#life : undefined;
   }
 
   /** Removes the target until it has answered a probe again. */
@@ -163,7 +181,8 @@ export class Replica {
   async #live(): Promise<{ readonly exit: ChildExit; readonly answered: boolean; readonly portTaken: boolean }> {
     const { app, version, command, ports, runFiles } = this.#deps;
     this.#hurried = false;
-    const port = await ports.take();
+    const { declaredPort } = this.#deps;
+    const { port, heldBy } = await ports.take(app, declaredPort === defaultPort ? undefined : declaredPort);
     try {
       if (this.#stopping) return { exit: { kind: 'code', code: 0 }, answered: false, portTaken: false };
       const id = `${app}.${version}.${randomBytes(6).toString('hex')}`;
@@ -171,17 +190,22 @@ export class Replica {
       const life: Life = {
         id,
         port,
+        portHeldBy: heldBy,
         process,
         over: new AbortController(),
         probing: Promise.resolve(),
         answered: false,
         portTaken: false,
         seen: undefined,
+        elsewhere: undefined,
+        said: undefined,
+        lines: 0,
       };
+      this.#life = life;
       if (process.pid !== undefined) runFiles.add(id, process.pid);
       for (const stream of [process.stdout, process.stderr]) readLines(stream, (line) => this.#take(life, line));
       this.#state = { kind: 'starting', life };
-      life.probing = this.#probe(life, loopbacks);
+      life.probing = Promise.all([this.#probe(life, loopbacks), this.#watchStartup(life)]).then(() => undefined);
       const exit = await process.exited;
       this.#leave(life);
       await life.probing;
@@ -204,28 +228,54 @@ export class Replica {
 
   /** Makes the replica ready once its process answers. Ends, at the latest, with the process. */
   async #probe(life: Life, hosts: readonly string[]): Promise<void> {
-    const { readiness, probing, onTarget } = this.#deps;
+    const { readiness, declaredPort, probing, onTarget } = this.#deps;
     const { signal } = life.over;
-    const host = await probing.untilAnswered(async (answerTimeoutMs) => {
-      const probe = { ...readiness, port: life.port, connectTimeoutMs, answerTimeoutMs };
+    const answered = await probing.untilAnswered(async (answerTimeoutMs) => {
       let seen: ProbeOutcome = { kind: 'refused' };
-      for (const host of hosts) {
-        const onSilence = (): void => void (life.seen = { kind: 'silent' });
-        const outcome = await probeOnce({ ...probe, host }, signal, onSilence);
-        if (outcome.kind === 'ready') return host;
-        if (outcome.kind !== 'refused') seen = outcome;
+      for (const port of life.elsewhere?.port === declaredPort ? [life.port, declaredPort] : [life.port]) {
+        for (const host of hosts) {
+          const probe = { ...readiness, host, port, connectTimeoutMs, answerTimeoutMs };
+          const onSilence = (): void => void (life.seen = { kind: 'silent' });
+          const outcome = await probeOnce(probe, signal, onSilence);
+          if (outcome.kind === 'ready') return { host, port };
+          if (outcome.kind !== 'refused') seen = outcome;
+        }
       }
       life.seen = seen;
       return undefined;
     }, signal);
-    if (host === undefined || this.#state.kind !== 'starting') return;
+    if (answered === undefined || this.#state.kind !== 'starting') return;
     life.answered = true;
-    this.#state = { kind: 'ready', life, target: { id: life.id, host, port: life.port } };
+    this.#state = { kind: 'ready', life, target: { id: life.id, ...answered } };
     onTarget();
   }
 
+  /** Ends when the process has answered or ended. */
+  async #watchStartup(life: Life): Promise<void> {
+    const { clock, declaredPort, onElsewhere } = this.#deps;
+    const { pid } = life.process;
+    if (pid === undefined) return;
+    const log = (): { listener: Listener | undefined; lines: number } => ({ listener: life.said, lines: life.lines });
+    const over = new AbortController();
+    using _listener = onAbort(life.over.signal, () => over.abort());
+    const onListener = (listener: Listener, certain: boolean): void => {
+      if (this.#state.kind !== 'starting' || life.answered) {
+        over.abort();
+        return;
+      }
+      life.elsewhere = listener;
+      // The declared port is the app's own: it is probed too.
+      if (certain && listener.port !== declaredPort) onElsewhere();
+    };
+    await watchStartup({ clock, pid, port: life.port, log, onListener, isOver: () => life.answered }, over.signal);
+  }
+
   #take(life: Life, line: string): void {
-    if (portTakenPattern.test(line)) life.portTaken = true;
+    // A port that the app chose itself is taken by whoever it is, however often it is tried.
+    const ownPort = new RegExp(`:${life.port}\\b|^(?!.*:\\d{2,5}\\b)`);
+    if (portTakenPattern.test(line) && ownPort.test(line)) life.portTaken = true;
+    if (!life.answered) life.said = listenerInLine(line) ?? life.said;
+    life.lines += 1;
     this.#deps.onLine(life.id, line);
   }
 

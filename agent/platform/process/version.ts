@@ -4,12 +4,13 @@ import type { Target } from '../../../shared/protocol/routes.ts';
 import { deadlineSignal, untilAborted } from '../../../shared/wait/abort.ts';
 import { SharedTask } from '../../../shared/wait/shared-task.ts';
 import type { StartOptions, VersionRun } from '../platform.ts';
+import { wordsOfListener } from '../listening.ts';
 import { readinessOf, wordsOfOutcome } from '../readiness.ts';
 import type { Command } from './command.ts';
 import type { ChildExit } from './guard.ts';
 import { ofVersion, type LogRing } from './log-ring.ts';
 import type { Prepare } from './prepare.ts';
-import { Replica, type ReplicaDeps, type ReplicaLimits } from './replica.ts';
+import { Replica, type NoAnswer, type ReplicaDeps, type ReplicaLimits } from './replica.ts';
 
 export interface VersionLimits extends ReplicaLimits {
   /** Time from SIGTERM to SIGKILL. */
@@ -132,12 +133,20 @@ export class VersionProcesses {
       ...this.#deps,
       command,
       readiness: readinessOf(run.spec),
+      declaredPort: run.spec.port,
       onLine: (instance, line) => ring.push({ instance, version, line }),
       onTarget: () => {
         onTargets();
         if (replica.target !== undefined) this.#attempt?.answered();
       },
-      onFailedStart: (exit) => this.#judge(exit),
+      onFailedStart: (exit) => this.#judge(run, exit),
+      onElsewhere: () => {
+        const known = this.#noAnswer();
+        const words = known?.elsewhere && wordsOfListener(known.elsewhere, known.port);
+        this.#attempt?.failed(
+          this.#failure('app_not_ready', `${words ?? 'the app listens elsewhere'}${this.#clash(run)}`),
+        );
+      },
       onError: (error) => {
         onError(error);
         this.#attempt?.failed(error);
@@ -146,7 +155,7 @@ export class VersionProcesses {
     return replica;
   }
 
-  #judge(exit: ChildExit): void {
+  #judge(run: VersionRun, exit: ChildExit): void {
     const attempt = this.#attempt;
     if (attempt === undefined) return;
     attempt.failedStarts += 1;
@@ -156,7 +165,10 @@ export class VersionProcesses {
       attempt.failed(this.#failure('app_config_invalid', `the command could not be run: ${how}`));
     } else if (attempt.failedStarts >= maxFailedStarts) {
       attempt.failed(
-        this.#failure('app_crashed', `the app ended before it answered, ${attempt.failedStarts} times: ${how}`),
+        this.#failure(
+          'app_crashed',
+          `the app ended before it answered, ${attempt.failedStarts} times: ${how}${this.#clash(run)}`,
+        ),
       );
     } else {
       this.#task?.progress(['start', `the app ended before it answered (${how}); starting it once more`]);
@@ -165,9 +177,26 @@ export class VersionProcesses {
 
   #notReady(run: VersionRun, deadlineSecs: number): AppError {
     const what = run.spec.health_url === undefined ? 'on its PORT' : `at ${run.spec.health_url} on its PORT`;
-    const seen = this.#replicas.find((replica) => replica.seen !== undefined)?.seen;
-    const why = seen && `: ${wordsOfOutcome(seen.outcome, `PORT (${seen.port})`, readinessOf(run.spec))}`;
-    return this.#failure('app_not_ready', `the app did not answer ${what} within ${deadlineSecs} s${why ?? ''}`);
+    const known = this.#noAnswer();
+    const why =
+      known?.elsewhere !== undefined
+        ? `: ${wordsOfListener(known.elsewhere, known.port)}`
+        : known?.seen && `: ${wordsOfOutcome(known.seen, `PORT (${known.port})`, readinessOf(run.spec))}`;
+    const message = `the app did not answer ${what} within ${deadlineSecs} s${why ?? ''}${this.#clash(run)}`;
+    return this.#failure('app_not_ready', message);
+  }
+
+  #noAnswer(): NoAnswer | undefined {
+    const all = this.#replicas.flatMap((replica) => replica.noAnswer ?? []);
+    return all.find(({ elsewhere }) => elsewhere !== undefined) ?? all.find(({ seen }) => seen !== undefined) ?? all[0];
+  }
+
+  /** Says who has the port that the app declares, for an app that insists on it. */
+  #clash({ spec }: VersionRun): string {
+    const heldBy = this.#noAnswer()?.portHeldBy;
+    if (heldBy === undefined) return '';
+    const who = heldBy === '' ? 'another program' : `the app ${heldBy}`;
+    return ` (its \`port\`, ${spec.port}, is taken by ${who} on this machine, so it was given another one in PORT)`;
   }
 
   #failure(code: 'app_crashed' | 'app_not_ready' | 'app_config_invalid', message: string): AppError {

@@ -5,6 +5,7 @@
  *             unhealthy: listens, `/healthz` answers 503 · mute: listens and never answers · garbage: answers, but not by HTTP ·
  *             status: answers STATUS everywhere · slow-answer: listens at once, answers from DELAY_MS on.
  *   LISTEN    host:port where it listens instead, whatever PORT says.
+ *   SIDE      port of every address where it answers from the beginning, besides; a line a second tells that it is still starting.
  *   HOSTS     names, with commas between them: a call by any other Host gets 400.
  *   PROTOCOL  http1 (default) · h2c: HTTP/2 without TLS.
  *   VERSION   what it says it is.
@@ -193,6 +194,11 @@ process.on('SIGTERM', () => {
   setInterval(() => server.closeIdleConnections?.(), 20);
 });
 
+if (env.SIDE !== undefined) {
+  createServer((_request, response) => response.end('metrics')).listen(Number(env.SIDE));
+  const timer = setInterval(() => console.log('loading'), 1_000);
+  setTimeout(() => clearInterval(timer), Number(env.DELAY_MS ?? 1_000));
+}
 console.log(`starting version ${env.VERSION ?? ''} mode ${mode}`);
 if (mode === 'crash') {
   console.error('cannot start: MODE is crash');
