@@ -18,7 +18,7 @@ export function mayServe({ port }: Listener): boolean {
 }
 
 export function isLoopback({ host }: Listener): boolean {
-  return host === 'localhost' || host === '::1' || /^127\./.test(host);
+  return host === 'localhost' || host === '::1' || host.startsWith('127.');
 }
 
 /** @param port as the app knows it: `PORT 8080`. @returns what is wrong and what to do, as a sentence. */

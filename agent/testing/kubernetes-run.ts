@@ -27,6 +27,7 @@ export function testPod(facts: Partial<PodFacts> = {}): PodFacts {
     leaving: false,
     ready: false,
     unschedulable: undefined,
+    nominatedNode: undefined,
     scheduled: true,
     running: false,
     waiting: undefined,

@@ -77,6 +77,7 @@ export function createKubernetesPlatform(deps: KubernetesPlatformDeps): Kubernet
     workloads,
     drift,
     reports,
+    prober,
     logSlots: createLogSlots(),
     log,
     clock,

@@ -35,6 +35,10 @@ export interface ObjectsOptions {
 
 /** Annotation of the Deployment: digest of everything that is applied for the version, except the values of secrets. */
 export const contentAnnotation = 'holdfast.dev/content';
+/** Annotation of the Deployment: the form of the manifests, so that a version that another release has made is known as such. */
+export const revisionAnnotation = 'holdfast.dev/revision';
+/** Raise it with every change of what is applied for an unchanged version. */
+export const manifestRevision = '2';
 const terminationGraceSecs = 30;
 /** The group of the user as whom the images of presets run. */
 const presetGroup = 1_000;
@@ -88,7 +92,13 @@ export function versionObjects(run: VersionRun, options: ObjectsOptions): Versio
   const autoscaler = isAutoscaled(run) ? autoscalerOf(run) : undefined;
   const bare = deploymentOf(run, options);
   const content = contentOf(run, [...inputs, bare, ...(autoscaler === undefined ? [] : [autoscaler])]);
-  const deployment = { ...bare, metadata: { ...bare.metadata, annotations: { [contentAnnotation]: content } } };
+  const deployment = {
+    ...bare,
+    metadata: {
+      ...bare.metadata,
+      annotations: { [contentAnnotation]: content, [revisionAnnotation]: manifestRevision },
+    },
+  };
   return { inputs, deployment, autoscaler };
 }
 

@@ -108,6 +108,11 @@ export class AppliedObjects {
     return intact && String(now.version) === metadata.labels?.[labels.version];
   }
 
+  /** Whether the object is there, whoever applied it. */
+  exists(app: string, { kind, metadata }: Manifest): boolean {
+    return kind === 'PersistentVolumeClaim' || this.now(app, kind, metadata.name)?.deleting === false;
+  }
+
   /** Forgets a version whose objects are being deleted. */
   forgetVersion(app: string, version: number): void {
     const own = this.#applied.get(app);

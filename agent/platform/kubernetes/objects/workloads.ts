@@ -5,6 +5,7 @@ import {
   contentAnnotation,
   deploymentName,
   hasRightReplicas,
+  manifestRevision,
   replicasAtStart,
   serviceOf,
   versionObjects,
@@ -13,6 +14,7 @@ import {
   type ObjectsOptions,
 } from '../manifests/manifests.ts';
 import { appObjectName } from '../manifests/names.ts';
+import type { AppliedFacts } from '../picture/facts.ts';
 import type { AppliedObjects } from './applied-objects.ts';
 import { platformError, type Objects } from './objects.ts';
 
@@ -26,6 +28,8 @@ export class Workloads {
   readonly #objects: WorkloadsDeps['objects'];
   readonly #applied: AppliedObjects;
   readonly #options: ObjectsOptions;
+  /** Fingerprints of Deployments of other releases, by UID, as they were first seen. */
+  readonly #left = new Map<string, string>();
 
   constructor({ objects, applied, options }: WorkloadsDeps) {
     this.#objects = objects;
@@ -69,10 +73,28 @@ export class Workloads {
   isIntact(run: VersionRun): boolean {
     const { inputs, deployment, autoscaler } = versionObjects(run, this.#options);
     const { name, annotations } = deployment.metadata;
-    if (this.#applied.now(run.app, 'Deployment', name)?.content !== annotations?.[contentAnnotation]) return false;
+    const now = this.#applied.now(run.app, 'Deployment', name);
+    if (now !== undefined && this.#isLeft(run, now))
+      return inputs.every((manifest) => this.#applied.exists(run.app, manifest));
+    if (now?.content !== annotations?.[contentAnnotation]) return false;
     return [deployment, ...inputs, ...(autoscaler === undefined ? [] : [autoscaler])].every((manifest) =>
       this.#applied.isAsApplied(run.app, manifest),
     );
+  }
+
+  /**
+   * Whether another release of the agent has made the Deployment, and it runs: it stays as it is until its next start or edit, since
+   * replacing its pods would change nothing that was declared.
+   */
+  #isLeft(
+    run: VersionRun,
+    { name, uid, version, revision, deleting, replicas = 0, fingerprint }: AppliedFacts,
+  ): boolean {
+    if (revision === manifestRevision || deleting || version !== run.version || replicas === 0) return false;
+    if (this.#applied.versionApplied(run.app, 'Deployment', name) !== undefined) return false;
+    const key = uid ?? name;
+    if (!this.#left.has(key)) this.#left.set(key, fingerprint);
+    return this.#left.get(key) === fingerprint;
   }
 
   isServiceIntact(run: VersionRun): boolean {

@@ -4,7 +4,7 @@ import type { Kinds, KubeObject } from '../../../kube/kinds.ts';
 import { labels } from '../../../kube/labels.ts';
 import type { ReadinessProbe } from '../../readiness.ts';
 import { containerName } from '../manifests/container.ts';
-import { contentAnnotation } from '../manifests/manifests.ts';
+import { contentAnnotation, revisionAnnotation } from '../manifests/manifests.ts';
 import { probeOfPod } from '../manifests/probe-note.ts';
 
 export interface PodFacts {
@@ -20,6 +20,8 @@ export interface PodFacts {
   readonly leaving: boolean;
   readonly ready: boolean;
   readonly unschedulable: string | undefined;
+  /** The node that is being cleared or made for it. */
+  readonly nominatedNode: string | undefined;
   readonly scheduled: boolean;
   readonly running: boolean;
   readonly waiting: { readonly reason: string; readonly message: string } | undefined;
@@ -60,6 +62,7 @@ export function podFacts({ metadata = {}, spec, status }: Kinds['Pod']): PodFact
     ready: condition('Ready')?.status === 'True',
     unschedulable:
       placed?.status === 'False' && placed.reason === 'Unschedulable' ? (placed.message ?? placed.reason) : undefined,
+    nominatedNode: status?.nominatedNodeName === '' ? undefined : status?.nominatedNodeName,
     scheduled: placed?.status === 'True',
     running,
     waiting: waiting === undefined ? undefined : { reason: waiting.reason ?? '', message: waiting.message ?? '' },
@@ -86,6 +89,8 @@ export interface AppliedFacts {
   /** Digest of everything that Holdfast decides, without replicas and what controllers write. */
   readonly fingerprint: string;
   readonly content: string | undefined;
+  /** Deployments only: the form of the manifests that made it. */
+  readonly revision: string | undefined;
   readonly deleting: boolean;
   /** Deployments only. */
   readonly replicas: number | undefined;
@@ -107,6 +112,7 @@ export function appliedFacts(object: KubeObject): AppliedFacts {
     version: Number.isSafeInteger(version) ? version : undefined,
     fingerprint: fingerprintOf(object),
     content: metadata.annotations?.[contentAnnotation],
+    revision: metadata.annotations?.[revisionAnnotation],
     deleting: metadata.deletionTimestamp !== undefined,
     replicas: spec?.replicas,
     generation: metadata.generation ?? 0,

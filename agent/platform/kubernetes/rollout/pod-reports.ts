@@ -8,6 +8,10 @@ const maxLines = 50;
 const maxBytes = 8 * 1024;
 const timeoutMs = 3_000;
 
+/** Reasons of events by which autoscalers announce a node for a pod, and by which they say that none will come. */
+const announcing: ReadonlySet<string> = new Set(['TriggeredScaleUp', 'Nominated']);
+const refusing: ReadonlySet<string> = new Set(['NotTriggerScaleUp', 'FailedScaleUp', 'FailedToScaleUpGroup']);
+
 export function createPodReports(deps: { readonly api: Pick<KubeApi, 'list' | 'log'>; readonly namespace: string }) {
   const { api, namespace } = deps;
 
@@ -37,6 +41,20 @@ export function createPodReports(deps: { readonly api: Pick<KubeApi, 'list' | 'l
       }
       return [];
     },
+    /** What announces a node for a pod that no node has room for, as cluster-autoscaler and Karpenter say it; undefined if nothing does. */
+    async scaleUp(pod: PodFacts, signal: AbortSignal): Promise<string | undefined> {
+      if (pod.nominatedNode !== undefined) return `node ${pod.nominatedNode} is nominated for it`;
+      try {
+        const query = { fieldSelector: `involvedObject.uid=${pod.uid}`, limit: 100 };
+        const { items } = await api.list('Event', namespace, query, { signal, timeoutMs });
+        const said = items.filter(({ reason = '' }) => announcing.has(reason) || refusing.has(reason));
+        const newest = said.toSorted((a, b) => timeOf(a).localeCompare(timeOf(b))).at(-1);
+        if (newest === undefined || refusing.has(newest.reason ?? '')) return undefined;
+        return `${newest.reason ?? ''}: ${newest.message ?? ''}`;
+      } catch {
+        return undefined;
+      }
+    },
     async lastWarning(pod: PodFacts, signal: AbortSignal): Promise<string | undefined> {
       try {
         const query = { fieldSelector: `involvedObject.uid=${pod.uid},type=Warning`, limit: 100 };
@@ -52,8 +70,8 @@ export function createPodReports(deps: { readonly api: Pick<KubeApi, 'list' | 'l
 
 export type PodReports = ReturnType<typeof createPodReports>;
 
-function timeOf({ lastTimestamp, eventTime }: Kinds['Event']): string {
-  return lastTimestamp ?? eventTime ?? '';
+function timeOf({ lastTimestamp, series, eventTime, metadata }: Kinds['Event']): string {
+  return lastTimestamp ?? series?.lastObservedTime ?? eventTime ?? metadata.creationTimestamp ?? '';
 }
 
 function lastOf(lines: readonly string[]): string[] {

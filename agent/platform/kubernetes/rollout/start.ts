@@ -8,6 +8,8 @@ import type { Desired } from '../objects/desired.ts';
 import type { PodFacts } from '../picture/facts.ts';
 import type { PodReports } from './pod-reports.ts';
 import { deploymentName } from '../manifests/manifests.ts';
+import { Inquiry } from './inquiry.ts';
+import type { Prober } from './probe.ts';
 import { judgeRollout, type PodSymptom } from './verdict.ts';
 import type { SymptomTimes } from '../../../kube/symptoms.ts';
 import type { Targets } from './targets.ts';
@@ -22,6 +24,7 @@ export interface StartDeps {
   readonly targets: Targets;
   readonly workloads: Workloads;
   readonly reports: PodReports;
+  readonly prober: Pick<Prober, 'once'>;
   readonly log: Log;
   readonly clock: Clock;
 }
@@ -107,6 +110,9 @@ async function firstOutcome(
   const { picture, targets, clock } = deps;
   const { app, version } = run;
   let reported = '';
+  let tell = (): void => undefined;
+  const { reports, prober } = deps;
+  const inquiry = new Inquiry({ reports, prober, clock, pods: () => podsOf(deps, run, wait), onChange: () => tell() });
 
   function look(): { readonly done: Outcome } | { readonly againMs: number } {
     const deployment = picture.applied.Deployment.get(deploymentName(run));
@@ -124,6 +130,7 @@ async function firstOutcome(
         replicaFailure: deployment?.replicaFailure,
         priorExits: wait.priorExits,
         outcomeOf: (pod) => targets.outcomeOf(app, pod.uid),
+        findingOf: (pod) => inquiry.of(pod),
       },
       run.config,
       wait.since,
@@ -143,17 +150,25 @@ async function firstOutcome(
     return wait.keptSinceMs + endingMs - clock.nowMs();
   }
 
-  return await watchUntil({
-    look,
-    subscribe(listener) {
-      const ends = [picture.onChange(listener), targets.onChange(listener)];
-      return () => {
-        for (const end of ends) end();
-      };
-    },
-    clock,
-    signal,
-  });
+  const over = new AbortController();
+  const asking = inquiry.run(AbortSignal.any([signal, over.signal]));
+  try {
+    return await watchUntil({
+      look,
+      subscribe(listener) {
+        tell = listener;
+        const ends = [picture.onChange(listener), targets.onChange(listener)];
+        return () => {
+          for (const end of ends) end();
+        };
+      },
+      clock,
+      signal,
+    });
+  } finally {
+    over.abort();
+    await asking;
+  }
 }
 
 async function failed(deps: StartDeps, run: VersionRun, symptom: PodSymptom, signal: AbortSignal): Promise<AppError> {

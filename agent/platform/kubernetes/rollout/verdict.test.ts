@@ -10,7 +10,13 @@ const { config } = testRun({
   config: { container: { start_deadline_secs: 10 }, kubernetes: { unschedulable_grace_secs: 20 } },
 });
 
-const nothing: Observation = { pods: [], replicaFailure: undefined, priorExits: new Map(), outcomeOf: () => undefined };
+const nothing: Observation = {
+  pods: [],
+  replicaFailure: undefined,
+  priorExits: new Map(),
+  outcomeOf: () => undefined,
+  findingOf: () => undefined,
+};
 
 /** The verdict when this is seen for `lastedMs`, looked at every half second. */
 function verdictAfter(lastedMs: number, seen: Partial<Observation>) {
@@ -235,4 +241,38 @@ test('while it waits it says what for, and when to look again at the latest', ()
     message: 'the container runs, no answer yet',
     againMs: 10_000,
   });
+});
+
+test('a pod that no node has room for is waited for longer while a node is announced, within a bound', () => {
+  const pods = [testPod({ scheduled: false, unschedulable: '0/3 nodes are available: 3 Insufficient cpu.' })];
+  assert.equal(verdictAfter(60_000, { pods }).atMs, 20_000);
+  const findingOf = () => ({ scaleUp: 'TriggeredScaleUp: pod triggered scale-up' });
+  const waits = verdictAfter(600_000, { pods, findingOf });
+  assert.equal(waits.verdict.kind, 'waiting');
+  assert.match(waits.verdict.message, /waits for a node: .*a node is announced \(TriggeredScaleUp: pod triggered/);
+  const failed = verdictAfter(2_000_000, { pods, findingOf });
+  assert.equal(failed.verdict.kind, 'failed');
+  assert.equal(failed.atMs, 900_000);
+  assert.equal(failed.verdict.symptom.code, 'unschedulable');
+});
+
+test('an app that is certain to listen elsewhere fails in seconds, unless it still says something or its port answers', () => {
+  const pods = [testPod({ running: true })];
+  const refused = (): ProbeOutcome => ({ kind: 'refused' });
+  const listener = { host: '127.0.0.1', port: 3000 };
+  const certain = { elsewhere: { listener, isCertain: true, signature: '1' } };
+  const failed = verdictAfter(10_000, { pods, outcomeOf: refused, findingOf: () => certain });
+  assert.equal(failed.verdict.kind, 'failed');
+  assert.equal(failed.atMs, 5_000);
+  assert.match(failed.verdict.symptom.message, /listens on 127\.0\.0\.1:3000, not on PORT 8080/);
+  let lines = 0;
+  const talks = () => ({ elsewhere: { ...certain.elsewhere, signature: String((lines += 1)) } });
+  assert.equal(verdictAfter(9_000, { pods, outcomeOf: refused, findingOf: talks }).verdict.kind, 'waiting');
+  const silent = (): ProbeOutcome => ({ kind: 'silent' });
+  assert.equal(verdictAfter(9_000, { pods, outcomeOf: silent, findingOf: () => certain }).verdict.kind, 'waiting');
+  const unsure = () => ({ elsewhere: { ...certain.elsewhere, isCertain: false } });
+  assert.equal(verdictAfter(9_000, { pods, outcomeOf: refused, findingOf: unsure }).verdict.kind, 'waiting');
+  const late = verdictAfter(10_000, { pods, outcomeOf: refused, findingOf: unsure });
+  assert.equal(late.verdict.kind, 'failed');
+  assert.match(late.verdict.symptom.message, /within 10 s: the app listens on 127/);
 });

@@ -8,8 +8,10 @@
 import type { AppConfig } from '../../../../shared/protocol/app-config.ts';
 import type { EnsureProgress } from '../../../../shared/protocol/methods.ts';
 import type { ProbeOutcome } from '../../../../shared/net/http-probe.ts';
+import { wordsOfListener } from '../../listening.ts';
 import { wordsOfOutcome } from '../../readiness.ts';
 import type { ExitFacts, PodFacts } from '../picture/facts.ts';
+import type { Finding } from './inquiry.ts';
 import { judge, passingGraceMs, pullGraceMs, type Symptom, type SymptomTimes } from '../../../kube/symptoms.ts';
 
 export interface Observation {
@@ -21,6 +23,8 @@ export interface Observation {
   readonly priorExits: ReadonlyMap<string, number>;
   /** What the last probe of a pod saw. */
   readonly outcomeOf: (pod: PodFacts) => ProbeOutcome | undefined;
+  /** What was asked about a pod. */
+  readonly findingOf: (pod: PodFacts) => Finding | undefined;
 }
 
 export interface PodSymptom extends Symptom {
@@ -43,6 +47,8 @@ const maxExits = 2;
 const staleConditionMs = 1_500;
 /** Bound of everything before a container runs: pulling a large image may take long. */
 const preparationMs = 10 * 60_000;
+/** An app that has said where it listens and then does nothing for so long has started: another port will not open. */
+const stillMs = 5_000;
 
 /** @returns the verdict now, and the times to pass to the next look. */
 export function judgeRollout(
@@ -58,7 +64,7 @@ export function judgeRollout(
 
 /** Everything that is wrong, the most specific first. */
 export function symptomsOf(
-  { pods, replicaFailure, priorExits, outcomeOf }: Observation,
+  { pods, replicaFailure, priorExits, outcomeOf, findingOf }: Observation,
   config: Pick<AppConfig, 'container' | 'kubernetes'>,
 ): PodSymptom[] {
   const found: PodSymptom[] = [];
@@ -86,16 +92,11 @@ export function symptomsOf(
     });
   }
   const unplaced = pods.find((pod) => pod.unschedulable !== undefined);
+  const scaleUp = pods.map((pod) => findingOf(pod)?.scaleUp).find((said) => said !== undefined);
   if (unplaced?.unschedulable !== undefined && !pods.some((pod) => pod.scheduled)) {
-    found.push({
-      key: 'unschedulable',
-      code: 'unschedulable',
-      phase: 'schedule',
-      message: unplaced.unschedulable,
-      graceMs: config.kubernetes.unschedulable_grace_secs * 1_000,
-      pod: unplaced,
-    });
+    found.push(unschedulable(unplaced, unplaced.unschedulable, scaleUp, config));
   }
+  for (const pod of pods) found.push(...listensElsewhere(pod, outcomeOf(pod), findingOf(pod)));
   const started = pods.find((pod) => pod.running || exitsOf(pod) > 0);
   found.push(
     started === undefined
@@ -104,14 +105,19 @@ export function symptomsOf(
           code: 'platform_error',
           phase: 'start',
           message: `no container of the app has started within ${String(preparationMs / 1_000)} s`,
-          graceMs: preparationMs,
+          // The time in which a node is made is not the app's.
+          graceMs: preparationMs + (scaleUp === undefined ? 0 : config.kubernetes.scale_up_timeout_secs * 1_000),
           ...(pods[0] === undefined ? {} : { pod: pods[0] }),
         }
       : {
           key: 'not-ready',
           code: 'app_not_ready',
           phase: 'start',
-          message: notReadyMessage(started, outcomeOf(started), config.container.start_deadline_secs),
+          message: notReadyMessage(
+            started,
+            { outcome: outcomeOf(started), finding: findingOf(started) },
+            config.container.start_deadline_secs,
+          ),
           graceMs: config.container.start_deadline_secs * 1_000,
           pod: started,
         },
@@ -119,10 +125,54 @@ export function symptomsOf(
   return found;
 }
 
-function notReadyMessage(pod: PodFacts, seen: ProbeOutcome | undefined, deadlineSecs: number): string {
+function unschedulable(
+  pod: PodFacts,
+  reason: string,
+  scaleUp: string | undefined,
+  { kubernetes }: Pick<AppConfig, 'kubernetes'>,
+): PodSymptom {
+  const { unschedulable_grace_secs: graceSecs, scale_up_timeout_secs: scaleUpSecs } = kubernetes;
+  return {
+    key: 'unschedulable',
+    code: 'unschedulable',
+    phase: 'schedule',
+    message: scaleUp === undefined ? reason : `${reason}; a node is announced (${scaleUp})`,
+    graceMs: (scaleUp === undefined ? graceSecs : Math.max(graceSecs, scaleUpSecs)) * 1_000,
+    pod,
+  };
+}
+
+/** An app that says that it listens elsewhere, and nothing more since, while its own port is closed. */
+function listensElsewhere(
+  pod: PodFacts,
+  outcome: ProbeOutcome | undefined,
+  finding: Finding | undefined,
+): PodSymptom[] {
+  const { elsewhere } = finding ?? {};
+  if (elsewhere?.isCertain !== true || outcome?.kind !== 'refused' || !pod.running) return [];
+  return [
+    {
+      key: `elsewhere ${pod.uid} ${elsewhere.signature}`,
+      code: 'app_not_ready',
+      phase: 'start',
+      message: wordsOfListener(elsewhere.listener, pod.port),
+      graceMs: stillMs,
+      pod,
+    },
+  ];
+}
+
+function notReadyMessage(
+  pod: PodFacts,
+  { outcome, finding }: { readonly outcome: ProbeOutcome | undefined; readonly finding: Finding | undefined },
+  deadlineSecs: number,
+): string {
   const { port, probe } = pod;
   const what = probe.wants === 'success' ? ` with 2xx or 3xx at ${probe.path ?? '/'}` : '';
-  const why = seen === undefined ? '' : `: ${wordsOfOutcome(seen, `port ${String(port)}`, probe)}`;
+  const elsewhere = outcome?.kind === 'refused' ? finding?.elsewhere?.listener : undefined;
+  const seen = outcome && wordsOfOutcome(outcome, `port ${String(port)}`, probe);
+  const words = elsewhere === undefined ? seen : wordsOfListener(elsewhere, port);
+  const why = words === undefined ? '' : `: ${words}`;
   return `the app runs but has not answered on port ${String(port)}${what} within ${String(deadlineSecs)} s${why}`;
 }
 
