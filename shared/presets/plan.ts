@@ -71,10 +71,13 @@ export interface RunStage {
   readonly fromTree: readonly string[];
   /** Absolute paths of the build stage that the last stage has too; they do not exist on the process platform. */
   readonly fromBuildImage?: readonly { readonly from: string; readonly to: string }[];
+  /** Prepares the base image before anything is copied: extensions, the configuration of a server. In images only. */
+  readonly prepare?: readonly PlanCommand[];
 }
 
 export type Start =
-  | { readonly kind: 'command'; readonly words: readonly string[] }
+  /** `title` is shown instead of the words. */
+  | { readonly kind: 'command'; readonly words: readonly string[]; readonly title?: string }
   | Site
   /** The tree does not say what to start. `missing` says what to add, unless the app has a command of its own. */
   | { readonly kind: 'none'; readonly missing: string };

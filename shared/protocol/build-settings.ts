@@ -8,7 +8,7 @@ export const innerPath = z
   .max(512)
   .regex(/^(?!\/)(?!.*(^|\/)\.\.?(\/|$))[^\0\\\n\r]+$/, 'must be a relative path without . and .. segments');
 
-export const presets = ['node', 'bun', 'deno', 'python', 'go', 'static'] as const;
+export const presets = ['node', 'bun', 'deno', 'python', 'go', 'ruby', 'java', 'php', 'rust', 'static'] as const;
 export const presetName = z.enum(presets);
 export type PresetName = z.output<typeof presetName>;
 

@@ -95,6 +95,7 @@ function runStage(plan: Plan, start: Exclude<Start, { kind: 'site' }>): string[]
   return [
     `FROM ${stage.image}`,
     ...systemPackages(stage.image, stage.systemPackages),
+    ...runAll(stage.prepare ?? []),
     ...env({
       ...stage.env,
       ...hosts,
@@ -125,7 +126,7 @@ function searchPath({ binaries }: Plan): Record<string, string> {
 
 function systemPackages(image: string, names: readonly string[]): string[] {
   if (names.length === 0) return [];
-  if (/alpine/.test(image)) return [run(['apk', 'add', '--no-cache', ...names])];
+  if (/alpine|^composer:/.test(image)) return [run(['apk', 'add', '--no-cache', ...names])];
   return [
     `${run(['apt-get', 'update'], ['apt-get', 'install', '-y', '--no-install-recommends', ...names])} && rm -rf /var/lib/apt/lists/*`,
   ];

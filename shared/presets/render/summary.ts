@@ -25,7 +25,7 @@ export function foundIn(plan: Plan): string[] {
 function startText({ start }: Plan): string {
   switch (start.kind) {
     case 'command':
-      return `starts ${commandText(start.words)}`;
+      return `starts ${start.title ?? commandText(start.words)}`;
     case 'site':
       return `serves ${start.folders.map((folder) => (folder === '' ? 'the folder' : folder)).join(' or ')}`;
     case 'none':

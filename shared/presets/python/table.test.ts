@@ -1,0 +1,4 @@
+import { pythonRepositories } from '../testing/repositories/python.ts';
+import { testTable } from '../testing/table.ts';
+
+testTable(pythonRepositories);
