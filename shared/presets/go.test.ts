@@ -67,3 +67,18 @@ void test('the program is the one in the root, or the one in cmd/ that is a serv
     message: /a, b/,
   });
 });
+
+void test('nothing is downloaded on its own where a module of a workspace requires another one of it', async () => {
+  const files = {
+    'go.work': 'go 1.22\n\nuse (\n\t./lib\n\t./svc\n)\n',
+    'lib/go.mod': 'module example.org/lib\n',
+    'lib/lib.go': 'package lib\n',
+    'svc/main.go': main,
+  };
+  const installs = async (required: string): Promise<boolean> =>
+    (await dockerfileOf({ ...files, 'svc/go.mod': `module example.org/svc\n\nrequire ${required}\n` })).includes(
+      'RUN go mod download',
+    );
+  assert.equal(await installs('example.org/lib v0.0.0'), false);
+  assert.equal(await installs('example.org/other v1.2.3'), true);
+});

@@ -39,7 +39,8 @@ export const go: Preset = {
     const folders = await foldersIn(tree, '');
     const isVendored = folders.includes('vendor');
     const hasLocal = modules.some(({ text }) => /^\s*(?:replace\s+)?\S+(?:\s+v\S+)?\s+=>\s+\.{1,2}\//m.test(text));
-    const downloads = modules.some(({ text }) => /^\s*require\b/m.test(text)) && !hasLocal && !isVendored;
+    const hasRequired = modules.some(({ text }) => /^\s*require\b/m.test(text));
+    const downloads = hasRequired && !hasLocal && !isVendored && !requiresOneAnother(modules);
     const cgo = cModule !== undefined || importsC;
     const paths = modules.flatMap(({ folder }) => [at(folder, 'go.mod'), at(folder, 'go.sum')]);
     return {
@@ -91,6 +92,14 @@ function flags(cgo: boolean): string[] {
 }
 
 const packageOf = (folder: string): string => (folder === '' ? '.' : `./${folder}`);
+
+/** Whether a module of the workspace requires another one of it, which no proxy has: `go mod download` would ask for it. */
+function requiresOneAnother(modules: readonly Module[]): boolean {
+  const names = modules.flatMap(({ text }) => /^\s*module\s+"?([^\s"]+)/m.exec(text)?.[1] ?? []);
+  return modules.some(({ text }) =>
+    [...text.matchAll(/^\s*(?:require\s+)?([^\s"]+)\s+v\d/gm)].some(([, name = '']) => names.includes(name)),
+  );
+}
 
 async function readModules(tree: PresetTree): Promise<Module[]> {
   const work = await tree.read('go.work');
