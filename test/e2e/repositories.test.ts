@@ -8,6 +8,8 @@ import { agentMethods } from '../../shared/protocol/methods.ts';
 import { callByHttp } from '../../shared/rpc/http-call.ts';
 import { builtEntries } from '../repositories/entries.ts';
 import { appNameOf, type Entry, failureText, writeFiles } from '../repositories/entry.ts';
+import { systemClock } from '../../shared/wait/clock.ts';
+import { retry } from '../../shared/wait/retry.ts';
 import { callAtOnce } from '../support/load.ts';
 import { startBuildProxy } from './build-proxy.ts';
 import { kubectl, registryHost } from './cluster.ts';
@@ -43,20 +45,33 @@ after(async () => {
   for (const close of closing.toReversed()) await close();
 });
 
-/** `holdfast deploy`, then a start that tells why it failed, then the calls. */
+/** What is told while another agent takes the lead. */
+const movedLead = /\b(?:not_leader|link_lost|cancelled|store_unavailable): /;
+
+/** `holdfast deploy`, then a start. @throws why it failed, with the last lines of the log. */
+async function deployed(app: string, folder: string): Promise<void> {
+  const { code, stderr } = await release.cli('deploy', folder, '--app', app, '--path', `/${app}`);
+  if (code !== 0) throw new Error(stderr);
+  const { agentUrl: url, token } = release;
+  await callByHttp({ url, token, methods: agentMethods }, 'versions.ensure', { app }, { deadlineMs }).catch(
+    (error: unknown) => {
+      throw new Error(failureText(error), { cause: error });
+    },
+  );
+}
+
 async function deployAndCall(entry: Entry): Promise<void> {
   const app = appNameOf(entry.name);
   const folder = await mkdtemp(join(tmpdir(), 'holdfast-repository-'));
   try {
     await writeFiles(folder, entry.files);
-    const deployed = await release.cli('deploy', folder, '--app', app, '--path', `/${app}`);
-    assert.equal(deployed.code, 0, deployed.stderr);
-    const { agentUrl: url, token } = release;
-    await callByHttp({ url, token, methods: agentMethods }, 'versions.ensure', { app }, { deadlineMs }).catch(
-      (error: unknown) => {
-        throw new Error(failureText(error), { cause: error });
-      },
-    );
+    await retry(() => deployed(app, folder), {
+      clock: systemClock,
+      signal: AbortSignal.timeout(deadlineMs),
+      backoff: { minMs: 500, maxMs: 2_000 },
+      deadlineMs,
+      isPassing: (error) => error instanceof Error && movedLead.test(error.message),
+    });
     for (const { path, status = 200, text = '' } of entry.answers) {
       const [record] = await callAtOnce(`${await release.serviceUrl()}/${app}${path}`, 1);
       assert.equal(record?.status, status, `${path}: ${record?.body.slice(0, 2_000) ?? record?.error ?? ''}`);

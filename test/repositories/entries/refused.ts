@@ -32,8 +32,8 @@ export const refusedEntries: readonly RefusedEntry[] = [
   },
   {
     name: 'Python without anything to start',
-    files: { 'requirements.txt': 'requests\n', 'helper.py': 'x = 1\n' },
-    error: /dockerfile_invalid|source_invalid/,
+    files: { 'requirements.txt': 'requests\n', 'lib/a.py': 'x = 1\n', 'lib/b.py': 'y = 1\n' },
+    error: /^dockerfile_invalid: /,
   },
   {
     name: 'a site whose output folder is not there after the build',
