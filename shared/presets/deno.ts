@@ -25,7 +25,6 @@ const config = z.object({
   tasks: z.record(z.string(), task).optional().catch(undefined),
   imports: z.record(z.string(), z.string()).optional().catch(undefined),
   exports: z.string().optional().catch(undefined),
-  nodeModulesDir: z.unknown(),
 });
 type Config = z.output<typeof config>;
 
@@ -144,7 +143,7 @@ async function installCommands(tree: PresetTree, start: DenoStart | undefined): 
 
 async function readConfig(tree: PresetTree): Promise<Config> {
   const path = await firstOf(tree, configs);
-  if (path === undefined) return { nodeModulesDir: undefined };
+  if (path === undefined) return {};
   const text = (await tree.read(path)) ?? '{}';
   try {
     return config.parse(JSON.parse(plainJson(text)));
