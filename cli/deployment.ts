@@ -51,7 +51,8 @@ export async function checkFolder(
   const tree = folderTree(folder);
   const spec = buildSpecOf(options, existing);
   const { dockerfile, preset } = spec.build;
-  const request = planRequest(spec);
+  const path = options.path ?? existing?.spec.path;
+  const request = planRequest({ ...spec, path, config: existing?.spec.config });
   const rules = await sourceRules(folder, spec);
   if (dockerfile !== 'Dockerfile' && preset === undefined && !(await tree.has(dockerfile)))
     throw new UsageError(`the folder has no ${dockerfile}`);

@@ -150,13 +150,13 @@ export class ImageBuild {
 
   async #build(): Promise<string> {
     const { sources, builder, args, log } = this.#deps;
-    const { app, version, spec } = this.#order.version;
+    const { app, version, spec, config } = this.#order.version;
     const { signal } = this.task;
     this.#turnMs ??= this.#deps.clock.nowMs();
     this.task.progress(['source', 'fetching the source']);
     const tree = await inPhase('source', () => sources.tree(spec, this.#order.sourceDigest, signal));
     try {
-      const recipe = await recipeOf(tree.folder, spec);
+      const recipe = await recipeOf(tree.folder, spec, config?.strip_path);
       signal.throwIfAborted();
       this.#journal.running();
       this.#report('build', `building with ${builder.kind}, by ${recipe.title}`);

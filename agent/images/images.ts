@@ -1,5 +1,6 @@
 /** Images of sources: found in the registry, or built once for all versions that want the same one. */
 import { AppError } from '../../shared/errors.ts';
+import type { AppConfig } from '../../shared/protocol/app-config.ts';
 import type { AppSpec } from '../../shared/protocol/app-spec.ts';
 import type { EnsureProgress } from '../../shared/protocol/methods.ts';
 import type { BuildLogLine, BuildView, ImageView } from '../../shared/protocol/views.ts';
@@ -10,6 +11,8 @@ export interface SourceVersion {
   readonly version: number;
   /** The spec with the values of its secrets. */
   readonly spec: AppSpec;
+  /** The defaults of every app with what this one overrides. */
+  readonly config?: Pick<AppConfig, 'strip_path'>;
   /** What is known from earlier attempts; null if it is unknown. */
   readonly pin: {
     readonly sourceDigest: string | null;

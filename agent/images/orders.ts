@@ -91,14 +91,14 @@ export class ImageOrders {
   /** Fetches the source, which decides the tag of the image. */
   async #identify(wanted: SourceVersion, { signal, onPhase }: ImageOptions): Promise<Identity> {
     const { clock, retryMs, sources, builder } = this.#deps;
-    const { spec, pin } = wanted;
+    const { spec, config, pin } = wanted;
     const onRetry = (error: AppError): void => onPhase('source', `${error.code}: ${error.message}; trying again`);
     return await retryPassing({ clock, retryMs, signal, onRetry }, () =>
       inPhase('source', async () => {
         const sourceDigest = pin.sourceDigest ?? (await sources.resolve(spec, signal));
         const tree = await sources.tree(spec, sourceDigest, signal);
         try {
-          const { dockerfile, extraFiles } = await recipeOf(tree.folder, spec);
+          const { dockerfile, extraFiles } = await recipeOf(tree.folder, spec, config?.strip_path);
           const tag = await imageTag({
             treeDigest: tree.digest,
             dockerfile,

@@ -13,12 +13,16 @@ export interface Recipe {
 }
 
 /** The part of an app's spec that decides the recipe. */
-export type RecipeSpec = Pick<AppSpec, 'command' | 'build' | 'build_secrets'>;
+export type RecipeSpec = Pick<AppSpec, 'command' | 'build' | 'build_secrets'> &
+  Partial<Pick<AppSpec, 'path' | 'config'>>;
 
-/** @throws AppError dockerfile_invalid, source_invalid. */
-export async function recipeOf(folder: string, spec: RecipeSpec): Promise<Recipe> {
+/**
+ * @param stripped whether the router strips the path of the app.
+ * @throws AppError dockerfile_invalid, source_invalid.
+ */
+export async function recipeOf(folder: string, spec: RecipeSpec, stripped?: boolean): Promise<Recipe> {
   const tree = folderTree(folder);
-  const request = planRequest(spec);
+  const request = planRequest(spec, stripped);
   const recipe = await recipeFor(tree, spec.build.dockerfile, request);
   if (recipe.kind === 'dockerfile') return { dockerfile: recipe.path, extraFiles: {}, title: recipe.path };
   const { dockerfile, files } = await imageFiles(tree, recipe.plan, request);

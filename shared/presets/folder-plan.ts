@@ -4,6 +4,7 @@
  */
 import type { AppError } from '../errors.ts';
 import type { PresetName } from '../protocol/build-settings.ts';
+import { withBasePath } from './base-path.ts';
 import { detectors, presets } from './detectors.ts';
 import { type ForeignFile, readForeign } from './foreign.ts';
 import { foreignNotes, notSupported, refuseUnsupported, unsupportedKind } from './others.ts';
@@ -58,7 +59,8 @@ export async function findPlan(tree: PresetTree, own: PlanRequest): Promise<Plan
     );
   const used = given === settings || foreign === undefined ? [] : [foreign.file];
   const notes = [...(plan.notes ?? []), ...(await foreignNotes(tree, new Set(used)))];
-  return { ...plan, notes, reasons: [...plan.reasons, ...used.map((file) => `${file}: its commands`)] };
+  const reasons = [...plan.reasons, ...used.map((file) => `${file}: its commands`)];
+  return withBasePath({ ...plan, notes, reasons }, request.route);
 }
 
 /** What the files of other builders say counts where nothing of ours does. Their output folder is that of a site only. */

@@ -2,7 +2,7 @@
 import { parse } from 'smol-toml';
 import { z } from 'zod';
 import { AppError } from '../errors.ts';
-import type { AppSpec } from '../protocol/app-spec.ts';
+import { type AppSpec, parseRoute } from '../protocol/app-spec.ts';
 import { type BuildSettings, buildSettings } from '../protocol/build-settings.ts';
 import { type Plan, type PlanCommand, type PlanRequest, type PlanSettings, type Start, misfit } from './plan.ts';
 import { procfileLine, shellStart } from './procfile.ts';
@@ -115,13 +115,22 @@ async function startOf(tree: PresetTree, plan: Plan, settings: PlanSettings): Pr
   return plan.start;
 }
 
-/** The plan's inputs of an app. */
-export function planRequest(spec: Pick<AppSpec, 'build' | 'build_secrets' | 'command'>): PlanRequest {
+/** What a plan depends on of an app. */
+export interface PlannedApp extends Pick<AppSpec, 'build' | 'build_secrets' | 'command'> {
+  /** Its route, if that is known. */
+  readonly path?: string | undefined;
+  readonly config?: { readonly strip_path?: boolean | undefined } | undefined;
+}
+
+/** The plan's inputs of an app. @param stripped whether the router strips the path of its route. */
+export function planRequest(spec: PlannedApp, stripped = spec.config?.strip_path ?? true): PlanRequest {
+  const path = spec.path === undefined ? '/' : (parseRoute(spec.path)?.path ?? '/');
   const { dockerfile: _dockerfile, args, target: _target, ...settings } = spec.build;
   return {
     settings: planSettings(settings),
     args: Object.keys(args),
     secrets: Object.keys(spec.build_secrets),
     hasCommand: spec.command !== undefined,
+    route: path === '/' ? undefined : { path, stripped },
   };
 }

@@ -5,8 +5,7 @@ import { findPlan, planFor } from '../../../shared/presets/folder-plan.ts';
 import { folderTree } from '../../../shared/presets/folder-tree.ts';
 import type { Site } from '../../../shared/presets/plan.ts';
 import { type ProcessCommands, processCommands } from '../../../shared/presets/render/commands.ts';
-import { planRequest } from '../../../shared/presets/settings.ts';
-import type { AppSpec } from '../../../shared/protocol/app-spec.ts';
+import { type PlannedApp, planRequest } from '../../../shared/presets/settings.ts';
 
 /** A plan that has a command. */
 export interface RunnablePlan extends Omit<ProcessCommands, 'site'> {
@@ -27,12 +26,9 @@ const bare: Omit<RunnablePlan, 'run'> = {
  * A `command` of the app runs instead of the plan's, with what the plan installs.
  * @throws AppError source_invalid, dockerfile_invalid when neither says what to run.
  */
-export async function planFolder(
-  spec: Pick<AppSpec, 'command' | 'build' | 'build_secrets'>,
-  folder: string,
-): Promise<RunnablePlan> {
+export async function planFolder(spec: PlannedApp, folder: string, stripped?: boolean): Promise<RunnablePlan> {
   const tree = folderTree(folder);
-  const request = planRequest(spec);
+  const request = planRequest(spec, stripped);
   const { command } = spec;
   if (command === undefined) {
     const { site, ...plan } = processCommands(await planFor(tree, request));

@@ -26,7 +26,7 @@ export function createPrepare(deps: {
   async function ready(run: VersionRun, options: PrepareOptions): Promise<{ folder: string; plan: RunnablePlan }> {
     const { folder: snapshot, id } = await folders.find(run, options);
     const { spec } = run;
-    const plan = await planFolder(spec, snapshot);
+    const plan = await planFolder(spec, snapshot, run.config.strip_path);
     if (plan.install.length === 0) return { folder: snapshot, plan };
     const folder = await installed.ready(
       {

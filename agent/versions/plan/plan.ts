@@ -178,6 +178,9 @@ function hasSameImage(before: VersionRecord, spec: AppSpec, pin: Pin): boolean {
     pin.sourceDigest !== null &&
     pin.sourceDigest === before.sourceDigest &&
     imageKeys.every((key) => isDeepStrictEqual(before.spec[key], spec[key])) &&
+    // What a preset makes may be told its path.
+    before.spec.path === spec.path &&
+    before.spec.config.strip_path === spec.config.strip_path &&
     // The image that a preset makes for an app with a command may have no command of its own.
     (before.spec.command === undefined) === (spec.command === undefined)
   );
