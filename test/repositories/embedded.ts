@@ -11,7 +11,7 @@ import { appNameOf, type Entry, failureText, writeFiles } from './entry.ts';
 type Methods = typeof agentMethods;
 
 /** Bounds everything that one repository needs: downloads, installing, building, starting. */
-const deadlineMs = 280_000;
+const deadlineMs = 600_000;
 
 export interface EmbeddedHoldfast {
   /** Writes the files, declares the app, makes it run, calls it and deletes it. @throws what does not fit, with the last lines of the log. */
