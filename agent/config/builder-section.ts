@@ -1,7 +1,8 @@
 /** `[builder]`: how images are built from sources. */
 import { z } from 'zod';
 import { tokenValue } from '../../shared/config/sections.ts';
-import { optionalText, seconds, valueOrFile, wholeNumber } from './keys.ts';
+import { decimal, integer } from '../../shared/number-keys.ts';
+import { optionalText, text, valueOrFile } from './keys.ts';
 
 /** The name of a Kubernetes object. */
 export const kubernetesName = z
@@ -18,16 +19,10 @@ export const builder = z
       .describe(
         'How images are built on Kubernetes: `kaniko` (as Jobs), `delegate:<url>` (by a `holdfast builder serve`) or `none`.',
       ),
-    kaniko_image: z
-      .string()
-      .min(1)
-      .max(512)
+    kaniko_image: text(512)
       .default('ghcr.io/osscontainertools/kaniko:v1.28.2')
       .describe('Image of the Kaniko executor.'),
-    fetch_image: z
-      .string()
-      .min(1)
-      .max(512)
+    fetch_image: text(512)
       .optional()
       .describe(
         'Image of Holdfast, which the init container of a build uses to fetch the build context. Required for Kaniko.',
@@ -42,21 +37,16 @@ export const builder = z
       .describe('Bearer token of a delegated builder; prefer builder_auth_token_file.'),
     builder_auth_token_file: optionalText('File that contains the token of a delegated builder.'),
     ca_file: optionalText('PEM file of the certificate authority of a delegated builder.'),
-    max_concurrent_builds: wholeNumber(
-      { min: 1, max: 100, usual: 2 },
-      'Builds that run at the same time; others are queued.',
-    ),
-    max_queued_builds: wholeNumber({ min: 1, max: 10_000, usual: 200 }, 'Builds that may be queued.'),
-    timeout_secs: seconds({ min: 10, max: 86_400, usual: 1_800 }, 'Timeout of one build, seconds.'),
-    retry_secs: seconds(
-      { min: 0, max: 3_600, usual: 60 },
+    max_concurrent_builds: integer([1, 100], 2).describe('Builds that run at the same time; others are queued.'),
+    max_queued_builds: integer([1, 10_000], 200).describe('Builds that may be queued.'),
+    timeout_secs: decimal([10, 86_400], 1_800).describe('Timeout of one build, seconds.'),
+    retry_secs: decimal([0, 3_600], 60).describe(
       'How long a build is retried while the registry, the builder or the git server is unavailable, seconds.',
     ),
-    unschedulable_grace_secs: seconds(
-      { min: 0, max: 3_600, usual: 60 },
+    unschedulable_grace_secs: decimal([0, 3_600], 60).describe(
       'How long a build pod may be unschedulable before the build fails, seconds.',
     ),
-    ttl_secs: wholeNumber({ min: 0, max: 604_800, usual: 600 }, 'How long the Job of a failed build is kept, seconds.'),
+    ttl_secs: integer([0, 604_800], 600).describe('How long the Job of a failed build is kept, seconds.'),
     cache: z.boolean().default(true).describe('Cache layers in `<project>/cache` of the registry.'),
     registry_mirrors: z
       .array(z.string().regex(/^[A-Za-z0-9.-]+(:\d{1,5})?(\/[a-z0-9._/-]+)?$/, 'must be host, host:port or host/path'))

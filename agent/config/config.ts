@@ -20,7 +20,8 @@ import { type Scope, scope } from '../../shared/protocol/methods.ts';
 import { builder, kubernetesName } from './builder-section.ts';
 import { registry } from './registry-section.ts';
 import { gitAuth, source } from './source-sections.ts';
-import { optionalText, seconds } from './keys.ts';
+import { decimal } from '../../shared/number-keys.ts';
+import { optionalText, text } from './keys.ts';
 
 /** Scheme, host and port. */
 const publicUrl = z
@@ -67,8 +68,7 @@ const system = z
       .describe('Hosts that lead elsewhere, such as that of the RPC. No app may have one of them.'),
     data_dir: z.string().min(1).default('.holdfast').describe('Folder for the data that the agent keeps on disk.'),
     log_level: logLevel.default('info').describe('Lowest level that is logged.'),
-    router_lease_secs: seconds(
-      { min: 1, max: 300, usual: 10 },
+    router_lease_secs: decimal([1, 300], 10).describe(
       'Time without a sign of life from a router, seconds, after which nothing waits for its acknowledgement.',
     ),
   })
@@ -94,12 +94,7 @@ const kubernetes = z
     lease_name: kubernetesName
       .default('holdfast-agent')
       .describe('Name of the Lease by which one agent is elected leader.'),
-    pod_name: z
-      .string()
-      .min(1)
-      .max(253)
-      .optional()
-      .describe('Name of this agent in the Lease. Default: the host name.'),
+    pod_name: text(253).optional().describe('Name of this agent in the Lease. Default: the host name.'),
     image_pull_secrets: z
       .array(kubernetesName)
       .max(16)

@@ -6,19 +6,9 @@ export function optionalText(description: string) {
   return z.string().min(1).optional().describe(description);
 }
 
-interface Range {
-  readonly min: number;
-  readonly max: number;
-  readonly usual: number;
-}
-
-export function wholeNumber({ min, max, usual }: Range, description: string) {
-  return z.int().min(min).max(max).default(usual).describe(description);
-}
-
-/** A number of seconds, which may have a fraction. */
-export function seconds({ min, max, usual }: Range, description: string) {
-  return z.number().min(min).max(max).default(usual).describe(description);
+/** A text that is not empty. */
+export function text(maxLength: number) {
+  return z.string().min(1).max(maxLength);
 }
 
 /** The arguments of `refine` that refuse a section with both a secret and a file that contains it. */

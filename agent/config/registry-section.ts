@@ -1,6 +1,7 @@
 /** `[registry]`: where images are stored, and how the agent authenticates. */
 import { z } from 'zod';
-import { optionalText, valueOrFile, wholeNumber } from './keys.ts';
+import { integer } from '../../shared/number-keys.ts';
+import { optionalText, text, valueOrFile } from './keys.ts';
 
 export const registry = z
   .strictObject({
@@ -14,7 +15,7 @@ export const registry = z
       .optional()
       .describe('Registry of the images: `host` or `host:port`. Required with `container_command = "kubernetes"`.'),
     insecure: z.boolean().default(false).describe('Use plain HTTP for the registry.'),
-    username: z.string().min(1).max(255).optional().describe('User name at the registry.'),
+    username: text(255).optional().describe('User name at the registry.'),
     password: optionalText('Password at the registry; prefer password_file.'),
     password_file: optionalText('File that contains the password.'),
     ca_file: optionalText('PEM file of the certificate authority of the registry.'),
@@ -38,8 +39,7 @@ export const registry = z
       .max(200)
       .default('holdfast')
       .describe('Path in the registry for built images (`<project>/app`) and cached layers (`<project>/cache`).'),
-    keep_versions: wholeNumber(
-      { min: 1, max: 1_000, usual: 10 },
+    keep_versions: integer([1, 1_000], 10).describe(
       'How many of the newest versions of each app keep their images. Older images are deleted unless they are in use.',
     ),
   })

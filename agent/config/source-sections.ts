@@ -1,18 +1,15 @@
 /** `[source]` and `[[git_auth]]`: where sources come from. */
 import { z } from 'zod';
-import { optionalText, seconds, valueOrFile, wholeNumber } from './keys.ts';
+import { decimal, integer } from '../../shared/number-keys.ts';
+import { optionalText, text, valueOrFile } from './keys.ts';
 
 export const source = z
   .strictObject({
-    max_bytes: wholeNumber(
-      { min: 1_024, max: 16 * 1024 ** 3, usual: 512 * 1024 ** 2 },
-      'Largest size of a source, unpacked, bytes.',
-    ),
-    max_files: wholeNumber({ min: 1, max: 1_000_000, usual: 50_000 }, 'Largest number of files in a source.'),
-    fetch_timeout_secs: seconds({ min: 1, max: 3_600, usual: 120 }, 'Timeout of a fetch from a git server, seconds.'),
+    max_bytes: integer([1_024, 16 * 1024 ** 3], 512 * 1024 ** 2).describe('Largest size of a source, unpacked, bytes.'),
+    max_files: integer([1, 1_000_000], 50_000).describe('Largest number of files in a source.'),
+    fetch_timeout_secs: decimal([1, 3_600], 120).describe('Timeout of a fetch from a git server, seconds.'),
     allow_file_urls: z.boolean().default(false).describe("Allow git sources by file://, from the agent's own disk."),
-    sync_interval_secs: seconds(
-      { min: 5, max: 86_400, usual: 60 },
+    sync_interval_secs: decimal([5, 86_400], 60).describe(
       'How often the sources of apps with `auto_sync` are looked up, seconds.',
     ),
     watch_folders: z
@@ -44,12 +41,7 @@ export const gitAuth = z
       .min(1)
       .max(64)
       .describe('Hosts that these credentials may be sent to.'),
-    username: z
-      .string()
-      .min(1)
-      .max(255)
-      .optional()
-      .describe('User name for https. Many servers accept any user name with a token.'),
+    username: text(255).optional().describe('User name for https. Many servers accept any user name with a token.'),
     password: optionalText('Password or token for https; prefer password_file.'),
     password_file: optionalText('File that contains the password or token for https.'),
     ssh_key_file: optionalText('File of the private key for ssh, without a passphrase.'),

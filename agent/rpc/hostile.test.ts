@@ -12,6 +12,7 @@ import { WebSocket } from 'ws';
 import { silentLog } from '../../shared/log.ts';
 import { subprotocol } from '../../shared/protocol/methods.ts';
 import { createLink } from '../../shared/rpc/link.ts';
+import { whenUp } from '../../shared/rpc/testing/when-up.ts';
 import type { Peer } from '../../shared/rpc/types.ts';
 import { startTestServer, testMethods, token } from '../testing/rpc-server.ts';
 
@@ -38,7 +39,7 @@ async function goodClient(t: TestContext, url: string): Promise<Peer<typeof test
     log: silentLog,
   });
   t.after(() => link.close());
-  return await link.whenUp(AbortSignal.timeout(5_000));
+  return await whenUp(link, AbortSignal.timeout(5_000));
 }
 
 async function assertServed(peer: Peer<typeof testMethods>): Promise<void> {
@@ -308,7 +309,7 @@ test('calls without the scope are refused however many, and the link stays', asy
     log: silentLog,
   });
   t.after(() => link.close());
-  const peer = await link.whenUp(AbortSignal.timeout(5_000));
+  const peer = await whenUp(link, AbortSignal.timeout(5_000));
   const calls = Array.from({ length: 200 }, () => peer.call('deploy', {}));
   for (const result of await Promise.allSettled(calls)) {
     assert.equal(result.status === 'rejected' && (result.reason as { code: string }).code, 'forbidden');

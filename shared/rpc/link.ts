@@ -1,9 +1,9 @@
 /** Keeps a link to the agent up: dials the agent, and dials again with backoff whenever the link is lost. */
 import { backoff } from '../wait/backoff.ts';
-import { AppError, toAppError } from '../errors.ts';
+import { type AppError, toAppError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import type { MethodTable } from '../protocol/methods.ts';
-import { aborted, onAbort } from '../wait/abort.ts';
+import { aborted } from '../wait/abort.ts';
 import { systemClock, type Clock } from '../wait/clock.ts';
 import { sleep } from '../wait/sleep.ts';
 import { dial } from './dial.ts';
@@ -22,7 +22,7 @@ export interface LinkOptions<Local extends MethodTable, Remote extends MethodTab
   readonly limits?: Partial<RpcLimits>;
   readonly log: Log;
   readonly clock?: Clock;
-  /** Called for each new link, before `whenUp` resolves. */
+  /** Called for each new link. */
   readonly onUp?: (peer: Peer<Remote>) => void;
   /** Called once for each link that was up and is lost; not for failed attempts or after `close()` on this side. */
   readonly onDown?: (reason: AppError) => void;
@@ -34,8 +34,6 @@ export interface LinkOptions<Local extends MethodTable, Remote extends MethodTab
 export interface Link<Remote extends MethodTable> {
   /** The peer while the link is up. */
   readonly peer: Peer<Remote> | undefined;
-  /** Resolves once the link is up. @throws AppError `cancelled` when the signal aborts, `link_lost` after `close()`. */
-  whenUp(signal: AbortSignal): Promise<Peer<Remote>>;
   close(): Promise<void>;
 }
 
@@ -54,7 +52,6 @@ export function createLink<Local extends MethodTable, Remote extends MethodTable
   const pauses = backoff(options.pauses ?? { minMs: 200, maxMs: 5_000 });
   const pausesRefused = backoff(refusedPauses);
   const closing = new AbortController();
-  const waiters = new Set<() => void>();
   let peer: Peer<Remote> | undefined;
 
   async function keepUp(): Promise<void> {
@@ -91,7 +88,6 @@ export function createLink<Local extends MethodTable, Remote extends MethodTable
     peer = up;
     pausesRefused.reset();
     callback(() => options.onUp?.(up));
-    for (const wake of waiters) wake();
     await aborted(up.closed);
     const reason = toAppError(up.closed.reason);
     peer = undefined;
@@ -125,22 +121,8 @@ export function createLink<Local extends MethodTable, Remote extends MethodTable
     get peer() {
       return peer;
     },
-    async whenUp(signal) {
-      // The state is checked again after each wake-up, since the link may be lost before the waiter runs.
-      for (;;) {
-        if (peer !== undefined) return peer;
-        if (closing.signal.aborted) throw new AppError('link_lost', 'the link was closed by this side');
-        if (signal.aborted) throw new AppError('cancelled', 'waiting for the link was cancelled');
-        const { promise: change, resolve: wake } = Promise.withResolvers<void>();
-        waiters.add(wake);
-        using _listener = onAbort(signal, wake);
-        await change;
-        waiters.delete(wake);
-      }
-    },
     async close() {
       closing.abort();
-      for (const wake of waiters) wake();
       await peer?.close();
       await done;
     },

@@ -7,6 +7,7 @@ import { silentLog } from '../../../shared/log.ts';
 import { agentMethods, routerMethods } from '../../../shared/protocol/methods.ts';
 import type { Route, RoutesItem } from '../../../shared/protocol/routes.ts';
 import { createLink } from '../../../shared/rpc/link.ts';
+import { whenUp } from '../../../shared/rpc/testing/when-up.ts';
 
 /**
  * draining: routers are asked to hold · acknowledged: this one confirmed that it does · asked: what is left? · answered: nothing ·
@@ -61,7 +62,7 @@ export async function startWatchingRouter(options: {
       },
     },
   });
-  const peer = await link.whenUp(AbortSignal.timeout(10_000));
+  const peer = await whenUp(link, AbortSignal.timeout(10_000));
   let acknowledging = Promise.resolve();
   const onItem = (item: RoutesItem): void => {
     const routes = item.kind === 'snapshot' ? item.routes : item.upsert;
