@@ -95,7 +95,7 @@ test('lines of a build go to the output, what became of it beside it', async () 
   assert.match(err, /^build 0123456789ab of shop version 3: failed: build_failed/);
   const json = await run('logs shop --build -o json --tail 5000', { 'builds.logs': { build } }, lines);
   assert.deepEqual(JSON.parse(json.out), lines[0]);
-  assert.deepEqual(json.calls[0]?.params, { app: 'shop', tail: 1_000, follow: false });
+  assert.deepEqual(json.calls[0]?.params, { app: 'shop', tail: 1_000, follow: false, version: undefined });
   const missing = new AppError('build_not_found', 'no image was built for shop');
   assert.equal((await run('logs shop --build', { 'builds.logs': missing })).code, 3);
 });

@@ -33,7 +33,7 @@ async function copyOf(t: TestContext, example: string): Promise<string> {
 void test('each example gets the Dockerfile of its preset', async (t) => {
   const cases: [string, RegExp, readonly string[]][] = [
     ['node', /^RUN npm ci --omit=dev/m, ['Dockerfile', '.dockerignore']],
-    ['python', /gunicorn .*'app:app'/, ['Dockerfile', '.dockerignore']],
+    ['python', /gunicorn .* app:app/, ['Dockerfile', '.dockerignore']],
     ['go', /^FROM scratch$/m, ['Dockerfile', '.dockerignore']],
     ['static', /^USER 101:101$/m, ['Dockerfile', 'nginx.holdfast.conf', '.dockerignore']],
   ];

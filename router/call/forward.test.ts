@@ -36,7 +36,7 @@ test('the answer comes as the app sent it: status, repeated fields, order, case,
     );
   });
   const { port } = await startTestRouter(t, { routes: [routeOf('a', ready(target))] });
-  const answer = await call(port, '/a', { headers: { TE: 'trailers' } });
+  const answer = await call(port, '/a/', { headers: { TE: 'trailers' } });
   assert.equal(answer.status, 201);
   assert.equal(answer.body, 'hello');
   assert.deepEqual(answer.trailers, { 'x-sum': '5' });

@@ -27,6 +27,9 @@ interface Bench {
 const answer = (body: string): string =>
   `require('node:http').createServer((_, response) => response.end(${JSON.stringify(body)})).listen(process.env.PORT);`;
 
+/** In the code of an app: the platform asks, no caller. */
+const isProbe = `request.headers['user-agent'] === 'holdfast-probe'`;
+
 const options = (): StartOptions => ({ signal: AbortSignal.timeout(20_000), onPhase: () => {} });
 
 async function createBench(t: TestContext, deps: Partial<ProcessPlatformDeps> = {}): Promise<Bench> {
@@ -107,9 +110,9 @@ void test('a suspect that accepts no connections is not a target until it does',
   const { platform, write, run } = await createBench(t);
   // Closes its port when asked, and opens it again at a signal.
   await write(`
-    const server = require('node:http').createServer((_, response) => {
+    const server = require('node:http').createServer((request, response) => {
       response.setHeader('connection', 'close');
-      response.end(String(process.pid), () => server.close());
+      response.end(String(process.pid), () => ${isProbe} || server.close());
     });
     process.on('SIGUSR2', () => server.listen(process.env.PORT));
     setInterval(() => {}, 1_000);
@@ -146,7 +149,11 @@ void test('an app that goes on dying is started again and again, with pauses', a
 
 void test('a start does not wait out the pause before a restart', async (t) => {
   const { platform, write, run } = await createBench(t, { limits: { restartMinMs: 60_000, restartMaxMs: 60_000 } });
-  await write(`require('node:http').createServer(() => process.exit(1)).listen(process.env.PORT);`);
+  await write(`
+    require('node:http').createServer((request, response) => {
+      if (${isProbe}) response.end();
+      else process.exit(1);
+    }).listen(process.env.PORT);`);
   const v1 = await run(1);
   for (let times = 0; times < 3; times += 1) {
     await platform.start(v1, options());
