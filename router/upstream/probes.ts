@@ -1,8 +1,8 @@
 /**
- * Finds out whether targets that were set aside take connections again, so that no call has to. Each target is dialled again and
+ * Finds out whether targets that were set aside answer again, so that no call has to. Each target is probed again and
  * again, with pauses that grow to two seconds: the last target of an app is never set aside for good.
  */
-import { connect } from 'node:net';
+import { probeOnce } from '../../shared/net/http-probe.ts';
 import type { Clock } from '../../shared/wait/clock.ts';
 import type { CallApp } from '../call/call.ts';
 import type { UpstreamTarget } from './target.ts';
@@ -16,6 +16,8 @@ export interface ProbesDeps {
 
 const firstPauseMs = 50;
 const longestPauseMs = 2_000;
+/** How long a probe waits for an answer on a connection that was accepted. */
+const answerTimeoutMs = 2_000;
 /** Dials under way at once; further ones wait for their next turn. */
 const maxDialling = 64;
 
@@ -80,21 +82,12 @@ export class Probes {
       return;
     }
     this.#dialling += 1;
-    const socket = connect({ host: target.host, port: target.port, autoSelectFamily: false });
-    const late = this.#deps.clock.after(this.#deps.connectTimeoutMs, () => socket.destroy());
-    let accepted = false;
-    probe.cancel = () => socket.destroy();
-    socket.on('connect', () => {
-      accepted = true;
-      // Not kept for a call: an app that serves one connection at a time would wait for a request on it.
-      socket.destroy();
-    });
-    socket.on('error', () => undefined);
-    socket.on('close', () => {
-      late();
+    const over = new AbortController();
+    probe.cancel = () => over.abort();
+    void this.#ask(probe.app, target, over.signal).then((isBack) => {
       this.#dialling -= 1;
       if (this.#probes.get(target) !== probe) return;
-      if (target.listed && !accepted) {
+      if (target.listed && !isBack) {
         this.#rest(target, probe);
         return;
       }
@@ -102,5 +95,18 @@ export class Probes {
       target.readmit();
       if (target.listed) this.#deps.onBack(probe.app, target);
     });
+  }
+
+  /**
+   * Whether the target answers, whatever it says: an open port alone may be that of a server whose workers are gone. One that keeps the
+   * connection without an answer is back too: its `/` may be slow, and whether it is healthy is for the agent to judge.
+   */
+  async #ask({ route }: CallApp, { host, port }: UpstreamTarget, signal: AbortSignal): Promise<boolean> {
+    const { connectTimeoutMs } = this.#deps;
+    const authority = route.host === '' || route.host.startsWith('*') ? undefined : route.host;
+    const { protocol } = route;
+    const asked = { host, port, wants: 'answer', authority, protocol, connectTimeoutMs, answerTimeoutMs } as const;
+    const { kind } = await probeOnce(asked, signal);
+    return kind === 'ready' || (kind === 'silent' && !signal.aborted);
   }
 }
