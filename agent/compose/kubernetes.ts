@@ -8,7 +8,8 @@ import { createLeaderLabel } from '../leader/leader-label.ts';
 import { createLeaseElection } from '../leader/lease.ts';
 import { connectImages, type ConnectedImages } from './images.ts';
 import type { EndState } from '../images/build-journal.ts';
-import { connectRegistry } from './registry.ts';
+import type { PullSecret } from '../platform/kubernetes/pull-secret.ts';
+import { connectRegistry, type ConnectedRegistry } from './registry.ts';
 import type { Sources } from '../source/sources.ts';
 import type { BuildStore } from '../store/build-store.ts';
 import type { Platform } from '../platform/platform.ts';
@@ -17,7 +18,7 @@ import { loadClusterConfig } from '../kube/cluster-config.ts';
 import { createKubernetesPlatform } from '../platform/kubernetes/platform.ts';
 
 interface KubernetesDeps {
-  readonly config: Pick<AgentConfig, 'kubernetes' | 'registry' | 'builder' | 'source'>;
+  readonly config: Pick<AgentConfig, 'kubernetes' | 'registry' | 'registries' | 'builder' | 'source'>;
   readonly sources: Sources;
   readonly builds: BuildStore;
   readonly onBuildEnded: (state: EndState, seconds: number | undefined) => void;
@@ -40,7 +41,7 @@ export async function createKubernetes(deps: KubernetesDeps): Promise<Kubernetes
   // Requests about the lease never wait for others.
   const leaseApi = createKubeApi({ config: cluster, clock, maxRequests: 2 });
   const buildApi = createKubeApi({ config: cluster, clock });
-  const connected = await connectRegistry({ config: config.registry, env: process.env, clock, log });
+  const connected = await connectRegistry({ config, env: process.env, clock, log });
   const { images, endpoints } = await connectImages({
     config,
     api: buildApi,
@@ -55,6 +56,7 @@ export async function createKubernetes(deps: KubernetesDeps): Promise<Kubernetes
     api,
     appsNamespace: kubernetes.apps_namespace,
     imagePullSecrets: kubernetes.image_pull_secrets,
+    pullSecret: await pullSecretOf(connected, kubernetes.lease_name),
     registry: connected.registry,
     sources,
     images,
@@ -99,4 +101,14 @@ export async function createKubernetes(deps: KubernetesDeps): Promise<Kubernetes
       },
     },
   };
+}
+
+/** The pull secret of app pods for the `[[registries]]` with credentials; none if there are none. */
+async function pullSecretOf(
+  { credentials, hostsWithLogin }: ConnectedRegistry,
+  leaseName: string,
+): Promise<PullSecret | undefined> {
+  if (hostsWithLogin.length === 0) return undefined;
+  const dockerConfig = await credentials.dockerConfig(hostsWithLogin, new AbortController().signal);
+  return { name: `${leaseName}-registries`, dockerConfig };
 }

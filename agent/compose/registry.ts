@@ -16,18 +16,25 @@ export interface ConnectedRegistry {
   readonly own: OwnRegistry | undefined;
   readonly registry: Registry;
   readonly credentials: RegistryCredentials;
+  /** Hosts of `[[registries]]` for which pods need a pull secret. */
+  readonly hostsWithLogin: readonly string[];
   close(): Promise<void>;
 }
 
 export interface ConnectRegistryDeps {
-  readonly config: AgentConfig['registry'];
+  readonly config: Pick<AgentConfig, 'registry' | 'registries'>;
   readonly env: Environment;
   readonly clock: Clock;
   readonly log: Log;
 }
 
 /** @throws AppError config_invalid, which names the key whose file cannot be read or used. */
-export async function connectRegistry({ config, env, clock, log }: ConnectRegistryDeps): Promise<ConnectedRegistry> {
+export async function connectRegistry({
+  config: { registry: config, registries },
+  env,
+  clock,
+  log,
+}: ConnectRegistryDeps): Promise<ConnectedRegistry> {
   const { url: host, insecure, username, password } = config;
   const [ca, clientCert, clientKey] = await Promise.all(
     (['ca_file', 'client_cert_file', 'client_key_file'] as const).map((key) => readPem(`registry.${key}`, config[key])),
@@ -37,12 +44,25 @@ export async function connectRegistry({ config, env, clock, log }: ConnectRegist
   const path = config.docker_config_file;
   const file = path === undefined ? undefined : await openDockerConfig(path, log);
   const ecr = config.auth === 'ecr' && host !== undefined ? createEcrLogins({ ownHost: host, env, clock }) : undefined;
-  const credentials = createCredentials({ own: own && { host: own.host, login }, file, tokens: ecr });
-  const registry = openRegistry(own, credentials, clock);
+  const others = await Promise.all(
+    registries.map(async (one, index) => ({
+      host: one.host,
+      insecure: one.insecure,
+      ca: await readPem(`registries[${index}].ca_file`, one.ca_file),
+    })),
+  );
+  const logins = new Map(
+    registries.flatMap(({ host: name, username: user, password: secret }) =>
+      user === undefined ? [] : [[name, { username: user, password: secret ?? '' }] as const],
+    ),
+  );
+  const credentials = createCredentials({ own: own && { host: own.host, login }, others: logins, file, tokens: ecr });
+  const registry = openRegistry(() => createRegistry({ own, others, credentials, clock }));
   return {
     own,
     registry,
     credentials,
+    hostsWithLogin: [...logins.keys()],
     async close() {
       await registry.close();
       await ecr?.close();
@@ -50,12 +70,12 @@ export async function connectRegistry({ config, env, clock, log }: ConnectRegist
   };
 }
 
-function openRegistry(own: OwnRegistry | undefined, credentials: RegistryCredentials, clock: Clock): Registry {
+function openRegistry(open: () => Registry): Registry {
   try {
-    return createRegistry({ own, credentials, clock });
+    return open();
   } catch (error) {
     // OpenSSL's message: a file that is no PEM, or a key that does not belong to the certificate.
-    const keys = 'registry.ca_file, client_cert_file or client_key_file';
+    const keys = 'registry.ca_file, client_cert_file or client_key_file, or a ca_file of registries,';
     throw new AppError('config_invalid', `${keys} cannot be used: ${toAppError(error).message}`, { cause: error });
   }
 }

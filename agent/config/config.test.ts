@@ -126,3 +126,28 @@ test('the environment sets every value, each by a name of its own', () => {
   assert.equal(config.app_config.container.idle_shutdown_secs, 5);
   assert.equal(config.registry.url, 'r.example');
 });
+
+test('further registries are read with their passwords, and refused where two have a host or a key has no effect', () => {
+  const base =
+    '[metadata]\ndb_connection = "postgres://x@db/x"\n[registry]\nurl = "own.example"\n[[token]]\nname = "t"\nscopes = ["admin"]\nvalue = "a-token-for-tests-0123456789"\n';
+  const load = (text: string): ReturnType<typeof loadAgentConfig> =>
+    loadAgentConfig({
+      file: '/etc/agent.toml',
+      env: {},
+      readFile: (path) => (path.endsWith('.toml') ? base + text : 'pa#ss/word'),
+    });
+  const { registries } = load(
+    '[[registries]]\nhost = "https://Other.example:5000/"\nusername = "me"\npassword_file = "/run/p"\nca_file = "ca.pem"\n',
+  );
+  assert.deepEqual(
+    registries.map(({ host, username, password, ca_file }) => [host, username, password, ca_file]),
+    [['Other.example:5000', 'me', 'pa#ss/word', '/etc/ca.pem']],
+  );
+  assert.throws(
+    () => load('[[registries]]\nhost = "a:1"\n[[registries]]\nhost = "A:1"\n'),
+    /registries\[0\] has this host already/,
+  );
+  assert.throws(() => load('[[registries]]\nhost = "OWN.example"\n'), /is that of \[registry\]/);
+  assert.throws(() => load('[[registries]]\nhost = "a"\npassword = "x"\n'), /username/);
+  assert.throws(() => load('[[registries]]\nhost = "a"\ninsecure = true\nca_file = "x"\n'), /has no effect/);
+});

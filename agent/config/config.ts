@@ -18,7 +18,7 @@ import { appConfig } from '../../shared/protocol/app-config.ts';
 import { type DeclaredApp, declaredApp, domainName, hostPattern, withRoute } from '../../shared/protocol/app-spec.ts';
 import { type Scope, scope } from '../../shared/protocol/methods.ts';
 import { builder, kubernetesName } from './builder-section.ts';
-import { registry } from './registry-section.ts';
+import { furtherRegistry, registry } from './registry-section.ts';
 import { gitAuth, source } from './source-sections.ts';
 import { decimal } from '../../shared/number-keys.ts';
 import { optionalText, text } from './keys.ts';
@@ -129,6 +129,13 @@ export const agentConfig = z
     system,
     metadata,
     registry,
+    registries: z
+      .array(furtherRegistry)
+      .max(64)
+      .default([])
+      .describe(
+        'Further registries from which images of apps come, with how the agent and the pods of apps reach them.',
+      ),
     kubernetes,
     builder,
     source,
@@ -152,6 +159,15 @@ export const agentConfig = z
     if (isKubernetes && config.registry.url === undefined) {
       refuse(['registry', 'url'], 'is required with container_command = "kubernetes": name the registry of the images');
     }
+    refuseRepeated(
+      config.registries.map(({ host }) => host.toLowerCase()),
+      (index, first) => refuse(['registries', index, 'host'], `registries[${first}] has this host already`),
+    );
+    const ownHost = config.registry.url?.toLowerCase();
+    config.registries.forEach(({ host }, index) => {
+      if (host.toLowerCase() === ownHost)
+        refuse(['registries', index, 'host'], 'is that of [registry]: set its keys there');
+    });
     refuseRepeated(
       config.git_auth.map((one) => one.name),
       (index, first) => {
@@ -184,9 +200,10 @@ interface AgentToken {
 /** The configuration with the secrets of `*_file` keys read and all paths absolute. */
 export interface AgentConfig extends Omit<
   AgentFile,
-  'token' | 'registry' | 'kubernetes' | 'builder' | 'source' | 'git_auth' | 'app'
+  'token' | 'registry' | 'registries' | 'kubernetes' | 'builder' | 'source' | 'git_auth' | 'app'
 > {
   readonly registry: Omit<AgentFile['registry'], 'password_file'>;
+  readonly registries: readonly Omit<AgentFile['registries'][number], 'password_file'>[];
   readonly kubernetes: AgentFile['kubernetes'] & { readonly pod_name: string };
   readonly builder: Omit<AgentFile['builder'], 'builder_auth_token_file'>;
   readonly source: Omit<AgentFile['source'], 'webhook_secret_file'>;
@@ -217,6 +234,10 @@ export function loadAgentConfig(given: ConfigSource): AgentConfig {
         ...absolutePaths(registryFile, open, ['ca_file', 'client_cert_file', 'client_key_file', 'docker_config_file']),
         password: secret(['registry', 'password'], registryFile.password, password_file),
       },
+      registries: file.registries.map(({ password_file: path, ...one }, index) => ({
+        ...absolutePaths(one, open, ['ca_file']),
+        password: secret(['registries', index, 'password'], one.password, path),
+      })),
       kubernetes: { ...file.kubernetes, pod_name: file.kubernetes.pod_name ?? hostname() },
       builder: {
         ...absolutePaths(builderFile, open, ['ca_file']),

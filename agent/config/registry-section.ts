@@ -3,15 +3,17 @@ import { z } from 'zod';
 import { integer } from '../../shared/number-keys.ts';
 import { optionalText, text, valueOrFile } from './keys.ts';
 
+const registryHost = z
+  .string()
+  .regex(
+    /^(https:\/\/)?[A-Za-z0-9.-]+(:\d{1,5})?\/?$/,
+    'must be host, host:port or https://host; for plain http set insecure = true',
+  )
+  .transform((value) => value.replace(/^https:\/\//, '').replace(/\/$/, ''));
+
 export const registry = z
   .strictObject({
-    url: z
-      .string()
-      .regex(
-        /^(https:\/\/)?[A-Za-z0-9.-]+(:\d{1,5})?\/?$/,
-        'must be host, host:port or https://host; for plain http set insecure = true',
-      )
-      .transform((value) => value.replace(/^https:\/\//, '').replace(/\/$/, ''))
+    url: registryHost
       .optional()
       .describe('Registry of the images: `host` or `host:port`. Required with `container_command = "kubernetes"`.'),
     insecure: z.boolean().default(false).describe('Use plain HTTP for the registry.'),
@@ -50,3 +52,23 @@ export const registry = z
   .refine(...valueOrFile('password'))
   .prefault({})
   .describe('The container registry.');
+
+/** `[[registries]]`: further registries, from which images of apps come. */
+export const furtherRegistry = z
+  .strictObject({
+    host: registryHost.describe('Registry as image names have it: `host` or `host:port`.'),
+    insecure: z.boolean().default(false).describe('Use plain HTTP for the registry.'),
+    username: z.string().min(1).max(255).optional().describe('User name at the registry.'),
+    password: optionalText('Password at the registry; prefer password_file.'),
+    password_file: optionalText('File that contains the password.'),
+    ca_file: optionalText('PEM file of the certificate authority of the registry.'),
+  })
+  .refine(...valueOrFile('password'))
+  .refine((value) => value.username !== undefined || (value.password ?? value.password_file) === undefined, {
+    message: 'is required with a password',
+    path: ['username'],
+  })
+  .refine((value) => !value.insecure || value.ca_file === undefined, {
+    message: 'has no effect with insecure = true',
+    path: ['ca_file'],
+  });

@@ -5,13 +5,14 @@ export function tlsProblem(error: unknown): string | undefined {
   const code = codeOf(error);
   if (code === undefined) return undefined;
   if (untrusted.has(code))
-    return 'its certificate is signed by an authority that is unknown here: name its file in [registry] ca_file';
+    return 'its certificate is signed by an authority that is unknown here: name its file in ca_file of [registry] or of its [[registries]]';
   if (code === 'CERT_HAS_EXPIRED' || code === 'CERT_NOT_YET_VALID') return 'its certificate is not valid at this time';
   if (code === 'ERR_TLS_CERT_ALTNAME_INVALID') return 'its certificate is for another host name';
   if (/ALERT_(CERTIFICATE_REQUIRED|BAD_CERTIFICATE|UNKNOWN_CA)$|HANDSHAKE_FAILURE$/.test(code)) {
     return 'it does not accept the client certificate: see [registry] client_cert_file and client_key_file';
   }
-  if (/WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG/.test(code)) return 'it does not speak TLS: see [registry] insecure';
+  if (/WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG/.test(code))
+    return 'it does not speak TLS: see insecure of [registry], or declare it in [[registries]] with insecure = true';
   return undefined;
 }
 

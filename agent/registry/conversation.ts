@@ -10,7 +10,7 @@ import type { RegistryCredentials } from './credentials.ts';
 import { tlsProblem } from './connection-error.ts';
 import { isPassingStatus, retryAfterMs, retryPolicy } from './retry.ts';
 
-/** The registry of `[registry]`: only this one may be insecure, and has its own authority and client certificate. */
+/** A registry of the configuration: only these may be insecure, or have an authority or a client certificate of their own. */
 export interface OwnRegistry {
   /** `host[:port]`. */
   readonly host: string;
@@ -75,25 +75,29 @@ const bodyBound = { maxBytes: 4 * 1024 * 1024, what: 'its answer', tooLarge: (me
 
 export interface ConversationsDeps {
   readonly own: OwnRegistry | undefined;
+  /** Those of `[[registries]]`. */
+  readonly others?: readonly OwnRegistry[];
   readonly credentials: RegistryCredentials;
   readonly clock: Clock;
 }
 
-export function createConversations({ own, credentials, clock }: ConversationsDeps) {
+export function createConversations({ own, others = [], credentials, clock }: ConversationsDeps) {
   const publicAgent = new Agent({ connect: { timeout: connectTimeoutMs }, allowH2: false });
-  const secureContext = own === undefined ? undefined : contextOf(own);
-  const ownAgent = new Agent({
-    allowH2: false,
-    connect: { timeout: connectTimeoutMs, ...(secureContext === undefined ? {} : { secureContext }) },
-  });
+  const known = new Map(
+    [...(own === undefined ? [] : [own]), ...others].map((one) => [
+      one.host.toLowerCase(),
+      { insecure: one.insecure, agent: agentOf(one) },
+    ]),
+  );
 
   return {
     open({ host, repository, action, budgetMs, signal }: ConversationOptions): Conversation {
       const isOwn = own !== undefined && host === own.host.toLowerCase();
-      const dispatcher = isOwn ? ownAgent : publicAgent;
+      const configured = known.get(host);
+      const dispatcher = configured?.agent ?? publicAgent;
       // Docker Hub's API is served by a host of another name.
       const served = host === 'docker.io' ? 'registry-1.docker.io' : host;
-      const origin = `${isOwn && own.insecure ? 'http' : 'https'}://${served}`;
+      const origin = `${configured?.insecure === true ? 'http' : 'https'}://${served}`;
       let authorization: string | undefined;
       let authorized = false;
 
@@ -168,9 +172,19 @@ export function createConversations({ own, credentials, clock }: ConversationsDe
       };
     },
     async close(): Promise<void> {
-      await Promise.all([publicAgent.destroy(), ownAgent.destroy()]);
+      await Promise.all(
+        [publicAgent, ...Array.from(known.values(), ({ agent }) => agent)].map((agent) => agent.destroy()),
+      );
     },
   };
+}
+
+function agentOf(registry: OwnRegistry): Agent {
+  const secureContext = contextOf(registry);
+  return new Agent({
+    allowH2: false,
+    connect: { timeout: connectTimeoutMs, ...(secureContext === undefined ? {} : { secureContext }) },
+  });
 }
 
 /** Made once, since parsing the authorities takes milliseconds. The registry's authority is added to the default ones. */

@@ -58,19 +58,29 @@ export interface DockerConfigFile {
 export interface CredentialsDeps {
   /** The registry of `[registry]`, with its user if it has one. */
   readonly own: { readonly host: string; readonly login: RegistryLogin | undefined } | undefined;
+  /** Logins of further registries, by host. */
+  readonly others?: ReadonlyMap<string, RegistryLogin>;
   readonly file: DockerConfigFile | undefined;
   readonly tokens: LoginSource | undefined;
 }
 
-/** The user of `[registry]` wins over the file, and tokens win over both. */
-export function createCredentials({ own, file, tokens }: CredentialsDeps): RegistryCredentials {
+/** The users of `[registry]` and `[[registries]]` win over the file, and tokens win over both. */
+export function createCredentials({
+  own,
+  others: given = new Map(),
+  file,
+  tokens,
+}: CredentialsDeps): RegistryCredentials {
   const ownHost = own === undefined ? undefined : canonicalHost(own.host);
+  const logins = new Map(Array.from(given, ([host, login]) => [canonicalHost(host), login]));
+  if (ownHost !== undefined && own?.login !== undefined) logins.set(ownHost, own.login);
   return {
     async authorizationFor(place, signal) {
       const path = canonicalPlace(place);
       const host = hostOf(path);
       if (tokens?.serves(host) === true) return await tokens.login(host, signal);
-      if (own?.login !== undefined && host === ownHost) return own.login;
+      const login = logins.get(host);
+      if (login !== undefined) return login;
       const entries = (await file?.entries()) ?? new Map<string, RegistryLogin>();
       for (let prefix = path; ; prefix = prefix.slice(0, prefix.lastIndexOf('/'))) {
         const found = entries.get(prefix);
@@ -83,8 +93,8 @@ export function createCredentials({ own, file, tokens }: CredentialsDeps): Regis
       for (const [place, login] of (await file?.entries()) ?? []) {
         if (wanted?.has(hostOf(place)) !== false) auths[keyOf(place)] = authOf(login);
       }
-      if (ownHost !== undefined && own?.login !== undefined && wanted?.has(ownHost) !== false) {
-        auths[keyOf(ownHost)] = authOf(own.login);
+      for (const [host, login] of logins) {
+        if (wanted?.has(host) !== false) auths[keyOf(host)] = authOf(login);
       }
       if (tokens !== undefined) {
         for (const host of wanted ?? (ownHost === undefined ? [] : [ownHost])) {

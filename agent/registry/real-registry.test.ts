@@ -34,7 +34,12 @@ interface Settings {
 
 async function connect(t: TestContext, section: Settings): Promise<ConnectedRegistry> {
   const config = registrySection.parse(section);
-  const connected = await connectRegistry({ config, env: {}, clock: systemClock, log: silentLog });
+  const connected = await connectRegistry({
+    config: { registry: config, registries: [] },
+    env: {},
+    clock: systemClock,
+    log: silentLog,
+  });
   t.after(() => connected.close());
   return connected;
 }

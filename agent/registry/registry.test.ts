@@ -5,6 +5,8 @@ import type { AddressInfo } from 'node:net';
 import { test, type TestContext } from 'node:test';
 import type { Clock } from '../../shared/wait/clock.ts';
 import type { OwnRegistry } from './conversation.ts';
+import type { AppError } from '../../shared/errors.ts';
+import { createCredentials } from './credentials.ts';
 import { createRegistry, type Registry } from './registry.ts';
 
 const digest = `sha256:${'1'.repeat(64)}`;
@@ -224,4 +226,47 @@ test('what does not pass has one attempt', async (t) => {
   const { host, registry, asked } = await setUp(t, (_request, response) => response.writeHead(403).end());
   await assert.rejects(registry.exists(`${host}/hello:1`, patient()), { code: 'image_denied', phase: 'build' });
   assert.equal(asked.length, 1);
+});
+
+test('a further registry is asked by plain HTTP with its own credentials, and the own one is not told them', async (t) => {
+  const { host, registry: own } = await setUp(t, (_request, response) => response.writeHead(404).end());
+  assert.equal(await own.exists(`${host}/x`, patient()), undefined);
+  const asked: string[] = [];
+  const server = createServer((request, response) => {
+    asked.push(request.headers.authorization ?? '-');
+    if (request.headers.authorization === undefined) {
+      response.writeHead(401, { 'www-authenticate': 'Basic realm="further"' }).end();
+    } else response.setHeader('docker-content-digest', digest).end();
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const further = `127.0.0.1:${String((server.address() as AddressInfo).port)}`;
+  const others = [{ host: further, insecure: true }];
+  const logins = new Map([[further, { username: 'me', password: 'p:#/ä' }]]);
+  const credentials = createCredentials({
+    own: { host, login: undefined },
+    others: logins,
+    file: undefined,
+    tokens: undefined,
+  });
+  const registry = createRegistry({ own: { host, insecure: true }, others, credentials, clock: hasty });
+  t.after(async () => {
+    await registry.close();
+    server.closeAllConnections();
+    await new Promise((resolve) => server.close(resolve));
+  });
+  assert.equal(await registry.digest(`${further}/team/app:1`, patient()), digest);
+  assert.deepEqual(asked, ['-', `Basic ${Buffer.from('me:p:#/ä').toString('base64')}`]);
+  assert.equal(await credentials.authorizationFor(`${host}/team/app`, patient()), undefined);
+  assert.deepEqual(Object.keys((await credentials.dockerConfig([further], patient())).auths), [further]);
+});
+
+test('a registry that speaks plain HTTP and is not declared is told apart from an image that is not there', async (t) => {
+  const { host } = await setUp(t, (_request, response) => response.writeHead(404).end());
+  const registry = createRegistry({ own: undefined, clock: hasty });
+  t.after(() => registry.close());
+  await assert.rejects(registry.digest(`${host}/x:1`, patient()), (error: AppError) => {
+    assert.equal(error.code, 'registry_unavailable');
+    assert.match(error.message, /does not speak TLS: .*\[\[registries\]\] with insecure = true/);
+    return true;
+  });
 });

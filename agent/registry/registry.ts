@@ -10,6 +10,7 @@ import { parseImage } from './reference.ts';
 
 export interface RegistryDeps {
   readonly own: OwnRegistry | undefined;
+  readonly others?: readonly OwnRegistry[];
   /** Without it, the user of `own`. */
   readonly credentials?: RegistryCredentials | undefined;
   readonly clock?: Clock;
@@ -40,8 +41,8 @@ interface Subject {
   readonly budgetMs: number;
 }
 
-export function createRegistry({ own, credentials, clock = systemClock }: RegistryDeps) {
-  const conversations = createConversations({ own, credentials: credentials ?? fixedCredentials(own), clock });
+export function createRegistry({ own, others = [], credentials, clock = systemClock }: RegistryDeps) {
+  const conversations = createConversations({ own, others, credentials: credentials ?? fixedCredentials(own), clock });
 
   /** Runs a task within its time budget, and turns its errors into AppErrors. */
   async function converse<T>(

@@ -18,15 +18,16 @@ export const terminationLog = '/dev/termination-log';
 const pushRetries = 4;
 const downloadRetries = 1;
 
-type ArgsConfig = Pick<AgentConfig, 'builder' | 'registry'>;
+type ArgsConfig = Pick<AgentConfig, 'builder' | 'registry'> & Partial<Pick<AgentConfig, 'registries'>>;
 
 export function executorArgs(
   request: Omit<BuildRequest, 'tree' | 'extraFiles'>,
-  { builder, registry }: ArgsConfig,
+  { builder, registry, registries = [] }: ArgsConfig,
   files: { readonly ca: boolean; readonly clientCert: boolean },
 ): string[] {
   const host = registry.url ?? '';
-  const insecure = [...(registry.insecure ? [host] : []), ...builder.insecure_registries];
+  const further = registries.filter((one) => one.insecure).map((one) => one.host);
+  const insecure = [...(registry.insecure ? [host] : []), ...further, ...builder.insecure_registries];
   const given = { ...builder.args, ...request.args };
   return [
     `--context=dir://${contextFolder}`,

@@ -14,6 +14,7 @@ import { createDesired } from './objects/desired.ts';
 import { createDrift } from './objects/drift.ts';
 import { discardVersion, removeApp, stopVersion } from './end.ts';
 import { createLogSlots, followLogs } from './logs.ts';
+import { pullSecretManifest, type PullSecret } from './pull-secret.ts';
 import { createPodReports } from './rollout/pod-reports.ts';
 import { createProber } from './rollout/probe.ts';
 import { startVersion } from './rollout/start.ts';
@@ -29,6 +30,8 @@ export interface KubernetesPlatformDeps {
   readonly appsNamespace: string;
   /** Names of Secrets in the apps namespace. */
   readonly imagePullSecrets: readonly string[];
+  /** A further one, which the agent makes. */
+  readonly pullSecret?: PullSecret | undefined;
   readonly registry: Pick<Registry, 'digest'>;
   readonly sources: Pick<Sources, 'resolve'>;
   readonly images: Pick<Images, 'ensure' | 'adopt' | 'releaseLead' | 'repository'>;
@@ -43,7 +46,7 @@ export interface KubernetesPlatform extends Platform {
 
 /** Starts to watch the apps namespace. Nothing in the cluster changes until a method asks for it. */
 export function createKubernetesPlatform(deps: KubernetesPlatformDeps): KubernetesPlatform {
-  const { api, appsNamespace: namespace, imagePullSecrets, registry, sources, images, log, clock = systemClock } = deps;
+  const { api, appsNamespace: namespace, pullSecret, registry, sources, images, log, clock = systemClock } = deps;
   const stop = new AbortController();
   const prober = createProber({ clock });
   const targets = createTargets({ prober });
@@ -62,6 +65,7 @@ export function createKubernetesPlatform(deps: KubernetesPlatformDeps): Kubernet
     clock,
   });
   const applied = new AppliedObjects({ picture, clock });
+  const imagePullSecrets = [...deps.imagePullSecrets, ...(pullSecret === undefined ? [] : [pullSecret.name])];
   const options = { imagePullSecrets, builtRepository: images.repository };
   const workloads = new Workloads({ objects, applied, options });
   const drift = createDrift({ desired, workloads, log, clock });
@@ -124,6 +128,7 @@ export function createKubernetesPlatform(deps: KubernetesPlatformDeps): Kubernet
       call(signal, `removal of ${app}`, (either) => removeApp(parts, app, { volumes, signal: either })),
     adopt: (runs, signal) =>
       call(signal, 'adoption', async (either) => {
+        if (pullSecret !== undefined) await objects.apply(pullSecretManifest(pullSecret), either);
         await adoptVersions(parts, runs, either);
         await images.adopt(runs, either);
       }),
