@@ -151,3 +151,38 @@ test('further registries are read with their passwords, and refused where two ha
   assert.throws(() => load('[[registries]]\nhost = "a"\npassword = "x"\n'), /username/);
   assert.throws(() => load('[[registries]]\nhost = "a"\ninsecure = true\nca_file = "x"\n'), /has no effect/);
 });
+
+test('a database URL that the driver would read otherwise is refused with what to do', () => {
+  const load = (url: string): unknown =>
+    loadAgentConfig({
+      file: undefined,
+      env: { HOLDFAST_METADATA_DB_CONNECTION: url, HOLDFAST_TOKEN: '' },
+      readFile: () => '',
+    });
+  const messageOf = (url: string): string => {
+    try {
+      load(url);
+    } catch (error) {
+      return (error as Error).message;
+    }
+    return '';
+  };
+  const unreadable = [
+    'postgres://me:pa#ss@db/x',
+    'postgres://me:pa/ss@db/x',
+    'postgres://me:12/34@db/x',
+    'postgres://me:pa?ss@db/x',
+    'postgres://me:12?34@db/x',
+    'postgres://me:100%@db/x',
+    'postgres://me@db:port/x',
+  ];
+  for (const url of unreadable) assert.match(messageOf(url), /db_connection: cannot be read: .*# as %23/, url);
+  const readable = [
+    'postgres://me:pa%23ss%2F@db/x',
+    'postgres://db/x',
+    'postgres://me:p@/x?host=/run/pg',
+    'postgresql://me:p@[::1]:5432/x?sslmode=require&sslrootcert=/ca.pem',
+    'postgres://me:p%40@db.example/x?options=-c%20a=b@c',
+  ];
+  for (const url of readable) assert.doesNotMatch(messageOf(url), /cannot be read/, url);
+});

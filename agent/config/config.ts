@@ -81,7 +81,7 @@ const metadata = z
       .string()
       .min(1)
       .describe(
-        'URL of the Postgres database: `postgres://user:password@host:port/database`. If it contains a password, set it from a file.',
+        'URL of the Postgres database: `postgres://user:password@host:port/database`. If it contains a password, set it from a file; without one, PGPASSWORD is used. `?sslmode=` and `sslrootcert=` mean what they mean to psql.',
       ),
   })
   .describe('Where apps, versions and events are stored.');
@@ -284,8 +284,30 @@ function readTokens(tokens: AgentFile['token'], source: OpenSource, report: Repo
   });
 }
 
+/** Whether the driver finds the parts that were meant: a password with a character of URLs cuts it off in another place. */
+function isReadable(connection: string): boolean {
+  // As the driver does for a URL without a host, which means a socket of this machine.
+  const url = URL.parse(connection) ?? URL.parse(connection.replace('@/', '@local/'));
+  if (url === null) return false;
+  const { username, password, pathname, search, hash } = url;
+  if (hash !== '' || (username === '' && `${pathname}${search}`.includes('@'))) return false;
+  try {
+    [username, password, pathname].forEach(decodeURIComponent);
+  } catch {
+    return false;
+  }
+  return true;
+}
+
 function refuseDatabase(connection: string, isKubernetes: boolean, refuse: (message: string) => void): void {
-  if (/^postgres(ql)?:\/\//.test(connection)) return;
+  if (/^postgres(ql)?:\/\//.test(connection)) {
+    if (!isReadable(connection)) {
+      refuse(
+        'cannot be read: in user, password and database, write @ as %40, / as %2F, # as %23, ? as %3F, % as %25; or leave the password out and set PGPASSWORD',
+      );
+    }
+    return;
+  }
   const scheme = /^[a-z][a-z0-9+.-]*:/i.exec(connection)?.[0];
   const use = 'use postgres://user:password@host:port/database';
   if (scheme === undefined) refuse(`is not a database URL: ${use}`);

@@ -36,7 +36,7 @@ export function openDatabase({ connectionString, maxConnections, log, timeoutMs 
     throw new AppError('config_invalid', 'metadata.db_connection must be a URL that begins with postgres://');
   }
   const pool = new Pool({
-    connectionString,
+    connectionString: asPsqlReadsIt(connectionString),
     max: maxConnections,
     connectionTimeoutMillis: timeoutMs,
     query_timeout: timeoutMs,
@@ -95,6 +95,18 @@ export function openDatabase({ connectionString, maxConnections, log, timeoutMs 
       await pool.end();
     },
   };
+}
+
+/**
+ * The driver takes `require` and `prefer` for `verify-full`; psql encrypts without a look at the certificate, unless `sslrootcert` names
+ * an authority. https://www.postgresql.org/docs/current/libpq-ssl.html
+ */
+function asPsqlReadsIt(connectionString: string): string {
+  const query = connectionString.split('?', 2)[1] ?? '';
+  const parameters = new URLSearchParams(query);
+  const mode = parameters.get('sslmode');
+  if ((mode !== 'require' && mode !== 'prefer') || parameters.has('uselibpqcompat')) return connectionString;
+  return `${connectionString}&uselibpqcompat=true`;
 }
 
 function mapError(error: unknown): unknown {
