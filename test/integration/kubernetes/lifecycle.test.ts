@@ -99,8 +99,8 @@ describe('the kubernetes platform', { timeout: 300_000 }, () => {
   });
 
   it('probes suspects anew and forgets those that refuse', async () => {
-    // It stops listening, and goes on living.
-    const program = `const s = require('http').createServer((q, r) => { r.end('x', () => s.close()); r.shouldKeepAlive = false }).listen(process.env.PORT)
+    // It stops listening after a call that is no probe, and goes on living.
+    const program = `const s = require('http').createServer((q, r) => { r.end('x', () => q.headers['user-agent'] !== 'holdfast-probe' && s.close()); r.shouldKeepAlive = false }).listen(process.env.PORT)
       setInterval(() => {}, 1000); process.on('SIGTERM', () => process.exit(0))`;
     const run = runOf({
       name: 'suspect',
@@ -281,7 +281,7 @@ describe('the kubernetes platform', { timeout: 300_000 }, () => {
   });
 
   it('gives the lines of all pods, and follows those that come', async () => {
-    const program = `console.log('begins'); require('http').createServer((q, s) => { console.log(q.url); s.end(); if (q.url === '/die') process.exit(1) }).listen(process.env.PORT); process.on('SIGTERM', () => process.exit(0))`;
+    const program = `console.log('begins'); require('http').createServer((q, s) => { if (q.headers['user-agent'] !== 'holdfast-probe') console.log(q.url); s.end(); if (q.url === '/die') process.exit(1) }).listen(process.env.PORT); process.on('SIGTERM', () => process.exit(0))`;
     const run = runOf({ name: 'talks', command: ['node', '-e', program] });
     await platform.start(run, startOptions());
     const base = (): string => {
