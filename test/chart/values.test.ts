@@ -153,3 +153,35 @@ describe('the templates', () => {
     });
   }
 });
+
+describe('an external database by its parts', () => {
+  const parts = {
+    host: 'db.example',
+    user: 'me@team',
+    database: 'hold fast',
+    password: 'p#/@$(X)"',
+    sslmode: 'require',
+  };
+  it('has a URL without the password, which is in a Secret as it is', async () => {
+    const objects = await render('postgres.enabled=false', `externalDatabase=${JSON.stringify(parts)}`);
+    const [container] = find(objects, 'Deployment', 'holdfast-agent')['spec'].template.spec.containers;
+    const env = Object.fromEntries(container.env.map((one: { name: string }) => [one.name, one]));
+    assert.equal(
+      env['HOLDFAST_METADATA_DB_CONNECTION'].value,
+      'postgres://me%40team@db.example:5432/hold%20fast?sslmode=require',
+    );
+    assert.deepEqual(env['PGPASSWORD'].valueFrom.secretKeyRef, { name: 'holdfast-database', key: 'password' });
+    const { data } = find(objects, 'Secret', 'holdfast-database');
+    assert.equal(Buffer.from(data.password, 'base64').toString(), parts.password);
+  });
+
+  it('takes the password from a Secret that is there', async () => {
+    const { password: _, ...rest } = parts;
+    const given = { ...rest, existingSecret: 'team-db', passwordKey: 'pw' };
+    const objects = await render('postgres.enabled=false', `externalDatabase=${JSON.stringify(given)}`);
+    const [container] = find(objects, 'Deployment', 'holdfast-agent')['spec'].template.spec.containers;
+    const password = container.env.find(({ name }: { name: string }) => name === 'PGPASSWORD');
+    assert.deepEqual(password.valueFrom.secretKeyRef, { name: 'team-db', key: 'pw' });
+    assert.ok(!objects.some(({ metadata }) => metadata.name === 'holdfast-database'));
+  });
+});

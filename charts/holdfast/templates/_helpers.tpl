@@ -196,8 +196,18 @@ holdfast.dev/agents: {{ include "holdfast.fullname" . }}-agent
 {{/* What cannot work is refused here, with the key to set. */}}
 {{- define "holdfast.validate" -}}
 {{- if not .Values.postgres.enabled -}}
-{{- if not (or .Values.externalDatabase.url .Values.externalDatabase.existingSecret) -}}
-{{- fail "postgres.enabled is false: set externalDatabase.url or externalDatabase.existingSecret" -}}
+{{- $db := .Values.externalDatabase -}}
+{{- if not (or $db.host $db.url $db.existingSecret) -}}
+{{- fail "postgres.enabled is false: set externalDatabase.host with user and database, externalDatabase.url or externalDatabase.existingSecret" -}}
+{{- end -}}
+{{- if and $db.host $db.url -}}
+{{- fail "externalDatabase: set either host or url" -}}
+{{- end -}}
+{{- if and $db.host (not (and $db.user $db.database)) -}}
+{{- fail "externalDatabase.host is set: set externalDatabase.user and externalDatabase.database too" -}}
+{{- end -}}
+{{- if and $db.password (not $db.host) -}}
+{{- fail "externalDatabase.password is used with externalDatabase.host only" -}}
 {{- end -}}
 {{- end -}}
 {{- if and (not .Values.registry.enabled) (not .Values.externalRegistry.url) -}}
