@@ -20,7 +20,7 @@ export const autoscale: Scenario = (release) => {
 
   test('under load it grows to max_replicas and calls go to every pod, those of a new version too; idle, it goes to zero and stays there', async (t) => {
     await applied(release, { name: app, says: '1', keys, config });
-    const urls = (await urlsOf(release, app)).map((url) => `${url}/burn?ms=${burnMs}`);
+    const urls = (await urlsOf(release, app)).map((url) => `${url}burn?ms=${burnMs}`);
     const load = startLoad({ urls, callsPerSecond });
     t.after(() => load.stop());
     await until(

@@ -164,7 +164,7 @@ test('a sleeping app is woken by https through the Service, by HTTP/1.1 and by H
 
 test('a certificate that is replaced in its Secret is shown without a restart, and no call fails', async (t) => {
   await applied(release, { name: 'edge', says: '1' });
-  const loads = await loadsOn(t, [`https://${await addressOf()}/edge`]);
+  const loads = await loadsOn(t, [`https://${await addressOf()}/edge/`]);
   const [before, podsBefore] = [await shown(hosts[1]), await routers()];
   assert.equal(before.size, 1);
   await certify(hosts[1]);
@@ -180,7 +180,7 @@ test('a certificate that is replaced in its Secret is shown without a restart, a
 
 test('200 concurrent first calls through both routers are held by all their workers and answered by one start', async () => {
   await applied(release, { name: 'crowd', says: '1', config: 'wake.max_per_hour = 1' });
-  const records = await Promise.all((await release.routerUrls()).map((url) => callAtOnce(`${url}/crowd`, 100)));
+  const records = await Promise.all((await release.routerUrls()).map((url) => callAtOnce(`${url}/crowd/`, 100)));
   allAnswered(records.flat());
   const names = await kubectl(
     'get',
@@ -202,7 +202,7 @@ test('/metrics of a router covers both its workers, and lists each metric once',
   assert.equal(before.value('holdfast_router_workers'), workers);
   const calls = 40;
   for (let call = 0; call < calls; call += 1) {
-    const { statusCode, body } = await request(`http://${podIP}:8080/edge`, { headers: { connection: 'close' } });
+    const { statusCode, body } = await request(`http://${podIP}:8080/edge/`, { headers: { connection: 'close' } });
     assert.equal(statusCode, 200);
     await body.dump();
   }
@@ -215,7 +215,7 @@ test('/metrics of a router covers both its workers, and lists each metric once',
 });
 
 test('strict, with two workers in each router: no call fails, none that began after apply is answered by v1', async (t) => {
-  const urls = (await release.pods('router')).map(({ status }) => `https://${status.podIP ?? ''}:8443/edge`);
+  const urls = (await release.pods('router')).map(({ status }) => `https://${status.podIP ?? ''}:8443/edge/`);
   const loads = await loadsOn(t, urls);
   await applied(release, { name: 'edge', says: '2' });
   const returnedMs = performance.now();
@@ -230,7 +230,7 @@ test('strict, with two workers in each router: no call fails, none that began af
 
 test('an upgrade that redirects what comes without TLS replaces both routers, and no call by https fails', async (t) => {
   const host = await addressOf();
-  const loads = await loadsOn(t, [`https://${host}/edge`]);
+  const loads = await loadsOn(t, [`https://${host}/edge/`]);
   const old = await routers();
   await release.install(...values, 'router.config.tls.redirect_http=true');
   const uids = new Set(old.map(({ uid }) => uid));

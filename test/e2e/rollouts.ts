@@ -45,11 +45,11 @@ export const rollouts: Scenario = (release) => {
     await applied(release, { name: 'rolled', says: '1' });
     await applied(release, { name: 'rolled-slow', says: '1', mode: 'slow', delayMs: 9_000 });
     await applied(release, { name: 'rolled-never', says: '1', mode: 'never-ready' });
-    const loads = await serviceLoads(t, `${service}/rolled`);
+    const loads = await serviceLoads(t, `${service}/rolled/`);
     const talks = await Promise.all(Array.from({ length: 8 }, () => Conversation.open(t, websocket)));
     const old = await release.pods('router');
-    const slow = callAtOnce(`${service}/rolled-slow`, heldCalls);
-    const never = callAtOnce(`${service}/rolled-never`, heldCalls);
+    const slow = callAtOnce(`${service}/rolled-slow/`, heldCalls);
+    const never = callAtOnce(`${service}/rolled-never/`, heldCalls);
     await until(15_000, async () => (await held()) === 2 * heldCalls, 'the calls are not held');
     await restart('router');
     // They go on being of use until the drain is over, and end as those of a server that goes away.
@@ -76,7 +76,7 @@ export const rollouts: Scenario = (release) => {
 
   test('a router evicted under load, as a node drain does: no call fails, and no second one goes before it is back', async (t) => {
     const service = await release.serviceUrl();
-    const loads = await serviceLoads(t, `${service}/rolled`);
+    const loads = await serviceLoads(t, `${service}/rolled/`);
     const [first, second] = await release.pods('router');
     assert.ok(first && second);
     await evict(first);
@@ -90,7 +90,7 @@ export const rollouts: Scenario = (release) => {
   test('agents restarted one by one while calls are held: all are answered', async () => {
     await applied(release, { name: 'rolled-agent', says: '1', mode: 'slow', delayMs: 6_000 });
     const service = await release.serviceUrl();
-    const calls = callAtOnce(`${service}/rolled-agent`, heldCalls);
+    const calls = callAtOnce(`${service}/rolled-agent/`, heldCalls);
     await until(15_000, async () => (await held()) === heldCalls, 'the calls are not held');
     await restart('agent');
     allAnswered(await calls);

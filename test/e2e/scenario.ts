@@ -62,7 +62,7 @@ export async function applied(release: Release, options: AppOptions): Promise<vo
 }
 
 export async function urlsOf(release: Release, app: string): Promise<string[]> {
-  return (await release.routerUrls()).map((url) => `${url}/${app}`);
+  return (await release.routerUrls()).map((url) => `${url}/${app}/`);
 }
 
 /** 50 calls per second through both routers, until stopped or the test ends; warm when this resolves. */

@@ -23,9 +23,9 @@ export const traffic: Scenario = (release) => {
     const [talking = ''] = await urlsOf(release, 'talking');
     const [streaming = ''] = await urlsOf(release, 'streaming');
     const [{ talk, greeting }, stream] = await Promise.all([
-      Conversation.open(t, `${talking.replace('http:', 'ws:')}/ws`),
+      Conversation.open(t, `${talking.replace('http:', 'ws:')}ws`),
       // The stream does not end: what arrives was not buffered.
-      fetch(`${streaming}/stream?count=1000000&ms=100`),
+      fetch(`${streaming}stream?count=1000000&ms=100`),
     ]);
     assert.equal(greeting, 'version 1');
     assert.equal(stream.headers.get('content-type'), 'text/event-stream');

@@ -27,7 +27,7 @@ async function apply(stack: Stack, spec: AppSpecInput): Promise<void> {
 
 /** Calls through every router, stopped at the end of the test at the latest. */
 function loadOf(t: TestContext, stack: Stack, callsPerSecond = 50): Load {
-  const load = startLoad({ urls: stack.routerUrls.map((url) => `${url}/a`), callsPerSecond });
+  const load = startLoad({ urls: stack.routerUrls.map((url) => `${url}/a/`), callsPerSecond });
   t.after(() => load.stop());
   return load;
 }
@@ -45,7 +45,7 @@ test('nothing runs until the first call, and 200 first calls at once are all ans
   const stack = await Stack.start(t);
   await apply(stack, app('1'));
   assert.equal((await stack.call('apps.get', { app: 'a' })).state, 'asleep');
-  const records = await callAtOnce(`${stack.routerUrls[0]}/a`, 200);
+  const records = await callAtOnce(`${stack.routerUrls[0]}/a/`, 200);
   assert.deepEqual(outcomes(records), { 200: 200 });
   const starts = (await stack.call('events.list', { app: 'a' })).events.filter(({ kind }) => kind === 'version.ready');
   assert.equal(starts.length, 1);
@@ -106,7 +106,7 @@ test('a version that crashes is recorded with its logs, and calls go to the prev
 test('with on_failed_update = "fail" calls get 502 with the code and no logs, until someone acts', async (t) => {
   const stack = await Stack.start(t, { routers: 1 });
   await apply(stack, app('1'));
-  const url = `${stack.routerUrls[0]}/a`;
+  const url = `${stack.routerUrls[0]}/a/`;
   assert.deepEqual(outcomes(await callAtOnce(url, 1)), { 200: 1 });
   await apply(stack, app('2', { env: { MODE: 'crash' }, config: { on_failed_update: 'fail' } }));
   const [held] = await callAtOnce(url, 1);
@@ -122,7 +122,7 @@ test('idle and wake lose no call', async (t) => {
   const stack = await Stack.start(t);
   await apply(stack, app('1', { config: { container: { idle_shutdown_secs: 1 } } }));
   for (let cycle = 0; cycle < 3; cycle += 1) {
-    const records = await callAtOnce(`${stack.routerUrls[cycle % 2]}/a`, 20);
+    const records = await callAtOnce(`${stack.routerUrls[cycle % 2]}/a/`, 20);
     assert.deepEqual(outcomes(records), { 200: 20 });
     await eventually(15_000, async () => assert.equal((await stack.call('apps.get', { app: 'a' })).state, 'asleep'));
   }
@@ -131,7 +131,7 @@ test('idle and wake lose no call', async (t) => {
 test('an agent killed in the middle of a start: the held calls are answered, and warm calls never notice', async (t) => {
   const stack = await Stack.start(t);
   await apply(stack, app('1', { env: { MODE: 'slow', DELAY_MS: '1500' } }));
-  const held = callAtOnce(`${stack.routerUrls[0]}/a`, 50);
+  const held = callAtOnce(`${stack.routerUrls[0]}/a/`, 50);
   await eventually(10_000, async () => assert.equal((await stack.call('apps.get', { app: 'a' })).state, 'starting'));
   await stack.kill('agent', 'SIGKILL');
   await stack.spawn('agent');
@@ -169,9 +169,9 @@ test('what is refused at apply leaves nothing behind', async (t) => {
 test('a deleted app leaves nothing, and its route is gone', async (t) => {
   const stack = await Stack.start(t, { routers: 1 });
   await apply(stack, app('1'));
-  await callAtOnce(`${stack.routerUrls[0]}/a`, 1);
+  await callAtOnce(`${stack.routerUrls[0]}/a/`, 1);
   await stack.call('apps.delete', { app: 'a' });
-  const [record] = await callAtOnce(`${stack.routerUrls[0]}/a`, 1);
+  const [record] = await callAtOnce(`${stack.routerUrls[0]}/a/`, 1);
   assert.equal(record?.status, 404);
   await assert.rejects(stack.call('apps.get', { app: 'a' }), { code: 'app_not_found' });
 });

@@ -49,7 +49,7 @@ test('browsers that open a sleeping app', async (t) => {
   const stack = await Stack.start(t, { routers: 1 });
   const browser = await startChromium(t);
   const apply = (name: string, env: Record<string, string>) => stack.call('apps.apply', { apps: [app(name, env)] });
-  const urlOf = (name: string): string => `${stack.routerUrls[0]}/${name}`;
+  const urlOf = (name: string): string => `${stack.routerUrls[0]}/${name}/`;
   const height = `document.querySelector('main').offsetHeight`;
   let heightOfWaits: unknown;
 
@@ -73,7 +73,7 @@ test('browsers that open a sleeping app', async (t) => {
   await t.test('a form that is posted waits for the app, and is posted once', async () => {
     await apply('form', { MODE: 'slow', DELAY_MS: '1000' });
     const page = await browser.open();
-    const form = `<form method=post action="${urlOf('form')}/echo"><input name=item value=7></form>`;
+    const form = `<form method=post action="${urlOf('form')}echo"><input name=item value=7></form>`;
     await page.evaluate(`document.body.innerHTML = ${JSON.stringify(form)}; document.forms[0].submit()`);
     let shown = false;
     await eventually(30_000, async () => {

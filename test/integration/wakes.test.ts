@@ -30,7 +30,7 @@ async function events(stack: Stack, kind: RegExp): Promise<EventView[]> {
 test('calls wake an app as often as it allows, also across agents; a person always', async (t) => {
   const stack = await Stack.start(t, { routers: 1 });
   await stack.call('apps.apply', { apps: [app({ wake: { max_per_hour: 2 } })] });
-  const url = `${stack.routerUrls[0]}/a`;
+  const url = `${stack.routerUrls[0]}/a/`;
   for (let start = 0; start < 3; start += 1) {
     assert.deepEqual(outcomes(await callAtOnce(url, 5)), { 200: 5 });
     await asleep(stack);
@@ -59,7 +59,7 @@ test('calls wake an app as often as it allows, also across agents; a person alwa
   assert.deepEqual(kinds.slice(0, 4), ['version.called', 'app.woken', 'app.woken', 'app.wakes_exhausted']);
   assert.match(
     told[1]?.message ?? '',
-    /^by GET 127\.0\.0\.1\/a from 127\.0\.0\.1, .*, request [0-9a-f-]{36}, router router0$/,
+    /^by GET 127\.0\.0\.1\/a\/ from 127\.0\.0\.1, .*, request [0-9a-f-]{36}, router router0$/,
   );
   assert.deepEqual([told.at(-1)?.kind, told.at(-1)?.message], ['app.woken', 'by test']);
 });
@@ -68,7 +68,7 @@ test('calls that a rule fits neither wake an app nor keep it awake, however many
   const stack = await Stack.start(t, { routers: 1 });
   const rules = [{ user_agent: '*monitor*', answer: { status: 200, content_type: 'text/plain', body: 'asleep' } }];
   await stack.call('apps.apply', { apps: [app({ wake: { rules } })] });
-  const url = `${stack.routerUrls[0]}/a`;
+  const url = `${stack.routerUrls[0]}/a/`;
   const load = startLoad({ urls: [url], callsPerSecond: 50, headers: { 'User-Agent': 'Uptime-Monitor/3' } });
   t.after(() => load.stop());
   await eventually(10_000, () => assert.ok(load.records.length > 10));

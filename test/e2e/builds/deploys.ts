@@ -23,7 +23,7 @@ export function deploys({ release }: BuildGround): void {
       const deployed = await release.cli('deploy', `${examples}${name}`, '--app', app, '--path', `/${app}`);
       assert.equal(deployed.code, 0, deployed.stderr);
       const [url = ''] = await urlsOf(release, app);
-      const [record] = await callAtOnce(`${url}/`, 1, 280_000);
+      const [record] = await callAtOnce(url, 1, 280_000);
       const failure = record?.status === 200 ? '' : JSON.stringify((await release.call('apps.get', { app })).failure);
       assert.equal(record?.status, 200, `${record?.body ?? ''} ${failure}`);
       assert.notEqual(record.body, '');

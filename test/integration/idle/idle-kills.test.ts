@@ -21,10 +21,10 @@ async function ground(t: TestContext, more: { readonly MODE?: string; readonly D
   const env = { ABRUPT: '1', ...more };
   await stack.call('apps.apply', { apps: [{ name: 'a', path: '/a', source: testAppFolder, env, config }] });
   const call = async (router: number, count = 1): Promise<Record<string, number>> =>
-    outcomes(await callAtOnce(`${stack.routerUrls[router]}/a`, count));
+    outcomes(await callAtOnce(`${stack.routerUrls[router]}/a/`, count));
   /** Calls the app. @returns its process. */
   const pid = async (): Promise<number> => {
-    const [record] = await callAtOnce(`${stack.routerUrls[0]}/a`, 1);
+    const [record] = await callAtOnce(`${stack.routerUrls[0]}/a/`, 1);
     return (JSON.parse(record?.body ?? '{}') as { pid: number }).pid;
   };
   const state = async (): Promise<string> => (await stack.call('apps.get', { app: 'a' })).state;

@@ -24,7 +24,7 @@ test('an app with min_replicas waits for its first call, and then runs without o
   const steady = { min_replicas: 2, config: { container: { idle_shutdown_secs: 0.2 } } };
   await stack.call('apps.apply', { apps: [app('a', { ...steady, env: { VERSION: '1' } })] });
   assert.equal((await stack.call('apps.get', { app: 'a' })).state, 'asleep');
-  assert.deepEqual(outcomes(await callAtOnce(`${stack.routerUrls[0]}/a`, 1)), { 200: 1 });
+  assert.deepEqual(outcomes(await callAtOnce(`${stack.routerUrls[0]}/a/`, 1)), { 200: 1 });
   await isReady(1);
   await stack.call('apps.apply', { apps: [app('a', { ...steady, env: { VERSION: '2' } })] });
   await isReady(2);
@@ -71,7 +71,7 @@ test('an app in its running hours stays awake, and is woken without a call once 
   const stack = await Stack.start(t, { routers: 1 });
   const container = { idle_shutdown_secs: 0.2, running_hours: ['Mon-Sun 00:00-24:00'] };
   await stack.call('apps.apply', { apps: [app('a', { config: { container } })] });
-  assert.deepEqual(outcomes(await callAtOnce(`${stack.routerUrls[0]}/a`, 1)), { 200: 1 });
+  assert.deepEqual(outcomes(await callAtOnce(`${stack.routerUrls[0]}/a/`, 1)), { 200: 1 });
   await stack.call('apps.apply', { apps: [app('a', { config: { container }, env: { VERSION: '2' } })] });
   await eventually(20_000, async () => {
     const { state, liveVersion, keptAwake } = await stack.call('apps.get', { app: 'a' });

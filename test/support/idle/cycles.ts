@@ -53,7 +53,7 @@ export async function runCycles({ apps, cycles, routerUrls, watching, random }: 
       Array.from({ length: 1 + random.below(3) }, async () => {
         const id = `${app}-${ids.length}`;
         ids.push(id);
-        const url = `${random.pick(routerUrls)}/${app}`;
+        const url = `${random.pick(routerUrls)}/${app}/`;
         const failure = await caller.call(random.pick(callKinds), url, id, lastsMs);
         if (failure !== undefined) failures.push(failure);
       }),

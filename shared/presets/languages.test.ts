@@ -1,0 +1,4 @@
+import { languageRepositories } from './testing/repositories/languages.ts';
+import { testTable } from './testing/table.ts';
+
+testTable(languageRepositories);
