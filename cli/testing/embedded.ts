@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import type { TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { freePort } from '../../shared/net/testing/free-ports.ts';
 
 export const launcher = fileURLToPath(new URL('../holdfast.mjs', import.meta.url));
 
@@ -21,7 +22,12 @@ interface Started {
 }
 
 export async function start(t: TestContext, home: string): Promise<Started> {
-  const child = spawn(process.execPath, [launcher, 'start'], { cwd: home, stdio: ['ignore', 'pipe', 'pipe'] });
+  // Several tests start one at the same time, so each has a port of its own instead of the preferred one.
+  const port = String(await freePort());
+  const child = spawn(process.execPath, [launcher, 'start', '--port', port], {
+    cwd: home,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
   t.after(async () => {
     if (child.exitCode !== null || child.signalCode !== null) return;
     child.kill('SIGTERM');

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { chmod, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
+import { chmod, chown, mkdir, mkdtemp, rm, symlink, writeFile, readdir } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { test, type TestContext } from 'node:test';
@@ -181,9 +181,26 @@ void test('too many files are refused with the folder that has most of them', as
   });
 });
 
-void test('a file that may not be read is named, with what to do', { skip: process.getuid?.() === 0 }, async (t) => {
+/** Root may read everything, so the work is done as another user. @param folders belong to that user. */
+async function asOrdinaryUser(folders: readonly string[], work: () => Promise<void>): Promise<void> {
+  if (process.getuid?.() !== 0) return await work();
+  const nobody = 65_534;
+  for (const folder of folders) {
+    for (const name of ['', ...(await readdir(folder, { recursive: true }))])
+      await chown(join(folder, name), nobody, nobody);
+  }
+  process.seteuid?.(nobody);
+  try {
+    await work();
+  } finally {
+    process.seteuid?.(0);
+  }
+}
+
+void test('a file that may not be read is named, with what to do', async (t) => {
   const root = await folderWith(t, { 'app.py': '', 'secret/key': '' });
-  const file = join(await folderWith(t, {}), 'out.tar.gz');
+  const out = await folderWith(t, {});
+  const file = join(out, 'out.tar.gz');
   const pack = async () =>
     packFolder({
       root,
@@ -192,11 +209,16 @@ void test('a file that may not be read is named, with what to do', { skip: proce
       limits: defaultSourceLimits,
       signal,
     });
-  await chmod(join(root, 'secret', 'key'), 0o000);
-  await assert.rejects(pack(), { code: 'source_invalid', message: /^secret\/key cannot be read \(EACCES\): allow it/ });
-  await chmod(join(root, 'secret'), 0o000);
-  await assert.rejects(pack(), { code: 'source_invalid', message: /^secret cannot be read \(EACCES\)/ });
-  await chmod(join(root, 'secret'), 0o700);
-  await writeFile(join(root, '.dockerignore'), 'secret\n');
-  assert.equal((await pack()).files, 2);
+  await asOrdinaryUser([root, out], async () => {
+    await chmod(join(root, 'secret', 'key'), 0o000);
+    await assert.rejects(pack(), {
+      code: 'source_invalid',
+      message: /^secret\/key cannot be read \(EACCES\): allow it/,
+    });
+    await chmod(join(root, 'secret'), 0o000);
+    await assert.rejects(pack(), { code: 'source_invalid', message: /^secret cannot be read \(EACCES\)/ });
+    await chmod(join(root, 'secret'), 0o700);
+    await writeFile(join(root, '.dockerignore'), 'secret\n');
+    assert.equal((await pack()).files, 2);
+  });
 });
