@@ -1,8 +1,7 @@
 /** Reads which version of a language a folder asks for, and chooses the image that fits. */
-import { parse } from 'smol-toml';
-import { z } from 'zod';
 import { type PlanRequest, misfit } from './plan.ts';
 import { at, type PresetTree } from './tree.ts';
+import { firstLine, toolVersions } from './version-files.ts';
 import { admits } from './version-range.ts';
 
 export interface Language {
@@ -92,45 +91,8 @@ async function fromFiles(
       const text = firstLine(await tree.read(at(folder, file)));
       if (text !== undefined) return { text, from: at(folder, file) };
     }
-    const tools = await tree.read(at(folder, '.tool-versions'));
-    for (const tool of language.tools) {
-      const line = new RegExp(`^${tool}[ \\t]+(\\S+)`, 'm').exec(tools ?? '')?.[1];
-      if (line !== undefined) return { text: line, from: at(folder, '.tool-versions') };
-    }
-    for (const file of ['mise.toml', '.mise.toml', '.config/mise.toml']) {
-      const text = miseVersion((await tree.read(at(folder, file))) ?? '', language.tools);
-      if (text !== undefined) return { text, from: at(folder, file) };
-    }
-  }
-  return undefined;
-}
-
-function firstLine(text: string | undefined): string | undefined {
-  return text
-    ?.split(/\r?\n/)
-    .map((line) => line.replace(/#.*$/, '').trim())
-    .find((line) => line !== '');
-}
-
-const miseTool = z.union([
-  z.string(),
-  z.number().transform(String),
-  z.array(z.string()).transform(([first]) => first),
-  z.object({ version: z.string() }).transform(({ version }) => version),
-]);
-const miseFile = z.object({ tools: z.record(z.string(), z.unknown()).optional() });
-
-/** What mise.toml says of one of the tools. A file that cannot be read says nothing: it is not ours. */
-function miseVersion(text: string, tools: readonly string[]): string | undefined {
-  if (text === '') return undefined;
-  try {
-    const { tools: table = {} } = miseFile.parse(parse(text));
-    for (const tool of tools) {
-      const found = miseTool.safeParse(table[tool]);
-      if (found.success && found.data !== undefined) return found.data;
-    }
-  } catch {
-    return undefined;
+    const [tool] = await toolVersions(tree, [folder], language.tools);
+    if (tool !== undefined) return { text: tool[1], from: at(folder, tool[0]) };
   }
   return undefined;
 }

@@ -1,6 +1,6 @@
 /** Which Java a project asks for. */
 import { type PlanRequest, misfit } from '../plan.ts';
-import { toolVersion } from '../tool-versions.ts';
+import { toolVersions } from '../version-files.ts';
 import { type PresetTree, at } from '../tree.ts';
 import type { JavaProject } from './project.ts';
 
@@ -30,7 +30,7 @@ export async function readJavaVersion(
     ]);
     wanted.push(['.sdkmanrc', /^\s*java\s*=\s*(\S+)/m.exec((await tree.read(at(folder, '.sdkmanrc'))) ?? '')?.[1]]);
   }
-  wanted.push(...(await toolVersion(tree, folders, ['java'])), [
+  wanted.push(...(await toolVersions(tree, folders, ['java'])), [
     project.tool === 'Maven' ? 'pom.xml' : 'build.gradle',
     inBuildFile(project),
   ]);

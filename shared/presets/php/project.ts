@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { AppError } from '../../errors.ts';
 import type { PlanRequest } from '../plan.ts';
 import { allows, pick, seriesOf } from '../series.ts';
-import { toolVersion } from '../tool-versions.ts';
+import { toolVersions } from '../version-files.ts';
 import { type PresetTree, at, firstOf } from '../tree.ts';
 
 const preferred = '8.4';
@@ -112,7 +112,7 @@ export async function readPhpVersion(
   const wanted: (readonly [string, unknown])[] = [
     ['build.php', settings.versions['php']],
     ['.php-version', (await tree.read(at(dir, '.php-version')))?.trim()],
-    ...(await toolVersion(tree, [dir], ['php'])),
+    ...(await toolVersions(tree, [dir], ['php'])),
     ['composer.json', composer?.config?.platform?.['php']],
     ['composer.json', composer?.require?.['php']],
   ];

@@ -1,7 +1,7 @@
 /** Which Python a project asks for. */
 import { type PlanRequest, misfit } from '../plan.ts';
 import { type PresetTree, at } from '../tree.ts';
-import { toolVersion } from '../tool-versions.ts';
+import { firstLine, toolVersions } from '../version-files.ts';
 import { allows, pick, seriesOf } from '../series.ts';
 import type { PythonManifests } from './manifests.ts';
 
@@ -46,17 +46,10 @@ async function wanted(
   }
   return [
     ...files,
-    ...(await toolVersion(tree, folders, ['python'])),
+    ...(await toolVersions(tree, folders, ['python'])),
     ['Pipfile', pipfile?.requires?.python_full_version ?? pipfile?.requires?.python_version],
     ['pyproject.toml', pyproject?.project?.['requires-python'] ?? pyproject?.poetryPython],
   ];
-}
-
-function firstLine(text: string | undefined): string | undefined {
-  return text
-    ?.split('\n')
-    .map((line) => line.replace(/#.*/, '').trim())
-    .find((line) => line !== '');
 }
 
 function versionFor(text: string, file: string): PythonVersion {

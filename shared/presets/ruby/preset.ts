@@ -1,7 +1,7 @@
 /** The preset `ruby`: Rails, Sinatra and other Rack apps, scripts, and sites that Jekyll or Middleman make. */
 import { needsTool } from '../machine-tools.ts';
 import { type Plan, type PlanCommand, type PlanRequest, type Preset, command } from '../plan.ts';
-import { toolVersion } from '../tool-versions.ts';
+import { toolVersions } from '../version-files.ts';
 import { type PresetTree, allOf, at, firstOf } from '../tree.ts';
 import { pick } from '../series.ts';
 import { type Gems, gemPackages, readGems } from './gems.ts';
@@ -151,7 +151,7 @@ async function rubyVersion(tree: PresetTree, dir: string, gems: Gems, { settings
     ['build.ruby', settings.versions['ruby']],
     ['.ruby-version', await line('.ruby-version')],
     ['Gemfile', gems.ruby],
-    ...(await toolVersion(tree, [dir], ['ruby'])),
+    ...(await toolVersions(tree, [dir], ['ruby'])),
   ];
   for (const [file, text] of wanted) {
     if (text === undefined || !/\d/.test(text)) continue;

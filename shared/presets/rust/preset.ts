@@ -1,7 +1,7 @@
 /** The preset `rust`: a Cargo package or workspace with a program, in an image that has little more than the program. */
 import { needsTool } from '../machine-tools.ts';
 import { type Plan, type PlanCommand, type PlanRequest, type Preset, command, misfit } from '../plan.ts';
-import { toolVersion } from '../tool-versions.ts';
+import { toolVersions } from '../version-files.ts';
 import { type PresetTree, at, firstOf, foldersIn } from '../tree.ts';
 import { seriesOf } from '../series.ts';
 import { type CargoPackage, type RustProject, readRustProject } from './project.ts';
@@ -206,7 +206,7 @@ async function rustVersion(
   const wanted: (readonly [string, string | undefined])[] = [
     ['build.rust', settings.versions['rust']],
     ['rust-toolchain', channel],
-    ...(await toolVersion(tree, [dir], ['rust'])),
+    ...(await toolVersions(tree, [dir], ['rust'])),
   ];
   for (const [file, text] of wanted) {
     const series = /^\d/.test(text ?? '') ? seriesOf(text ?? '', 3) : undefined;

@@ -1,4 +1,4 @@
-/** Reads the version files that serve several languages: .tool-versions of asdf, mise.toml of mise. */
+/** Reads files that name versions: those with one version in them, .tool-versions of asdf, mise.toml of mise. */
 import { parse } from 'smol-toml';
 import { z } from 'zod';
 import { type PresetTree, at } from './tree.ts';
@@ -8,14 +8,23 @@ const tool = z.union([
   z.number().transform(String),
   z.object({ version: z.string() }).transform(({ version }) => version),
 ]);
-const mise = z.object({ tools: z.record(z.string(), z.union([tool, z.array(tool)])).optional() });
+const miseTool = z.union([tool, z.array(tool).transform(([first]) => first)]);
+const miseFile = z.object({ tools: z.record(z.string(), z.unknown()).optional() });
+
+/** Returns the first line that is neither empty nor a comment. */
+export function firstLine(text: string | undefined): string | undefined {
+  return text
+    ?.split('\n')
+    .map((line) => line.replace(/#.*/, '').trim())
+    .find((line) => line !== '');
+}
 
 /**
  * Returns pairs of file and version for a tool, the first file first. What cannot be read is left out, since these files have
  * versions of many tools and other readers.
  * @param names the tool and its aliases, such as `['nodejs', 'node']`.
  */
-export async function toolVersion(
+export async function toolVersions(
   tree: PresetTree,
   folders: readonly string[],
   names: readonly string[],
@@ -27,10 +36,10 @@ export async function toolVersion(
       const [name = '', version] = line.replace(/#.*/, '').trim().split(/\s+/);
       if (names.includes(name) && version !== undefined) found.push(['.tool-versions', version]);
     }
-    for (const file of ['mise.toml', '.mise.toml']) {
-      const tools = toolsOf(await tree.read(at(folder, file)));
+    for (const file of ['mise.toml', '.mise.toml', '.config/mise.toml']) {
+      const tools = miseTools(await tree.read(at(folder, file)));
       for (const name of names) {
-        const version = [tools[name]].flat()[0];
+        const version = miseTool.safeParse(tools[name]).data;
         if (version !== undefined) found.push([file, version]);
       }
     }
@@ -38,10 +47,10 @@ export async function toolVersion(
   return found;
 }
 
-function toolsOf(text: string | undefined): Readonly<Record<string, string | string[]>> {
+function miseTools(text: string | undefined): Readonly<Record<string, unknown>> {
   if (text === undefined) return {};
   try {
-    return mise.parse(parse(text)).tools ?? {};
+    return miseFile.parse(parse(text)).tools ?? {};
   } catch {
     return {};
   }
