@@ -4,6 +4,9 @@ import { randomInt } from 'node:crypto';
 import { test } from 'node:test';
 import { call, createBench, failureOf, startOptions, type ContractOptions } from './ground.ts';
 
+/** Returns a port for an app to listen on. Ports from 32768 on may be those of connections of other tests. */
+const fixedPort = (): number => 20_000 + randomInt(10_000);
+
 export function readyPromises(options: ContractOptions): void {
   const { deadlines } = options;
 
@@ -37,7 +40,7 @@ export function readyPromises(options: ContractOptions): void {
   for (const host of ['127.0.0.1', '0.0.0.0']) {
     void test(`an app that listens on another port of ${host} fails within seconds, and is told which`, async (t) => {
       const bench = await createBench(t, options);
-      const port = 45_000 + randomInt(5_000);
+      const port = fixedPort();
       const run = await bench.run(bench.name(), { env: { LISTEN: `${host}:${port}` } });
       const beganMs = performance.now();
       const error = await failureOf(bench.platform.start(run, startOptions()));
@@ -52,7 +55,7 @@ export function readyPromises(options: ContractOptions): void {
 
   void test('an app that answers on another port first, and is merely slow, is waited for', async (t) => {
     const bench = await createBench(t, options);
-    const env = { SIDE: String(45_000 + randomInt(5_000)), DELAY_MS: '9000' };
+    const env = { SIDE: String(fixedPort()), DELAY_MS: '9000' };
     const run = await bench.run(bench.name(), { mode: 'slow', env });
     await bench.platform.start(run, startOptions());
     assert.equal((await call(bench.platform.targets(run.app, 1)[0]))['version'], '1');
