@@ -91,7 +91,9 @@ source = "orders"
     await seen.goto(`${base}/shop?from=mail`);
     await says(seen, /shop/);
     assert.equal(await seen.evaluate('location.href'), `${base}/shop/?from=mail`);
-    assert.equal(await seen.evaluate(`getComputedStyle(document.querySelector('h1')).color`), 'rgb(1, 2, 3)');
+    // The text may be there before its style sheet.
+    const color = `getComputedStyle(document.querySelector('h1')).color`;
+    await eventually(60_000, async () => assert.equal(await seen.evaluate(color), 'rgb(1, 2, 3)'));
     await seen.evaluate(`document.querySelector('a').click()`);
     await says(seen, /the cart of shop/);
     assert.deepEqual(seen.errors, []);
