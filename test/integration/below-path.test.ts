@@ -12,7 +12,7 @@ const shop = `
 const { createServer } = require('node:http');
 const name = process.env.NAME;
 createServer((request, response) => {
-  const html = (body) => response.setHeader('Content-Type', 'text/html').end('<!doctype html><title>' + name + '</title>' + body);
+  const html = (body) => response.setHeader('Content-Type', 'text/html').end('<!doctype html><title>' + name + '</title><link rel="icon" href="data:,">' + body);
   switch (request.method + ' ' + request.url) {
     case 'GET /style.css':
       return response.setHeader('Content-Type', 'text/css').end('h1 { color: rgb(1, 2, 3) }');
@@ -23,7 +23,7 @@ createServer((request, response) => {
     case 'GET /cart':
       return html('<p>the cart of ' + name + '</p>');
     default:
-      return html('<link rel="stylesheet" href="style.css"><link rel="icon" href="data:,"><h1>' + name + '</h1><a href="cart">cart</a>' +
+      return html('<link rel="stylesheet" href="style.css"><h1>' + name + '</h1><a href="cart">cart</a>' +
         '<form method="post" action="login"><button>log in</button></form>');
   }
 }).listen(process.env.PORT);
