@@ -56,6 +56,24 @@ async function createBench(t: TestContext, deps: Partial<ProcessPlatformDeps> = 
   };
 }
 
+test('installs and apps have a temporary folder of their own, which is emptied at the start of an agent', async (t) => {
+  const { dataDir, run, platform, write, source } = await createBench(t);
+  await write(answer('TMPDIR').replace('"TMPDIR"', 'process.env.TMPDIR'));
+  await writeFile(
+    join(source, 'package.json'),
+    JSON.stringify({ scripts: { build: 'echo built > "$TMPDIR/left"', start: 'node server.js' } }),
+  );
+  const version = await run(1);
+  await platform.prepare(version, options());
+  await platform.start(version, options());
+  assert.equal(await fetchText(platform.targets('shop', 1)[0]), join(dataDir, 'tmp'));
+  assert.ok((await readdir(join(dataDir, 'tmp'))).includes('left'));
+  await platform.close();
+  const next = await createProcessPlatform({ ...testPlatformDeps, dataDir });
+  t.after(() => next.close());
+  assert.deepEqual(await readdir(join(dataDir, 'tmp')), []);
+});
+
 async function fetchText(target: Target | undefined): Promise<string> {
   assert.ok(target);
   const request = get({ host: target.host, port: target.port, agent: false });

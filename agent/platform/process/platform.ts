@@ -35,7 +35,7 @@ import { SourceUse } from './source-use.ts';
 import { VersionProcesses, type VersionLimits } from './version.ts';
 
 export interface ProcessPlatformDeps {
-  /** Holds sources/, volumes/ and run/; belongs to one agent at a time. */
+  /** Holds sources/, installed/, volumes/, run/ and tmp/ (TMPDIR of apps); belongs to one agent at a time. */
   readonly dataDir: string;
   readonly log: Log;
   /** Git repositories and uploads; without them only folders can be run. */
@@ -63,12 +63,16 @@ const closeGraceMs = 5_000;
 
 /** @throws AppError config_invalid when the data folder cannot be used. */
 export async function createProcessPlatform(deps: ProcessPlatformDeps): Promise<Platform> {
-  const { log, nodePath, env, clock } = deps;
+  const { log, nodePath, clock } = deps;
   const dataDir = resolve(deps.dataDir);
+  const temporaryDir = join(dataDir, 'tmp');
+  const env = { ...deps.env, TMPDIR: temporaryDir };
   const limits = { ...defaultLimits, ...deps.limits };
   const volumesDir = join(dataDir, 'volumes');
   try {
-    await mkdir(dataDir, { recursive: true });
+    // Tools leave files in their temporary folder, and an earlier agent may have been killed.
+    await rm(temporaryDir, { recursive: true, force: true });
+    await mkdir(temporaryDir, { recursive: true });
     // Without it, an app that has no package.json would get the one of a folder above the data (`"type": "module"` in a checkout).
     await writeFile(join(dataDir, 'package.json'), '{}\n');
   } catch (error) {
