@@ -1,9 +1,10 @@
 /** Apps, versions and who may write them. Every write names the epoch of its leader, and is refused with `fenced` if a later one has begun. */
 import { AppError } from '../../shared/errors.ts';
+import { storableJson } from '../../shared/storable-text.ts';
 import type { AppSpec } from '../../shared/protocol/app-spec.ts';
 import type { StartTimings } from '../../shared/protocol/routes.ts';
 import type { Failure } from '../../shared/protocol/views.ts';
-import type { Database, Queryable } from './database.ts';
+import { StatementError, type Database, type Queryable } from './database.ts';
 import { insertEvents } from './event-store.ts';
 import type { AppRecord, NewEvent, Outcome, VersionRecord } from './records.ts';
 
@@ -57,7 +58,7 @@ export function createAppStore({ db }: { readonly db: Database }) {
           await insertEvents(tx, declaration.events);
         })
         .catch((error: unknown) => {
-          if ((error as { constraint?: unknown }).constraint === 'apps_route') {
+          if (error instanceof StatementError && error.constraint === 'apps_route') {
             throw new AppError('route_conflict', 'another app already has one of these paths', { cause: error });
           }
           throw error;
@@ -214,9 +215,9 @@ async function insertVersion(tx: Queryable, app: string, version: VersionRecord)
     [
       app,
       version.version,
-      JSON.stringify(spec),
-      JSON.stringify(secrets),
-      JSON.stringify(build_secrets),
+      storableJson(spec),
+      storableJson(secrets),
+      storableJson(build_secrets),
       version.imageDigest,
       version.sourceDigest,
       version.imageTag,
@@ -241,8 +242,8 @@ async function updateVersion(tx: Queryable, app: string, version: NonNullable<Pr
       version.number,
       version.outcome ?? null,
       version.failure !== undefined,
-      version.failure ? JSON.stringify(version.failure) : null,
-      version.timings ? JSON.stringify(version.timings) : null,
+      version.failure ? storableJson(version.failure) : null,
+      version.timings ? storableJson(version.timings) : null,
       version.imageDigest ?? null,
       version.imageTag ?? null,
     ],

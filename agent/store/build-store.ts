@@ -1,4 +1,5 @@
 /** Builds, one row per tag, and which versions want or have the image. */
+import { storableJson } from '../../shared/storable-text.ts';
 import type { BuildView, Failure } from '../../shared/protocol/views.ts';
 import type { Database } from './database.ts';
 import { insertEvents } from './event-store.ts';
@@ -45,11 +46,11 @@ export function createBuildStore({ db }: { readonly db: Database }) {
           record.builder,
           record.state,
           record.imageDigest,
-          record.failure && JSON.stringify(record.failure),
+          record.failure && storableJson(record.failure),
           record.queuedAt,
           record.startedAt,
           record.endedAt,
-          JSON.stringify(record.logs),
+          storableJson(record.logs),
         ],
       );
     },

@@ -41,8 +41,8 @@ async function codeOf(connectionString: string): Promise<string> {
     await db.query('select 1');
     return 'none';
   } catch (error) {
-    const { code, message } = error as { code: string; message: string };
-    return code === 'store_unavailable' ? message : code;
+    const { code, sqlstate, message } = error as { code?: string; sqlstate?: string; message: string };
+    return code === 'store_unavailable' ? message : (sqlstate ?? message);
   } finally {
     await db.close();
   }

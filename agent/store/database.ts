@@ -1,4 +1,7 @@
-/** The connection pool to Postgres. Every failure of a connection becomes one error: `store_unavailable`. */
+/**
+ * The connection pool to Postgres. Every failure of a connection becomes one error, `store_unavailable`; every other one a `StatementError`,
+ * because what the driver throws quotes values of the statement, among them secrets.
+ */
 import { Pool, type PoolClient, type QueryResultRow } from 'pg';
 import { AppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
@@ -17,6 +20,41 @@ export interface Database extends Queryable {
   /** Runs `work` in one transaction, which is rolled back if it throws. */
   transaction<T>(work: (tx: Queryable) => Promise<T>): Promise<T>;
   close(): Promise<void>;
+}
+
+/** What is looked at of an error of the driver. */
+interface DriverError {
+  readonly code?: unknown;
+  readonly message?: unknown;
+  readonly constraint?: unknown;
+  readonly table?: unknown;
+}
+
+/** SQLSTATE classes whose messages name roles, databases, tables and columns, never values: 28 authorization, 3D database, 42 access. */
+const namingClasses = new Set(['28', '3D', '42']);
+
+/** A statement that Postgres refused. It says which rule was broken, and nothing of the values. */
+export class StatementError extends Error {
+  override readonly name = 'StatementError';
+  readonly sqlstate: string;
+  readonly constraint: string | undefined;
+
+  constructor(sqlstate: string, broken: DriverError) {
+    const constraint = named(broken.constraint);
+    const table = named(broken.table);
+    const where = [
+      namingClasses.has(sqlstate.slice(0, 2)) ? named(broken.message) : undefined,
+      constraint && `constraint ${constraint}`,
+      table && `table ${table}`,
+    ].filter(Boolean);
+    super(`Postgres refused a statement with SQLSTATE ${sqlstate}${where.length === 0 ? '' : `: ${where.join(', ')}`}`);
+    this.sqlstate = sqlstate;
+    this.constraint = constraint;
+  }
+}
+
+function named(value: unknown): string | undefined {
+  return typeof value === 'string' ? value : undefined;
 }
 
 /** SQLSTATE classes that mean that the server cannot be reached or used, and not that the statement is wrong. */
@@ -111,12 +149,13 @@ function asPsqlReadsIt(connectionString: string): string {
 
 function mapError(error: unknown): unknown {
   if (error instanceof AppError) return error;
-  const code = (error as { code?: unknown }).code;
+  const failure = error as DriverError;
+  const { code } = failure;
   // Without a SQLSTATE it is an error of the socket or a timeout of the driver.
   if (typeof code !== 'string' || !/^[0-9A-Z]{5}$/.test(code) || unavailableClasses.has(code.slice(0, 2))) {
     return unavailable(error);
   }
-  return error;
+  return new StatementError(code, failure);
 }
 
 function unavailable(error: unknown): AppError {

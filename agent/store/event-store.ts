@@ -1,4 +1,5 @@
 /** Events: who did what. They outlive the app that they are about. */
+import { storable } from '../../shared/storable-text.ts';
 import type { EventView } from '../../shared/protocol/views.ts';
 import type { Database, Queryable } from './database.ts';
 import type { NewEvent } from './records.ts';
@@ -39,7 +40,7 @@ export async function insertEvents(tx: Queryable, events: readonly NewEvent[]): 
       event.app,
       event.version,
       event.kind,
-      event.message.slice(0, 4_096),
+      storable(event.message.slice(0, 4_096)),
     ]);
   }
 }

@@ -2,6 +2,7 @@
 import type { z } from 'zod';
 import { AppError } from '../errors.ts';
 import type { Method, MethodTable, Scope } from '../protocol/methods.ts';
+import { findUnstorable } from '../storable-text.ts';
 import { where } from './codec.ts';
 import type { HandlerContext, Handlers } from './types.ts';
 
@@ -30,6 +31,8 @@ export function createDispatch<Local extends MethodTable, Remote extends MethodT
     if (!mayCall(context.identity.scopes, method.scopes)) {
       throw new AppError('forbidden', `${name} needs one of the scopes ${method.scopes.join(', ')}`);
     }
+    const unstorable = findUnstorable(params);
+    if (unstorable !== undefined) throw unstorableText(name, unstorable);
     const parsed = method.params.safeParse(params);
     if (!parsed.success) throw invalidParams(name, parsed.error);
     // The types guarantee that the table and the handlers have the same keys, but not which method this name refers to.
@@ -54,6 +57,13 @@ function invalidParams(method: string, error: z.ZodError): AppError {
     .map((issue) => ({ path: issue.path.map(String).join('.'), message: issue.message }));
   const more = error.issues.length > 1 ? ` (and ${error.issues.length - 1} more)` : '';
   return new AppError('invalid_params', `${method}: ${where(error)}${more}`, { data: { issues } });
+}
+
+function unstorableText(method: string, path: readonly string[]): AppError {
+  const message =
+    'contains U+0000 or half of a surrogate pair, which neither Postgres nor Kubernetes can hold; encode bytes as Base64';
+  const issue = { path: path.join('.'), message };
+  return new AppError('invalid_params', `${method}: ${issue.path}: ${message}`, { data: { issues: [issue] } });
 }
 
 /** Quotes and shortens an untrusted name for a message or a log line. */

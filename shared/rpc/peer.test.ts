@@ -71,6 +71,16 @@ test('parameters that do not fit are told with their paths', async (t) => {
   });
 });
 
+test('text that cannot be stored is refused with its path', async (t) => {
+  const { client } = await pair(t);
+  for (const a of ['zero \0', 'half \ud83d']) {
+    await assert.rejects(client.call('add', { a, b: 1 } as never), {
+      code: 'invalid_params',
+      message: /^add: a: contains U\+0000/,
+    });
+  }
+});
+
 test('scopes: deploy includes read, admin has all, router stands alone', async (t) => {
   const as = async (...scopes: Identity['scopes']) => (await pair(t, { identity: { name: 'x', scopes } })).client;
   await assert.rejects((await as('read')).call('deploy', {}), withCode('forbidden'));
