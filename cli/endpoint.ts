@@ -1,6 +1,6 @@
 /**
  * Finds the agent that a command talks to: the one named by `--agent` or HOLDFAST_AGENT, or else the one of a `holdfast
- * start` running in this folder or a parent, which writes its address to `.holdfast/cli.json`.
+ * start` running in this folder or a parent, which writes its address to `cli.json` of the folder's state folder.
  */
 import { readFileSync, statSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
@@ -9,6 +9,7 @@ import type { Environment } from '../shared/config/environment.ts';
 import { readTextFile } from '../shared/config/load.ts';
 import { AppError, toAppError } from '../shared/errors.ts';
 import { UsageError } from '../shared/command/exit-code.ts';
+import { stateFolder } from './embedded/state-folder.ts';
 
 export interface AgentEndpoint {
   /** `http(s)://host:port`. */
@@ -16,8 +17,11 @@ export interface AgentEndpoint {
   readonly token: string;
 }
 
-/** The content of `.holdfast/cli.json`. */
-const cliFile = z.strictObject({ agent: z.url(), token: z.string().min(1) });
+/** The content of `cli.json`. The agent is on this machine. */
+const cliFile = z.strictObject({
+  agent: z.string().regex(/^http:\/\/127\.0\.0\.1:\d{1,5}$/),
+  token: z.string().min(1),
+});
 
 /** @throws AppError unauthenticated if there is no token; UsageError if no agent is known or its URL is invalid. */
 export function findEndpoint(
@@ -32,7 +36,7 @@ export function findEndpoint(
     return { url, token: findToken(env, cwd, options.tokenFile) };
   }
   for (let folder = resolve(cwd); ; folder = dirname(folder)) {
-    const found = readCliFile(join(folder, '.holdfast', 'cli.json'));
+    const found = readCliFile(join(stateFolder(folder, env), 'cli.json'));
     if (found !== undefined) return found;
     if (folder === dirname(folder)) break;
   }
@@ -55,10 +59,11 @@ function findToken(env: Environment, cwd: string, tokenFile: string | undefined)
   }
 }
 
-/** @returns undefined if there is no such file or another user owns it. */
+/** @returns undefined if there is no such file, another user owns it, or others can read it. */
 function readCliFile(path: string): AgentEndpoint | undefined {
   try {
-    if (process.getuid !== undefined && statSync(path).uid !== process.getuid()) return undefined;
+    const { uid, mode } = statSync(path);
+    if (process.getuid !== undefined && (uid !== process.getuid() || (mode & 0o077) !== 0)) return undefined;
     const { agent, token } = cliFile.parse(JSON.parse(readFileSync(path, 'utf8')));
     return { url: agent, token };
   } catch {

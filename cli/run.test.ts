@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { AppError } from '../shared/errors.ts';
 import type { AgentEndpoint } from './endpoint.ts';
+import { stateFolder } from './embedded/state-folder.ts';
 import { runCli } from './run.ts';
 
 interface FakeAgent {
@@ -318,21 +319,47 @@ test('an error has its code, its message, the log lines and what to do', async (
 
 test('without an agent in the environment the one that runs in this folder or above is found', async (t) => {
   const root = await folder(t);
-  await mkdir(join(root, '.holdfast'));
+  const env = { XDG_STATE_HOME: join(root, 'state') };
   await mkdir(join(root, 'a', 'b'), { recursive: true });
-  const file = join(root, '.holdfast', 'cli.json');
-  await writeFile(file, JSON.stringify({ agent: 'http://127.0.0.1:1', token: 'local' }));
-  await chmod(file, 0o600);
+  await announce(stateFolder(root, env));
   const answers = { 'apps.list': { apps: [] } };
-  const found = await run('apps', { answers }, { env: {}, cwd: join(root, 'a', 'b') });
+  const found = await run('apps', { answers }, { env, cwd: join(root, 'a', 'b') });
   assert.deepEqual(found.endpoints, [{ url: 'http://127.0.0.1:1', token: 'local' }]);
   const named = await run(
     'apps --agent http://other.example:1',
     { answers },
-    { env: { HOLDFAST_TOKEN: 'x' }, cwd: root },
+    { env: { ...env, HOLDFAST_TOKEN: 'x' }, cwd: root },
   );
   assert.deepEqual(named.endpoints, [{ url: 'http://other.example:1', token: 'x' }]);
 });
+
+test('no file of a folder that may be a clone, of others, or for another machine names the agent', async (t) => {
+  const root = await folder(t);
+  const env = { XDG_STATE_HOME: join(root, 'state') };
+  const state = stateFolder(root, env);
+  const endpoints = async (): Promise<unknown> =>
+    (await run('apps', { answers: { 'apps.list': { apps: [] } } }, { env, cwd: root })).endpoints;
+  await announce(join(root, '.holdfast'));
+  assert.deepEqual(await endpoints(), [], 'it came with the folder');
+  await announce(state, { mode: 0o644 });
+  assert.deepEqual(await endpoints(), [], 'others can read it');
+  for (const agent of [
+    'http://agent.example:1',
+    'https://127.0.0.1:1',
+    'http://127.0.0.1:1@agent.example',
+    'file:///x',
+  ]) {
+    await announce(state, { agent });
+    assert.deepEqual(await endpoints(), [], agent);
+  }
+});
+
+async function announce(state: string, { agent = 'http://127.0.0.1:1', mode = 0o600 } = {}): Promise<void> {
+  await mkdir(state, { recursive: true });
+  const file = join(state, 'cli.json');
+  await writeFile(file, JSON.stringify({ agent, token: 'local' }));
+  await chmod(file, mode);
+}
 
 test('without any agent or token the message says what to set', async (t) => {
   const root = await folder(t);

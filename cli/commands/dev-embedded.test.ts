@@ -6,7 +6,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { request } from 'node:http';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
-import { folder, holdfast, launcher, start } from '../testing/embedded.ts';
+import { commandEnvironment, folder, holdfast, launcher, start } from '../testing/embedded.ts';
 
 interface Answer {
   readonly status: number;
@@ -45,10 +45,9 @@ interface Dev {
 }
 
 function dev(t: TestContext, home: string, ...args: string[]): Dev {
-  const env = { PATH: process.env['PATH'] };
   const child = spawn(process.execPath, [launcher, 'dev', ...args], {
     cwd: home,
-    env,
+    env: commandEnvironment(home),
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   t.after(() => child.kill('SIGKILL'));

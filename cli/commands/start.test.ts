@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { setInterval as every, setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { call as callOnce, folder, holdfast, start } from '../testing/embedded.ts';
+import { call as callOnce, folder, holdfast, start, stateOf } from '../testing/embedded.ts';
 
 const examples = fileURLToPath(new URL('../../examples', import.meta.url));
 
@@ -15,7 +15,7 @@ test('start, call, change, apply: calls go on without an error and the next one 
   const started = await start(t, home);
   assert.match(await text(started.url), /^Hello from v1/);
 
-  assert.equal((await stat(join(home, '.holdfast', 'cli.json'))).mode & 0o777, 0o600);
+  assert.equal((await stat(join(stateOf(home), 'cli.json'))).mode & 0o777, 0o600);
   const second = await holdfast(home, 'start');
   assert.equal(second.code, 2);
   assert.match(second.err, /Holdfast is already running in this folder/);

@@ -20,6 +20,7 @@ import { portNumber } from '../../shared/command/option-values.ts';
 interface StartOptions {
   readonly port?: number;
   readonly watch: boolean;
+  readonly adopt: boolean;
 }
 
 const leadDeadlineMs = 60_000;
@@ -27,13 +28,14 @@ const pollMs = 50;
 
 export function startCommand(context: CliContext): Command {
   return new Command('start')
-    .description('run Holdfast on this machine, in the folder .holdfast, until Ctrl-C')
+    .description('run Holdfast on this machine until Ctrl-C')
     .option('--port <port>', 'port for calls (default: 8080 or the next free port)', portNumber)
     .option('--no-watch', 'do not apply changes in the folders of apps')
+    .option('--adopt', 'take over the data that an earlier release kept in the folder .holdfast', false)
     .addOption(new Option('--watch').hideHelp())
     .action(async (options: StartOptions) => {
       requireDatabase();
-      const workspace = await openWorkspace(context.cwd);
+      const workspace = await openWorkspace(context.cwd, { env: context.env, adopt: options.adopt });
       try {
         await runEmbedded(workspace, options, context);
       } finally {

@@ -1,7 +1,6 @@
 /** Runs Holdfast embedded: Postgres, agent and router as child processes, started and stopped in order. */
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Environment } from '../../shared/config/environment.ts';
 import type { AppError } from '../../shared/errors.ts';
@@ -32,8 +31,7 @@ export function createEmbedded(options: EmbeddedOptions) {
     new ManagedChild({
       ...own,
       env: options.env,
-      // The folder that contains `.holdfast`, which relative paths in environment variables refer to.
-      cwd: dirname(workspace.folder),
+      cwd: workspace.root,
       logFile: workspace.path('logs', `${own.name}.log`),
       readyDeadlineMs,
       onEvent: options.onEvent,
@@ -42,7 +40,7 @@ export function createEmbedded(options: EmbeddedOptions) {
   const main = (file: string): string => `${packageRoot}${file}`;
   const postgres = part({
     name: 'postgres',
-    args: [main('cli/embedded/postgres.ts'), workspace.path('pg'), String(ports.postgres)],
+    args: [main('cli/embedded/postgres.ts'), workspace.path('pg'), workspace.postgresSocket],
     ready: async (child: ChildProcess, signal: AbortSignal) => {
       await once(child, 'message', { signal });
     },

@@ -10,9 +10,9 @@ const tries = 50;
 export async function choosePorts(wanted: number | undefined): Promise<EmbeddedPorts> {
   const calls = await callPort(wanted);
   // All ports are chosen together, so that they differ.
-  const [routerAdmin, rpc, agentAdmin, postgres] = await freePorts(4, calls);
-  if (!routerAdmin || !rpc || !agentAdmin || !postgres) throw new UsageError('no free port on 127.0.0.1');
-  return { calls, routerAdmin, rpc, agentAdmin, postgres };
+  const [routerAdmin, rpc, agentAdmin] = await freePorts(3, calls);
+  if (!routerAdmin || !rpc || !agentAdmin) throw new UsageError('no free port on 127.0.0.1');
+  return { calls, routerAdmin, rpc, agentAdmin };
 }
 
 async function callPort(wanted: number | undefined): Promise<number> {

@@ -1,10 +1,15 @@
 import assert from 'node:assert/strict';
-import { connect } from 'node:net';
 import { once } from 'node:events';
+import { mkdtemp, rm, stat } from 'node:fs/promises';
+import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { type TestContext, after, before, test } from 'node:test';
 import { PGlite } from '@electric-sql/pglite';
 import { Client, Pool } from 'pg';
-import { type PostgresFront, startPostgresFront } from './postgres-front.ts';
+import { startPostgresFront } from './postgres-front.ts';
+
+const socketName = '.s.PGSQL.5432';
 
 let database: PGlite;
 before(async () => {
@@ -12,14 +17,21 @@ before(async () => {
 });
 after(() => database.close());
 
-async function front(t: TestContext, idleInTransactionMs = 60_000): Promise<PostgresFront> {
-  const started = await startPostgresFront({ database, host: '127.0.0.1', port: 0, idleInTransactionMs });
-  t.after(() => started.close());
-  return started;
+/** @returns the folder of the socket, which clients take as the host. */
+async function front(t: TestContext, idleInTransactionMs = 60_000): Promise<string> {
+  const host = await mkdtemp(join(tmpdir(), 'front-'));
+  const socket = join(host, socketName);
+  const started = await startPostgresFront({ database, socket, idleInTransactionMs });
+  assert.equal((await stat(socket)).mode & 0o777, 0o600);
+  t.after(async () => {
+    await started.close();
+    await rm(host, { recursive: true });
+  });
+  return host;
 }
 
-function pool(t: TestContext, { port }: PostgresFront, max: number): Pool {
-  const made = new Pool({ host: '127.0.0.1', port, user: 'postgres', database: 'postgres', max });
+function pool(t: TestContext, host: string, max: number): Pool {
+  const made = new Pool({ host, user: 'postgres', database: 'postgres', max });
   made.on('error', () => undefined);
   t.after(() => made.end());
   return made;
@@ -60,11 +72,11 @@ test('a statement that fails leaves the next client unharmed', async (t) => {
 });
 
 test('a client that leaves within a transaction has it rolled back', async (t) => {
-  const server = await front(t);
-  const clients = pool(t, server, 2);
+  const host = await front(t);
+  const clients = pool(t, host, 2);
   await clients.query('create table left_open (id int)');
   t.after(() => database.exec('drop table left_open'));
-  const leaving = new Client({ host: '127.0.0.1', port: server.port, user: 'postgres', database: 'postgres' });
+  const leaving = new Client({ host, user: 'postgres', database: 'postgres' });
   leaving.on('error', () => undefined);
   await leaving.connect();
   await leaving.query('begin');
@@ -75,9 +87,9 @@ test('a client that leaves within a transaction has it rolled back', async (t) =
 });
 
 test('a client that keeps a transaction open and idle is disconnected, so that others go on', async (t) => {
-  const server = await front(t, 50);
-  const clients = pool(t, server, 2);
-  const idle = new Client({ host: '127.0.0.1', port: server.port, user: 'postgres', database: 'postgres' });
+  const host = await front(t, 50);
+  const clients = pool(t, host, 2);
+  const idle = new Client({ host, user: 'postgres', database: 'postgres' });
   idle.on('error', () => undefined);
   t.after(() => idle.end());
   await idle.connect();
@@ -86,8 +98,8 @@ test('a client that keeps a transaction open and idle is disconnected, so that o
 });
 
 test('a client that does not speak the protocol is disconnected', async (t) => {
-  const server = await front(t);
-  const socket = connect(server.port, '127.0.0.1');
+  const host = await front(t);
+  const socket = connect(join(host, socketName));
   socket.on('error', () => undefined);
   socket.resume();
   socket.write(Buffer.alloc(64, 0xff));

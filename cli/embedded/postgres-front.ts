@@ -6,8 +6,9 @@
  *
  * Message forms: https://www.postgresql.org/docs/current/protocol-message-formats.html
  */
+import { once } from 'node:events';
+import { chmod, rm } from 'node:fs/promises';
 import { type Socket, createServer } from 'node:net';
-import { listen } from '../../shared/net/listen.ts';
 import { createMutex, type Mutex } from '../../shared/wait/mutex.ts';
 import type { Place } from '../../shared/wait/semaphore.ts';
 
@@ -19,9 +20,8 @@ interface WireDatabase {
 
 export interface PostgresFrontOptions {
   readonly database: WireDatabase;
-  readonly host: string;
-  /** Port 0 selects a free port. */
-  readonly port: number;
+  /** Where the socket is made, in a folder that only its owner may enter: there is no other check of who connects. */
+  readonly socket: string;
   /** A client that keeps a transaction open and idle for longer is disconnected, since all others wait for it. */
   readonly idleInTransactionMs?: number;
 }
@@ -45,9 +45,13 @@ export async function startPostgresFront(options: PostgresFrontOptions) {
     running.add(session);
   });
   server.maxConnections = maxConnections;
-  const { port } = await listen(server, options);
+  // A process that was killed has left its socket.
+  await rm(options.socket, { force: true });
+  const listening = once(server, 'listening');
+  server.listen(options.socket);
+  await listening;
+  await chmod(options.socket, 0o600);
   return {
-    port,
     async close(): Promise<void> {
       const closed = new Promise((done) => server.close(done));
       closing.abort();
@@ -57,8 +61,6 @@ export async function startPostgresFront(options: PostgresFrontOptions) {
     },
   };
 }
-
-export type PostgresFront = Awaited<ReturnType<typeof startPostgresFront>>;
 
 interface Serving {
   readonly options: PostgresFrontOptions;

@@ -1,12 +1,12 @@
 /**
- * Runs the embedded Postgres as a process: `node postgres.ts DATA_DIR PORT`, on 127.0.0.1. It sends `ready` by IPC, and
+ * Runs the embedded Postgres as a process: `node postgres.ts DATA_DIR SOCKET`. It sends `ready` by IPC, and
  * shuts down cleanly on SIGTERM or when its parent process has ended.
  */
 import { mkdirSync } from 'node:fs';
 import { PGlite } from '@electric-sql/pglite';
 import { startPostgresFront } from './postgres-front.ts';
 
-const [dataDir = '', port = ''] = process.argv.slice(2);
+const [dataDir = '', socket = ''] = process.argv.slice(2);
 
 // Registered before the database is opened, which takes seconds, so that a signal in the meantime is not lost.
 const stopped = new Promise<void>((stop) => {
@@ -17,7 +17,7 @@ const stopped = new Promise<void>((stop) => {
 
 mkdirSync(dataDir, { recursive: true, mode: 0o700 });
 const database = await PGlite.create({ dataDir });
-const front = await startPostgresFront({ database, host: '127.0.0.1', port: Number(port) });
+const front = await startPostgresFront({ database, socket });
 if (process.connected) process.send?.('ready');
 
 await stopped;

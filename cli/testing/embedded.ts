@@ -5,10 +5,12 @@ import { once } from 'node:events';
 import { get, type IncomingMessage } from 'node:http';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { existsSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import type { TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { stateFolder } from '../embedded/state-folder.ts';
 import { freePort } from '../../shared/net/testing/free-ports.ts';
 
 export const launcher = fileURLToPath(new URL('../holdfast.mjs', import.meta.url));
@@ -26,6 +28,7 @@ export async function start(t: TestContext, home: string): Promise<Started> {
   const port = String(await freePort());
   const child = spawn(process.execPath, [launcher, 'start', '--port', port], {
     cwd: home,
+    env: { ...process.env, XDG_STATE_HOME: stateHomeOf(home) },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   t.after(async () => {
@@ -48,7 +51,7 @@ export async function start(t: TestContext, home: string): Promise<Started> {
 }
 
 export async function holdfast(cwd: string, ...args: string[]): Promise<{ code: number; out: string; err: string }> {
-  const env = { PATH: process.env['PATH'] };
+  const env = commandEnvironment(cwd);
   const child = spawn(process.execPath, [launcher, ...args], { cwd, env, stdio: ['ignore', 'pipe', 'pipe'] });
   let out = '';
   let err = '';
@@ -56,6 +59,25 @@ export async function holdfast(cwd: string, ...args: string[]): Promise<{ code: 
   child.stderr.setEncoding('utf8').on('data', (chunk: string) => (err += chunk));
   const [code] = (await once(child, 'close')) as [number];
   return { code, out, err };
+}
+
+/** Returns the state folder of a Holdfast that was started in `home`. */
+export function stateOf(home: string): string {
+  return stateFolder(home, { XDG_STATE_HOME: stateHomeOf(home) });
+}
+
+/** Returns the environment of a command that finds the Holdfast of this folder or one above. */
+export function commandEnvironment(cwd: string): NodeJS.ProcessEnv {
+  return { PATH: process.env['PATH'], XDG_STATE_HOME: stateHomeOf(cwd) };
+}
+
+/** State is kept in the folder that `start` was given, so that it is removed with it, and found from folders below. */
+function stateHomeOf(cwd: string): string {
+  for (let at = cwd; ; at = dirname(at)) {
+    const state = join(at, '.state');
+    if (existsSync(state)) return state;
+    if (at === dirname(at)) return join(cwd, '.state');
+  }
 }
 
 /** Calls a URL whose host is this machine, as browsers and curl find `*.localhost`, which the resolver of Node need not. */

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
-import { call, folder, start } from '../../cli/testing/embedded.ts';
+import { call, folder, start, stateOf } from '../../cli/testing/embedded.ts';
 import { agentMethods, type ParamsInputOf, type ResultOf } from '../../shared/protocol/methods.ts';
 import { callByHttp } from '../../shared/rpc/http-call.ts';
 import { appNameOf, type Entry, failureText, writeFiles } from './entry.ts';
@@ -23,7 +23,7 @@ export interface EmbeddedHoldfast {
 export async function startEmbedded(t: TestContext): Promise<EmbeddedHoldfast> {
   const home = await folder(t);
   await start(t, home);
-  const { agent, token } = JSON.parse(await readFile(join(home, '.holdfast', 'cli.json'), 'utf8')) as {
+  const { agent, token } = JSON.parse(await readFile(join(stateOf(home), 'cli.json'), 'utf8')) as {
     readonly agent: string;
     readonly token: string;
   };
