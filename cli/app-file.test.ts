@@ -1,15 +1,20 @@
 import assert from 'node:assert/strict';
+import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { AppError } from '../shared/errors.ts';
 import type { DeclaredApp } from '../shared/protocol/app-spec.ts';
-import { readAppFile } from './app-file.ts';
+import { type AllowedSecrets, readAppFile } from './app-file.ts';
 
 const base = '[[app]]\nname = "hello"\npath = "/hello"\nsource = "hello"\n';
+
+const allowed: AllowedSecrets = { env: ['B_VALUE'], files: [] };
 
 function read(text: string, env: Record<string, string> = {}, files: Record<string, string> = {}): DeclaredApp[] {
   const all: Record<string, string> = { '/work/apps.toml': text, ...files };
   const readFile = (path: string): string => all[path] ?? assert.fail(`no such file ${path}`);
-  return readAppFile({ file: '/work/apps.toml', env, readFile });
+  return readAppFile({ file: '/work/apps.toml', env, readFile }, allowed);
 }
 
 function refusal(text: string): string {
@@ -82,9 +87,34 @@ source = "https://git.example/shop.git"
 build_secrets = { TOKEN = { env = "SHOP_TOKEN" } }
 `;
   const source = { file: 'app.toml', readFile: () => text };
-  assert.deepEqual(readAppFile({ ...source, env: { SHOP_TOKEN: 'x' } })[0]?.build_secrets, { TOKEN: 'x' });
+  const all: AllowedSecrets = { env: ['*'], files: [] };
+  assert.deepEqual(readAppFile({ ...source, env: { SHOP_TOKEN: 'x' } }, all)[0]?.build_secrets, { TOKEN: 'x' });
   assert.throws(
-    () => readAppFile({ ...source, env: {} }),
+    () => readAppFile({ ...source, env: {} }, all),
     /build_secrets\.TOKEN: the environment variable SHOP_TOKEN is not set/,
   );
+});
+
+test('a file sends no variable and no file of elsewhere that it was not allowed', async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), 'app-file-'));
+  t.after(() => rm(folder, { recursive: true }));
+  const clone = join(folder, 'clone');
+  await mkdir(clone);
+  await writeFile(join(folder, 'id_key'), 'private');
+  await writeFile(join(clone, 'own.txt'), 'own');
+  await symlink('../id_key', join(clone, 'link.txt'));
+  const file = join(clone, 'apps.toml');
+  const env = { CLOUD_KEY: 'mine' };
+  const apply = async (secret: string, allowedNow?: AllowedSecrets): Promise<Record<string, string> | undefined> => {
+    await writeFile(file, `${base}[app.secrets]\nA = ${secret}\n`);
+    return readAppFile({ file, env }, allowedNow)[0]?.secrets;
+  };
+  assert.deepEqual(await apply('{ file = "own.txt" }'), { A: 'own' });
+  await assert.rejects(apply('{ env = "CLOUD_KEY" }'), /secrets\.A: the app would get .* add --allow-env CLOUD_KEY/);
+  for (const path of ['../id_key', 'link.txt', join(folder, 'id_key')]) {
+    await assert.rejects(apply(`{ file = "${path}" }`), /outside the folder of the app file; .* --allow-file/);
+    const files = [join(folder, 'id_key')];
+    assert.deepEqual(await apply(`{ file = "${path}" }`, { env: [], files }), { A: 'private' });
+  }
+  assert.deepEqual(await apply('{ env = "CLOUD_KEY" }', { env: ['CLOUD_KEY'], files: [] }), { A: 'mine' });
 });

@@ -2,6 +2,8 @@
  * Reads an app file: TOML with one `[[app]]` per app, with the keys of `apps.apply`. Resolves what only the caller's
  * machine knows: makes folders absolute, and reads secrets from the environment and from files.
  */
+import { realpathSync } from 'node:fs';
+import { sep } from 'node:path';
 import { z } from 'zod';
 import { refuseRepeatedApps, withAbsoluteSource } from '../shared/config/app-list.ts';
 import { type Report, loadConfig } from '../shared/config/load.ts';
@@ -44,13 +46,34 @@ export const appFile = z
     });
   });
 
+/**
+ * What an app file may read beside the files of its own folder. Whoever wrote the file chooses what the app is sent, so reading a stranger's
+ * must not hand over the keys of the person who applies it.
+ */
+export interface AllowedSecrets {
+  /** Names of environment variables; `*` is all. */
+  readonly env: readonly string[];
+  /** Absolute paths of files, or of folders with all that is in them. */
+  readonly files: readonly string[];
+}
+
+const allowedByDefault: AllowedSecrets = { env: [], files: [] };
+
 /** @throws AppError app_invalid, naming for each problem the key, its line and what to do. */
-export function readAppFile(source: ConfigSource & { readonly file: string }): DeclaredApp[] {
+export function readAppFile(
+  source: ConfigSource & { readonly file: string },
+  allowed: AllowedSecrets = allowedByDefault,
+): DeclaredApp[] {
   const open = openAppFile(source);
+  const folder = open.resolvePath('.');
+  const may: MaySend = {
+    env: (name) => allowed.env.some((one) => one === '*' || one === name),
+    file: (path) => [folder, ...allowed.files].some((place) => isWithin(realPath(path), realPath(place))),
+  };
   // No environment here: HOLDFAST_… variables set keys of programs, not of apps.
   return loadConfig({ ...open, env: {}, schema: appFile, code: 'app_invalid' }, (file, report) =>
     file.app.map((written, index) => {
-      const read = (key: SecretKey) => readSecrets(written, key, index, { source: open, report });
+      const read = (key: SecretKey) => readSecrets(written, key, index, { source: open, report, may });
       const secrets = { secrets: read('secrets'), build_secrets: read('build_secrets') };
       const app = { ...withAbsoluteSource(written, open.resolvePath), ...secrets };
       for (const issue of declaredApp.safeParse(app).error?.issues ?? [])
@@ -81,20 +104,46 @@ function openAppFile(source: ConfigSource): OpenSource {
   }
 }
 
+interface MaySend {
+  readonly env: (name: string) => boolean;
+  readonly file: (path: string) => boolean;
+}
+
+/** Follows links, because a repository can hold a link that leads anywhere. */
+function realPath(path: string): string {
+  try {
+    return realpathSync(path);
+  } catch {
+    return path;
+  }
+}
+
+function isWithin(path: string, place: string): boolean {
+  return path === place || path.startsWith(place.endsWith(sep) ? place : place + sep);
+}
+
 type SecretKey = 'secrets' | 'build_secrets';
 
 function readSecrets(
   app: WrittenApp,
   key: SecretKey,
   index: number,
-  { source, report }: { readonly source: OpenSource; readonly report: Report },
+  { source, report, may }: { readonly source: OpenSource; readonly report: Report; readonly may: MaySend },
 ): Record<string, string> {
   const values = Object.entries(app[key]).map(([name, value]): [string, string] => {
     const fail = (message: string): void => {
       report(['app', index, key, name], message);
     };
     if (typeof value === 'string') return [name, value];
-    if ('file' in value) return [name, readSecret(source, value.file, fail) ?? ''];
+    if ('file' in value) {
+      if (may.file(source.resolvePath(value.file))) return [name, readSecret(source, value.file, fail) ?? ''];
+      fail(`the file is outside the folder of the app file; to send it to the app, add --allow-file ${value.file}`);
+      return [name, ''];
+    }
+    if (!may.env(value.env)) {
+      fail(`the app would get your environment variable ${value.env}; to send it, add --allow-env ${value.env}`);
+      return [name, ''];
+    }
     const text = source.env[value.env];
     if (text === undefined) fail(`the environment variable ${value.env} is not set; set it and run the command again`);
     return [name, text ?? ''];

@@ -9,7 +9,7 @@ import type { Environment } from '../shared/config/environment.ts';
 import { readTextFile } from '../shared/config/load.ts';
 import { AppError, toAppError } from '../shared/errors.ts';
 import { UsageError } from '../shared/command/exit-code.ts';
-import { stateFolder } from './embedded/state-folder.ts';
+import { stateFolder } from './state-folder.ts';
 
 export interface AgentEndpoint {
   /** `http(s)://host:port`. */

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { AppError } from '../shared/errors.ts';
 import type { AgentEndpoint } from './endpoint.ts';
-import { stateFolder } from './embedded/state-folder.ts';
+import { stateFolder } from './state-folder.ts';
 import { runCli } from './run.ts';
 
 interface FakeAgent {
@@ -27,6 +27,7 @@ interface RunOptions {
   readonly cwd?: string;
   readonly answer?: string;
   readonly interrupted?: AbortSignal;
+  readonly isTTY?: boolean;
 }
 
 const testEnv = { HOLDFAST_AGENT: 'http://agent.example:7400', HOLDFAST_TOKEN: 'token' };
@@ -39,7 +40,7 @@ async function run(line: string, agent: FakeAgent = { answers: {} }, options: Ru
   const code = await runCli(line.split(' '), {
     env: options.env ?? testEnv,
     cwd: options.cwd ?? '/',
-    stdout: { write: (text) => (out += text) },
+    stdout: { write: (text) => (out += text), isTTY: options.isTTY },
     stderr: { write: (text) => (err += text) },
     interrupted: options.interrupted ?? new AbortController().signal,
     killed: new AbortController().signal,
@@ -227,6 +228,14 @@ test('logs come as they are streamed, as JSON lines on demand', async () => {
     (await run('logs hello -o json', { answers: { 'logs.follow': {}, 'apps.get': app }, items })).out,
     `${JSON.stringify(items[0])}\n`,
   );
+});
+
+test('lines of an app do not command the terminal, and reach a pipe as they are', async () => {
+  const line = '\u001b]0;owned\u0007a\u001b[2Jb\rc\u009b31md';
+  const items = [{ instance: 'hello-1', version: 2, line }];
+  const agent = { answers: { 'logs.follow': {}, 'apps.get': app }, items };
+  assert.equal((await run('logs hello', agent, { isTTY: true })).out, 'v2 hello-1 | ab cd\n');
+  assert.equal((await run('logs hello', agent)).out, `v2 hello-1 | ${line}\n`);
 });
 
 test('logs of an app that does not run say so on standard error, and of no such version are exit code 3', async () => {

@@ -1,4 +1,5 @@
 /** Formats results as text. */
+import { stripVTControlCharacters } from 'node:util';
 import type { AppView, Failure } from '../shared/protocol/views.ts';
 
 /** Formats a table. Missing cells at the end of a row are left empty. */
@@ -37,6 +38,11 @@ export function problemText({ failure, failedVersion }: Pick<AppView, 'failure' 
 export function plain(text: string): string {
   // oxlint-disable-next-line no-control-regex -- these are the characters to remove
   return text.replace(/[\u0000-\u001f\u007f-\u009f]+/g, ' ');
+}
+
+/** A line of an app for this output: it must not command the terminal of whoever reads it; a file or a pipe gets it as it is. */
+export function logLine(line: string, output: { readonly isTTY?: boolean | undefined }): string {
+  return output.isTTY === true ? plain(stripVTControlCharacters(line)) : line;
 }
 
 export function seconds(ms: number | null | undefined): string {

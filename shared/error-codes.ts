@@ -271,6 +271,11 @@ const table = {
     help: 'The token is missing or unknown. Send `Authorization: Bearer …`.',
   },
   forbidden: { status: 403, owner: 'caller', help: 'The token does not have the scope that the method requires.' },
+  misdirected: {
+    status: 421,
+    owner: 'caller',
+    help: 'The agent is for programs of its machine. Use its address, or name the host of a proxy in [system] reserved_hosts.',
+  },
   not_leader: {
     status: 503,
     owner: 'platform',

@@ -46,6 +46,7 @@ export function createRpc(deps: CreateRpcDeps): RpcServer {
     remote: routerMethods,
     handlers: createHandlers(handlerDeps),
     notifications: routeNotifications(handlerDeps),
+    hosts: config.system.reserved_hosts,
     endpoints: [
       ...endpoints,
       createUploadEndpoint({ store: stores.uploads }),

@@ -48,7 +48,11 @@ const system = z
       .enum(['process', 'kubernetes'])
       .default('process')
       .describe('Where apps run: as child processes of the agent, or in a Kubernetes cluster.'),
-    listen_host: listenHost.default('0.0.0.0').describe('Address on which the RPC server and the admin server listen.'),
+    listen_host: listenHost
+      .optional()
+      .describe(
+        'Address on which the RPC server and the admin server listen. Default: `127.0.0.1` with `container_command = "process"`, whose apps run as this user; else `0.0.0.0`. On a loopback address, the RPC server answers under names of this machine and under `reserved_hosts` only.',
+      ),
     listen_port: port.default(7400).describe('Port of the RPC server (`/rpc`).'),
     admin_port: port.default(7401).describe('Port of `/livez`, `/readyz` and `/metrics`.'),
     default_domain: domainName
@@ -200,8 +204,9 @@ interface AgentToken {
 /** The configuration with the secrets of `*_file` keys read and all paths absolute. */
 export interface AgentConfig extends Omit<
   AgentFile,
-  'token' | 'registry' | 'registries' | 'kubernetes' | 'builder' | 'source' | 'git_auth' | 'app'
+  'system' | 'token' | 'registry' | 'registries' | 'kubernetes' | 'builder' | 'source' | 'git_auth' | 'app'
 > {
+  readonly system: AgentFile['system'] & { readonly listen_host: string };
   readonly registry: Omit<AgentFile['registry'], 'password_file'>;
   readonly registries: readonly Omit<AgentFile['registries'][number], 'password_file'>[];
   readonly kubernetes: AgentFile['kubernetes'] & { readonly pod_name: string };
@@ -228,8 +233,10 @@ export function loadAgentConfig(given: ConfigSource): AgentConfig {
     const { password_file, ...registryFile } = file.registry;
     const { builder_auth_token_file, ...builderFile } = file.builder;
     const { webhook_secret_file, ...sourceFile } = file.source;
+    const { listen_host = file.system.container_command === 'process' ? '127.0.0.1' : '0.0.0.0' } = file.system;
     return {
       ...file,
+      system: { ...file.system, listen_host },
       registry: {
         ...absolutePaths(registryFile, open, ['ca_file', 'client_cert_file', 'client_key_file', 'docker_config_file']),
         password: secret(['registry', 'password'], registryFile.password, password_file),

@@ -67,7 +67,7 @@ async function rawSocket(t: TestContext, port: number): Promise<Socket> {
     socket.destroy();
   });
   socket.write(
-    'GET /rpc HTTP/1.1\r\nHost: agent.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n' +
+    'GET /rpc HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n' +
       `Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ${randomBytes(16).toString('base64')}\r\n` +
       `Sec-WebSocket-Protocol: ${subprotocol}\r\nAuthorization: Bearer ${token('reader')}\r\n\r\n`,
   );
@@ -115,7 +115,7 @@ test('a handshake that is not one of WebSocket is refused with a problem', async
   let answer = '';
   socket.on('data', (chunk) => (answer += String(chunk)));
   socket.write(
-    'GET /rpc HTTP/1.1\r\nHost: agent.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n' +
+    'GET /rpc HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n' +
       `Sec-WebSocket-Key: bad\r\nSec-WebSocket-Protocol: ${subprotocol}\r\nAuthorization: Bearer ${token('reader')}\r\n\r\n`,
   );
   await once(socket, 'close');
@@ -155,7 +155,7 @@ test('2,000 handshakes without a token leave nothing behind', async (t) => {
     for (const socket of sockets) {
       socket.on('error', () => {});
       socket.resume();
-      socket.write('GET /rpc HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n');
+      socket.write('GET /rpc HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n');
     }
     await Promise.all([assertServed(good), ...sockets.map((socket) => once(socket, 'close'))]);
   }
@@ -224,7 +224,7 @@ test('a POST body that is huge, or comes byte by byte, is refused', async (t) =>
   const limits = { maxFrameBytes: 10_000, headersTimeoutMs: 200, requestTimeoutMs: 400 };
   const { url, port } = await startTestServer(t, { limits });
   const good = await goodClient(t, url);
-  const head = `POST /rpc HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${token('reader')}\r\nContent-Type: application/json\r\n`;
+  const head = `POST /rpc HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${token('reader')}\r\nContent-Type: application/json\r\n`;
 
   const answerTo = async (bytes: string): Promise<string> => {
     const socket = connect(port, '127.0.0.1');
@@ -258,7 +258,7 @@ test('half-open sockets are closed: silent, half a header, and silent after the 
     socket.on('error', () => {});
     socket.resume();
   }
-  for (const socket of half) socket.write('POST /rpc HTTP/1.1\r\nHost: x\r\nAuthor');
+  for (const socket of half) socket.write('POST /rpc HTTP/1.1\r\nHost: localhost\r\nAuthor');
   // They may close while the handshake below goes on.
   const closed = [...silent, ...half].map((socket) => once(socket, 'close'));
   const linked = await rawSocket(t, port);

@@ -1,10 +1,13 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { request, type IncomingMessage } from 'node:http';
 import { test } from 'node:test';
 import type { ErrorCode } from '../../shared/error-codes.ts';
 import { AppError } from '../../shared/errors.ts';
 import { callByHttp } from '../../shared/rpc/http-call.ts';
 import { createLink } from '../../shared/rpc/link.ts';
 import { whenUp } from '../../shared/rpc/testing/when-up.ts';
+import { subprotocol } from '../../shared/protocol/methods.ts';
 import { silentLog } from '../../shared/log.ts';
 import { startTestServer, testMethods, token } from '../testing/rpc-server.ts';
 
@@ -32,6 +35,19 @@ test('one call by POST is answered with its JSON-RPC response', async (t) => {
   assert.equal(response.status, 200);
   assert.equal(response.headers.get('content-type'), 'application/json');
   assert.deepEqual(await response.json(), { jsonrpc: '2.0', id: 7, result: { sum: 3 } });
+});
+
+test('a page that reached this machine under a name of its own is not answered, by POST nor by WebSocket', async (t) => {
+  const { port } = await startTestServer(t);
+  const ask = async (headers: Record<string, string>): Promise<number | undefined> => {
+    const sent = request({ host: '127.0.0.1', port, path: '/rpc', headers: { host: 'evil.example', ...headers } });
+    sent.end();
+    const [response] = (await once(sent, 'response')) as [IncomingMessage];
+    response.resume();
+    return response.statusCode;
+  };
+  assert.equal(await ask({}), 421);
+  assert.equal(await ask({ connection: 'upgrade', upgrade: 'websocket', 'sec-websocket-protocol': subprotocol }), 421);
 });
 
 test('errors of a POST call have the status of their code', async (t) => {

@@ -4,7 +4,7 @@
  */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { ErrorCode } from '../../shared/error-codes.ts';
-import { AppError } from '../../shared/errors.ts';
+import { AppError, toAppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
 import { rpcPath, subprotocol, type MethodTable } from '../../shared/protocol/methods.ts';
 import { listen } from '../../shared/net/listen.ts';
@@ -15,6 +15,7 @@ import { defaultLimits, type RpcLimits } from '../../shared/rpc/limits.ts';
 import type { Handlers, Identity, NotificationHandlers, Peer } from '../../shared/rpc/types.ts';
 import { createAdmission, notLeader } from './admission.ts';
 import { serveEndpoint, type HttpEndpoint } from './endpoint.ts';
+import { createHostCheck, type HostCheck } from './own-host.ts';
 import { createPost } from './post.ts';
 import { createTokenCheck, type RpcToken } from './tokens.ts';
 import { createLinks } from './upgrade.ts';
@@ -26,6 +27,8 @@ export interface RpcServerOptions<Local extends MethodTable, Remote extends Meth
   readonly handlers: Handlers<Local, Remote>;
   readonly notifications?: NotificationHandlers<Remote>;
   readonly limits?: Partial<RpcLimits & ServerLimits>;
+  /** Hosts beside those of this machine under which a server on a loopback address answers. */
+  readonly hosts?: readonly string[];
   /** Further HTTP endpoints of the port. */
   readonly endpoints?: readonly HttpEndpoint[];
   /** While it returns false, every link and call is refused. */
@@ -76,7 +79,15 @@ export function createRpcServer<Local extends MethodTable, Remote extends Method
     whyNotLeader,
     maxPerToken: limits.maxConnectionsPerToken,
   });
-  const links = createLinks({ peer: { ...options, handlers, limits, clock }, limits, admit, log, onPeer });
+  let checkHost: HostCheck = () => undefined;
+  const links = createLinks({
+    checkHost: (request) => checkHost(request),
+    peer: { ...options, handlers, limits, clock },
+    limits,
+    admit,
+    log,
+    onPeer,
+  });
   const servePost = createPost({ dispatch: createDispatch({ local, handlers }), admit, limits, clock, log });
 
   const server = createServer({
@@ -98,6 +109,12 @@ export function createRpcServer<Local extends MethodTable, Remote extends Method
   });
 
   async function respond(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    try {
+      checkHost(request);
+    } catch (error) {
+      sendProblem(response, toAppError(error), { headers: { Connection: 'close' } });
+      return;
+    }
     const path = request.url?.split('?', 1)[0];
     if (path === '/' && request.method === 'GET') {
       response.end(`Holdfast agent. RPC: POST ${rpcPath}, or WebSocket ${rpcPath} with subprotocol ${subprotocol}.\n`);
@@ -115,7 +132,10 @@ export function createRpcServer<Local extends MethodTable, Remote extends Method
   }
 
   return {
-    listen: async (address) => (await listen(server, address)).port,
+    async listen(address) {
+      checkHost = createHostCheck(address.host, options.hosts ?? []);
+      return (await listen(server, address)).port;
+    },
     dropLinks: (reason) => links.drop(reason),
     async close() {
       const closed = new Promise((resolve) => server.close(resolve));

@@ -12,6 +12,7 @@ import { createPeer, type PeerOptions } from '../../shared/rpc/peer.ts';
 import type { Identity, Peer } from '../../shared/rpc/types.ts';
 import { onAbort } from '../../shared/wait/abort.ts';
 import type { Admit } from './admission.ts';
+import type { HostCheck } from './own-host.ts';
 
 /** RFC 6455 §7.4.1 and the registry of close codes: 1001 going away, 1012 service restart. */
 const goingAway = 1_001;
@@ -21,6 +22,7 @@ interface LinksDeps<Local extends MethodTable, Remote extends MethodTable> {
   readonly peer: Omit<PeerOptions<Local, Remote>, 'socket' | 'identity'>;
   readonly limits: Pick<RpcLimits, 'maxFrameBytes'>;
   readonly admit: Admit;
+  readonly checkHost: HostCheck;
   readonly log: Log;
   readonly onPeer: (peer: Peer<Remote>, identity: Identity) => void;
 }
@@ -46,6 +48,7 @@ export function createLinks<Local extends MethodTable, Remote extends MethodTabl
     // Until ws listens, an unhandled error of the socket would end the process.
     socket.on('error', () => socket.destroy());
     try {
+      deps.checkHost(request);
       checkHandshake(request);
       const { identity, leave } = admit(request);
       socket.once('close', leave);

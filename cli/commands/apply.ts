@@ -1,9 +1,10 @@
 /** `holdfast apply -f FILE`: declares the apps of a file. */
+import { resolve } from 'node:path';
 import { Command } from 'commander';
 import { AppError } from '../../shared/errors.ts';
 import type { DeclaredApp } from '../../shared/protocol/app-spec.ts';
 import type { Change } from '../../shared/protocol/views.ts';
-import { placeInAppFile, readAppFile } from '../app-file.ts';
+import { type AllowedSecrets, placeInAppFile, readAppFile } from '../app-file.ts';
 import type { CliContext } from '../context.ts';
 import { type Session, openSession } from '../session.ts';
 import { plain } from '../text.ts';
@@ -11,15 +12,24 @@ import { plain } from '../text.ts';
 /** The agent asks the registry or reads the folder of each app, and waits for its routers. */
 const deadlineMs = 120_000;
 
+interface ApplyOptions {
+  readonly file: string;
+  readonly dryRun: boolean;
+  readonly allowEnv: readonly string[];
+  readonly allowFile: readonly string[];
+}
+
 export function applyCommand(context: CliContext): Command {
   return new Command('apply')
     .description('create or update the apps declared in a file')
     .requiredOption('-f, --file <file>', 'app file (TOML with [[app]]; see docs/app-file.md)')
+    .option('--allow-env <name>', 'let the file send this environment variable (repeatable, `*`: all)', collect, [])
+    .option('--allow-file <path>', 'let the file send this file, or those of this folder (repeatable)', collect, [])
     .option('--dry-run', 'show what would change without changing anything', false)
-    .action(async (options: { file: string; dryRun: boolean }, command: Command) => {
+    .action(async (options: ApplyOptions, command: Command) => {
       // Read the file first, so that its errors are reported even if no agent can be reached.
       const source = { file: options.file, env: context.env };
-      const apps = readAppFile(source);
+      const apps = readAppFile(source, allowedSecrets(options, context));
       const session = openSession(context, command);
       if (context.stderr.isTTY === true)
         session.progress(`Applying ${apps.length === 1 ? 'one app' : `${apps.length} apps`} …`);
@@ -38,6 +48,19 @@ export function applyCommand(context: CliContext): Command {
       });
       if (!options.dryRun) await tellUnpinned(session, apps, result.changes);
     });
+}
+
+function collect(value: string, before: readonly string[]): string[] {
+  return [...before, value];
+}
+
+/** HOLDFAST_ALLOW_ENV and HOLDFAST_ALLOW_FILES, separated by commas, allow the same where options are no place for it, as in CI. */
+function allowedSecrets({ allowEnv, allowFile }: ApplyOptions, { env, cwd }: CliContext): AllowedSecrets {
+  const listed = (name: string): string[] => (env[name] ?? '').split(',').flatMap((one) => one.trim() || []);
+  return {
+    env: [...allowEnv, ...listed('HOLDFAST_ALLOW_ENV')],
+    files: [...allowFile, ...listed('HOLDFAST_ALLOW_FILES')].map((path) => resolve(cwd, path)),
+  };
 }
 
 /** The error of the agent with the place in the file that it is about, if it names one. */

@@ -15,7 +15,7 @@ import type { CliContext } from '../context.ts';
 import { buildSpecOf, checkFolder, type DeployChoice, sendFolder, specOf } from '../deployment.ts';
 import { type AgentEndpoint, findEndpoint } from '../endpoint.ts';
 import { type Session, openSession } from '../session.ts';
-import { plain, seconds } from '../text.ts';
+import { logLine, plain, seconds } from '../text.ts';
 import { variable } from './deploy.ts';
 import { existingFolder } from './init.ts';
 
@@ -204,7 +204,7 @@ class Dev {
           {
             deadlineMs: followDeadlineMs,
             onItem: ({ version, instance, line }) => {
-              context.stdout.write(`v${version} ${instance} | ${line}\n`);
+              context.stdout.write(`v${version} ${instance} | ${logLine(line, context.stdout)}\n`);
             },
           },
         );

@@ -4,7 +4,7 @@ import { AppError } from '../../shared/errors.ts';
 import type { CliContext } from '../context.ts';
 import { positiveInteger, tailLines } from '../../shared/command/option-values.ts';
 import { type Session, openSession } from '../session.ts';
-import { shortTag } from '../text.ts';
+import { logLine, shortTag } from '../text.ts';
 
 const followDeadlineMs = 24 * 3_600_000;
 /** The most that one answer lists. */
@@ -44,8 +44,8 @@ export function logsCommand(context: CliContext): Command {
         {
           ...(follow ? { deadlineMs: followDeadlineMs } : {}),
           onItem: (item) => {
-            const text = session.isJson ? JSON.stringify(item) : `v${item.version} ${item.instance} | ${item.line}`;
-            context.stdout.write(`${text}\n`);
+            const line = (): string => `v${item.version} ${item.instance} | ${logLine(item.line, context.stdout)}`;
+            context.stdout.write(`${session.isJson ? JSON.stringify(item) : line()}\n`);
           },
         },
       );
@@ -60,7 +60,10 @@ async function showBuild(session: Session, app: string, options: LogsOptions): P
     { app, tail, follow, version },
     {
       ...(follow ? { deadlineMs: followDeadlineMs } : {}),
-      onItem: (item) => session.context.stdout.write(`${session.isJson ? JSON.stringify(item) : item.line}\n`),
+      onItem: (item) =>
+        session.context.stdout.write(
+          `${session.isJson ? JSON.stringify(item) : logLine(item.line, session.context.stdout)}\n`,
+        ),
     },
   );
   const { failure, state, tag } = build;

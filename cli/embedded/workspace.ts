@@ -10,7 +10,7 @@ import { stringify } from 'smol-toml';
 import type { Environment } from '../../shared/config/environment.ts';
 import { AppError } from '../../shared/errors.ts';
 import { type Claim, claimFolder } from './claim.ts';
-import { openStateFolder } from './state-folder.ts';
+import { openStateFolder } from './open-state-folder.ts';
 
 export interface EmbeddedPorts {
   readonly calls: number;

@@ -10,7 +10,7 @@ import { dirname, join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import type { TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { stateFolder } from '../embedded/state-folder.ts';
+import { stateFolder } from '../state-folder.ts';
 import { freePort } from '../../shared/net/testing/free-ports.ts';
 
 export const launcher = fileURLToPath(new URL('../holdfast.mjs', import.meta.url));

@@ -12,7 +12,7 @@ const server = createServer((request, response) => {
   response.end(`Hello from ${version}\n`);
 });
 
-server.listen(Number(process.env.PORT ?? 8080), () => {
+server.listen(Number(process.env.PORT ?? 8080), process.env.HOST, () => {
   console.log(`hello ${version} listens on port ${server.address().port}`);
 });
 

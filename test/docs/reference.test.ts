@@ -25,6 +25,9 @@ test('the app files in the docs are valid', async () => {
   assert.ok(examples.length >= 3);
   for (const example of examples) {
     const readFile = (path: string): string => (path.endsWith('apps.toml') ? example : 'a secret');
-    readAppFile({ file: '/docs/apps.toml', env: new Proxy({}, { get: () => 'a secret' }), readFile });
+    readAppFile(
+      { file: '/docs/apps.toml', env: new Proxy({}, { get: () => 'a secret' }), readFile },
+      { env: ['*'], files: ['/'] },
+    );
   }
 });

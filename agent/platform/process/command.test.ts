@@ -82,6 +82,7 @@ void test('the environment is small: a few variables of the agent, those of the 
   const { PATH, ...rest } = env;
   assert.deepEqual(rest, {
     HOME: '/home/someone',
+    HOST: '127.0.0.1',
     NODE_ENV: 'production',
     A: '1',
     B: '2',

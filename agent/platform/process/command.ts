@@ -40,6 +40,8 @@ export async function resolveCommand(options: {
   const { spec, folder, plan } = options;
   const env: Record<string, string> = {
     ...baseEnvironment(options),
+    // Only the router calls it, from this machine.
+    HOST: '127.0.0.1',
     ...plan.env,
     ...spec.env,
     ...spec.secrets,

@@ -72,6 +72,7 @@ export async function createProcessPlatform(deps: ProcessPlatformDeps): Promise<
   try {
     // Tools leave files in their temporary folder, and an earlier agent may have been killed.
     await rm(temporaryDir, { recursive: true, force: true });
+    await mkdir(dataDir, { recursive: true, mode: 0o700 });
     await mkdir(temporaryDir, { recursive: true });
     // Without it, an app that has no package.json would get the one of a folder above the data (`"type": "module"` in a checkout).
     await writeFile(join(dataDir, 'package.json'), '{}\n');

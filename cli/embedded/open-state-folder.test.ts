@@ -5,7 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { claimFolder } from './claim.ts';
-import { openStateFolder, stateFolder } from './state-folder.ts';
+import { stateFolder } from '../state-folder.ts';
+import { openStateFolder } from './open-state-folder.ts';
 
 async function bench(
   t: TestContext,
