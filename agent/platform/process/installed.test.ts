@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { systemClock } from '../../../shared/wait/clock.ts';
 import { createInstalled, type Installed, type InstallListener, type InstallRequest } from './installed.ts';
@@ -37,7 +37,9 @@ async function createBench(t: TestContext, timeoutMs = 20_000): Promise<Bench> {
     request: (script, more = {}) => ({
       digest: digest('a'),
       snapshot,
-      commands: [{ words: ['sh', '-c', script] }],
+      manifests: 'tree',
+      install: [],
+      build: [{ words: ['sh', '-c', script] }],
       inputs: {},
       env: () => ({ PATH: process.env['PATH'] ?? '' }),
       ...more,
@@ -86,7 +88,7 @@ void test('dependencies are installed once into a copy, for all concurrent and l
 void test('a failing command is reported with its exit code and last lines, its copy is removed, and a later call tries again', async (t) => {
   const { installed, request, folder } = await createBench(t);
   const failing = request('seq 1 200; echo to stderr >&2; exit 7', {
-    commands: [{ words: ['sh', '-c', 'seq 1 200; exit 7'] }, { words: ['never'] }],
+    build: [{ words: ['sh', '-c', 'seq 1 200; exit 7'] }, { words: ['never'] }],
   });
   for (let attempt = 0; attempt < 2; attempt += 1) {
     await assert.rejects(
@@ -101,7 +103,7 @@ void test('a failing command is reported with its exit code and last lines, its 
     assert.deepEqual(await readdir(folder), []);
   }
   await assert.rejects(
-    installed.ready(request('', { commands: [{ words: ['no-such-tool', 'x'] }] }), listen(), t.signal),
+    installed.ready(request('', { build: [{ words: ['no-such-tool', 'x'] }] }), listen(), t.signal),
     {
       code: 'build_failed',
       message: /is no-such-tool installed on this machine/,
@@ -157,4 +159,74 @@ void test('copies go with their snapshots', async (t) => {
   await installed.prune((one) => one === digest('b'));
   assert.equal((await readdir(folder)).length, 1);
   assert.equal(existsSync(kept), true);
+});
+
+void test('a snapshot with the same manifests gets what was installed for the one before, and only builds', async (t) => {
+  const { installed, folder, request } = await createBench(t);
+  const snapshots = join(folder, '..', 'snapshots');
+  t.after(() => rm(snapshots, { recursive: true, force: true }));
+  const asked = async (letter: string, files: Record<string, string>): Promise<InstallRequest> => {
+    const snapshot = join(snapshots, letter);
+    for (const [path, text] of Object.entries(files)) {
+      await mkdir(dirname(join(snapshot, path)), { recursive: true });
+      await writeFile(join(snapshot, path), text);
+    }
+    return request('cat app.txt modules/a/made > built; echo changed > modules/a/made', {
+      digest: digest(letter),
+      snapshot,
+      manifests: ['list.txt'],
+      install: [{ words: ['sh', '-c', 'mkdir -p modules/a; ls > modules/seen; cp list.txt modules/a/made; echo ran'] }],
+    });
+  };
+  const ready = async (one: InstallRequest): Promise<{ tree: string; ran: number }> => {
+    const { lines, ...listener } = listen();
+    const tree = await installed.ready(one, { ...listener, onLine: (line) => lines.push(line) }, t.signal);
+    return { tree, ran: lines.filter((line) => line === 'ran').length };
+  };
+  const first = await ready(await asked('a', { 'list.txt': 'one', 'app.txt': 'v1 ' }));
+  const edited = await asked('b', { 'list.txt': 'one', 'app.txt': 'v2 ' });
+  const [second, same] = await Promise.all([ready(edited), ready(edited)]);
+  assert.deepEqual([first.ran, second.ran, same.ran], [1, 0, 0]);
+  assert.equal(
+    await readFile(join(first.tree, 'modules', 'seen'), 'utf8'),
+    'list.txt\nmodules\n',
+    'nothing but manifests',
+  );
+  assert.equal(await readFile(join(first.tree, 'built'), 'utf8'), 'v1 one');
+  assert.equal(await readFile(join(second.tree, 'built'), 'utf8'), 'v2 one', 'the build of the first changed nothing');
+  const other = await ready(await asked('c', { 'list.txt': 'two', 'app.txt': 'v3 ' }));
+  assert.equal(other.ran, 1);
+  assert.equal((await readdir(folder)).length, 5, 'three copies of two layers');
+
+  await installed.prune((one) => one === digest('b'));
+  assert.equal((await readdir(folder)).length, 2);
+  assert.equal((await ready(await asked('d', { 'list.txt': 'one', 'app.txt': 'v4 ' }))).ran, 0, 'the layer was kept');
+  await installed.prune(() => false);
+  assert.deepEqual(await readdir(folder), []);
+});
+
+void test('two snapshots that need a layer at once share the installation, and one that fails leaves nothing', async (t) => {
+  const { installed, folder, request } = await createBench(t);
+  const asked = (letter: string, script: string): InstallRequest =>
+    request('true', { digest: digest(letter), manifests: ['file'], install: [{ words: ['sh', '-c', script] }] });
+  const log = join(folder, '..', 'log');
+  const once = `echo ran >> ${log}; sleep 0.2`;
+  await Promise.all(['a', 'b'].map((letter) => installed.ready(asked(letter, once), listen(), t.signal)));
+  assert.equal(await readFile(log, 'utf8'), 'ran\n');
+  await installed.prune(() => false);
+  await assert.rejects(installed.ready(asked('a', 'touch half; exit 1'), listen(), t.signal), { code: 'build_failed' });
+  assert.deepEqual(await readdir(folder), []);
+});
+
+void test('programs of a Python environment start the interpreter of the copy', async (t) => {
+  const { installed, request } = await createBench(t);
+  const script =
+    'python3 -m venv --without-pip venv; printf "#!$PWD/venv/bin/python3\\nimport sys; print(sys.prefix)\\n" > venv/bin/tool; chmod +x venv/bin/tool';
+  const install = [{ words: ['sh', '-c', script] }];
+  const tree = await installed.ready(
+    request('venv/bin/tool > prefix', { manifests: ['file'], install }),
+    listen(),
+    t.signal,
+  );
+  assert.equal(await readFile(join(tree, 'prefix'), 'utf8'), `${join(tree, 'venv')}\n`);
 });

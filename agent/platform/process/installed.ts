@@ -1,23 +1,30 @@
 /**
- * Copies of snapshots in which the dependencies of the source are installed: `<folder>/<digest>-<key>/tree`, one per snapshot and install
- * commands, shared by all versions. The snapshot itself, and the folder it came from, are never written to.
+ * Copies of snapshots in which the dependencies of the source are installed: `<folder>/<digest>-<key>/tree`, one per snapshot and commands,
+ * shared by all versions. The snapshot itself, and the folder it came from, are never written to.
+ *
+ * What installing makes of the manifests alone is kept in `<folder>/deps-<key>/tree`, as an image has it in a layer of its own: a snapshot
+ * with the same manifests gets a copy of that. It is a copy and not a link, because builds write into their dependencies, and because
+ * bundlers refuse a `node_modules` that leads out of the tree.
  */
-import { createHash, randomUUID } from 'node:crypto';
-import { constants, existsSync, renameSync } from 'node:fs';
-import { cp, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { AppError } from '../../../shared/errors.ts';
+import { createHash } from 'node:crypto';
+import { copyFile, mkdir, readFile, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import type { PlanCommand } from '../../../shared/presets/plan.ts';
 import type { Clock } from '../../../shared/wait/clock.ts';
-import { SharedTask } from '../../../shared/wait/shared-task.ts';
+import { copyTree, moveVenvs } from './copy-tree.ts';
 import { runInstall } from './install.ts';
+import { MadeFolders } from './made-folders.ts';
 import type { RunFiles } from './run-files.ts';
 
 export interface InstallRequest {
   /** The name of the snapshot: `sha256:<hex>…` or `git:<commit>…`. */
   readonly digest: string;
   readonly snapshot: string;
-  readonly commands: readonly PlanCommand[];
+  /** The files that `install` reads, relative to the tree; `tree` if it may read any file. */
+  readonly manifests: readonly string[] | 'tree';
+  readonly install: readonly PlanCommand[];
+  /** Run after `install`. */
+  readonly build: readonly PlanCommand[];
   /** Further inputs of the commands: a change makes another copy. */
   readonly inputs: Readonly<Record<string, string>>;
   /** @param tree the copy, in which programs may have to be found. */
@@ -31,7 +38,12 @@ export interface InstallListener {
 
 type Progress = { readonly step: string } | { readonly line: string };
 
-const doomedPrefix = '.tmp-';
+interface Making {
+  readonly signal: AbortSignal;
+  readonly report: (progress: Progress) => void;
+}
+
+const dependenciesPrefix = 'deps-';
 
 export function createInstalled(deps: {
   readonly folder: string;
@@ -40,49 +52,53 @@ export function createInstalled(deps: {
   readonly clock: Clock;
 }) {
   const { folder } = deps;
-  const tasks = new Map<string, SharedTask<void, Progress>>();
-  let closed = false;
+  const folders = new MadeFolders<Progress>(folder);
 
-  async function make(
-    place: string,
-    request: InstallRequest,
-    signal: AbortSignal,
-    report: (progress: Progress) => void,
+  async function run(
+    commands: readonly PlanCommand[],
+    { env }: InstallRequest,
+    { tree, signal, report }: Making & { readonly tree: string },
   ): Promise<void> {
+    const own = env(tree);
+    await runInstall(
+      commands.map(({ words, in: inner = '', title }) => ({ argv: words, title, cwd: join(tree, inner), env: own })),
+      { ...deps, signal, onStep: (step) => report({ step }), onLine: (line) => report({ line }) },
+    );
+  }
+
+  /** Fills `place` with the snapshot, what its manifests require, and what the commands make of it. */
+  async function make(place: string, request: InstallRequest, { signal, report }: Making): Promise<void> {
     const tree = join(place, 'tree');
-    try {
-      await rm(place, { recursive: true, force: true });
-      await mkdir(place, { recursive: true });
-      await writeFile(join(place, 'digest'), request.digest);
-      await cp(request.snapshot, tree, {
-        recursive: true,
-        verbatimSymlinks: true,
-        mode: constants.COPYFILE_FICLONE,
-        filter: () => {
-          signal.throwIfAborted();
-          return true;
-        },
-      });
-      const env = request.env(tree);
-      await runInstall(
-        request.commands.map(({ words, in: inner = '', title }) => ({
-          argv: words,
-          title,
-          cwd: join(tree, inner),
-          env,
-        })),
-        {
-          ...deps,
+    await mkdir(tree);
+    await writeFile(join(place, 'digest'), request.digest);
+    const env = request.env(tree);
+    const layer = await layerOf(request);
+    if (layer !== undefined) {
+      // Written before the layer is made, so that it is kept from then on.
+      await writeFile(join(place, 'layer'), layer.name);
+      const made = join(
+        await folders.ready(layer.name, (inner, all, tell) => makeLayer(inner, layer, { signal: all, report: tell }), {
+          onProgress: report,
           signal,
-          onStep: (step) => report({ step }),
-          onLine: (line) => report({ line }),
-        },
+        }),
+        'tree',
       );
-      await writeFile(join(place, 'done'), '');
-    } catch (error) {
-      await rm(place, { recursive: true, force: true });
-      throw error;
+      await copyTree(made, tree, { env, signal });
+      await moveVenvs([tree, ...layer.folders.map((path) => join(tree, path))], made, tree);
     }
+    await copyTree(request.snapshot, tree, { env, signal });
+    const commands = layer === undefined ? [...request.install, ...request.build] : request.build;
+    await run(commands, request, { tree, signal, report });
+  }
+
+  async function makeLayer(place: string, { request, files }: Layer, { signal, report }: Making): Promise<void> {
+    const tree = join(place, 'tree');
+    await mkdir(tree);
+    for (const { path } of files) {
+      await mkdir(dirname(join(tree, path)), { recursive: true });
+      await copyFile(join(request.snapshot, path), join(tree, path));
+    }
+    await run(request.install, request, { tree, signal, report });
   }
 
   return {
@@ -91,59 +107,71 @@ export function createInstalled(deps: {
      * @throws AppError build_failed, build_timeout, platform_error, cancelled.
      */
     async ready(request: InstallRequest, listener: InstallListener, signal: AbortSignal): Promise<string> {
-      const place = join(folder, nameOf(request));
-      for (;;) {
-        if (closed) throw new AppError('cancelled', 'the agent is shutting down');
-        if (existsSync(join(place, 'done'))) return join(place, 'tree');
-        let task = tasks.get(place);
-        if (task?.aborted === true) {
-          // Work that is being undone cannot be joined.
-          await task.settled;
-          continue;
-        }
-        if (task === undefined) {
-          task = new SharedTask((inner, report) =>
-            make(place, request, inner, report).finally(() => {
-              tasks.delete(place);
-            }),
-          );
-          tasks.set(place, task);
-        }
-        await task.join(signal, (progress) =>
-          'step' in progress ? listener.onStep(progress.step) : listener.onLine(progress.line),
-        );
-      }
+      const onProgress = (progress: Progress): void => {
+        if ('step' in progress) listener.onStep(progress.step);
+        else listener.onLine(progress.line);
+      };
+      const place = await folders.ready(
+        nameOf(request),
+        (inner, all, report) => make(inner, request, { signal: all, report }),
+        { onProgress, signal },
+      );
+      return join(place, 'tree');
     },
 
-    /** Removes the copies of snapshots that `keep` does not want. */
+    /** Removes the copies of snapshots that `keep` does not want, and the layers that no copy was made of. */
     async prune(keep: (digest: string) => boolean): Promise<void> {
-      for (const name of await readdir(folder).catch(() => [])) {
-        const place = join(folder, name);
-        const digest = await readFile(join(place, 'digest'), 'utf8').catch(() => undefined);
-        const isDoomed = name.startsWith(doomedPrefix) || digest === undefined || !keep(digest);
-        if (!isDoomed || tasks.has(place)) continue;
-        const doomed = join(folder, `${doomedPrefix}${randomUUID()}`);
-        // Synchronous, so that nobody can find the copy between the check and the removal.
-        renameSync(place, doomed);
-        await rm(doomed, { recursive: true, force: true });
+      const kept = new Set<string>();
+      for (const name of await folders.names()) {
+        const read = (file: string): Promise<string> => readFile(join(folder, name, file), 'utf8').catch(() => '');
+        if (!keep(await read('digest'))) continue;
+        kept.add(name).add(await read('layer'));
       }
+      await folders.prune((name) => kept.has(name));
     },
 
     /** Ends the work that is under way. */
-    async close(): Promise<void> {
-      closed = true;
-      const reason = new AppError('cancelled', 'the agent is shutting down');
-      await Promise.all([...tasks.values()].map((task) => task.abort(reason)));
-    },
+    close: () => folders.close(),
   };
 }
 
 export type Installed = ReturnType<typeof createInstalled>;
 
+/** What is installed of manifests alone. */
+interface Layer {
+  readonly name: string;
+  readonly request: InstallRequest;
+  readonly files: readonly { readonly path: string; readonly digest: string }[];
+  /** The folders of the tree in which a command runs. */
+  readonly folders: readonly string[];
+}
+
+/** @returns undefined if installing may read any file, or there is nothing to install. */
+async function layerOf(request: InstallRequest): Promise<Layer | undefined> {
+  const { manifests, install, inputs, snapshot } = request;
+  if (manifests === 'tree' || install.length === 0) return undefined;
+  const files: { path: string; digest: string }[] = [];
+  for (const path of manifests.toSorted()) {
+    const bytes = await readFile(join(snapshot, path)).catch(() => undefined);
+    // A folder, or a file that is not there: the image's build would say so, and here the whole tree is installed.
+    if (bytes === undefined) return undefined;
+    files.push({ path, digest: createHash('sha256').update(bytes).digest('hex') });
+  }
+  const key = keyOf([files, install, sorted(inputs), process.version]);
+  const folders = [...new Set(install.map(({ in: inner = '' }) => inner))];
+  return { name: `${dependenciesPrefix}${key}`, request, files, folders };
+}
+
+function nameOf({ digest, manifests, install, build, inputs }: InstallRequest): string {
+  const key = keyOf([digest, manifests, install, build, sorted(inputs)]);
+  return `${digest.replace(/^\w+:/, '').slice(0, 12)}-${key}`;
+}
+
 /** Short, because paths of programs in it stand in first lines (`#!`), which the kernel cuts. */
-function nameOf({ digest, commands, inputs }: InstallRequest): string {
-  const key = createHash('sha256')
-    .update(JSON.stringify([digest, commands, Object.entries(inputs).toSorted(([a], [b]) => (a < b ? -1 : 1))]))
-    .digest('hex');
-  return `${digest.replace(/^\w+:/, '').slice(0, 12)}-${key.slice(0, 20)}`;
+function keyOf(parts: readonly unknown[]): string {
+  return createHash('sha256').update(JSON.stringify(parts)).digest('hex').slice(0, 20);
+}
+
+function sorted(inputs: Readonly<Record<string, string>>): [string, string][] {
+  return Object.entries(inputs).toSorted(([a], [b]) => (a < b ? -1 : 1));
 }

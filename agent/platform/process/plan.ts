@@ -16,6 +16,8 @@ const staticServer = fileURLToPath(new URL('./static-server.ts', import.meta.url
 /** For an app with a command in a folder that no preset fits: nothing is installed. */
 const bare: Omit<RunnablePlan, 'run'> = {
   install: [],
+  build: [],
+  manifests: [],
   cwd: '',
   binaries: ['node_modules/.bin'],
   installEnv: {},

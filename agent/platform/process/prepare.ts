@@ -27,12 +27,14 @@ export function createPrepare(deps: {
     const { folder: snapshot, id } = await folders.find(run, options);
     const { spec } = run;
     const plan = await planFolder(spec, snapshot, run.config.strip_path);
-    if (plan.install.length === 0) return { folder: snapshot, plan };
+    if (plan.install.length + plan.build.length === 0) return { folder: snapshot, plan };
     const folder = await installed.ready(
       {
         digest: id,
         snapshot,
-        commands: plan.install,
+        manifests: plan.manifests,
+        install: plan.install,
+        build: plan.build,
         inputs: { ...plan.installEnv, ...spec.build.args, ...spec.build_secrets },
         env: (tree) => installEnvironment({ spec, folder: tree, plan, nodePath, env }),
       },

@@ -28,7 +28,7 @@ export async function presetFiles(
   return imageFiles(tree, await planFor(tree, request), request);
 }
 
-/** The commands of the process platform, those of `install` as their words alone. */
+/** The commands of the process platform, those of installing and building as their words alone. */
 export async function presetCommand(
   preset: PresetName,
   tree: PresetTree,
@@ -38,6 +38,6 @@ export async function presetCommand(
   readonly binaries: readonly string[];
   readonly serves: readonly string[] | undefined;
 }> {
-  const { install, run, binaries, site } = processCommands(await planFor(tree, requestOf({ preset })));
-  return { install: install.map(({ words }) => words), run, binaries, serves: site?.folders };
+  const { install, build, run, binaries, site } = processCommands(await planFor(tree, requestOf({ preset })));
+  return { install: [...install, ...build].map(({ words }) => words), run, binaries, serves: site?.folders };
 }
