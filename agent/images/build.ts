@@ -160,6 +160,7 @@ export class ImageBuild {
       signal.throwIfAborted();
       this.#journal.running();
       this.#report('build', `building with ${builder.kind}, by ${recipe.title}`);
+      for (const note of recipe.notes) this.#report('build', `note: ${note}`);
       log.info({ tag: this.tag, app, version, builder: builder.kind, by: recipe.title }, 'build started');
       this.#begun = true;
       const digest = await builder.build(

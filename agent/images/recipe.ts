@@ -10,6 +10,8 @@ export interface Recipe {
   readonly extraFiles: Readonly<Record<string, string>>;
   /** Names the recipe in messages. */
   readonly title: string;
+  /** What the author of the app should know, such as that the framework has to be told its path. */
+  readonly notes: readonly string[];
 }
 
 /** The part of an app's spec that decides the recipe. */
@@ -24,12 +26,13 @@ export async function recipeOf(folder: string, spec: RecipeSpec, stripped?: bool
   const tree = folderTree(folder);
   const request = planRequest(spec, stripped);
   const recipe = await recipeFor(tree, spec.build.dockerfile, request);
-  if (recipe.kind === 'dockerfile') return { dockerfile: recipe.path, extraFiles: {}, title: recipe.path };
+  if (recipe.kind === 'dockerfile') return { dockerfile: recipe.path, extraFiles: {}, title: recipe.path, notes: [] };
   const { dockerfile, files } = await imageFiles(tree, recipe.plan, request);
   return {
     // A name of its own: the tree may have a Dockerfile although the app asks for the preset.
     dockerfile: presetDockerfile,
     extraFiles: { ...files, [presetDockerfile]: dockerfile },
     title: `preset ${recipe.plan.preset}`,
+    notes: recipe.plan.notes ?? [],
   };
 }

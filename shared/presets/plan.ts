@@ -14,6 +14,8 @@ export interface Plan {
   readonly reasons: readonly string[];
   /** What the user should know about the plan, such as a file of another builder that is not used. */
   readonly notes?: readonly string[];
+  /** For an app below a path: whether the plan tells the framework, or else what its author has to write, if that is known. */
+  readonly path?: { readonly isTold: boolean; readonly advice?: string | undefined };
   /** The folder of the app in the tree, in which `start` runs; `''` is the tree itself. */
   readonly dir: string;
   /** Folders that are searched for programs before PATH, relative to the tree. */

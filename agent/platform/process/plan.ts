@@ -22,6 +22,7 @@ const bare: Omit<RunnablePlan, 'run'> = {
   binaries: ['node_modules/.bin'],
   installEnv: {},
   env: {},
+  notes: [],
 };
 
 /**

@@ -60,7 +60,8 @@ export function createPrepare(deps: {
     command,
     /** Installs what the source needs, unless that was done before. */
     async install(run: VersionRun, options: PrepareOptions): Promise<void> {
-      await ready(run, options);
+      const { plan } = await ready(run, options);
+      for (const note of plan.notes) deps.onLine(run, `note: ${note}`);
     },
   };
 }

@@ -12,6 +12,7 @@ import {
 import { procfileLine, shellStart } from '../procfile.ts';
 import { at, foldersIn, type PresetTree } from '../tree.ts';
 import { chooseVersion } from '../versions.ts';
+import { type BasePath, basePathOf, noBasePath } from './base.ts';
 import { allDependencies } from './manifest.ts';
 import { type NodeProject, type NodeStart, buildScripts, readNodeProject } from './project.ts';
 import { bringsTool, toolsOf } from './scripts.ts';
@@ -27,6 +28,10 @@ const treeScripts = ['preinstall', 'install', 'postinstall', 'prepare'];
 /** Folders that package managers read during an install. */
 const treeFolders = ['patches', '.yarn', 'prisma'];
 
+interface Project extends NodeProject {
+  readonly base: BasePath;
+}
+
 export const node: Preset = { plan: nodePlan };
 
 export async function nodePlan(tree: PresetTree, request: PlanRequest): Promise<Plan> {
@@ -35,8 +40,11 @@ export async function nodePlan(tree: PresetTree, request: PlanRequest): Promise<
       throw misfit(`${file} is not supported: only pnpm reads it; rename it to package.json, as JSON`);
   }
   const read = await readNodeProject(tree, request);
-  const project = { ...read, start: await givenStart(tree, read, request) };
-  const { app, framework, manager, workspaces, root, start } = project;
+  const start = await givenStart(tree, read, request);
+  const built = start.kind === 'site' || start.kind === 'framework' ? read.framework?.plan : undefined;
+  const base = built === undefined ? noBasePath : await basePathOf(read.app, built);
+  const project: Project = { ...read, start, base };
+  const { app, framework, manager, workspaces, root } = project;
   const { dir } = app;
   const paths = dir === '' ? [''] : [dir, ''];
   const manifests = paths.map((path) => [at(path, 'package.json'), path === '' ? root : app.manifest] as const);
@@ -65,13 +73,14 @@ export async function nodePlan(tree: PresetTree, request: PlanRequest): Promise<
       ...(dir === '' ? [] : [`the app is ${dir}`]),
     ],
     notes: framework?.plan.notes ?? [],
+    path: { isTold: base.isTold, advice: base.advice },
     dir,
     binaries: dir === '' ? ['node_modules/.bin'] : [`${dir}/node_modules/.bin`, 'node_modules/.bin'],
     build: stage,
     run: {
       image,
       systemPackages: system.run,
-      env: { NODE_ENV: 'production', ...(usesFramework ? framework.plan.env : {}) },
+      env: { NODE_ENV: 'production', ...(usesFramework ? framework.plan.env : {}), ...base.env },
       hostVariables: usesFramework ? (framework.plan.hostVariables ?? []) : [],
       fromBuild: stage === undefined ? [] : (standalone?.map((path) => at(dir, path)) ?? ['']),
       fromTree: standalone === undefined && !isWhole ? [''] : [],
@@ -117,7 +126,7 @@ function planStart({ app, framework, start }: NodeProject): Start {
 
 async function buildStage(
   tree: PresetTree,
-  project: NodeProject,
+  project: Project,
   base: Pick<BuildStage, 'image' | 'systemPackages'>,
 ): Promise<BuildStage | undefined> {
   const { manager, workspaces, root, framework, start } = project;
@@ -139,7 +148,7 @@ async function buildStage(
   const keepsModules = framework === undefined || start.kind !== 'framework' || framework.plan.standalone === undefined;
   return {
     ...base,
-    env: { ...manager.env, ...framework?.plan.buildEnv },
+    env: { ...manager.env, ...framework?.plan.buildEnv, ...project.base.buildEnv },
     manifests: readsTree ? 'tree' : await manifestFiles(tree, project),
     install: installs ? [command(...install)] : [],
     build,
@@ -150,15 +159,14 @@ async function buildStage(
 }
 
 /** Builds of the packages that the app needs, in order, and its own. */
-function buildCommands({ manager, workspaces, app, framework, start }: NodeProject): PlanCommand[] {
-  const { dir, request } = app;
+function buildCommands({ manager, workspaces, app, framework, start, base: { option } }: Project): PlanCommand[] {
+  const { dir } = app;
   const needed = dir === '' ? [] : neededBy(workspaces, dir);
   const before = needed.flatMap((folder): PlanCommand[] =>
     workspaces.get(folder)?.scripts['build'] === undefined ? [] : [{ words: [...manager.run, 'build'], in: folder }],
   );
   const usesOutput = start.kind === 'framework' || start.kind === 'site';
   const scripts = buildScripts(app).filter((name) => name !== 'prestart' || start.kind === 'words');
-  const option = start.kind === 'site' ? baseOption(framework?.plan.baseOption, request) : [];
   const own = scripts.map((name): PlanCommand => ({
     words: [...manager.run, name, ...(name === 'build' && option.length > 0 ? ['--', ...option] : [])],
     in: dir,
@@ -177,12 +185,6 @@ function checkOf(
 ): PlanCommand {
   const script = `[ -f '${file}' ] || { echo 'no ${file} is there after the build: ${text}' >&2; exit 1; }`;
   return { words: ['sh', '-c', script], in: dir, title: `look for ${file}` };
-}
-
-/** A site below a path that the router strips asks for its files below that path. */
-function baseOption(option: string | undefined, { route }: PlanRequest): string[] {
-  if (option === undefined || route === undefined || !route.stripped || route.path === '/') return [];
-  return [option, `${route.path.replace(/\/$/, '')}/`];
 }
 
 /** Which step needs development dependencies: building (or installing), starting, or none. */

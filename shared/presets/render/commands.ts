@@ -19,6 +19,8 @@ export interface ProcessCommands {
   readonly installEnv: Readonly<Record<string, string>>;
   /** The environment of `run`. */
   readonly env: Readonly<Record<string, string>>;
+  /** What the author of the app should know. */
+  readonly notes: readonly string[];
 }
 
 export function processCommands(plan: Plan): ProcessCommands {
@@ -37,5 +39,6 @@ export function processCommands(plan: Plan): ProcessCommands {
     binaries: plan.binaries,
     installEnv: build?.env ?? {},
     env: { ...run.env, ...hosts },
+    notes: plan.notes ?? [],
   };
 }

@@ -1,7 +1,7 @@
 /** Angular: a site in the folder that angular.json names, or a server beside it. */
 import { z } from 'zod';
 import type { NodeApp } from '../app.ts';
-import type { Framework } from './framework.ts';
+import { type Framework, pathOption } from './framework.ts';
 
 const outputPath = z.union([z.string(), z.object({ base: z.string(), browser: z.string().optional() })]).optional();
 const target = z.object({
@@ -32,10 +32,13 @@ export const angular: Framework = {
       overrides: true,
       ignored: ['dist', '**/.angular'],
       buildEnv: { NG_CLI_ANALYTICS: 'false' },
-      baseOption: '--base-href',
     };
     if (isServer) return { ...common, start: ['node', `${base}/server/server.mjs`] };
-    return { ...common, site: [browser === '' ? base : `${base}/${browser}`, base] };
+    return {
+      ...common,
+      basePath: pathOption('--base-href'),
+      site: [browser === '' ? base : `${base}/${browser}`, base],
+    };
   },
 };
 

@@ -32,8 +32,35 @@ export interface FrameworkPlan {
   readonly standalone?: readonly string[];
   readonly ignored?: readonly string[];
   readonly notes?: readonly string[];
-  /** An option that sets the base path of a build script, for an app below a path that the router strips. */
-  readonly baseOption?: string;
+  /** How the framework learns the path of an app below one. */
+  readonly basePath?: PathOption | PathVariables | PathSetting;
   /** A file that exists only after a build with the right settings; its absence is told with `missing`. */
   readonly expects?: { readonly file: string; readonly missing: string };
 }
+
+/** An option of the framework's build command, for a path that the router strips. */
+export interface PathOption {
+  readonly option: string;
+  readonly stripped: true;
+}
+
+export interface PathVariables {
+  /** @param path without a slash at its end. */
+  readonly variables: (path: string) => Readonly<Record<string, string>>;
+  /** Which step reads them. */
+  readonly at: 'build' | 'run';
+  /** Whether the framework expects the router to strip the path. */
+  readonly stripped: boolean;
+}
+
+/** Only the author can set it. */
+export interface PathSetting {
+  /** The configuration file without its ending. */
+  readonly config: string;
+  readonly key: string;
+  readonly stripped: boolean;
+}
+
+export const pathOption = (option: string): PathOption => ({ option, stripped: true });
+/** @param stripped whether the framework expects the router to strip the path; a site does. */
+export const pathSetting = (config: string, key: string, stripped = true): PathSetting => ({ config, key, stripped });

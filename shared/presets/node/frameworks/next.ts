@@ -2,7 +2,7 @@
 import type { NodeApp } from '../app.ts';
 import { setting } from '../app.ts';
 import { commandsOf } from '../scripts.ts';
-import type { Framework, FrameworkPlan } from './framework.ts';
+import { type Framework, type FrameworkPlan, pathSetting } from './framework.ts';
 
 export const next: Framework = {
   name: 'Next.js',
@@ -16,6 +16,7 @@ export const next: Framework = {
     const common = {
       build: ['next', 'build'],
       ignored: ['**/.next', 'out'],
+      basePath: pathSetting('next.config', 'basePath', isExported),
       buildEnv: { NEXT_TELEMETRY_DISABLED: '1' },
     };
     if (isExported) return { ...common, site: [folder === '.next' ? 'out' : folder, 'out'], overrides: true };

@@ -15,6 +15,8 @@ function builds(app: NodeApp, pattern: RegExp): boolean {
   return commandsOf(app.scripts, app.scripts['build'] ?? '').some((one) => pattern.test(one));
 }
 
+const nuxtPath = (path: string): Record<string, string> => ({ NUXT_APP_BASE_URL: `${path}/` });
+
 export const nuxt: Framework = {
   name: 'Nuxt',
   packages: ['nuxt', 'nuxt3', 'nuxt-nightly'],
@@ -27,11 +29,13 @@ export const nuxt: Framework = {
         site: isOld ? ['dist'] : ['.output/public', 'dist'],
         overrides: true,
         ignored: nitroServer.ignored ?? [],
+        basePath: { variables: nuxtPath, at: 'build', stripped: true },
       };
     if (isOld) return { build: ['nuxt', 'build'], start: ['nuxt', 'start'], overrides: true, hostVariables: ['HOST'] };
     return {
       ...nitroServer,
       build: ['nuxt', 'build'],
+      basePath: { variables: nuxtPath, at: 'run', stripped: false },
       buildEnv: { NITRO_PRESET: 'node-server', NUXT_TELEMETRY_DISABLED: '1' },
     };
   },

@@ -1,6 +1,6 @@
 /** Frameworks whose build makes a server, each in a few lines: Remix, React Router, Astro, NestJS, AdonisJS and others. */
 import { setting } from '../app.ts';
-import type { Framework } from './framework.ts';
+import { type Framework, pathOption, pathSetting } from './framework.ts';
 
 export const remix: Framework = {
   name: 'Remix',
@@ -10,9 +10,12 @@ export const remix: Framework = {
     const config = await app.config('vite.config');
     const isVite = config !== '';
     const build = isVite ? ['remix', 'vite:build'] : ['remix', 'build'];
-    if (/\bssr\s*:\s*false/.test(config)) return { build, site: ['build/client'], spa: true, overrides: true };
+    const basePath = pathSetting('vite.config', 'basename', false);
+    if (/\bssr\s*:\s*false/.test(config))
+      return { build, site: ['build/client'], spa: true, overrides: true, basePath };
     return {
       build,
+      basePath,
       start: ['remix-serve', isVite ? 'build/server/index.js' : 'build/index.js'],
       hostVariables: ['HOST'],
       ignored: ['build', 'public/build'],
@@ -28,9 +31,11 @@ export const reactRouter: Framework = {
     const config = await app.config('react-router.config');
     const folder = setting(config, 'buildDirectory') ?? 'build';
     const build = ['react-router', 'build'];
-    if (/\bssr\s*:\s*false/.test(config)) return { build, site: [`${folder}/client`], spa: true, overrides: true };
+    const basePath = pathSetting('react-router.config', 'basename', false);
+    if (/\bssr\s*:\s*false/.test(config))
+      return { build, site: [`${folder}/client`], spa: true, overrides: true, basePath };
     const start = ['react-router-serve', `${folder}/server/index.js`];
-    return { build, start, hostVariables: ['HOST'], ignored: ['build', '**/.react-router'] };
+    return { build, start, basePath, hostVariables: ['HOST'], ignored: ['build', '**/.react-router'] };
   },
 };
 
@@ -44,6 +49,7 @@ export const astro: Framework = {
     const common = {
       build: ['astro', 'build'],
       ignored: ['dist', '**/.astro'],
+      basePath: pathSetting('astro.config', 'base', false),
       buildEnv: { ASTRO_TELEMETRY_DISABLED: '1' },
     };
     if (config.includes('@astrojs/node') && !/mode\s*:\s*['"]middleware['"]/.test(config))
@@ -53,7 +59,7 @@ export const astro: Framework = {
         'astro.config has an adapter of another platform, which makes no server here: use @astrojs/node, or no adapter for a static site';
       return { ...common, site: [folder], overrides: true, notes: [missing] };
     }
-    return { ...common, site: [folder], overrides: true, baseOption: '--base' };
+    return { ...common, site: [folder], overrides: true, basePath: pathOption('--base') };
   },
 };
 

@@ -2,7 +2,7 @@
 import type { NodeApp } from '../app.ts';
 import { setting } from '../app.ts';
 import { commandsOf } from '../scripts.ts';
-import type { Framework } from './framework.ts';
+import { type Framework, type FrameworkPlan, pathOption, pathSetting } from './framework.ts';
 
 interface SiteRow {
   readonly name: string;
@@ -15,30 +15,30 @@ interface SiteRow {
   readonly config?: readonly [file: string, key: string];
   /** The option of the build command that names the folder. */
   readonly option?: RegExp;
-  readonly baseOption?: string;
+  readonly basePath?: FrameworkPlan['basePath'];
   readonly env?: Readonly<Record<string, string>>;
 }
 
 const rows: readonly SiteRow[] = [
-  { name: 'Gatsby', packages: ['gatsby'], program: 'gatsby', build: ['gatsby', 'build'], output: 'public', env: { GATSBY_TELEMETRY_DISABLED: '1' } },
-  { name: 'Docusaurus', packages: ['@docusaurus/core'], program: 'docusaurus', build: ['docusaurus', 'build'], output: 'build', option: /--out-dir[ =](\S+)/ },
-  { name: 'VuePress', packages: ['vuepress'], program: 'vuepress', build: ['vuepress', 'build', 'docs'], output: '.vuepress/dist', option: /(?:-d|--dest)[ =](\S+)/ },
-  { name: 'Eleventy', packages: ['@11ty/eleventy'], program: 'eleventy', build: ['eleventy'], output: '_site', option: /--output[ =](\S+)/ },
+  { name: 'Gatsby', packages: ['gatsby'], program: 'gatsby', build: ['gatsby', 'build'], output: 'public', env: { GATSBY_TELEMETRY_DISABLED: '1' }, basePath: pathSetting('gatsby-config', 'pathPrefix') },
+  { name: 'Docusaurus', packages: ['@docusaurus/core'], program: 'docusaurus', build: ['docusaurus', 'build'], output: 'build', option: /--out-dir[ =](\S+)/, basePath: pathSetting('docusaurus.config', 'baseUrl') },
+  { name: 'VuePress', packages: ['vuepress'], program: 'vuepress', build: ['vuepress', 'build', 'docs'], output: '.vuepress/dist', option: /(?:-d|--dest)[ =](\S+)/, basePath: pathSetting('docs/.vuepress/config', 'base') },
+  { name: 'Eleventy', packages: ['@11ty/eleventy'], program: 'eleventy', build: ['eleventy'], output: '_site', option: /--output[ =](\S+)/, basePath: pathOption('--pathprefix') },
   { name: 'Hexo', packages: ['hexo'], program: 'hexo', build: ['hexo', 'generate'], output: 'public' },
-  { name: 'Gridsome', packages: ['gridsome'], program: 'gridsome', build: ['gridsome', 'build'], output: 'dist' },
-  { name: 'Create React App', packages: ['react-scripts', 'react-app-rewired', '@craco/craco'], program: 'react-scripts|react-app-rewired|craco', build: ['react-scripts', 'build'], output: 'build', option: /BUILD_PATH=['"]?([^'"\s]+)/ },
-  { name: 'Vue CLI', packages: ['@vue/cli-service'], program: 'vue-cli-service', build: ['vue-cli-service', 'build'], output: 'dist', config: ['vue.config', 'outputDir'], option: /--dest[ =](\S+)/ },
-  { name: 'Quasar', packages: ['quasar', '@quasar/app-vite'], program: 'quasar', build: ['quasar', 'build'], output: 'dist/spa', config: ['quasar.config', 'distDir'] },
+  { name: 'Gridsome', packages: ['gridsome'], program: 'gridsome', build: ['gridsome', 'build'], output: 'dist', basePath: pathSetting('gridsome.config', 'pathPrefix') },
+  { name: 'Create React App', packages: ['react-scripts', 'react-app-rewired', '@craco/craco'], program: 'react-scripts|react-app-rewired|craco', build: ['react-scripts', 'build'], output: 'build', option: /BUILD_PATH=['"]?([^'"\s]+)/, basePath: { variables: (path) => ({ PUBLIC_URL: path }), at: 'build', stripped: true } },
+  { name: 'Vue CLI', packages: ['@vue/cli-service'], program: 'vue-cli-service', build: ['vue-cli-service', 'build'], output: 'dist', config: ['vue.config', 'outputDir'], option: /--dest[ =](\S+)/, basePath: pathSetting('vue.config', 'publicPath') },
+  { name: 'Quasar', packages: ['quasar', '@quasar/app-vite'], program: 'quasar', build: ['quasar', 'build'], output: 'dist/spa', config: ['quasar.config', 'distDir'], basePath: pathSetting('quasar.config', 'publicPath') },
   { name: 'Stencil', packages: ['@stencil/core'], program: 'stencil', build: ['stencil', 'build'], output: 'www' },
-  { name: 'Ember', packages: ['ember-cli'], program: 'ember', build: ['ember', 'build', '--environment=production'], output: 'dist' },
+  { name: 'Ember', packages: ['ember-cli'], program: 'ember', build: ['ember', 'build', '--environment=production'], output: 'dist', basePath: pathSetting('config/environment', 'rootURL') },
   { name: 'Preact CLI', packages: ['preact-cli'], program: 'preact', build: ['preact', 'build'], output: 'build' },
-  { name: 'Slidev', packages: ['@slidev/cli'], program: 'slidev', build: ['slidev', 'build'], output: 'dist', baseOption: '--base' },
-  { name: 'Rsbuild', packages: ['@rsbuild/core'], program: 'rsbuild', build: ['rsbuild', 'build'], output: 'dist', config: ['rsbuild.config', 'root'] },
+  { name: 'Slidev', packages: ['@slidev/cli'], program: 'slidev', build: ['slidev', 'build'], output: 'dist', basePath: pathOption('--base') },
+  { name: 'Rsbuild', packages: ['@rsbuild/core'], program: 'rsbuild', build: ['rsbuild', 'build'], output: 'dist', config: ['rsbuild.config', 'root'], basePath: pathSetting('rsbuild.config', 'base') },
   { name: 'Storybook', packages: ['storybook'], program: 'storybook|start-storybook', build: ['storybook', 'build'], output: 'storybook-static', option: /(?:-o|--output-dir)[ =](\S+)/ },
   { name: 'Expo', packages: ['expo'], program: 'expo', build: ['expo', 'export', '--platform', 'web'], output: 'dist', option: /--output-dir[ =](\S+)/ },
-  { name: 'Vite', packages: ['vite'], program: 'vite', build: ['vite', 'build'], output: 'dist', config: ['vite.config', 'outDir'], option: /--outDir[ =](\S+)/, baseOption: '--base' },
-  { name: 'Parcel', packages: ['parcel', 'parcel-bundler'], program: 'parcel', build: ['parcel', 'build', 'index.html'], output: 'dist', option: /(?:--dist-dir|-d|--out-dir)[ =](\S+)/, baseOption: '--public-url' },
-  { name: 'webpack', packages: ['webpack', 'webpack-cli'], program: 'webpack|webpack-dev-server', build: ['webpack', '--mode', 'production'], output: 'dist', option: /(?:--output-path|-o)[ =](\S+)/ },
+  { name: 'Vite', packages: ['vite'], program: 'vite', build: ['vite', 'build'], output: 'dist', config: ['vite.config', 'outDir'], option: /--outDir[ =](\S+)/, basePath: pathOption('--base') },
+  { name: 'Parcel', packages: ['parcel', 'parcel-bundler'], program: 'parcel', build: ['parcel', 'build', 'index.html'], output: 'dist', option: /(?:--dist-dir|-d|--out-dir)[ =](\S+)/, basePath: pathOption('--public-url') },
+  { name: 'webpack', packages: ['webpack', 'webpack-cli'], program: 'webpack|webpack-dev-server', build: ['webpack', '--mode', 'production'], output: 'dist', option: /(?:--output-path|-o)[ =](\S+)/, basePath: pathOption('--output-public-path') },
 ]; // prettier-ignore
 
 /** The others of their kind are searched here if their own folder has no index.html. */
@@ -58,7 +58,7 @@ export const vitePress: Framework = {
       build: ['vitepress', 'build', ...(root === '.' ? [] : [root])],
       site: [setting(config, 'outDir')?.replace(/^\.\//, '') ?? `${folder}/dist`, `${folder}/dist`],
       overrides: true,
-      baseOption: '--base',
+      basePath: pathOption('--base'),
     };
   },
 };
@@ -75,7 +75,7 @@ export const sites: readonly Framework[] = rows.map((row) => ({
       overrides: true,
       ignored: [output],
       ...(row.env === undefined ? {} : { buildEnv: row.env }),
-      ...(row.baseOption === undefined ? {} : { baseOption: row.baseOption }),
+      ...(row.basePath === undefined ? {} : { basePath: row.basePath }),
     };
   },
 }));

@@ -1,6 +1,6 @@
 /** SvelteKit: the adapter in its configuration decides what comes out. */
 import { setting } from '../app.ts';
-import type { Framework } from './framework.ts';
+import { type Framework, pathSetting } from './framework.ts';
 
 export const svelteKit: Framework = {
   name: 'SvelteKit',
@@ -15,6 +15,7 @@ export const svelteKit: Framework = {
       return {
         ...common,
         site: [folder],
+        basePath: pathSetting('svelte.config', 'base'),
         overrides: true,
         ...(fallback === undefined ? {} : { spa: fallback === 'index.html' }),
       };
@@ -24,6 +25,7 @@ export const svelteKit: Framework = {
     return {
       ...common,
       start: ['node', folder],
+      basePath: pathSetting('svelte.config', 'base', false),
       overrides: true,
       hostVariables: ['HOST'],
       // The router says what callers used; without it forms are refused as if they came from another site.
