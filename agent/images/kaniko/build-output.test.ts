@@ -38,9 +38,11 @@ test('a log that breaks is taken up where it was, without a line lost or told tw
       throw new AppError('platform_error', 'cut');
     },
     async function* () {
-      yield `${second(2, '.05')} before`;
+      yield `${second(1, '.25')} older by its time only if compared as text`;
       yield `${second(2, '.1')} two`;
+      yield `${second(2, '.05')} of the other stream, written later`;
       yield `${second(2, '.1')} two again`;
+      yield `${second(1, '.999')} of the other stream, in the second before`;
       yield `${second(2, '.100000001')} three`;
     },
   ]);
@@ -59,9 +61,17 @@ test('a log that breaks is taken up where it was, without a line lost or told tw
     assert.equal(lines.at(-1), 'three');
   });
   await log.close();
-  assert.deepEqual(lines, ['one', 'older by its time only if compared as text', 'two', 'two again', 'three']);
+  assert.deepEqual(lines, [
+    'one',
+    'older by its time only if compared as text',
+    'two',
+    'two again',
+    'of the other stream, written later',
+    'of the other stream, in the second before',
+    'three',
+  ]);
   assert.equal(asked[0]?.sinceTime, undefined);
-  assert.equal(asked[1]?.sinceTime, second(2));
+  assert.equal(asked[1]?.sinceTime, second(1));
 });
 
 test('the end of a log is read at once, though the stream has not told it yet', async () => {

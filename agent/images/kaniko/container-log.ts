@@ -26,26 +26,16 @@ export function followContainerLog(deps: {
   const stop = new AbortController();
   const ended = new AbortController();
   const whileRunning = AbortSignal.any([stop.signal, ended.signal]);
-  /** The timestamp of the last line, and the number of lines that had it. */
-  let last = { time: '', lines: 0 };
+  const seen = new SeenLines();
 
   async function read(follow: boolean, signal: AbortSignal): Promise<void> {
-    const from = last;
-    // The API takes whole seconds, so it repeats earlier lines of that second, which are skipped.
-    let skip = from.lines;
-    const sinceTime = from.time === '' ? undefined : `${from.time.slice(0, 19)}Z`;
+    const { sinceTime, isRepeated } = seen.resume();
     const query = { container, follow, timestamps: true, sinceTime };
     const stream = api.log({ namespace, name: pod }, query, { signal, idleMs, maxLineBytes });
     for await (const text of stream) {
       const { time, line } = split(text);
-      if (time !== '' && from.time !== '') {
-        if (time < from.time) continue;
-        if (time === from.time && skip > 0) {
-          skip -= 1;
-          continue;
-        }
-      }
-      last = time === last.time ? { time, lines: last.lines + 1 } : { time, lines: 1 };
+      if (isRepeated(time)) continue;
+      seen.add(time);
       onLine(line);
     }
   }
@@ -81,6 +71,49 @@ export function followContainerLog(deps: {
       }
     },
   };
+}
+
+/**
+ * The lines that were read, so that a stream can be resumed. Timestamps are not in order: those of standard output and standard error are
+ * taken apart from each other. The API takes whole seconds, so it repeats lines.
+ */
+class SeenLines {
+  /** The number of lines by timestamp, of the last second and the one before. */
+  readonly #counts = new Map<string, number>();
+  #newest = '';
+
+  add(time: string): void {
+    if (time === '') return;
+    if (secondOf(time) > secondOf(this.#newest)) {
+      const oldest = secondBefore(time);
+      for (const key of this.#counts.keys()) if (key < oldest) this.#counts.delete(key);
+    }
+    if (time > this.#newest) this.#newest = time;
+    this.#counts.set(time, (this.#counts.get(time) ?? 0) + 1);
+  }
+
+  /** @returns from when to read on, and which of the lines that come then were read before. */
+  resume(): { readonly sinceTime: string | undefined; readonly isRepeated: (time: string) => boolean } {
+    if (this.#newest === '') return { sinceTime: undefined, isRepeated: () => false };
+    const since = secondBefore(this.#newest);
+    const left = new Map(this.#counts);
+    const isRepeated = (time: string): boolean => {
+      if (time !== '' && time < since) return true;
+      const count = left.get(time) ?? 0;
+      left.set(time, count - 1);
+      return count > 0;
+    };
+    return { sinceTime: `${since}Z`, isRepeated };
+  }
+}
+
+function secondOf(time: string): string {
+  return time.slice(0, 19);
+}
+
+/** The second before that of the timestamp. */
+function secondBefore(time: string): string {
+  return secondOf(new Date(Date.parse(`${secondOf(time)}Z`) - 1_000).toISOString());
 }
 
 export type ContainerLog = ReturnType<typeof followContainerLog>;
