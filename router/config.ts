@@ -17,6 +17,12 @@ import { http2Keys } from './client/h2-config.ts';
 
 const cidr = z.union([z.cidrv4(), z.cidrv6(), z.ipv4(), z.ipv6()], 'must be an address or a CIDR such as 10.0.0.0/8');
 
+const fieldPattern = z
+  .string()
+  .max(100)
+  .transform((value) => value.toLowerCase())
+  .pipe(z.string().regex(/^[a-z0-9][a-z0-9.-]*\*?$/, 'must be the name of a field, or the beginning of names and `*`'));
+
 /** Schema of the file as it is written; `loadRouterConfig` returns what the router uses. */
 export const routerConfig = z.strictObject({
   router: z
@@ -81,6 +87,20 @@ export const routerConfig = z.strictObject({
         .default([])
         .describe(
           'Addresses or CIDRs of proxies whose `X-Forwarded-*`, `Forwarded`, `X-Request-Id` and `traceparent` fields are trusted. Chains of addresses are trusted from their end to the first address that is not such a proxy.',
+        ),
+      drop_client_fields: z
+        .array(fieldPattern)
+        .max(256)
+        .default([])
+        .describe(
+          'Further fields that only `trusted_proxies` may send: names or, with `*` at the end, families of names. Fields that tell apps who calls (`X-Forwarded-*`, `X-Auth-Request-*`, `Remote-*`, `X-Original-*`, `CF-*`, …; docs/app-file.md) are dropped from other clients anyway.',
+        ),
+      pass_client_fields: z
+        .array(fieldPattern)
+        .max(256)
+        .default([])
+        .describe(
+          'Fields that tell apps who calls which every client may send all the same: names or families of names.',
         ),
       drain_delay_secs: decimal([0, 300], 5).describe(
         'Seconds after SIGTERM before the router stops accepting connections, so that load balancers see that it is not ready.',

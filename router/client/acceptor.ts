@@ -2,6 +2,7 @@
 import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import { sleep } from '../../shared/wait/sleep.ts';
+import { ClientFields } from '../message/client-fields.ts';
 import { trustedProxies } from '../message/peer-identity.ts';
 import { ClientLimit } from './client-limit.ts';
 import type { ClientConnection, ConnectionDeps } from './connection-deps.ts';
@@ -14,7 +15,7 @@ import type { OpenTls } from './tls/open-tls.ts';
 
 export interface AcceptorDeps extends Omit<
   ConnectionDeps,
-  'trusted' | 'keepAliveFields' | 'limits' | 'closing' | 'onClosed' | 'takeHttp2'
+  'trust' | 'keepAliveFields' | 'limits' | 'closing' | 'onClosed' | 'takeHttp2'
 > {
   readonly config: ServerConfig;
   /** A connection was closed on arrival: there is no room for more in all, of its client, or of HTTP/2. */
@@ -53,14 +54,17 @@ export class Acceptor {
       writer,
       heads,
       onRefused,
-      trusted: trustedProxies(config.trusted_proxies),
+      trust: {
+        proxies: trustedProxies(config.trusted_proxies),
+        fields: new ClientFields({ drop: config.drop_client_fields, pass: config.pass_client_fields }),
+      },
       keepAliveFields: keepAliveFields(config),
       limits: connectionLimits(config),
       closing: () => this.#draining,
       onClosed: (connection) => this.#closed(connection),
       takeHttp2: (connection, received) => this.#takeHttp2(connection, received),
     };
-    this.#clientLimit = new ClientLimit(config.max_connections_per_client, this.#shared.trusted);
+    this.#clientLimit = new ClientLimit(config.max_connections_per_client, this.#shared.trust.proxies);
     this.http2 = createHttp2Acceptor(config, this.#shared);
     this.handshakes = deps.tls && this.#createHandshakes(deps.tls);
     this.connections = new Connections({

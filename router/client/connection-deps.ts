@@ -1,5 +1,5 @@
 /** What connections of clients share, and what the router sees of each. */
-import type { BlockList, Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import type { AppError } from '../../shared/errors.ts';
 import type { CallRouting } from '../call/call.ts';
 import type { Backlogs } from '../io/backlog.ts';
@@ -7,7 +7,7 @@ import type { Deadlines, Timed } from '../io/deadlines.ts';
 import type { ClientSockets } from '../io/client-socket.ts';
 import type { ReadAhead } from '../io/read-ahead.ts';
 import type { HeadWriter } from '../message/head-writer.ts';
-import type { PeerIdentity } from '../message/peer-identity.ts';
+import type { ClientTrust, PeerIdentity } from '../message/peer-identity.ts';
 import type { RequestHeads } from '../message/request-head.ts';
 
 export interface ConnectionLimits {
@@ -54,7 +54,7 @@ export interface ConnectionDeps {
   readonly heads: RequestHeads;
   readonly sockets: ClientSockets;
   readonly writer: HeadWriter;
-  readonly trusted: BlockList;
+  readonly trust: ClientTrust;
   /** Fields of an answer after which the connection stays open. */
   readonly keepAliveFields: string;
   /** No answer may be followed by another request. */

@@ -46,7 +46,7 @@ export class H1Connection implements ClientConnection, CallCarrier, SocketOwner 
   constructor(socket: Socket, deps: ConnectionDeps) {
     this.socket = socket;
     this.#deps = deps;
-    this.#client = new PeerIdentity(socket, deps.trusted);
+    this.#client = new PeerIdentity(socket, deps.trust);
     this.#head = new H1HeadReader(this.#client, deps);
     this.#unread = new ReadAheadQueue(socket, deps.readAhead, deps.sockets);
     this.#side = new H1ClientSide(this, this.#unread, deps);

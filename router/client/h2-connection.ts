@@ -47,7 +47,7 @@ export class H2Connection implements ClientConnection, StreamCarrier {
     this.#capacity = capacity;
     capacity.connections += 1;
     this.#deps = deps;
-    this.client = new PeerIdentity(socket, deps.trusted, 'HTTP/2');
+    this.client = new PeerIdentity(socket, deps.trust, 'HTTP/2');
     this.#idleSinceMs = deps.routing.clock.nowMs();
     this.#deadlineMs = this.#idleSinceMs + Math.min(deps.limits.keepAliveMs, deps.limits.headTimeoutMs);
     this.#session = sessionOn(socket, server);

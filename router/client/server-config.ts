@@ -7,6 +7,8 @@ export interface ServerConfig extends Http2Config {
   readonly listen_host: string;
   readonly listen_port: number;
   readonly trusted_proxies: readonly string[];
+  readonly drop_client_fields: readonly string[];
+  readonly pass_client_fields: readonly string[];
   readonly max_connections: number;
   readonly max_connections_per_client: number;
   readonly max_header_bytes: number;

@@ -1,5 +1,6 @@
 /** Recognises the fields that the router itself acts on, by their bytes. */
 import { tokenByte } from './bytes.ts';
+import { identityFields } from './client-fields.ts';
 
 /** What a field means to the router. The kinds are numbers because parsers keep them among offsets. */
 export const Field = {
@@ -19,13 +20,15 @@ export const Field = {
   forwarding: 10,
   /** A forwarding field spelled with `_`, which CGI-like apps read as `-`. */
   lookalike: 11,
+  /** Says who calls, which only trusted proxies may do (client-fields.ts). */
+  identity: 12,
   /** Trace Context: https://www.w3.org/TR/trace-context/ */
-  trace: 12,
-  date: 13,
+  trace: 13,
+  date: 14,
   // The fields of answers by which browsers go on: they may get the prefix of the app's route (mount.ts).
-  location: 14,
-  refresh: 15,
-  cookie: 16,
+  location: 15,
+  refresh: 16,
+  cookie: 17,
 } as const;
 
 const known: Readonly<Record<string, number>> = {
@@ -75,8 +78,41 @@ for (const [name, kind] of Object.entries(known)) {
   (byLength[name.length] ??= []).push({ bytes: Uint8Array.from(Buffer.from(name)), kind });
 }
 
+interface Family {
+  readonly bytes: Uint8Array;
+  /** Whether longer names belong to it. */
+  readonly isPrefix: boolean;
+}
+
+/** By the first byte of the name. */
+const families: (Family[] | undefined)[] = Array.from({ length: 256 });
+for (const pattern of identityFields) {
+  const isPrefix = pattern.endsWith('*');
+  const bytes = Uint8Array.from(Buffer.from(isPrefix ? pattern.slice(0, -1) : pattern));
+  (families[bytes[0] as number] ??= []).push({ bytes, isPrefix });
+}
+
 /** @returns the kind of the field whose name, a token, is in this range. */
 export function fieldKind(bytes: Uint8Array, start: number, end: number): number {
+  const kind = knownKind(bytes, start, end);
+  if (kind !== Field.other) return kind;
+  const candidates = families[tokenByte[bytes[start] as number] as number];
+  if (candidates === undefined) return Field.other;
+  const length = end - start;
+  for (let index = 0; index < candidates.length; index += 1) {
+    const { bytes: name, isPrefix } = candidates[index] as Family;
+    if (isPrefix ? length <= name.length : length !== name.length) continue;
+    let at = 1;
+    for (; at < name.length; at += 1) {
+      const byte = tokenByte[bytes[start + at] as number] as number;
+      if ((byte === 0x5f ? 0x2d : byte) !== name[at]) break;
+    }
+    if (at === name.length) return Field.identity;
+  }
+  return Field.other;
+}
+
+function knownKind(bytes: Uint8Array, start: number, end: number): number {
   const candidates = byLength[end - start];
   if (candidates === undefined) return Field.other;
   for (let index = 0; index < candidates.length; index += 1) {

@@ -94,6 +94,68 @@ test('an untrusted client cannot set forwarding fields in any spelling; a truste
   assert.equal(trusted['x-request-id'], 'mine');
 });
 
+test('an untrusted client cannot say who it is in any spelling; a trusted proxy can', async (t) => {
+  const app = await startUpstream(t, 'a-1', (req, res) => res.end(JSON.stringify(req.headers)));
+  const routes = [routeOf('a', ready(targetOf(app)))];
+  const plain = await startTestRouter(t, { routes });
+  const trusting = await startTestRouter(t, { routes, config: { trusted_proxies: ['127.0.0.0/8'] } });
+  const claims = [
+    'X-Forwarded-User', 'x-forwarded-email', 'X-Forwarded-Groups', 'X-FORWARDED-Client-Cert', 'X-Forwarded-Scheme', 'X-Forwarded-Uri',
+    'X-Remote-User', 'Remote-User', 'remote-groups', 'X-Auth-Request-User', 'X-Authenticated-User', 'X-WebAuth-User',
+    'X-Original-URL', 'X-Original-Host', 'X-Rewrite-URL', 'True-Client-IP', 'CF-Connecting-IP', 'CF-Access-Jwt-Assertion', 'X-Client-IP',
+    'X-Real-User', 'X-SSL-Client-CN', 'SSL-Client-Verify', 'X-Goog-Authenticated-User-Email', 'X-MS-CLIENT-PRINCIPAL-NAME',
+    'X-Amzn-Oidc-Data', 'Tailscale-User-Login', 'Client-Cert', 'Holdfast-Identity',
+  ]; // prettier-ignore
+  const others = [
+    'X-Auth-Token',
+    'X-Client-Info',
+    'X-Requested-With',
+    'X-Custom',
+    'Accept-Language',
+    'Sec-Fetch-Mode',
+    'X-Forward',
+    'Remote',
+  ];
+  const spelled = claims.flatMap((name) => [name, name.replaceAll('-', '_'), name.replace('-', '_')]);
+  const headers = Object.fromEntries([...spelled, ...others, 'Proxy'].map((name) => [name, 'me']));
+  const seen = async (port: number): Promise<string[]> => {
+    const answer = JSON.parse((await call(port, '/a', { headers })).body) as Record<string, string>;
+    return Object.keys(answer)
+      .filter((name) => answer[name] === 'me')
+      .toSorted();
+  };
+  const lower = (names: readonly string[]): string[] => names.map((name) => name.toLowerCase()).toSorted();
+  assert.deepEqual(await seen(plain.port), lower(others));
+  assert.deepEqual(await seen(trusting.port), lower([...others, ...claims]), 'as a proxy writes them, and never Proxy');
+});
+
+test('what clients may say of themselves can be widened and narrowed', async (t) => {
+  const app = await startUpstream(t, 'a-1', (req, res) => res.end(JSON.stringify(req.headers)));
+  const { port } = await startTestRouter(t, {
+    routes: [routeOf('a', ready(targetOf(app)))],
+    config: { drop_client_fields: ['x-user', 'x-internal-*'], pass_client_fields: ['x-forwarded-uri', 'cf-*'] },
+  });
+  const headers = Object.fromEntries(
+    [
+      'X-User',
+      'X_User',
+      'X-Internal-Role',
+      'X-User-Id',
+      'X-Forwarded-Uri',
+      'X_Forwarded_Uri',
+      'CF-Ray',
+      'X-Forwarded-User',
+    ].map((name) => [name, 'me']),
+  );
+  const answer = JSON.parse((await call(port, '/a', { headers })).body) as Record<string, string>;
+  assert.deepEqual(
+    Object.keys(answer)
+      .filter((name) => answer[name] === 'me')
+      .toSorted(),
+    ['cf-ray', 'x-forwarded-uri', 'x-user-id'],
+  );
+});
+
 test('the route path is kept where the app wants it', async (t) => {
   const app = await startUpstream(t, 'a-1', (req, res) =>
     res.end(`${req.url} ${String(req.headers['x-forwarded-prefix'])}`),

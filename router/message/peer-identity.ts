@@ -2,7 +2,16 @@
 import { BlockList, isIPv6, type Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import { AppError } from '../../shared/errors.ts';
+import type { ClientFields } from './client-fields.ts';
 import { isHost, routeHost } from './host.ts';
+
+/** What the router believes of its clients. */
+export interface ClientTrust {
+  /** Addresses whose forwarding fields are believed. */
+  readonly proxies: BlockList;
+  /** What others may not send. */
+  readonly fields: ClientFields;
+}
 
 /** @param entries addresses and CIDRs of trusted proxies. */
 export function trustedProxies(entries: readonly string[]): BlockList {
@@ -21,6 +30,7 @@ export class PeerIdentity {
   readonly scheme: 'http' | 'https';
   readonly speaks: 'HTTP/1' | 'HTTP/2';
   readonly trusted: boolean;
+  readonly fields: ClientFields;
   readonly #proxies: BlockList;
   /** Host of the last call: most calls of a connection have the same. */
   #host: string | undefined;
@@ -28,12 +38,13 @@ export class PeerIdentity {
   #routeHost = '';
   #forwarded: Buffer | undefined;
 
-  constructor(socket: Socket, trusted: BlockList, speaks: 'HTTP/1' | 'HTTP/2' = 'HTTP/1') {
+  constructor(socket: Socket, trust: ClientTrust, speaks: 'HTTP/1' | 'HTTP/2' = 'HTTP/1') {
     this.speaks = speaks;
     const raw = socket.remoteAddress ?? '';
     this.address = raw.startsWith('::ffff:') ? raw.slice(7) : raw;
     this.scheme = (socket as Partial<TLSSocket>).encrypted === true ? 'https' : 'http';
-    this.#proxies = trusted;
+    this.#proxies = trust.proxies;
+    this.fields = trust.fields;
     this.trusted = this.address !== '' && this.trusts(this.address);
   }
 

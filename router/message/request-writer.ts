@@ -20,6 +20,7 @@ export function writeRequestHead(writer: HeadWriter, head: RequestHead, destinat
   const { fields, framing } = head.parsed();
   const { at, count } = fields;
   const { named } = framing;
+  const dropsMore = peer.fields.dropsMore && !peer.trusted;
   writer.latin1(head.method);
   writer.latin1(' ');
   writer.latin1(head.asterisk ? '*' : destination.path);
@@ -36,6 +37,13 @@ export function writeRequestHead(writer: HeadWriter, head: RequestHead, destinat
     let keep: boolean;
     switch (kind) {
       case Field.other:
+        keep = !dropsMore || !peer.fields.drops(nameAt(fields, bytes, base), false);
+        break;
+      case Field.identity:
+        keep = peer.trusted
+          ? !isNeverForwarded(fields, bytes, base)
+          : !peer.fields.drops(nameAt(fields, bytes, base), true);
+        break;
       case Field.date:
       case Field.location:
       case Field.refresh:
@@ -108,8 +116,17 @@ export function writeRequestHead(writer: HeadWriter, head: RequestHead, destinat
 
 const traceparentLength = 11;
 
+function nameAt({ at }: FieldParser, bytes: Buffer, base: number): string {
+  return bytes.toString('latin1', at[base], at[base + 1]);
+}
+
+/** `Proxy` is no field of any protocol, and a name with `_` is one that a proxy would not write. */
+function isNeverForwarded(fields: FieldParser, bytes: Buffer, base: number): boolean {
+  return fields.isNamed(bytes, base, 'proxy') || nameAt(fields, bytes, base).includes('_');
+}
+
 function collect(forwarding: Map<string, string>, fields: FieldParser, bytes: Buffer, base: number): void {
-  const name = bytes.toString('latin1', fields.at[base], fields.at[base + 1]).toLowerCase();
+  const name = nameAt(fields, bytes, base).toLowerCase();
   const value = fields.valueAt(bytes, base);
   const before = forwarding.get(name);
   forwarding.set(name, before === undefined ? value : `${before}, ${value}`);

@@ -8,6 +8,7 @@ import type { ClientSide, RequestSink } from '../call/client-side.ts';
 import { SocketIo } from '../io/socket-io.ts';
 import { HeadWriter } from '../message/head-writer.ts';
 import { HttpDate } from '../message/http-date.ts';
+import { ClientFields } from '../message/client-fields.ts';
 import { PeerIdentity, trustedProxies } from '../message/peer-identity.ts';
 import { RequestHeads, type RequestHead } from '../message/request-head.ts';
 import { ResponseParser } from '../message/response-parser.ts';
@@ -20,7 +21,10 @@ import { asleep, routeOf } from './router.ts';
 
 const maxFields = 32;
 const heads = new RequestHeads({ maxFields });
-const peer = new PeerIdentity(new Socket(), trustedProxies([]));
+const peer = new PeerIdentity(new Socket(), {
+  proxies: trustedProxies([]),
+  fields: new ClientFields({ drop: [], pass: [] }),
+});
 
 export function headOf(text: string): RequestHead {
   const bytes = Buffer.from(text, 'latin1');

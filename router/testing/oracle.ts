@@ -2,6 +2,7 @@
 import { METHODS } from 'node:http';
 import { BlockList, type Socket } from 'node:net';
 import { refusedMethod } from '../call/refusal.ts';
+import { ClientFields } from '../message/client-fields.ts';
 import { PeerIdentity } from '../message/peer-identity.ts';
 import { RequestHeads } from '../message/request-head.ts';
 import { BodyReader } from '../message/body-reader.ts';
@@ -104,7 +105,10 @@ function readOurs(
   return { messages, refused: false };
 }
 
-const client = new PeerIdentity({ remoteAddress: '127.0.0.1' } as Socket, new BlockList());
+const client = new PeerIdentity({ remoteAddress: '127.0.0.1' } as Socket, {
+  proxies: new BlockList(),
+  fields: new ClientFields({ drop: [], pass: [] }),
+});
 const heads = new RequestHeads(limits);
 
 /** As a connection reads them. @param starts gets the offset of each head, of which an empty line may be the first. */

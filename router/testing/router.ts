@@ -252,6 +252,8 @@ export async function startTestRouter(
       max_upstream_sockets: 1_000,
       max_idle_upstream_sockets: 256,
       trusted_proxies: [],
+      drop_client_fields: [],
+      pass_client_fields: [],
       drain_delay_secs: 0,
       drain_timeout_secs: 10,
       upstream_connect_timeout_ms: 2_000,
