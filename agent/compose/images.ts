@@ -81,7 +81,7 @@ async function openBuilder(
     });
     return { builder, endpoints: [] };
   }
-  const { own, credentials, registry } = connected;
-  const builder = createKanikoBuilder({ api, config, own, credentials, registry, log, clock });
+  const { own, credentials } = connected;
+  const builder = createKanikoBuilder({ api, config, own, credentials, log, clock });
   return { builder, endpoints: [builder.endpoint] };
 }

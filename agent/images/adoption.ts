@@ -80,9 +80,7 @@ async function orNothing<T>(
 }
 
 interface CorrectionDeps {
-  readonly repository: string;
   readonly builder: Pick<Builder, 'underWay'>;
-  readonly registry: { exists(image: string, signal: AbortSignal): Promise<string | undefined> };
   readonly store: Pick<BuildStore, 'unfinished'>;
   readonly records: Pick<BuildRecords, 'save'>;
   /** Whether this agent builds the tag, so that its record is right. */
@@ -93,17 +91,14 @@ interface CorrectionDeps {
 
 /** Ends the records of builds that nobody follows and that no longer run. @throws AppError; may be repeated. */
 export async function correctRows(deps: CorrectionDeps, signal: AbortSignal): Promise<void> {
-  const { repository, builder, registry, store, records, isOurs, onEnded, log } = deps;
+  const { builder, store, records, isOurs, onEnded, log } = deps;
   const rows = (await store.unfinished()).filter(({ tag }) => !isOurs(tag));
   if (rows.length === 0) return;
   const underWay = new Set(await builder.underWay(signal));
   for (const row of rows) {
     if (underWay.has(row.tag)) continue;
-    const imageDigest = await registry.exists(`${repository}:${row.tag}`, signal);
-    signal.throwIfAborted();
-    if (isOurs(row.tag)) continue; // asked for meanwhile
     onEnded(row.tag);
-    const ended = ending(row, imageDigest);
+    const ended = ending(row);
     records.save({ ...row, ...ended, endedAt: new Date().toISOString() });
     log.info(
       { tag: row.tag, app: row.app, version: row.version, state: ended.state },
@@ -112,11 +107,8 @@ export async function correctRows(deps: CorrectionDeps, signal: AbortSignal): Pr
   }
 }
 
-function ending(
-  row: BuildRecord,
-  imageDigest: string | undefined,
-): Pick<BuildRecord, 'state' | 'imageDigest' | 'failure'> {
-  if (imageDigest !== undefined) return { state: 'succeeded', imageDigest, failure: null };
+/** Nobody has heard what the builder said at the end, and an image in the registry may be anybody's. */
+function ending(row: BuildRecord): Pick<BuildRecord, 'state' | 'imageDigest' | 'failure'> {
   if (row.state === 'queued') return { state: 'cancelled', imageDigest: null, failure: null };
   const message =
     'the agent that followed this build is gone, and so is the build; the next call builds the image again';

@@ -11,6 +11,7 @@ import type { BuildLog } from './build-log.ts';
 import type { Builder } from './builder.ts';
 import { inPhase, retryPassing, withLines } from './failures.ts';
 import type { OnPhase, SourceVersion } from './images.ts';
+import type { Provenance } from './provenance.ts';
 import { recipeOf } from './recipe.ts';
 import type { RegistryGate } from './registry-gate.ts';
 
@@ -21,6 +22,7 @@ export interface ImageBuildDeps extends BuildJournalDeps {
     exists(image: string, signal: AbortSignal): Promise<string | undefined>;
   };
   readonly gate: Pick<RegistryGate, 'lookup' | 'handOut'>;
+  readonly provenance: Provenance;
   readonly sources: Pick<Sources, 'tree'>;
   readonly builder: Pick<Builder, 'kind' | 'build' | 'cancel'>;
   /** Bounds the builds that run at a time; the key is the app. */
@@ -191,7 +193,7 @@ export class ImageBuild {
   /** Checks that the registry has what the builder says it pushed: versions run what the registry has. */
   async #verified(digest: string): Promise<string> {
     this.task.progress(['build', 'checking that the registry has the image']);
-    const found = await this.#look();
+    const found = await this.#inRegistry();
     if (found === digest) return digest;
     const claim = `the builder reports that it pushed ${this.#image} with ${digest}, but the registry has`;
     if (found !== undefined) {
@@ -206,15 +208,22 @@ export class ImageBuild {
     });
   }
 
+  /** @returns the digest of the image in the registry if it was built here. */
   #look(): Promise<string | undefined> {
-    const { registry, gate } = this.#deps;
+    const { registry, gate, provenance } = this.#deps;
     const { app, version } = this.#order.version;
     return gate.lookup(async () => {
       const digest = await registry.exists(this.#image, this.task.signal);
+      if (digest === undefined || !(await provenance.isOurs(this.tag, digest))) return undefined;
       // Versions that join later record it for themselves.
-      if (digest !== undefined) gate.handOut({ app, version, tag: this.tag, digest });
+      gate.handOut({ app, version, tag: this.tag, digest });
       return digest;
     });
+  }
+
+  #inRegistry(): Promise<string | undefined> {
+    const { registry, gate } = this.#deps;
+    return gate.lookup(() => registry.exists(this.#image, this.task.signal));
   }
 
   async #cancel(): Promise<void> {

@@ -36,9 +36,43 @@ test('a version whose tag is known touches no source when the registry has it', 
   g.sources.error = new AppError('source_unavailable', 'the git server is away');
   const tag = 'f'.repeat(40);
   g.pushed.set(tag, digestOf(tag));
+  g.store.usesNow.push({ app: 'b', version: 3, tag, digest: digestOf(tag), inUse: true, rank: 1 });
   const run = runOf('a', 1, 'c1');
   const made = await g.ask({ ...run, pin: { ...run.pin, imageTag: tag } }).result;
   assert.deepEqual(made, { imageTag: tag, imageDigest: digestOf(tag) });
+});
+
+test('an image that somebody else pushed under the tag is not taken: it is built again', async (t) => {
+  const g = await ground(t);
+  const planted = `sha256:${'6'.repeat(64)}`;
+  const first = g.ask(runOf('a', 1, 'c1'));
+  const build = await g.builder.begun(1);
+  build.finish();
+  const { imageTag: tag } = await first.result;
+  // A step of another build that found a login pushes over the tag; the records of the first build are written.
+  g.pushed.set(tag, planted);
+  const again = g.ask(runOf('b', 1, 'c1'));
+  (await g.builder.begun(2)).finish();
+  assert.deepEqual(await again.result, { imageTag: tag, imageDigest: digestOf(tag) });
+  // The same for a version whose digest was cleared because its image could not be pulled.
+  g.pushed.set(tag, planted);
+  const run = runOf('a', 1, 'c1');
+  const woken = g.ask({ ...run, pin: { ...run.pin, imageTag: tag } });
+  (await g.builder.begun(3)).finish();
+  assert.deepEqual(await woken.result, { imageTag: tag, imageDigest: digestOf(tag) });
+});
+
+test('an image under a tag that was never built here is not taken', async (t) => {
+  const g = await ground(t);
+  const first = g.ask(runOf('a', 1, 'c1'));
+  const build = await g.builder.begun(1);
+  const { tag } = build.request;
+  first.leave();
+  await assert.rejects(first.result);
+  g.pushed.set(tag, `sha256:${'6'.repeat(64)}`);
+  const next = g.ask(runOf('a', 2, 'c1'));
+  (await g.builder.begun(2)).finish();
+  assert.equal((await next.result).imageDigest, digestOf(tag));
 });
 
 test('one who leaves cancels nothing while another waits; the last who leaves cancels, and can ask again', async (t) => {
@@ -147,7 +181,7 @@ test('rows of builds that ended while nobody led are corrected', async (t) => {
   await g.images.adopt([], never);
   await until(() => [...g.store.rows.values()].every(({ endedAt }) => endedAt !== null), 'all rows ended');
   const states = new Map([...g.store.rows.values()].map((row) => [row.app, row]));
-  assert.equal(states.get('a')?.imageDigest, digestOf(done.request.tag));
+  assert.equal(states.get('a')?.imageDigest, null, 'nobody heard the builder say which image it made');
   assert.equal(states.get('b')?.failure?.code, 'builder_unavailable');
   assert.equal(states.get('b')?.tag, lost.request.tag);
   assert.equal(states.get('c')?.state, 'cancelled');

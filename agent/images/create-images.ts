@@ -13,6 +13,7 @@ import type { Builder } from './builder.ts';
 import { createImageStore, type ImageRegistry } from './image-store.ts';
 import type { Images } from './images.ts';
 import { ImageOrders } from './orders.ts';
+import { createProvenance } from './provenance.ts';
 import { RegistryGate } from './registry-gate.ts';
 import { createUpkeep } from './upkeep.ts';
 
@@ -48,8 +49,10 @@ export function createImages(deps: ImagesDeps): Images {
   const gate = new RegistryGate(clock);
   const places = new Semaphore({ places: limits.maxRunning, maxWaiting: limits.maxQueued, full: queueFull });
   const records = createBuildRecords({ store, clock, log });
+  const provenance = createProvenance({ store, records, gate, log });
   const orders = new ImageOrders({
     ...deps,
+    provenance,
     gate,
     places,
     records,
@@ -63,8 +66,7 @@ export function createImages(deps: ImagesDeps): Images {
   const isOurs = (tag: string): boolean => orders.build(tag) !== undefined;
   const onRowEnded = (tag: string): void => orders.forgetAdopted(tag);
   const upkeep = createUpkeep({
-    correct: (signal) =>
-      correctRows({ repository, builder, registry, store, records, isOurs, onEnded: onRowEnded, log }, signal),
+    correct: (signal) => correctRows({ builder, store, records, isOurs, onEnded: onRowEnded, log }, signal),
     prune: (options, signal) => images.prune({ ...options, keep: limits.keepVersions }, signal),
     forget: (days) => store.forget(days),
     clock,

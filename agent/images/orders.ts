@@ -72,11 +72,11 @@ export class ImageOrders {
   async #findKnown({ app, version, pin }: SourceVersion, signal: AbortSignal): Promise<BuiltImage | undefined> {
     const { imageTag: tag } = pin;
     if (tag === null) return undefined;
-    const { gate, registry, repository } = this.#deps;
+    const { gate, registry, repository, provenance } = this.#deps;
     try {
       return await gate.lookup(async () => {
         const digest = await registry.exists(`${repository}:${tag}`, signal);
-        if (digest === undefined) return undefined;
+        if (digest === undefined || !(await provenance.isOurs(tag, digest))) return undefined;
         gate.handOut({ app, version, tag, digest });
         return { imageTag: tag, imageDigest: digest };
       });

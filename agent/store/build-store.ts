@@ -92,6 +92,15 @@ export function createBuildStore({ db }: { readonly db: Database }) {
       );
       return rows.map(toView);
     },
+    /** The digests of all images of the tag that were built by this installation and are not pruned, or that versions have. */
+    async digests(tag: string): Promise<ReadonlySet<string>> {
+      const { rows } = await db.query<{ image_digest: string }>(
+        `select image_digest from builds where tag = $1 and state = 'succeeded' and image_digest is not null
+         union select image_digest from versions where image_tag = $1 and image_digest is not null`,
+        [tag],
+      );
+      return new Set(rows.map(({ image_digest }) => image_digest));
+    },
     /** Every version that has an image built here, and every version in use. */
     async uses(): Promise<ImageUse[]> {
       const { rows } = await db.query<Omit<ImageUse, 'rank'> & { rank: string }>(

@@ -103,6 +103,12 @@ export function createFakeStore() {
     async unfinished() {
       return [...rows.values()].filter(({ endedAt }) => endedAt === null);
     },
+    async digests(tag: string) {
+      const built = [...rows.values()].filter((row) => row.tag === tag && row.state === 'succeeded');
+      const had = uses.filter((use) => use.tag === tag);
+      const digests = [...built.map(({ imageDigest }) => imageDigest), ...had.map(({ digest }) => digest)];
+      return new Set(digests.flatMap((digest) => digest ?? []));
+    },
     built: async () => [...rows.values()].filter(({ state }) => state === 'succeeded'),
     uses: async () => uses,
     async pruned(tag: string, event: NewEvent) {

@@ -8,7 +8,6 @@ import type { Log } from '../../../shared/log.ts';
 import type { KubeApi } from '../../kube/api.ts';
 import { untilAborted } from '../../../shared/wait/abort.ts';
 import { secretsOf, type RegistryCredentials } from '../../registry/credentials.ts';
-import type { Registry } from '../../registry/registry.ts';
 import type { HttpEndpoint } from '../../rpc/endpoint.ts';
 import type { Builder, BuildOptions, BuildRequest } from '../builder.ts';
 import { packContext } from '../build-context.ts';
@@ -37,7 +36,6 @@ export interface KanikoBuilderDeps {
   readonly own: RegistryFiles | undefined;
   readonly credentials: Pick<RegistryCredentials, 'dockerConfig'>;
   /** Tells the digest of an image whose Job succeeded but lost its termination message. */
-  readonly registry: Pick<Registry, 'exists'>;
   readonly log: Log;
   readonly clock: Clock;
 }
@@ -49,7 +47,7 @@ const logLines = 50;
 const classifiedLines = 400;
 
 export function createKanikoBuilder(deps: KanikoBuilderDeps): KanikoBuilder {
-  const { api, config, credentials, registry, log, clock } = deps;
+  const { api, config, credentials, log, clock } = deps;
   const { namespace, lease_name: agents } = config.kubernetes;
   const files: RegistryFiles = deps.own ?? {};
   const jobs = createBuildJobs({ api, namespace, clock });
@@ -88,7 +86,7 @@ export function createKanikoBuilder(deps: KanikoBuilderDeps): KanikoBuilder {
       const { onPhase } = options;
       const verdict = await watchBuild({ job, picture, output, jobs, config, onPhase, clock, signal });
       await output.finish();
-      return await settle(verdict, { request, job, output, signal });
+      return await settle(verdict, job, output);
     } finally {
       await close();
       await output.close();
@@ -107,26 +105,17 @@ export function createKanikoBuilder(deps: KanikoBuilderDeps): KanikoBuilder {
     }
   }
 
-  async function settle(
-    verdict: DecidedBuild,
-    build: {
-      readonly request: BuildRequest;
-      readonly job: JobFacts;
-      readonly output: BuildOutput;
-      readonly signal: AbortSignal;
-    },
-  ): Promise<string> {
-    const { request, job, output, signal } = build;
+  async function settle(verdict: DecidedBuild, job: JobFacts, output: BuildOutput): Promise<string> {
     const logs = output.lastLines(logLines);
     switch (verdict.kind) {
       case 'succeeded': {
-        const digest = digestIn(verdict.termination) ?? (await registry.exists(request.image, signal));
-        // The Job is kept until the digest is known; from now on the registry has it.
+        const digest = digestIn(verdict.termination);
+        // The Job is kept until the digest is known.
         await removeQuietly({ jobs, log }, job);
         if (digest !== undefined) return digest;
         throw failure(
           'builder_unavailable',
-          'the build succeeded, but reported no digest, and the registry has no such image',
+          'the build succeeded, but reported no digest, so it is not known which image it made',
           { logs },
         );
       }

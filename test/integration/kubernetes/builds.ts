@@ -116,7 +116,6 @@ export async function openBuildGround(scope: Scope, cluster: Cluster): Promise<B
         config,
         own: { ca: options.ca },
         credentials: { dockerConfig: () => Promise.resolve(options.dockerConfig ?? { auths: {} }) },
-        registry,
         log: silentLog,
         clock: systemClock,
       });
