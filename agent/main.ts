@@ -8,6 +8,7 @@ import { systemClock } from '../shared/wait/clock.ts';
 import { Leader } from './compose/leader.ts';
 import { openPlatform } from './compose/platform.ts';
 import { createRpc } from './compose/rpc.ts';
+import { createAudit } from './audit/audit.ts';
 import { openStores } from './compose/stores.ts';
 import { loadAgentConfig } from './config/config.ts';
 import { createMetrics } from './metrics.ts';
@@ -56,7 +57,8 @@ async function run(stop: AbortSignal): Promise<void> {
     clock,
     log,
   });
-  const rpc = createRpc({ config, leader, platform, stores, images, addresses, endpoints, clock, log });
+  const audit = createAudit({ store: stores.audit, clock, wallMs: Date.now, log });
+  const rpc = createRpc({ config, leader, platform, stores, images, addresses, endpoints, audit, clock, log });
 
   const { listen_host: host, listen_port, admin_port } = config.system;
   const port = await rpc.listen({ host, port: listen_port });
@@ -77,6 +79,7 @@ async function run(stop: AbortSignal): Promise<void> {
 
   await election.run(stop, (lost) => leader.lead(lost, () => rpc.dropLinks('not_leader')));
   await rpc.close();
+  await audit.close();
   await platform.close();
   await sources.close();
   await stores.close();

@@ -8,6 +8,7 @@ import { release } from '../shared/release.ts';
 import { appCommand } from './commands/app.ts';
 import { appsCommand } from './commands/apps.ts';
 import { applyCommand } from './commands/apply.ts';
+import { auditCommand } from './commands/audit.ts';
 import { builderCommand } from './commands/builder.ts';
 import { buildsCommand } from './commands/builds.ts';
 import { deleteCommand } from './commands/delete.ts';
@@ -38,6 +39,7 @@ const commands = [
   buildsCommand,
   imagesCommand,
   eventsCommand,
+  auditCommand,
   ensureCommand,
   statusCommand,
   startCommand,

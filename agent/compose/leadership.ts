@@ -12,6 +12,7 @@ import type { Sources } from '../source/sources.ts';
 import { sourceLimits } from '../source/create-sources.ts';
 import { LiveFolders } from '../source/live-folders.ts';
 import { Sync } from '../source/sync.ts';
+import { startAuditUpkeep } from '../audit/upkeep.ts';
 import { startUploadUpkeep } from '../source/upload-upkeep.ts';
 import { createOutbox } from '../store/outbox.ts';
 import { ActivityLog } from '../versions/activity.ts';
@@ -30,7 +31,7 @@ export interface Leadership extends Lead {
 
 interface LeadershipDeps {
   readonly config: Pick<AgentConfig, 'app_config' | 'kubernetes' | 'source' | 'system'>;
-  readonly stores: Pick<Stores, 'apps' | 'uploads'>;
+  readonly stores: Pick<Stores, 'apps' | 'uploads' | 'audit'>;
   readonly platform: Platform;
   readonly sources: Pick<Sources, 'resolve'>;
   readonly metrics: VersionMetrics;
@@ -88,9 +89,11 @@ export async function takeLead(deps: LeadershipDeps, signal: AbortSignal): Promi
   const isWatching = config.source.watch_folders && platform.name === 'process';
   const folders = isWatching ? new LiveFolders({ engine: syncEngine, dataDir, limits, clock, log }) : undefined;
   const upkeep = startUploadUpkeep({ store: stores.uploads, clock, log });
+  const { audit_keep_days: keepDays } = config.system;
+  const auditUpkeep = startAuditUpkeep({ store: stores.audit, keepDays, clock, log });
   const close = async (): Promise<void> => {
     // A declaration by sync may wait for routers until the engine closes, so both are closed together.
-    const ended = Promise.all([sync.close(), folders?.close(), upkeep.close()]);
+    const ended = Promise.all([sync.close(), folders?.close(), upkeep.close(), auditUpkeep.close()]);
     await closeEngine();
     await ended;
   };

@@ -3,6 +3,8 @@ import type { Log } from '../../shared/log.ts';
 import { agentMethods, routerMethods } from '../../shared/protocol/methods.ts';
 import { release } from '../../shared/release.ts';
 import type { Clock } from '../../shared/wait/clock.ts';
+import type { Audit } from '../audit/audit.ts';
+import { createRpcAudit } from '../audit/rpc-audit.ts';
 import type { AgentConfig } from '../config/config.ts';
 import type { HandlerDeps } from '../handlers/handler-deps.ts';
 import { createHandlers } from '../handlers/handlers.ts';
@@ -21,18 +23,21 @@ interface CreateRpcDeps extends Pick<HandlerDeps, 'platform' | 'images' | 'addre
   readonly leader: Leader;
   readonly stores: Stores;
   readonly endpoints: readonly HttpEndpoint[];
+  readonly audit: Audit;
   readonly clock: Clock;
   readonly log: Log;
 }
 
 export function createRpc(deps: CreateRpcDeps): RpcServer {
   const { config, leader, stores, platform, images, addresses, endpoints, clock, log } = deps;
+  const audit = createRpcAudit(deps.audit);
   const lead: HandlerDeps['lead'] = () => leader.required();
   const handlerDeps: HandlerDeps = {
     lead,
     platform,
     store: stores.apps,
     events: stores.events,
+    audit: stores.audit,
     images,
     addresses,
     uploads: createUploads({ store: stores.uploads, limits: sourceLimits(config.source), clock }),
@@ -46,14 +51,16 @@ export function createRpc(deps: CreateRpcDeps): RpcServer {
     remote: routerMethods,
     handlers: createHandlers(handlerDeps),
     notifications: routeNotifications(handlerDeps),
+    audit,
     hosts: config.system.reserved_hosts,
     endpoints: [
       ...endpoints,
-      createUploadEndpoint({ store: stores.uploads }),
+      createUploadEndpoint({ store: stores.uploads, onDenied: audit.denied }),
       createWebhookEndpoint({
         secret: config.source.webhook_secret,
         apps: () => lead().sync.apps(),
         look: (apps) => lead().sync.look(apps),
+        audit: audit.webhook,
       }),
     ],
     limits: { leaseMs, heartbeatMs: Math.min(2_000, leaseMs / 4) },

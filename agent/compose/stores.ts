@@ -2,6 +2,7 @@
 import type { Log } from '../../shared/log.ts';
 import type { AgentConfig } from '../config/config.ts';
 import { createAppStore, type AppStore } from '../store/app-store.ts';
+import { createAuditStore, type AuditStore } from '../store/audit-store.ts';
 import { createBuildStore, type BuildStore } from '../store/build-store.ts';
 import { openDatabase } from '../store/database.ts';
 import { createEventStore, type EventStore } from '../store/event-store.ts';
@@ -13,6 +14,7 @@ export interface Stores {
   readonly events: EventStore;
   readonly builds: BuildStore;
   readonly uploads: UploadStore;
+  readonly audit: AuditStore;
   /** Brings the schema up to date. @throws AppError store_unavailable; config_invalid when a newer release has changed the schema. */
   migrate(): Promise<void>;
   close(): Promise<void>;
@@ -24,6 +26,7 @@ export function openStores({ config, log }: { readonly config: AgentConfig; read
   return {
     apps: createAppStore({ db }),
     events: createEventStore({ db }),
+    audit: createAuditStore({ db }),
     builds: createBuildStore({ db }),
     uploads: createUploadStore({ db, keepVersions: config.registry.keep_versions }),
     migrate: async () => void (await migrate(db)),

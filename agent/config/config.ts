@@ -20,7 +20,7 @@ import { type Scope, scope } from '../../shared/protocol/methods.ts';
 import { builder, kubernetesName } from './builder-section.ts';
 import { furtherRegistry, registry } from './registry-section.ts';
 import { gitAuth, source } from './source-sections.ts';
-import { decimal } from '../../shared/number-keys.ts';
+import { decimal, integer } from '../../shared/number-keys.ts';
 import { optionalText, text } from './keys.ts';
 
 /** Scheme, host and port. */
@@ -71,6 +71,9 @@ const system = z
       .default([])
       .describe('Hosts that lead elsewhere, such as that of the RPC. No app may have one of them.'),
     data_dir: z.string().min(1).default('.holdfast').describe('Folder for the data that the agent keeps on disk.'),
+    audit_keep_days: integer([1, 3_650], 365).describe(
+      'Days for which the audit is kept in the database (`holdfast audit`); at most a million entries.',
+    ),
     log_level: logLevel.default('info').describe('Lowest level that is logged.'),
     router_lease_secs: decimal([1, 300], 10).describe(
       'Time without a sign of life from a router, seconds, after which nothing waits for its acknowledgement.',

@@ -27,12 +27,15 @@ interface Bench {
   /** Archives that the store holds. */
   readonly archives: () => string[];
   readonly looked: string[][];
+  /** What the audit gets. */
+  readonly audited: string[];
   readonly apps: SyncApp[];
 }
 
 async function createBench(t: TestContext, limits: Partial<SourceLimits> = {}): Promise<Bench> {
   const { store, archives } = memoryStore();
   const looked: string[][] = [];
+  const audited: string[] = [];
   const apps: SyncApp[] = [];
   const server = createRpcServer({
     tokens: [
@@ -45,14 +48,20 @@ async function createBench(t: TestContext, limits: Partial<SourceLimits> = {}): 
     isLeader: () => true,
     log: silentLog,
     endpoints: [
-      createUploadEndpoint({ store }),
-      createWebhookEndpoint({ secret, apps: () => apps, look: (names) => looked.push([...names]) }),
+      createUploadEndpoint({ store, onDenied: (_request, { code }, token) => audited.push(`${token} ${code}`) }),
+      createWebhookEndpoint({
+        secret,
+        apps: () => apps,
+        look: (names) => looked.push([...names]),
+        audit: (_request, outcome, names) =>
+          audited.push(`webhook ${outcome === 'ok' ? 'ok' : outcome.code} ${names.join()}`.trim()),
+      }),
     ],
   });
   const port = await server.listen({ host: '127.0.0.1', port: 0 });
   t.after(() => server.close());
   const uploads = createUploads({ store, limits: { ...defaultSourceLimits, ...limits }, clock: systemClock });
-  return { url: `http://127.0.0.1:${port}`, uploads, archives, looked, apps };
+  return { url: `http://127.0.0.1:${port}`, uploads, archives, looked, audited, apps };
 }
 
 /** Parts of 100 bytes. */
@@ -188,6 +197,10 @@ void test('parts need the scope, an upload, their exact length and a number that
     const response = await answer();
     assert.deepEqual([response.status, await codeOf(response)], [status, code]);
   }
+  assert.deepEqual(
+    bench.audited.filter((line) => line.endsWith('forbidden')),
+    ['reader forbidden'],
+  );
 });
 
 void test('a client that leaves in the middle of a part has sent nothing of it', async (t) => {
@@ -275,4 +288,8 @@ void test('a webhook without the right signature, or too long, or no push at all
     assert.deepEqual([response.status, await codeOf(response)], [status, code]);
   }
   assert.deepEqual(bench.looked, []);
+  assert.deepEqual(
+    [...new Set(bench.audited)],
+    ['webhook webhook_denied', 'webhook invalid_request', 'webhook frame_too_large'],
+  );
 });

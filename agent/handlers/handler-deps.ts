@@ -8,6 +8,7 @@ import type { RouteHub } from '../routes/hub.ts';
 import type { RouterLinks } from '../routes/router-links.ts';
 import type { Sync } from '../source/sync.ts';
 import type { Uploads } from '../source/uploads.ts';
+import type { AuditStore } from '../store/audit-store.ts';
 import type { AppStore } from '../store/app-store.ts';
 import type { EventStore } from '../store/event-store.ts';
 import type { ActivityLog } from '../versions/activity.ts';
@@ -31,6 +32,7 @@ export interface HandlerDeps {
   readonly platform: Platform;
   readonly store: AppStore;
   readonly events: EventStore;
+  readonly audit: Pick<AuditStore, 'list'>;
   readonly images: Images;
   readonly uploads: Uploads;
   readonly addresses: Addresses;

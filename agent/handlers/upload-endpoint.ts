@@ -11,7 +11,14 @@ import { partCount, type Upload, type UploadStore } from '../store/upload-store.
 const maxPartsAtOnce = 32;
 const pathPattern = /^\/sources\/([0-9a-f]{64})\/(0|[1-9]\d{0,5})$/;
 
-export function createUploadEndpoint({ store }: { readonly store: Pick<UploadStore, 'get' | 'put'> }): HttpEndpoint {
+export function createUploadEndpoint({
+  store,
+  onDenied,
+}: {
+  readonly store: Pick<UploadStore, 'get' | 'put'>;
+  /** Called for a token without the right to upload. */
+  readonly onDenied: (request: IncomingMessage, error: AppError, token: string) => void;
+}): HttpEndpoint {
   const places = new Semaphore({ places: maxPartsAtOnce });
 
   async function take(request: IncomingMessage, archive: string, part: number): Promise<void> {
@@ -26,8 +33,11 @@ export function createUploadEndpoint({ store }: { readonly store: Pick<UploadSto
     path: '/sources',
     async handle(request, response, admit) {
       const { name, scopes } = admit();
-      if (!mayCall(scopes, ['deploy']))
-        throw new AppError('forbidden', `token ${name} lacks the scope deploy, which uploads need`);
+      if (!mayCall(scopes, ['deploy'])) {
+        const error = new AppError('forbidden', `token ${name} lacks the scope deploy, which uploads need`);
+        onDenied(request, error, name);
+        throw error;
+      }
       const [, archive = '', part = ''] = pathPattern.exec(request.url ?? '') ?? [];
       if (archive === '') throw new AppError('method_not_found', 'parts of uploads go to /sources/<archive>/<part>');
       if (request.method !== 'PUT') {

@@ -5,7 +5,7 @@
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { z } from 'zod';
-import { AppError } from '../../shared/errors.ts';
+import { AppError, toAppError } from '../../shared/errors.ts';
 import { readBounded } from '../../shared/net/read-bounded.ts';
 import { sendProblem } from '../../shared/problem.ts';
 import { sourceKind } from '../../shared/protocol/app-spec.ts';
@@ -44,8 +44,10 @@ export function createWebhookEndpoint(deps: {
   readonly apps: () => readonly SyncApp[];
   /** Looks these apps up soon, in the background. */
   readonly look: (apps: readonly string[]) => void;
+  /** Called for each webhook that was taken or refused. */
+  readonly audit: (request: IncomingMessage, outcome: 'ok' | AppError, apps: readonly string[]) => void;
 }): HttpEndpoint {
-  const { secret, apps, look } = deps;
+  const { secret, apps, look, audit } = deps;
   const places = new Semaphore({ places: maxAtOnce });
 
   async function take(request: IncomingMessage, app: string | undefined): Promise<string[]> {
@@ -75,7 +77,11 @@ export function createWebhookEndpoint(deps: {
       using place = places.tryAcquire();
       if (place === undefined)
         throw new AppError('too_many_calls', 'too many webhooks at once', { retryAfterMs: 1_000 });
-      const names = await take(request, match[1]);
+      const names = await take(request, match[1]).catch((error: unknown) => {
+        audit(request, toAppError(error), []);
+        throw error;
+      });
+      audit(request, 'ok', names);
       look(names);
       response.writeHead(202, { 'Content-Type': 'application/json' }).end(`${JSON.stringify({ apps: names })}\n`);
     },

@@ -19,20 +19,29 @@ export function createAdmission(deps: {
   readonly isLeader: () => boolean;
   readonly whyNotLeader: () => AppError;
   readonly maxPerToken: number;
+  /** Called for a caller without a known token, or over its bound. */
+  readonly onDenied?: ((request: IncomingMessage, error: AppError, name: string | undefined) => void) | undefined;
 }): Admit {
-  const { checkToken, isLeader, whyNotLeader, maxPerToken } = deps;
+  const { checkToken, isLeader, whyNotLeader, maxPerToken, onDenied } = deps;
   const places = new Semaphore({ places: Infinity, placesPerKey: maxPerToken });
   return (request) => {
     const identity = checkToken(request.headers.authorization);
+    const denied = (error: AppError): AppError => {
+      onDenied?.(request, error, identity?.name);
+      return error;
+    };
     if (identity === undefined)
-      throw new AppError('unauthenticated', 'a known token is needed: Authorization: Bearer …');
+      throw denied(new AppError('unauthenticated', 'a known token is needed: Authorization: Bearer …'));
     if (!isLeader()) throw whyNotLeader();
     const place = places.tryAcquire(identity.name);
     if (place === undefined)
-      throw new AppError('too_many_calls', `token ${identity.name} has ${maxPerToken} connections`, {
-        retryAfterMs: 1_000,
-      });
-    return { identity, leave: () => place[Symbol.dispose]() };
+      throw denied(
+        new AppError('too_many_calls', `token ${identity.name} has ${maxPerToken} connections`, {
+          retryAfterMs: 1_000,
+        }),
+      );
+    const { remoteAddress: address } = request.socket;
+    return { identity: { ...identity, address }, leave: () => place[Symbol.dispose]() };
   };
 }
 

@@ -10,7 +10,7 @@ import { rpcPath, subprotocol, type MethodTable } from '../../shared/protocol/me
 import { listen } from '../../shared/net/listen.ts';
 import { sendProblem } from '../../shared/problem.ts';
 import { systemClock, type Clock } from '../../shared/wait/clock.ts';
-import { createDispatch } from '../../shared/rpc/dispatch.ts';
+import { createDispatch, type ServedCall } from '../../shared/rpc/dispatch.ts';
 import { defaultLimits, type RpcLimits } from '../../shared/rpc/limits.ts';
 import type { Handlers, Identity, NotificationHandlers, Peer } from '../../shared/rpc/types.ts';
 import { createAdmission, notLeader } from './admission.ts';
@@ -37,6 +37,11 @@ export interface RpcServerOptions<Local extends MethodTable, Remote extends Meth
   readonly whyNotLeader?: () => AppError;
   readonly log: Log;
   readonly clock?: Clock;
+  /** Called at the end of each call, and for callers that are not admitted. */
+  readonly audit?: {
+    readonly served: (call: ServedCall) => void;
+    readonly denied: (request: IncomingMessage, error: AppError, name: string | undefined) => void;
+  };
   /** Runs for each new link. */
   readonly onPeer?: (peer: Peer<Remote>, identity: Identity) => void;
 }
@@ -78,17 +83,24 @@ export function createRpcServer<Local extends MethodTable, Remote extends Method
     isLeader,
     whyNotLeader,
     maxPerToken: limits.maxConnectionsPerToken,
+    onDenied: options.audit?.denied,
   });
   let checkHost: HostCheck = () => undefined;
   const links = createLinks({
     checkHost: (request) => checkHost(request),
-    peer: { ...options, handlers, limits, clock },
+    peer: { ...options, handlers, limits, clock, onServed: options.audit?.served },
     limits,
     admit,
     log,
     onPeer,
   });
-  const servePost = createPost({ dispatch: createDispatch({ local, handlers }), admit, limits, clock, log });
+  const servePost = createPost({
+    dispatch: createDispatch({ local, handlers, onServed: options.audit?.served }),
+    admit,
+    limits,
+    clock,
+    log,
+  });
 
   const server = createServer({
     headersTimeout: limits.headersTimeoutMs,

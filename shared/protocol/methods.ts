@@ -7,7 +7,17 @@ import { z } from 'zod';
 import { appName, declaredApp } from './app-spec.ts';
 import { routesItem, startTimings } from './routes.ts';
 import { wakeCause } from './wake-cause.ts';
-import { appView, buildLogLine, buildView, change, eventView, imageView, logLine, versionView } from './views.ts';
+import {
+  appView,
+  auditView,
+  buildLogLine,
+  buildView,
+  change,
+  eventView,
+  imageView,
+  logLine,
+  versionView,
+} from './views.ts';
 
 export const subprotocol = 'holdfast.v1';
 export const rpcPath = '/rpc';
@@ -183,6 +193,22 @@ export const agentMethods = {
       limit: z.int().min(1).max(1_000).default(100),
     }),
     result: z.strictObject({ events: z.array(eventView) }),
+  },
+  'audit.list': {
+    summary: 'Lists who asked for what, newest first: changes, reads of logs, uploads, webhooks, and what was refused.',
+    scopes: ['admin'],
+    params: z.strictObject({
+      app: appName.optional(),
+      actor: z.string().min(1).max(63).optional(),
+      method: z.string().min(1).max(64).optional(),
+      /** Return only what was refused or failed. */
+      failed: z.boolean().default(false),
+      since: z.iso.datetime({ offset: true }).optional(),
+      /** Return only entries with a smaller id, for paging. */
+      before: z.int().positive().optional(),
+      limit: z.int().min(1).max(1_000).default(100),
+    }),
+    result: z.strictObject({ entries: z.array(auditView) }),
   },
   'logs.follow': {
     summary: "Streams log lines of an app's pods or processes.",

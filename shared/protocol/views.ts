@@ -74,6 +74,24 @@ export const eventView = z.strictObject({
 });
 export type EventView = z.output<typeof eventView>;
 
+export const auditView = z.strictObject({
+  id: z.int(),
+  at: timestamp,
+  /** The name of the token; null where there was none, or an unknown one. */
+  actor: z.string().nullable(),
+  /** The address that the request came from. */
+  address: z.string(),
+  requestId: z.string(),
+  /** The RPC method, or what was asked for by HTTP. */
+  method: z.string(),
+  app: z.string().nullable(),
+  /** `ok`, or the code of the error. */
+  outcome: z.string(),
+  /** What changed, without values. */
+  detail: z.string(),
+});
+export type AuditView = z.output<typeof auditView>;
+
 export const logLine = z.strictObject({
   /** The pod or process that wrote the line. */
   instance: z.string(),

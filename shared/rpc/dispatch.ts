@@ -1,16 +1,27 @@
 /** Checks a call and runs its handler, whether the call arrived on a link or by HTTP POST. */
 import type { z } from 'zod';
-import { AppError } from '../errors.ts';
+import type { ErrorCode } from '../error-codes.ts';
+import { AppError, toAppError } from '../errors.ts';
 import type { Method, MethodTable, Scope } from '../protocol/methods.ts';
 import { findUnstorable } from '../storable-text.ts';
 import { where } from './codec.ts';
-import type { HandlerContext, Handlers } from './types.ts';
+import type { HandlerContext, Handlers, Identity } from './types.ts';
 
 /** A call as it was received; none of it has been validated yet. */
 interface IncomingCall<Remote extends MethodTable> {
   readonly method: string;
   readonly params: unknown;
   readonly context: HandlerContext<Remote, Method>;
+}
+
+/** A call that has ended. Parameters are as received if they were refused. */
+export interface ServedCall {
+  readonly method: string;
+  readonly params: unknown;
+  readonly identity: Identity;
+  readonly outcome: 'ok' | ErrorCode;
+  /** Undefined unless the outcome is `ok`. */
+  readonly result: unknown;
 }
 
 /** @throws AppError method_not_found, forbidden, invalid_params (`data.issues`), or what the handler throws. */
@@ -23,8 +34,24 @@ const maxIssues = 20;
 export function createDispatch<Local extends MethodTable, Remote extends MethodTable>(deps: {
   readonly local: Local;
   readonly handlers: Handlers<Local, Remote>;
+  /** Called at the end of each call of a known method. */
+  readonly onServed?: ((call: ServedCall) => void) | undefined;
 }): Dispatch<Remote> {
-  return async ({ method: name, params, context }) => {
+  return async (call) => {
+    const { method, params, context } = call;
+    const ended = { method, params, identity: context.identity };
+    try {
+      const result = await serve(call);
+      deps.onServed?.({ ...ended, outcome: 'ok', result });
+      return result;
+    } catch (error) {
+      const { code } = toAppError(error);
+      if (code !== 'method_not_found') deps.onServed?.({ ...ended, outcome: code, result: undefined });
+      throw error;
+    }
+  };
+
+  async function serve({ method: name, params, context }: IncomingCall<Remote>): Promise<unknown> {
     // Only own properties count, so that `constructor` is not a method.
     const method = Object.hasOwn(deps.local, name) ? deps.local[name] : undefined;
     if (method === undefined) throw new AppError('method_not_found', `no method ${printable(name)}`);
@@ -41,7 +68,7 @@ export function createDispatch<Local extends MethodTable, Remote extends MethodT
       context: HandlerContext<Remote, Method>,
     ) => Promise<unknown>;
     return await handler(parsed.data, context);
-  };
+  }
 }
 
 /** The scope `admin` permits everything, and `deploy` includes `read`. */

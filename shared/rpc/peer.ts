@@ -11,7 +11,7 @@ import type { MethodTable } from '../protocol/methods.ts';
 import { systemClock, type Clock } from '../wait/clock.ts';
 import { decode, encodeCancel, encodeError, encodeNotification, encodeRequest, type Message } from './codec.ts';
 import { closeCodes, Connection } from './connection.ts';
-import { createDispatch } from './dispatch.ts';
+import { createDispatch, type ServedCall } from './dispatch.ts';
 import { defaultLimits, type RpcLimits } from './limits.ts';
 import { PendingCalls, type NewCall } from './pending-calls.ts';
 import { ServedCalls } from './served-calls.ts';
@@ -32,6 +32,8 @@ export interface PeerOptions<Local extends MethodTable, Remote extends MethodTab
   /** The identity of the other side. */
   readonly identity: Identity;
   readonly limits?: Partial<RpcLimits>;
+  /** Called at the end of each call that this side serves. */
+  readonly onServed?: ((call: ServedCall) => void) | undefined;
   readonly log: Log;
   readonly clock?: Clock;
 }
@@ -51,7 +53,7 @@ export function createPeer<Local extends MethodTable, Remote extends MethodTable
     },
   });
   const served = new ServedCalls<Remote>({
-    dispatch: createDispatch({ local, handlers }),
+    dispatch: createDispatch({ local, handlers, onServed: options.onServed }),
     identity,
     peer: () => peer,
     limits,

@@ -32,6 +32,8 @@ export interface Peer<Remote extends MethodTable> {
 export interface Identity {
   readonly name: string;
   readonly scopes: readonly Scope[];
+  /** The address of its socket, if that is known. */
+  readonly address?: string | undefined;
 }
 
 export interface HandlerContext<Remote extends MethodTable, M extends Method> {

@@ -21,6 +21,7 @@ const routerParts = [
 const agentGround = ['agent/config', 'agent/kube', 'agent/registry', 'agent/store', 'agent/source'];
 const agentParts = [
   ...agentGround,
+  'agent/audit',
   'agent/leader',
   'agent/routes',
   'agent/rpc',
@@ -60,6 +61,7 @@ export const layers: readonly Layer[] = [
   { path: 'agent/registry', mayImport: [] },
   { path: 'agent/store', mayImport: [] },
   { path: 'agent/source', mayImport: ['agent/store'] },
+  { path: 'agent/audit', mayImport: ['agent/store'] },
   { path: 'agent/leader', mayImport: ['agent/kube'] },
   { path: 'agent/routes', mayImport: [] },
   { path: 'agent/rpc', mayImport: [] },
