@@ -22,6 +22,7 @@ import { logsCommand } from './commands/logs.ts';
 import { rollbackCommand } from './commands/rollback.ts';
 import { startCommand } from './commands/start.ts';
 import { statusCommand } from './commands/status.ts';
+import { tokensCommand, whoamiCommand } from './commands/tokens.ts';
 import { versionsCommand } from './commands/versions.ts';
 import type { CliContext } from './context.ts';
 
@@ -40,6 +41,8 @@ const commands = [
   imagesCommand,
   eventsCommand,
   auditCommand,
+  tokensCommand,
+  whoamiCommand,
   ensureCommand,
   statusCommand,
   startCommand,

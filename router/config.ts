@@ -7,9 +7,11 @@ import {
   type ConfigSource,
   listenHost,
   logLevel,
+  type OpenSource,
   openSource,
   port,
   readToken,
+  readTokenFile,
   tokenValue,
 } from '../shared/config/sections.ts';
 import { tlsConfig } from './client/tls/config.ts';
@@ -166,7 +168,8 @@ type RouterFile = z.output<typeof routerConfig>['router'];
 
 /** The section with its token read, its name resolved, and its paths absolute. */
 export type RouterConfig = Omit<RouterFile, 'token_file' | 'token' | 'name'> & {
-  readonly token: string;
+  /** Reads the file of the token again, if it comes from one; the token of before while that cannot be used. */
+  readonly token: () => string;
   readonly name: string;
 };
 
@@ -187,6 +190,14 @@ export function loadRouterConfig(source: ConfigSource): RouterConfig {
         key_file: open.resolvePath(key_file),
       })),
     };
-    return { ...rest, tls, name: name ?? hostname(), token: value };
+    return { ...rest, tls, name: name ?? hostname(), token: rereadToken(open, token_file, value) };
   });
+}
+
+function rereadToken(source: OpenSource, file: string | undefined, first: string): () => string {
+  let last = first;
+  return () => {
+    if (file !== undefined) [last = last] = readTokenFile(source, file, () => undefined);
+    return last;
+  };
 }

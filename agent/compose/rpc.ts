@@ -11,12 +11,14 @@ import { createHandlers } from '../handlers/handlers.ts';
 import { routeNotifications } from '../handlers/routes.ts';
 import type { HttpEndpoint } from '../rpc/endpoint.ts';
 import { createRpcServer, type RpcServer } from '../rpc/server.ts';
+import { Tokens } from '../rpc/tokens.ts';
 import { sourceLimits } from '../source/create-sources.ts';
 import { createUploadEndpoint } from '../handlers/upload-endpoint.ts';
 import { createUploads } from '../source/uploads.ts';
 import { createWebhookEndpoint } from '../handlers/webhook-endpoint.ts';
 import type { Leader } from './leader.ts';
 import type { Stores } from './stores.ts';
+import { startTokenReload } from './token-reload.ts';
 
 interface CreateRpcDeps extends Pick<HandlerDeps, 'platform' | 'images' | 'addresses'> {
   readonly config: AgentConfig;
@@ -31,12 +33,14 @@ interface CreateRpcDeps extends Pick<HandlerDeps, 'platform' | 'images' | 'addre
 export function createRpc(deps: CreateRpcDeps): RpcServer {
   const { config, leader, stores, platform, images, addresses, endpoints, clock, log } = deps;
   const audit = createRpcAudit(deps.audit);
+  const tokens = new Tokens(config.token);
   const lead: HandlerDeps['lead'] = () => leader.required();
   const handlerDeps: HandlerDeps = {
     lead,
     platform,
     store: stores.apps,
     events: stores.events,
+    tokens,
     audit: stores.audit,
     images,
     addresses,
@@ -45,8 +49,8 @@ export function createRpc(deps: CreateRpcDeps): RpcServer {
     release,
   };
   const leaseMs = config.system.router_lease_secs * 1_000;
-  return createRpcServer({
-    tokens: config.token,
+  const server = createRpcServer({
+    tokens,
     local: agentMethods,
     remote: routerMethods,
     handlers: createHandlers(handlerDeps),
@@ -69,4 +73,18 @@ export function createRpc(deps: CreateRpcDeps): RpcServer {
     log,
     clock,
   });
+  const reload = startTokenReload({
+    given: config.token,
+    tokens,
+    endLinks: () => server.endInvalidLinks(),
+    clock,
+    log,
+  });
+  return {
+    ...server,
+    async close() {
+      await reload.close();
+      await server.close();
+    },
+  };
 }

@@ -2,7 +2,7 @@
 import { hostname } from 'node:os';
 import { z } from 'zod';
 import { refuseRepeated, refuseRepeatedApps, withAbsoluteSource } from '../../shared/config/app-list.ts';
-import { type Report, loadConfig } from '../../shared/config/load.ts';
+import { loadConfig } from '../../shared/config/load.ts';
 import {
   type ConfigSource,
   type OpenSource,
@@ -11,15 +11,13 @@ import {
   openSource,
   port,
   readSecret,
-  readToken,
-  tokenValue,
 } from '../../shared/config/sections.ts';
 import { appConfig } from '../../shared/protocol/app-config.ts';
 import { type DeclaredApp, declaredApp, domainName, hostPattern, withRoute } from '../../shared/protocol/app-spec.ts';
-import { type Scope, scope } from '../../shared/protocol/methods.ts';
 import { builder, kubernetesName } from './builder-section.ts';
 import { furtherRegistry, registry } from './registry-section.ts';
 import { gitAuth, source } from './source-sections.ts';
+import { type AgentToken, readTokens, token } from './token-section.ts';
 import { decimal, integer } from '../../shared/number-keys.ts';
 import { optionalText, text } from './keys.ts';
 
@@ -111,25 +109,6 @@ const kubernetes = z
   .prefault({})
   .describe('Access to Kubernetes. Used with `container_command = "kubernetes"`.');
 
-const token = z
-  .strictObject({
-    name: z
-      .string()
-      .regex(/^[A-Za-z0-9._-]{1,63}$/, 'must be 1 to 63 of A-Z, a-z, 0-9 and . _ -')
-      .describe('Name of the token. Events name it as the actor.'),
-    scopes: z
-      .array(scope)
-      .min(1)
-      .max(4)
-      .describe('What the token allows: `router`, `read`, `deploy` (includes `read`), `admin` (everything).'),
-    value: tokenValue.optional().describe('The token itself; prefer value_file.'),
-    value_file: optionalText('File that contains the token.'),
-  })
-  .refine((value) => (value.value === undefined) !== (value.value_file === undefined), {
-    message: 'exactly one of value and value_file must be set',
-    path: ['value_file'],
-  });
-
 /** The file as written. `loadAgentConfig` returns what the agent uses. */
 export const agentConfig = z
   .strictObject({
@@ -197,12 +176,6 @@ export const agentConfig = z
   });
 
 type AgentFile = z.output<typeof agentConfig>;
-
-interface AgentToken {
-  readonly name: string;
-  readonly scopes: readonly Scope[];
-  readonly value: string;
-}
 
 /** The configuration with the secrets of `*_file` keys read and all paths absolute. */
 export interface AgentConfig extends Omit<
@@ -278,20 +251,6 @@ function absolutePaths<S extends object>(section: S, { resolvePath }: OpenSource
     if (typeof path === 'string') resolved[key] = resolvePath(path) as S[typeof key];
   }
   return resolved;
-}
-
-function readTokens(tokens: AgentFile['token'], source: OpenSource, report: Report): AgentToken[] {
-  const firsts = new Map<string, number>();
-  return tokens.map(({ name, scopes, value, value_file }, index) => {
-    const fail = (message: string): void => {
-      report(['token', index, value_file === undefined ? 'value' : 'value_file'], message);
-    };
-    const text = readToken(source, { value, file: value_file }, fail);
-    const first = firsts.get(text);
-    if (text !== '' && first !== undefined) fail(`is the same token as token[${first}]; each token needs its own`);
-    firsts.set(text, index);
-    return { name, scopes, value: text };
-  });
 }
 
 /** Whether the driver finds the parts that were meant: a password with a character of URLs cuts it off in another place. */

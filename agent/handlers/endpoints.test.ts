@@ -12,6 +12,7 @@ import { tarGzOf } from '../../shared/source/testing/archive.ts';
 import { createRpcServer } from '../rpc/server.ts';
 import type { Upload, UploadStore } from '../store/upload-store.ts';
 import type { SyncApp } from '../source/sync.ts';
+import { tokensOf } from '../testing/tokens.ts';
 import { createUploadEndpoint } from './upload-endpoint.ts';
 import { createUploads, type Uploads } from '../source/uploads.ts';
 import { createWebhookEndpoint } from './webhook-endpoint.ts';
@@ -38,10 +39,10 @@ async function createBench(t: TestContext, limits: Partial<SourceLimits> = {}): 
   const audited: string[] = [];
   const apps: SyncApp[] = [];
   const server = createRpcServer({
-    tokens: [
+    tokens: tokensOf([
       { name: 'deployer', value: deployToken, scopes: ['deploy'] },
       { name: 'reader', value: readToken, scopes: ['read'] },
-    ],
+    ]),
     local: {},
     remote: {},
     handlers: {},

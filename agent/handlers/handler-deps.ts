@@ -5,6 +5,7 @@ import type { Images } from '../images/images.ts';
 import type { Platform } from '../platform/platform.ts';
 import type { Addresses } from '../routes/addresses.ts';
 import type { RouteHub } from '../routes/hub.ts';
+import type { Tokens } from '../rpc/tokens.ts';
 import type { RouterLinks } from '../routes/router-links.ts';
 import type { Sync } from '../source/sync.ts';
 import type { Uploads } from '../source/uploads.ts';
@@ -34,6 +35,7 @@ export interface HandlerDeps {
   readonly events: EventStore;
   readonly audit: Pick<AuditStore, 'list'>;
   readonly images: Images;
+  readonly tokens: Pick<Tokens, 'views'>;
   readonly uploads: Uploads;
   readonly addresses: Addresses;
   /** The name of this agent. */

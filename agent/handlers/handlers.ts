@@ -6,7 +6,7 @@ import { routeHandlers } from './routes.ts';
 import { versionHandlers } from './versions.ts';
 
 export function createHandlers(deps: HandlerDeps): AgentHandlers {
-  const { lead, events, audit, images, uploads, platform, store, addresses, holder, release } = deps;
+  const { lead, events, audit, tokens, images, uploads, platform, store, addresses, holder, release } = deps;
   let document: ReturnType<typeof openRpcDocument> | undefined; // made once, because it costs some 30 ms of CPU time
   return {
     ...appHandlers(deps),
@@ -34,6 +34,12 @@ export function createHandlers(deps: HandlerDeps): AgentHandlers {
     },
 
     'events.list': async (query) => ({ events: await events.list(query) }),
+    'tokens.whoami': async (_params, { identity: { name, scopes, expires = null } }) => ({
+      name,
+      scopes: [...scopes],
+      expires,
+    }),
+    'tokens.list': async () => ({ tokens: tokens.views }),
     'audit.list': async (query) => ({ entries: await audit.list(query) }),
     'logs.follow': async ({ app, version, tail, follow }, { emit, signal }) => {
       lead().engine.machine(app);

@@ -3,10 +3,12 @@ import type { IncomingMessage } from 'node:http';
 import { AppError } from '../../shared/errors.ts';
 import type { Identity } from '../../shared/rpc/types.ts';
 import { Semaphore } from '../../shared/wait/semaphore.ts';
-import type { TokenCheck } from './tokens.ts';
+import type { Tokens } from './tokens.ts';
 
 interface Admission {
   readonly identity: Identity;
+  /** Whether the token still counts. */
+  readonly isValid: () => boolean;
   /** Gives the place back; doing so again is harmless. */
   readonly leave: () => void;
 }
@@ -15,22 +17,23 @@ interface Admission {
 export type Admit = (request: IncomingMessage) => Admission;
 
 export function createAdmission(deps: {
-  readonly checkToken: TokenCheck;
+  readonly tokens: Pick<Tokens, 'check'>;
   readonly isLeader: () => boolean;
   readonly whyNotLeader: () => AppError;
   readonly maxPerToken: number;
   /** Called for a caller without a known token, or over its bound. */
   readonly onDenied?: ((request: IncomingMessage, error: AppError, name: string | undefined) => void) | undefined;
 }): Admit {
-  const { checkToken, isLeader, whyNotLeader, maxPerToken, onDenied } = deps;
+  const { tokens, isLeader, whyNotLeader, maxPerToken, onDenied } = deps;
   const places = new Semaphore({ places: Infinity, placesPerKey: maxPerToken });
   return (request) => {
-    const identity = checkToken(request.headers.authorization);
+    const holder = tokens.check(request.headers.authorization);
+    const identity = holder?.identity;
     const denied = (error: AppError): AppError => {
       onDenied?.(request, error, identity?.name);
       return error;
     };
-    if (identity === undefined)
+    if (holder === undefined || identity === undefined)
       throw denied(new AppError('unauthenticated', 'a known token is needed: Authorization: Bearer …'));
     if (!isLeader()) throw whyNotLeader();
     const place = places.tryAcquire(identity.name);
@@ -41,7 +44,7 @@ export function createAdmission(deps: {
         }),
       );
     const { remoteAddress: address } = request.socket;
-    return { identity: { ...identity, address }, leave: () => place[Symbol.dispose]() };
+    return { identity: { ...identity, address }, isValid: holder.isValid, leave: () => place[Symbol.dispose]() };
   };
 }
 

@@ -7,6 +7,7 @@ import { AppError } from '../../shared/errors.ts';
 import { silentLog } from '../../shared/log.ts';
 import { agentMethods, type MethodTable } from '../../shared/protocol/methods.ts';
 import type { Handlers } from '../../shared/rpc/types.ts';
+import { tokensOf } from '../testing/tokens.ts';
 import { createRpcServer } from './server.ts';
 
 const local = {
@@ -36,7 +37,7 @@ interface Ended {
 
 /** Runs a program of examples/rpc against a server of its own. */
 async function run(t: TestContext, file: string, ...args: string[]): Promise<Ended> {
-  const tokens = [{ name: 'ci', scopes: ['deploy' as const], value: 'secret-of-ci' }];
+  const tokens = tokensOf([{ name: 'ci', scopes: ['deploy'], value: 'secret-of-ci' }]);
   const server = createRpcServer({ tokens, local, remote, handlers, isLeader: () => true, log: silentLog });
   const port = await server.listen({ host: '127.0.0.1', port: 0 });
   t.after(() => server.close());

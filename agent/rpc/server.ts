@@ -17,11 +17,11 @@ import { createAdmission, notLeader } from './admission.ts';
 import { serveEndpoint, type HttpEndpoint } from './endpoint.ts';
 import { createHostCheck, type HostCheck } from './own-host.ts';
 import { createPost } from './post.ts';
-import { createTokenCheck, type RpcToken } from './tokens.ts';
+import type { Tokens } from './tokens.ts';
 import { createLinks } from './upgrade.ts';
 
 export interface RpcServerOptions<Local extends MethodTable, Remote extends MethodTable> {
-  readonly tokens: readonly RpcToken[];
+  readonly tokens: Pick<Tokens, 'check'>;
   readonly local: Local;
   readonly remote: Remote;
   readonly handlers: Handlers<Local, Remote>;
@@ -67,6 +67,8 @@ const defaultServerLimits: ServerLimits = {
 export interface RpcServer {
   /** @returns the port; 0 takes a free one. @throws the error of the system, such as EADDRINUSE. */
   listen(address: { readonly host: string; readonly port: number }): Promise<number>;
+  /** Ends the links whose token counts no more. */
+  endInvalidLinks(): void;
   /** Ends every link with the reason, when this agent no longer leads. */
   dropLinks(reason: ErrorCode): Promise<void>;
   close(): Promise<void>;
@@ -79,7 +81,7 @@ export function createRpcServer<Local extends MethodTable, Remote extends Method
   const limits = { ...defaultLimits, ...defaultServerLimits, ...options.limits };
   const handlers = whileLeader(options.handlers, { isLeader, whyNotLeader });
   const admit = createAdmission({
-    checkToken: createTokenCheck(options.tokens),
+    tokens: options.tokens,
     isLeader,
     whyNotLeader,
     maxPerToken: limits.maxConnectionsPerToken,
@@ -148,6 +150,7 @@ export function createRpcServer<Local extends MethodTable, Remote extends Method
       checkHost = createHostCheck(address.host, options.hosts ?? []);
       return (await listen(server, address)).port;
     },
+    endInvalidLinks: () => links.endInvalid(),
     dropLinks: (reason) => links.drop(reason),
     async close() {
       const closed = new Promise((resolve) => server.close(resolve));

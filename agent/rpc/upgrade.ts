@@ -14,9 +14,10 @@ import { onAbort } from '../../shared/wait/abort.ts';
 import type { Admit } from './admission.ts';
 import type { HostCheck } from './own-host.ts';
 
-/** RFC 6455 §7.4.1 and the registry of close codes: 1001 going away, 1012 service restart. */
+/** RFC 6455 §7.4.1 and the registry of close codes: 1001 going away, 1008 policy violation, 1012 service restart. */
 const goingAway = 1_001;
 const serviceRestart = 1_012;
+const policyViolation = 1_008;
 
 interface LinksDeps<Local extends MethodTable, Remote extends MethodTable> {
   readonly peer: Omit<PeerOptions<Local, Remote>, 'socket' | 'identity'>;
@@ -29,7 +30,8 @@ interface LinksDeps<Local extends MethodTable, Remote extends MethodTable> {
 
 export function createLinks<Local extends MethodTable, Remote extends MethodTable>(deps: LinksDeps<Local, Remote>) {
   const { admit, log } = deps;
-  const peers = new Set<Peer<Remote>>();
+  /** Each link, and whether its token still counts. */
+  const peers = new Map<Peer<Remote>, () => boolean>();
   const webSockets = new WebSocketServer({
     noServer: true,
     clientTracking: false,
@@ -50,11 +52,11 @@ export function createLinks<Local extends MethodTable, Remote extends MethodTabl
     try {
       deps.checkHost(request);
       checkHandshake(request);
-      const { identity, leave } = admit(request);
+      const { identity, isValid, leave } = admit(request);
       socket.once('close', leave);
       webSockets.handleUpgrade(request, socket, head, (webSocket) => {
         const peer = createPeer({ ...deps.peer, socket: webSocket, identity });
-        peers.add(peer);
+        peers.set(peer, isValid);
         onAbort(peer.closed, () => peers.delete(peer));
         log.info({ caller: identity.name, peers: peers.size }, 'a link is up');
         deps.onPeer(peer, identity);
@@ -67,12 +69,16 @@ export function createLinks<Local extends MethodTable, Remote extends MethodTabl
   }
 
   async function closeAll(code: number, reason: string): Promise<void> {
-    await Promise.all([...peers].map((peer) => peer.close(code, reason)));
+    await Promise.all([...peers.keys()].map((peer) => peer.close(code, reason)));
   }
 
   return {
     /** The listener for the event `upgrade` of the HTTP server. */
     upgrade,
+    /** Ends the links whose token was withdrawn or has expired. */
+    endInvalid(): void {
+      for (const [peer, isValid] of peers) if (!isValid()) void peer.close(policyViolation, 'unauthenticated');
+    },
     drop: (reason: ErrorCode) => closeAll(serviceRestart, reason),
     close: () => closeAll(goingAway, 'shutdown'),
   };

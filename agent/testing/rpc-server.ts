@@ -6,6 +6,7 @@ import { AppError } from '../../shared/errors.ts';
 import { silentLog } from '../../shared/log.ts';
 import type { MethodTable } from '../../shared/protocol/methods.ts';
 import type { Handlers } from '../../shared/rpc/types.ts';
+import { tokensOf } from './tokens.ts';
 import { createRpcServer, type RpcServer, type RpcServerOptions } from '../rpc/server.ts';
 
 const none = z.strictObject({});
@@ -52,11 +53,11 @@ export async function startTestServer(
 ): Promise<{ url: string; port: number; server: RpcServer; seen: Seen; close: () => Promise<void> }> {
   const seen: Seen = { waiting: Promise.withResolvers(), aborted: Promise.withResolvers(), running: 0 };
   const server = createRpcServer({
-    tokens: [
+    tokens: tokensOf([
       { name: 'reader', scopes: ['read'], value: token('reader') },
       { name: 'deployer', scopes: ['deploy'], value: token('deployer') },
       { name: 'router', scopes: ['router'], value: token('router') },
-    ],
+    ]),
     local: testMethods,
     remote: noMethods,
     handlers: handlers(seen),

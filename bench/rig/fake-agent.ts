@@ -1,4 +1,5 @@
 /** An agent that starts nothing: the real RPC server and the real hub of routes, with the table that a question gives it. */
+import { tokensOf } from '../../agent/testing/tokens.ts';
 import { RouteHub } from '../../agent/routes/hub.ts';
 import { createRpcServer } from '../../agent/rpc/server.ts';
 import { systemClock } from '../../shared/wait/clock.ts';
@@ -33,7 +34,7 @@ export async function startFakeAgent(options: {
   for (const route of options.routes) hub.publish(route);
   const peers = new Set<Peer<typeof routerMethods>>();
   const server = createRpcServer({
-    tokens: [{ name: 'router', scopes: ['router'], value: options.token }],
+    tokens: tokensOf([{ name: 'router', scopes: ['router'], value: options.token }]),
     local,
     remote: routerMethods,
     handlers: {

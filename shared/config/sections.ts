@@ -63,19 +63,47 @@ export function readSecret(source: OpenSource, path: string, fail: (message: str
   return undefined;
 }
 
-/** Returns the token or the validated content of its file. @returns '' after `fail` if there is none. */
+/**
+ * Returns the token or the validated content of its file; of two tokens in the file, the first.
+ * @returns '' after `fail` if there is none.
+ */
 export function readToken(
   source: OpenSource,
   given: { readonly value: string | undefined; readonly file: string | undefined },
   fail: (message: string) => void,
 ): string {
   if (given.file === undefined) return given.value ?? '';
-  const value = readSecret(source, given.file, fail);
-  if (value === undefined) return '';
-  const problem = tokenValue.safeParse(value).error?.issues[0];
-  if (problem?.code === 'too_small') fail(`the token must have at least ${minTokenLength} characters`);
-  else if (problem !== undefined) fail(`the token ${problem.message}`);
-  return value;
+  return readTokenFile(source, given.file, fail)[0] ?? '';
+}
+
+/** Returns the tokens of a file. @returns none after `fail` if it cannot be used. */
+export function readTokenFile(source: OpenSource, path: string, fail: (message: string) => void): string[] {
+  const text = readSecret(source, path, fail);
+  if (text === undefined) return [];
+  try {
+    return parseTokenFile(text);
+  } catch (error) {
+    fail(messageOf(error));
+    return [];
+  }
+}
+
+/**
+ * Returns the tokens of a file, one in each line: one, or two while one replaces the other.
+ * @throws AppError config_invalid, saying what is wrong with the file.
+ */
+export function parseTokenFile(text: string): string[] {
+  const lines = text.split(/\r?\n/).filter((line) => line !== '');
+  if (lines.length === 0) throw new AppError('config_invalid', 'the file is empty');
+  if (lines.length > 2)
+    throw new AppError('config_invalid', 'the file has more than two lines; it may hold two tokens');
+  for (const line of lines) {
+    const problem = tokenValue.safeParse(line).error?.issues[0];
+    if (problem?.code === 'too_small')
+      throw new AppError('config_invalid', `the token must have at least ${minTokenLength} characters`);
+    if (problem !== undefined) throw new AppError('config_invalid', `the token ${problem.message}`);
+  }
+  return lines;
 }
 
 function messageOf(error: unknown): string {

@@ -17,6 +17,7 @@ import {
   imageView,
   logLine,
   versionView,
+  tokenView,
 } from './views.ts';
 
 export const subprotocol = 'holdfast.v1';
@@ -193,6 +194,18 @@ export const agentMethods = {
       limit: z.int().min(1).max(1_000).default(100),
     }),
     result: z.strictObject({ events: z.array(eventView) }),
+  },
+  'tokens.whoami': {
+    summary: 'Returns who the caller is.',
+    scopes: ['read', 'router'],
+    params: none,
+    result: z.strictObject({ name: z.string(), scopes: z.array(scope), expires: z.string().nullable() }),
+  },
+  'tokens.list': {
+    summary: 'Lists the tokens that may call, without their values.',
+    scopes: ['admin'],
+    params: none,
+    result: z.strictObject({ tokens: z.array(tokenView) }),
   },
   'audit.list': {
     summary: 'Lists who asked for what, newest first: changes, reads of logs, uploads, webhooks, and what was refused.',

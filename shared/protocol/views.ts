@@ -74,6 +74,17 @@ export const eventView = z.strictObject({
 });
 export type EventView = z.output<typeof eventView>;
 
+export const tokenView = z.strictObject({
+  name: z.string(),
+  scopes: z.array(z.string()),
+  /** How many values it has: two while one replaces the other. */
+  values: z.int(),
+  expires: z.string().nullable(),
+  /** Since this agent was started. */
+  lastUsedAt: timestamp.nullable(),
+});
+export type TokenView = z.output<typeof tokenView>;
+
 export const auditView = z.strictObject({
   id: z.int(),
   at: timestamp,

@@ -15,7 +15,8 @@ import type { Handlers, Identity, Peer } from './types.ts';
 export interface LinkOptions<Local extends MethodTable, Remote extends MethodTable> {
   /** The base URL, `http(s)://host:port`; the WebSocket endpoint is at its `/rpc`. */
   readonly url: string;
-  readonly token: string;
+  /** Asked at each attempt, so that a new token counts from the next one on. */
+  readonly token: string | (() => string);
   readonly local: Local;
   readonly handlers: Handlers<Local, Remote>;
   readonly remote: Remote;
@@ -67,7 +68,7 @@ export function createLink<Local extends MethodTable, Remote extends MethodTable
       const { maxFrameBytes } = limits;
       const dialled = await dial({
         url,
-        token,
+        token: typeof token === 'string' ? token : token(),
         maxFrameBytes,
         handshakeTimeoutMs,
         signal: closing.signal,

@@ -32,6 +32,8 @@ export interface Peer<Remote extends MethodTable> {
 export interface Identity {
   readonly name: string;
   readonly scopes: readonly Scope[];
+  /** ISO 8601: when its token expires. */
+  readonly expires?: string | undefined;
   /** The address of its socket, if that is known. */
   readonly address?: string | undefined;
 }

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { basename } from 'node:path';
 import { describe, it } from 'node:test';
 import { loadAgentConfig } from '../../agent/config/config.ts';
+import { digestOf } from '../../agent/config/token-section.ts';
 import { loadRouterConfig } from '../../router/config.ts';
 import { currentSchema, storedSchema } from './config-schema.ts';
 import { chart, find, helm, render, scenarios } from './helm.ts';
@@ -37,7 +38,7 @@ describe('the configuration that is rendered', () => {
         env: {},
         readFile: (path) => (path.endsWith('.toml') ? configOf('router') : token(path)),
       });
-      assert.equal(agent.token.find(({ name }) => name === 'router')?.value, router.token);
+      assert.deepEqual(agent.token.find(({ name }) => name === 'router')?.digests, [digestOf(router.token())]);
       assert.equal(new URL(router.agent_url).hostname, 'holdfast-agent.holdfast.svc');
     });
   }
