@@ -12,8 +12,8 @@ import type { AgentClient } from '../agent-client.ts';
 import { readAppFile } from '../app-file.ts';
 import type { CliContext } from '../context.ts';
 import { type Embedded, createEmbedded, packageRoot } from '../embedded/embedded.ts';
-import { choosePorts } from '../embedded/ports.ts';
-import { type Workspace, openWorkspace } from '../embedded/workspace.ts';
+import { isPortTaken, onFreePorts } from '../embedded/ports.ts';
+import { type EmbeddedPorts, type Workspace, openWorkspace } from '../embedded/workspace.ts';
 import { UsageError } from '../../shared/command/exit-code.ts';
 import { portNumber } from '../../shared/command/option-values.ts';
 
@@ -49,16 +49,30 @@ async function runEmbedded(workspace: Workspace, options: StartOptions, context:
   const say = (message: string): void => {
     context.stderr.write(`${message}\n`);
   };
-  const ports = await choosePorts(options.port);
-  workspace.configure(ports, { watch: options.watch });
   const failed = new AbortController();
   const ended = AbortSignal.any([context.interrupted, failed.signal]);
   const onGiveUp = (error: AppError): void => failed.abort(error);
-  const embedded = createEmbedded({ workspace, ports, env: context.env, onEvent: say, onGiveUp });
-  using _killed = onAbort(context.killed, () => embedded.kill());
+  let embedded: Embedded | undefined;
+  using _killed = onAbort(context.killed, () => embedded?.kill());
+  const startOn = async (ports: EmbeddedPorts): Promise<EmbeddedPorts> => {
+    const place = shown(context, workspace.folder);
+    say(
+      embedded === undefined
+        ? `Starting Holdfast ${release}; data and logs are in ${place} …`
+        : 'Another program took a port meanwhile; starting again with others …',
+    );
+    workspace.configure(ports, { watch: options.watch });
+    embedded = createEmbedded({ workspace, ports, env: context.env, onEvent: say, onGiveUp });
+    try {
+      await embedded.start(ended);
+    } catch (error) {
+      if (isPortTaken(error)) await embedded.stop();
+      throw error;
+    }
+    return ports;
+  };
   try {
-    say(`Starting Holdfast ${release}; data and logs are in ${shown(context, workspace.folder)} …`);
-    await embedded.start(ended);
+    const ports = await onFreePorts(options.port, startOn);
     const agentUrl = `http://127.0.0.1:${ports.rpc}`;
     const agent = context.connect({ url: agentUrl, token: workspace.cliToken });
     const callUrl = `http://127.0.0.1:${ports.calls}`;
@@ -74,7 +88,8 @@ async function runEmbedded(workspace: Workspace, options: StartOptions, context:
   if (failed.signal.aborted) throw failed.signal.reason;
 }
 
-async function stop(embedded: Embedded, say: (message: string) => void): Promise<void> {
+async function stop(embedded: Embedded | undefined, say: (message: string) => void): Promise<void> {
+  if (embedded === undefined) return;
   say('Stopping; press Ctrl-C again to stop at once …');
   await embedded.stop();
   say('Stopped.');
