@@ -6,7 +6,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { join } from 'node:path';
 import { toAppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
-import { FolderWatch } from '../../shared/presets/folder-watch.ts';
+import { FolderWatch, type FolderWatchOptions } from '../../shared/presets/folder-watch.ts';
 import { type AppSpec, sourceKind } from '../../shared/protocol/app-spec.ts';
 import type { PlannedChange } from '../../shared/protocol/views.ts';
 import type { SourceLimits } from '../../shared/source/limits.ts';
@@ -29,12 +29,14 @@ interface LiveFoldersDeps {
   readonly limits: SourceLimits;
   readonly clock: Clock;
   readonly log: Log;
+  /** Replaced in tests. */
+  readonly watch?: (options: FolderWatchOptions) => Pick<FolderWatch, 'close'>;
 }
 
 interface LiveApp {
   spec: AppSpec;
   readonly root: string;
-  readonly watch: FolderWatch;
+  readonly watch: Pick<FolderWatch, 'close'>;
   /** The declaration under way. */
   declaring: Promise<void> | undefined;
   again: boolean;
@@ -48,7 +50,8 @@ const actor = 'watch';
 export class LiveFolders {
   readonly #deps: LiveFoldersDeps;
   readonly #apps = new Map<string, LiveApp>();
-  readonly #closed: Promise<void>[] = [];
+  /** What apps that are no longer watched leave behind, until it has ended. */
+  readonly #ending = new Set<Promise<unknown>>();
   #stopTimer: () => void = () => undefined;
   #isClosed = false;
 
@@ -58,11 +61,12 @@ export class LiveFolders {
     this.#look();
   }
 
+  /** Resolves when nothing is watched and no declaration is under way: the engine, closed at the same time, ends those. */
   async close(): Promise<void> {
     this.#isClosed = true;
     this.#stopTimer();
     for (const name of this.#apps.keys()) this.#end(name);
-    await Promise.all(this.#closed);
+    await Promise.all(this.#ending);
   }
 
   /** Watches the folders that apps have now, and no others. */
@@ -79,7 +83,7 @@ export class LiveFolders {
   }
 
   #begin(name: string, spec: AppSpec): void {
-    const { dataDir, limits, clock } = this.#deps;
+    const { dataDir, limits, clock, watch = (options) => new FolderWatch(options) } = this.#deps;
     const root = rootOf(spec);
     const app: LiveApp = {
       spec,
@@ -87,7 +91,7 @@ export class LiveFolders {
       declaring: undefined,
       again: false,
       isFailing: false,
-      watch: new FolderWatch({
+      watch: watch({
         root,
         spec: () => app.spec,
         skip: new Set([dataDir]),
@@ -102,7 +106,9 @@ export class LiveFolders {
   #end(name: string): void {
     const app = this.#apps.get(name);
     this.#apps.delete(name);
-    if (app !== undefined) this.#closed.push(app.watch.close());
+    if (app === undefined) return;
+    const ending = Promise.all([app.watch.close(), app.declaring]).finally(() => this.#ending.delete(ending));
+    this.#ending.add(ending);
   }
 
   #changed(name: string, app: LiveApp): void {
