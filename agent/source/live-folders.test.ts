@@ -16,8 +16,8 @@ import type { SyncApp } from './sync.ts';
 interface Declaring {
   readonly app: string;
   readonly actor: string;
-  end(): Promise<void>;
-  fail(error: AppError): Promise<void>;
+  readonly end: () => Promise<void>;
+  readonly fail: (error: AppError) => Promise<void>;
 }
 
 interface Bench {
@@ -30,9 +30,9 @@ interface Bench {
   /** The watches that are open, by their folder. */
   readonly watches: Map<string, FolderWatchOptions>;
   /** The folder has changed, as its watch tells it. */
-  edit(root: string): void;
+  readonly edit: (root: string) => void;
   /** Lets the apps be compared with what is watched. */
-  look(): void;
+  readonly look: () => void;
 }
 
 function createBench(t: TestContext, specs: Readonly<Record<string, Partial<AppSpec>>>): Bench {
