@@ -13,12 +13,16 @@ export type Challenge =
       readonly scope: string | undefined;
     };
 
-/** @returns the first challenge of a `WWW-Authenticate` that can be answered. */
+/** Real ones have some 200 characters. */
+const maxChallengeLength = 4_096;
+
+/** @returns the first challenge of a `WWW-Authenticate` that can be answered; none for one that is too long to be real. */
 export function parseChallenge(header: string): Challenge | undefined {
+  if (header.length > maxChallengeLength) return undefined;
   const bearer = /(?:^|,)\s*bearer\s+(.*)$/i.exec(header)?.[1];
   if (bearer !== undefined) {
     const params = new Map<string, string>();
-    for (const match of bearer.matchAll(/([\w-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))/g)) {
+    for (const match of bearer.matchAll(/(?<![\w-])([\w-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))/g)) {
       const name = (match[1] ?? '').toLowerCase();
       if (!params.has(name)) params.set(name, (match[2] ?? match[3] ?? '').replaceAll(/\\(.)/g, '$1'));
     }

@@ -1,8 +1,11 @@
 /** Paths are forwarded as they came, except for the prefix of the route, and refused if two readers could see different ones. */
 import type { Route } from '../../shared/protocol/routes.ts';
 
-/** Matches dot segments, also between backslashes, which the URL parsers of browsers and apps read as `/`: https://url.spec.whatwg.org/#path-state */
-const dotSegment = /(?:^|[/\\])(?:\.|%2e){1,2}(?=[/\\#]|$)/i;
+/**
+ * Matches dot segments, also between backslashes, which the URL parsers of browsers and apps read as `/`
+ * (https://url.spec.whatwg.org/#path-state), between encoded ones, which apps decode, and with a parameter behind it, which Servlets drop.
+ */
+const dotSegment = /(?:^|[/\\]|%2f|%5c)(?:\.|%2e){1,2}(?:;[^/\\]*)?(?=[/\\#]|%2f|%5c|$)/i;
 
 /**
  * What is wrong with a raw path and query, in words. An app that resolves `..` would serve the path of another route than the

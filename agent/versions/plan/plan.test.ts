@@ -132,6 +132,8 @@ test('a secret declared as it is shown keeps its value', () => {
     code: 'app_invalid',
     message: 'app a: secrets.OTHER is *** and has no earlier value to keep',
   });
+  for (const name of ['constructor', 'toString', 'hasOwnProperty'])
+    assert.throws(() => plan([spec({ secrets: { [name]: '***' } })], { records }), { code: 'app_invalid' }, name);
 });
 
 test('a version that changes nothing of the image has the image of the one before, without asking anyone', () => {

@@ -104,7 +104,9 @@ function withKeptSecrets(spec: AppSpec, before: AppSpec | undefined): AppSpec {
     Object.fromEntries(
       Object.entries(spec[key]).map(([name, value]) => {
         if (value !== maskedSecret) return [name, value];
-        const old = before?.[key][name];
+        const values = before?.[key];
+        // Names come from callers, and `constructor` is no value that was kept.
+        const old = values !== undefined && Object.hasOwn(values, name) ? values[name] : undefined;
         if (old === undefined)
           throw new AppError(
             'app_invalid',
