@@ -84,29 +84,40 @@ interface Family {
   readonly isPrefix: boolean;
 }
 
-/** By the first byte of the name. */
-const families: (Family[] | undefined)[] = Array.from({ length: 256 });
+/** By the first three bytes of the name, so that most names are compared with none. */
+const families: (Family[] | undefined)[] = Array.from({ length: 1_024 });
+
+function bucketOf(first: number, second: number, third: number): number {
+  return ((first << 5) ^ (second << 3) ^ third) & 1_023;
+}
+
 for (const pattern of identityFields) {
   const isPrefix = pattern.endsWith('*');
   const bytes = Uint8Array.from(Buffer.from(isPrefix ? pattern.slice(0, -1) : pattern));
-  (families[bytes[0] as number] ??= []).push({ bytes, isPrefix });
+  const [first = 0, second = 0, third = 0] = bytes;
+  (families[bucketOf(first, second, third)] ??= []).push({ bytes, isPrefix });
+}
+
+/** In lower case, with `-` for `_`, which CGI-like apps read as `-`. */
+function plain(byte: number | undefined): number {
+  const lower = tokenByte[byte as number] as number;
+  return lower === 0x5f ? 0x2d : lower;
 }
 
 /** @returns the kind of the field whose name, a token, is in this range. */
 export function fieldKind(bytes: Uint8Array, start: number, end: number): number {
   const kind = knownKind(bytes, start, end);
   if (kind !== Field.other) return kind;
-  const candidates = families[tokenByte[bytes[start] as number] as number];
-  if (candidates === undefined) return Field.other;
   const length = end - start;
+  // The shortest family is `cf-`, whose names are longer.
+  if (length < 4) return Field.other;
+  const candidates = families[bucketOf(plain(bytes[start]), plain(bytes[start + 1]), plain(bytes[start + 2]))];
+  if (candidates === undefined) return Field.other;
   for (let index = 0; index < candidates.length; index += 1) {
     const { bytes: name, isPrefix } = candidates[index] as Family;
     if (isPrefix ? length <= name.length : length !== name.length) continue;
-    let at = 1;
-    for (; at < name.length; at += 1) {
-      const byte = tokenByte[bytes[start + at] as number] as number;
-      if ((byte === 0x5f ? 0x2d : byte) !== name[at]) break;
-    }
+    let at = 0;
+    while (at < name.length && plain(bytes[start + at]) === name[at]) at += 1;
     if (at === name.length) return Field.identity;
   }
   return Field.other;
