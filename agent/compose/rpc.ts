@@ -65,6 +65,7 @@ export function createRpc(deps: CreateRpcDeps): RpcServer {
         apps: () => lead().sync.apps(),
         look: (apps) => lead().sync.look(apps),
         audit: audit.webhook,
+        clock,
       }),
     ],
     limits: { leaseMs, heartbeatMs: Math.min(2_000, leaseMs / 4) },

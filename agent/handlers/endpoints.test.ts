@@ -52,6 +52,7 @@ async function createBench(t: TestContext, limits: Partial<SourceLimits> = {}): 
       createUploadEndpoint({ store, onDenied: (_request, { code }, token) => audited.push(`${token} ${code}`) }),
       createWebhookEndpoint({
         secret,
+        clock: systemClock,
         apps: () => apps,
         look: (names) => looked.push([...names]),
         audit: (_request, outcome, names) =>

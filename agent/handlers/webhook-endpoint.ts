@@ -9,14 +9,16 @@ import { AppError, toAppError } from '../../shared/errors.ts';
 import { readBounded } from '../../shared/net/read-bounded.ts';
 import { sendProblem } from '../../shared/problem.ts';
 import { sourceKind } from '../../shared/protocol/app-spec.ts';
-import { Semaphore } from '../../shared/wait/semaphore.ts';
+import type { Clock } from '../../shared/wait/clock.ts';
+import { BodyBudget } from '../rpc/body-budget.ts';
 import type { HttpEndpoint } from '../rpc/endpoint.ts';
 import { repositoryKey } from '../source/git-url.ts';
 import type { SyncApp } from '../source/sync.ts';
 
 const maxBodyBytes = 1024 ** 2;
-/** Each webhook is in memory as a whole. */
-const maxAtOnce = 16;
+/** Bodies whose signature is not known yet are in memory as a whole. The oldest makes room, since whoever is slow may be nobody. */
+const maxUnsignedBytes = 16 * maxBodyBytes;
+const bodyTimeoutMs = 10_000;
 const pathPattern = /^\/hooks\/git(?:\/([a-z0-9-]{1,63}))?$/;
 
 /** The keys under which git servers put the URLs of a repository. */
@@ -44,17 +46,18 @@ export function createWebhookEndpoint(deps: {
   readonly apps: () => readonly SyncApp[];
   /** Looks these apps up soon, in the background. */
   readonly look: (apps: readonly string[]) => void;
+  readonly clock: Clock;
   /** Called for each webhook that was taken or refused. */
   readonly audit: (request: IncomingMessage, outcome: 'ok' | AppError, apps: readonly string[]) => void;
 }): HttpEndpoint {
-  const { secret, apps, look, audit } = deps;
-  const places = new Semaphore({ places: maxAtOnce });
+  const { secret, apps, look, audit, clock } = deps;
+  const bodies = new BodyBudget({ totalBytes: maxUnsignedBytes });
 
   async function take(request: IncomingMessage, app: string | undefined): Promise<string[]> {
     if (secret === undefined)
       throw new AppError('webhook_denied', 'webhooks are not enabled: set `webhook_secret_file` in [source]');
     const declaredBytes = Number(request.headers['content-length'] ?? 0);
-    const body = await readBounded(request, { maxBytes: maxBodyBytes, what: 'the body of the webhook', declaredBytes });
+    const body = await readUnsigned(request, declaredBytes);
     checkSignature(secret, body, request.headers['x-hub-signature-256']);
     const pushed = parsePush(body, request.headers['content-type'] ?? '');
     // An app that the URL names was chosen by whoever set up the webhook. Without a name, it is for the apps with `auto_sync`.
@@ -62,6 +65,26 @@ export function createWebhookEndpoint(deps: {
       .filter(({ name, spec }) => (app === undefined ? spec.auto_sync && isOf(spec.source, pushed) : name === app))
       .filter(({ spec }) => sourceKind(spec.source ?? '') === 'git' && concerns(spec.ref, pushed))
       .map(({ name }) => name);
+  }
+
+  async function readUnsigned(request: IncomingMessage, declaredBytes: number): Promise<Buffer> {
+    let evicted: AppError | undefined;
+    const end = (error: AppError): void => {
+      evicted = error;
+      request.destroy();
+    };
+    using held = bodies.open('webhooks', end);
+    const late = (): AppError => new AppError('deadline_exceeded', 'the body of the webhook did not come in time');
+    const stopTimer = clock.after(bodyTimeoutMs, () => end(late()));
+    const onBytes = (bytes: number): void => held.add(bytes);
+    try {
+      const what = 'the body of the webhook';
+      return await readBounded(request, { maxBytes: maxBodyBytes, what, declaredBytes, onBytes });
+    } catch (error) {
+      throw evicted ?? error;
+    } finally {
+      stopTimer();
+    }
   }
 
   return {
@@ -74,9 +97,6 @@ export function createWebhookEndpoint(deps: {
         sendProblem(response, error, { status: 405, headers: { Allow: 'POST', Connection: 'close' } });
         return;
       }
-      using place = places.tryAcquire();
-      if (place === undefined)
-        throw new AppError('too_many_calls', 'too many webhooks at once', { retryAfterMs: 1_000 });
       const names = await take(request, match[1]).catch((error: unknown) => {
         audit(request, toAppError(error), []);
         throw error;

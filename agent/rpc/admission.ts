@@ -21,11 +21,16 @@ export function createAdmission(deps: {
   readonly isLeader: () => boolean;
   readonly whyNotLeader: () => AppError;
   readonly maxPerToken: number;
+  /** For tokens with the scope `router`. */
+  readonly maxPerRouterToken: number;
+  /** Called for a request with a known token. */
+  readonly onKnown?: (request: IncomingMessage) => void;
   /** Called for a caller without a known token, or over its bound. */
   readonly onDenied?: ((request: IncomingMessage, error: AppError, name: string | undefined) => void) | undefined;
 }): Admit {
-  const { tokens, isLeader, whyNotLeader, maxPerToken, onDenied } = deps;
-  const places = new Semaphore({ places: Infinity, placesPerKey: maxPerToken });
+  const { tokens, isLeader, whyNotLeader, maxPerToken, maxPerRouterToken, onKnown, onDenied } = deps;
+  const routers = new Semaphore({ places: Infinity, placesPerKey: maxPerRouterToken });
+  const others = new Semaphore({ places: Infinity, placesPerKey: maxPerToken });
   return (request) => {
     const holder = tokens.check(request.headers.authorization);
     const identity = holder?.identity;
@@ -36,12 +41,18 @@ export function createAdmission(deps: {
     if (holder === undefined || identity === undefined)
       throw denied(new AppError('unauthenticated', 'a known token is needed: Authorization: Bearer …'));
     if (!isLeader()) throw whyNotLeader();
-    const place = places.tryAcquire(identity.name);
+    onKnown?.(request);
+    const isRouter = identity.scopes.includes('router');
+    const place = (isRouter ? routers : others).tryAcquire(identity.name);
     if (place === undefined)
       throw denied(
-        new AppError('too_many_calls', `token ${identity.name} has ${maxPerToken} connections`, {
-          retryAfterMs: 1_000,
-        }),
+        new AppError(
+          'too_many_calls',
+          `token ${identity.name} has ${isRouter ? maxPerRouterToken : maxPerToken} connections`,
+          {
+            retryAfterMs: 1_000,
+          },
+        ),
       );
     const { remoteAddress: address } = request.socket;
     return { identity: { ...identity, address }, isValid: holder.isValid, leave: () => place[Symbol.dispose]() };

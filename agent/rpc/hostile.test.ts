@@ -14,6 +14,7 @@ import { subprotocol } from '../../shared/protocol/methods.ts';
 import { createLink } from '../../shared/rpc/link.ts';
 import { whenUp } from '../../shared/rpc/testing/when-up.ts';
 import type { Peer } from '../../shared/rpc/types.ts';
+import { eventually } from '../../shared/wait/testing/eventually.ts';
 import { startTestServer, testMethods, token } from '../testing/rpc-server.ts';
 
 setFlagsFromString('--expose-gc');
@@ -161,6 +162,50 @@ test('2,000 handshakes without a token leave nothing behind', async (t) => {
   }
   const grownBytes = memoryBytes() - before;
   assert.ok(grownBytes < 16 * 1024 * 1024, `${grownBytes} bytes`);
+});
+
+test('silent sockets without a token make room for callers that have one, and never take their places', async (t) => {
+  const { url, port, close } = await startTestServer(t, { limits: { maxConnections: 20 } });
+  const first = await goodClient(t, url);
+  const silent: Socket[] = [];
+  for (let i = 0; i < 60; i += 1) {
+    const socket = connect(port, '127.0.0.1').on('error', () => undefined);
+    t.after(() => socket.destroy());
+    await once(socket, 'connect');
+    silent.push(socket);
+  }
+  // The link of before goes on, and a new one finds a place.
+  assert.deepEqual(await first.call('add', { a: 1, b: 2 }), { sum: 3 });
+  const second = await goodClient(t, url);
+  assert.deepEqual(await second.call('add', { a: 2, b: 2 }), { sum: 4 });
+  await close();
+});
+
+test('the bodies of a token are bounded together, and other tokens are served meanwhile', async (t) => {
+  const limits = { maxBodyBytes: 4_000_000, maxBodyBytesPerToken: 2_000_000 };
+  const { port } = await startTestServer(t, { limits });
+  const begin = async (): Promise<Socket> => {
+    const socket = connect(port, '127.0.0.1').on('error', () => undefined);
+    t.after(() => socket.destroy());
+    await once(socket, 'connect');
+    socket.write(
+      `POST /rpc HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${token('reader')}\r\n` +
+        `Content-Type: application/json\r\nContent-Length: 1000000\r\n\r\n`,
+    );
+    // Never finished.
+    socket.write(Buffer.alloc(900_000, 0x20));
+    return socket;
+  };
+  const answers: string[] = [];
+  for (const socket of await Promise.all(Array.from({ length: 8 }, begin)))
+    socket.once('data', (data) => answers.push(String(data).slice(0, 12)));
+  await eventually(5_000, () => assert.deepEqual(answers, Array<string>(6).fill('HTTP/1.1 429')));
+  const other = await fetch(`http://127.0.0.1:${port}/rpc`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${token('deployer')}`, 'content-type': 'application/json' },
+    body: '{"jsonrpc":"2.0","id":1,"method":"add","params":{"a":1,"b":2}}',
+  });
+  assert.equal(other.status, 200);
 });
 
 test('10,000 calls in flight: the link is closed with a reason, memory stays bounded, others are served', async (t) => {

@@ -15,11 +15,13 @@ import type { Dispatch } from '../../shared/rpc/dispatch.ts';
 import type { RpcLimits } from '../../shared/rpc/limits.ts';
 import type { Identity } from '../../shared/rpc/types.ts';
 import type { Admit } from './admission.ts';
+import type { BodyBudget, HeldBody } from './body-budget.ts';
 
 interface PostDeps<Remote extends MethodTable> {
   readonly dispatch: Dispatch<Remote>;
   readonly admit: Admit;
   readonly limits: Pick<RpcLimits, 'maxFrameBytes' | 'maxSendBufferBytes'>;
+  readonly bodies: Pick<BodyBudget, 'open'>;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -38,7 +40,7 @@ interface IncomingCall extends Call {
 
 /** Never rejects. */
 export function createPost<Remote extends MethodTable>(deps: PostDeps<Remote>): ServePost {
-  const { dispatch, admit, limits, clock, log } = deps;
+  const { dispatch, admit, limits, bodies, clock, log } = deps;
 
   return async (request, response) => {
     let admission;
@@ -50,7 +52,9 @@ export function createPost<Remote extends MethodTable>(deps: PostDeps<Remote>): 
       return;
     }
     try {
-      const call = await receive(request, response);
+      // Counted until the call has ended, since its parameters are kept until then.
+      using held = bodies.open(`token ${admission.identity.name}`);
+      const call = await receive(request, response, held);
       if (call) await serve(call, response, admission.identity);
     } finally {
       admission.leave();
@@ -58,7 +62,11 @@ export function createPost<Remote extends MethodTable>(deps: PostDeps<Remote>): 
   };
 
   /** @returns the call; undefined if the request was answered with an error. */
-  async function receive(request: IncomingMessage, response: ServerResponse): Promise<IncomingCall | undefined> {
+  async function receive(
+    request: IncomingMessage,
+    response: ServerResponse,
+    held: HeldBody,
+  ): Promise<IncomingCall | undefined> {
     const unsupported = unsupportedMedia(request);
     if (unsupported !== undefined) {
       // 415 is more exact than the 400 of the error code (RFC 9110 §15.5.16); §12.5.3 defines the field.
@@ -68,7 +76,12 @@ export function createPost<Remote extends MethodTable>(deps: PostDeps<Remote>): 
     let body: string;
     try {
       const declaredBytes = Number(request.headers['content-length'] ?? 0);
-      body = await readBoundedText(request, { maxBytes: limits.maxFrameBytes, what: 'the body', declaredBytes });
+      body = await readBoundedText(request, {
+        maxBytes: limits.maxFrameBytes,
+        what: 'the body',
+        declaredBytes,
+        onBytes: (bytes) => held.add(bytes),
+      });
     } catch (thrown) {
       // The rest of the body is not worth reading.
       if (!response.destroyed) sendProblem(response, toAppError(thrown), { headers: { Connection: 'close' } });

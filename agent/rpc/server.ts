@@ -16,6 +16,8 @@ import type { Handlers, Identity, NotificationHandlers, Peer } from '../../share
 import { createAdmission, notLeader } from './admission.ts';
 import { serveEndpoint, type HttpEndpoint } from './endpoint.ts';
 import { createHostCheck, type HostCheck } from './own-host.ts';
+import { BodyBudget } from './body-budget.ts';
+import { ClientSockets } from './client-sockets.ts';
 import { createPost } from './post.ts';
 import type { Tokens } from './tokens.ts';
 import { createLinks } from './upgrade.ts';
@@ -47,10 +49,17 @@ export interface RpcServerOptions<Local extends MethodTable, Remote extends Meth
 }
 
 interface ServerLimits {
-  /** Open sockets of all kinds; further ones are not accepted. */
+  /** Open sockets of all kinds; further ones take the place of those without a token, or are not accepted. */
   readonly maxConnections: number;
-  /** Links and POST calls in flight per token. */
+  /** Links and POST calls in flight per token that routers use. */
   readonly maxConnectionsPerToken: number;
+  /** The same for all other tokens. */
+  readonly maxConnectionsPerCaller: number;
+  /** Bytes of POST bodies in memory, in all and per token. */
+  readonly maxBodyBytes: number;
+  readonly maxBodyBytesPerToken: number;
+  /** Unsent bytes of a link or an answer to a caller that is no router. */
+  readonly maxCallerSendBufferBytes: number;
   /** Time from the connection to the end of the request headers. */
   readonly headersTimeoutMs: number;
   /** Time from the connection to the end of the request body. */
@@ -60,6 +69,10 @@ interface ServerLimits {
 const defaultServerLimits: ServerLimits = {
   maxConnections: 2_048,
   maxConnectionsPerToken: 512,
+  maxConnectionsPerCaller: 64,
+  maxBodyBytes: 128 * 1024 ** 2,
+  maxBodyBytesPerToken: 32 * 1024 ** 2,
+  maxCallerSendBufferBytes: 4 * 1024 ** 2,
   headersTimeoutMs: 10_000,
   requestTimeoutMs: 30_000,
 };
@@ -80,18 +93,23 @@ export function createRpcServer<Local extends MethodTable, Remote extends Method
   const { log, local, isLeader, whyNotLeader = notLeader, clock = systemClock, onPeer = () => {} } = options;
   const limits = { ...defaultLimits, ...defaultServerLimits, ...options.limits };
   const handlers = whileLeader(options.handlers, { isLeader, whyNotLeader });
+  const sockets = new ClientSockets(limits.maxConnections);
   const admit = createAdmission({
     tokens: options.tokens,
     isLeader,
     whyNotLeader,
-    maxPerToken: limits.maxConnectionsPerToken,
+    maxPerRouterToken: limits.maxConnectionsPerToken,
+    maxPerToken: Math.min(limits.maxConnectionsPerCaller, limits.maxConnectionsPerToken),
+    onKnown: (request) => sockets.authenticated(request.socket),
     onDenied: options.audit?.denied,
   });
+  const callerSendBytes = Math.min(limits.maxCallerSendBufferBytes, limits.maxSendBufferBytes);
   let checkHost: HostCheck = () => undefined;
   const links = createLinks({
     checkHost: (request) => checkHost(request),
     peer: { ...options, handlers, limits, clock, onServed: options.audit?.served },
     limits,
+    callerLimits: { ...limits, maxSendBufferBytes: callerSendBytes },
     admit,
     log,
     onPeer,
@@ -99,7 +117,8 @@ export function createRpcServer<Local extends MethodTable, Remote extends Method
   const servePost = createPost({
     dispatch: createDispatch({ local, handlers, onServed: options.audit?.served }),
     admit,
-    limits,
+    limits: { ...limits, maxSendBufferBytes: callerSendBytes },
+    bodies: new BodyBudget({ totalBytes: limits.maxBodyBytes, keyBytes: limits.maxBodyBytesPerToken }),
     clock,
     log,
   });
@@ -113,7 +132,7 @@ export function createRpcServer<Local extends MethodTable, Remote extends Method
     // Other protocols on offer (`h2c`) may be ignored, RFC 9110 §7.8.
     shouldUpgradeCallback: (request) => request.headers.upgrade?.toLowerCase() === 'websocket',
   });
-  server.maxConnections = limits.maxConnections;
+  server.on('connection', (socket) => sockets.opened(socket));
   server.on('upgrade', links.upgrade);
   server.on('request', (request, response) => {
     respond(request, response).catch((error: unknown) => {

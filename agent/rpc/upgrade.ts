@@ -22,6 +22,8 @@ const policyViolation = 1_008;
 interface LinksDeps<Local extends MethodTable, Remote extends MethodTable> {
   readonly peer: Omit<PeerOptions<Local, Remote>, 'socket' | 'identity'>;
   readonly limits: Pick<RpcLimits, 'maxFrameBytes'>;
+  /** The limits of links that are no router's. */
+  readonly callerLimits: Partial<RpcLimits>;
   readonly admit: Admit;
   readonly checkHost: HostCheck;
   readonly log: Log;
@@ -55,7 +57,8 @@ export function createLinks<Local extends MethodTable, Remote extends MethodTabl
       const { identity, isValid, leave } = admit(request);
       socket.once('close', leave);
       webSockets.handleUpgrade(request, socket, head, (webSocket) => {
-        const peer = createPeer({ ...deps.peer, socket: webSocket, identity });
+        const limits = identity.scopes.includes('router') ? deps.peer.limits : deps.callerLimits;
+        const peer = createPeer({ ...deps.peer, ...(limits && { limits }), socket: webSocket, identity });
         peers.set(peer, isValid);
         onAbort(peer.closed, () => peers.delete(peer));
         log.info({ caller: identity.name, peers: peers.size }, 'a link is up');

@@ -7,19 +7,22 @@ export interface ReadBound {
   readonly what: string;
   /** The length that the sender declared, as in Content-Length. If it exceeds the limit, nothing is read. */
   readonly declaredBytes?: number | undefined;
+  /** Called for each chunk before it is kept; may throw. */
+  readonly onBytes?: (bytes: number) => void;
   /** Creates the error to throw; by default AppError frame_too_large, which names the limit. */
   readonly tooLarge?: (message: string) => Error;
 }
 
 /** Yields the chunks. @throws the error of the limit, before yielding the chunk that exceeds it. */
 export async function* bounded<C extends Uint8Array>(input: AsyncIterable<C>, bound: ReadBound): AsyncGenerator<C> {
-  const { maxBytes, what, declaredBytes = 0, tooLarge = frameTooLarge } = bound;
+  const { maxBytes, what, declaredBytes = 0, tooLarge = frameTooLarge, onBytes } = bound;
   const refuse = (): Error => tooLarge(`${what} is larger than ${maxBytes} bytes`);
   if (declaredBytes > maxBytes) throw refuse();
   let bytes = 0;
   for await (const chunk of input) {
     bytes += chunk.length;
     if (bytes > maxBytes) throw refuse();
+    onBytes?.(chunk.length);
     yield chunk;
   }
 }
