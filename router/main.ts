@@ -1,4 +1,5 @@
 /** The router: `node router/main.ts [--config FILE]`, one process or several. */
+import { randomUUID } from 'node:crypto';
 import cluster from 'node:cluster';
 import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
@@ -42,12 +43,13 @@ function open(
   more: Pick<RouterDeps, 'log' | 'registry' | 'adaptRoute' | 'late'>,
 ): Promise<Router> {
   const leaseMs = config.lease_secs * 1_000;
+  const instance = randomUUID();
   const limits = { leaseMs, heartbeatMs: Math.min(defaultLimits.heartbeatMs, leaseMs / 4) };
   return startRouter({
     ...more,
     config,
     accessLog: config.access_log ? openStandardOutput() : undefined,
-    dial: (options) => createLink({ ...options, url: config.agent_url, token: config.token, limits }),
+    dial: (options) => createLink({ ...options, url: config.agent_url, token: config.token, instance, limits }),
   });
 }
 

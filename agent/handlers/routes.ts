@@ -8,14 +8,19 @@ import type { AgentHandlers, HandlerDeps } from './handler-deps.ts';
 const maxReported = 1_000_000;
 
 export function routeHandlers({ lead }: HandlerDeps): Pick<AgentHandlers, 'routes.watch' | 'activity.report'> {
+  /** Under which name each link counts. */
+  const members = new WeakMap<object, string>();
   const parts = new WeakMap<object, readonly AppActivity[]>();
   return {
-    'routes.watch': async ({ router }, { peer, emit, signal }) => {
+    'routes.watch': async ({ router }, { peer, identity, emit, signal }) => {
       if (!peer) throw new AppError('invalid_request', 'routes.watch needs a WebSocket: routers acknowledge each item');
       const { hub, links } = lead();
-      links.add(router, peer);
+      // Another process that uses the name of a router takes nobody's place: both are waited for.
+      const member = identity.instance === undefined ? router : `${router} ${identity.instance}`;
+      members.set(peer, member);
+      links.add(member, peer);
       try {
-        await hub.watch({ router, link: peer, emit, signal, lastHeardMs: () => peer.lastHeardMs });
+        await hub.watch({ router, member, link: peer, emit, signal, lastHeardMs: () => peer.lastHeardMs });
       } catch (error) {
         // The router dials again, and begins with a snapshot.
         if (toAppError(error).code === 'deadline_exceeded') void peer.close(1008, 'pushes are not acknowledged');
@@ -32,7 +37,8 @@ export function routeHandlers({ lead }: HandlerDeps): Pick<AgentHandlers, 'route
         if (peer !== undefined) parts.delete(peer);
         const { hub, activity } = lead();
         // Nobody would notice the end of a router that does not watch routes, so its reports do not count.
-        if (hub.known.includes(router)) activity.report(router, all);
+        const member = (peer && members.get(peer)) ?? router;
+        if (hub.known.includes(member)) activity.report(member, all);
       }
       return {};
     },

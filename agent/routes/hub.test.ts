@@ -3,6 +3,7 @@ import { test, type TestContext } from 'node:test';
 import { silentLog } from '../../shared/log.ts';
 import type { Route, RoutesItem } from '../../shared/protocol/routes.ts';
 import { createManualClock } from '../../shared/wait/testing/manual-clock.ts';
+import { turns } from '../../shared/wait/testing/until.ts';
 import { isDone } from '../testing/versions.ts';
 import { RouteHub } from './hub.ts';
 
@@ -30,13 +31,14 @@ function ground(t: TestContext) {
   const clock = createManualClock();
   const hub = new RouteHub({ clock, leaseMs: 1_000, log: silentLog });
   t.after(() => hub.close());
-  const watch = (router: string, emit?: (item: RoutesItem) => Promise<void>): Watcher => {
+  const watch = (router: string, emit?: (item: RoutesItem) => Promise<void>, member?: string): Watcher => {
     const items: RoutesItem[] = [];
     const link = {};
     const left = new AbortController();
     const heardMs = clock.nowMs();
     const done = hub.watch({
       router,
+      ...(member === undefined ? {} : { member }),
       link,
       signal: left.signal,
       lastHeardMs: () => heardMs,
@@ -95,6 +97,36 @@ test('settled waits for the acknowledgement of every router', async (t) => {
   two.ack();
   assert.deepEqual(await settled, { acknowledged: 2, expired: 0 });
   await Promise.all([one.leave(), two.leave()]);
+});
+
+test('another process that uses the name of a router does not answer for it', async (t) => {
+  const { hub, watch } = ground(t);
+  const real = watch('r1', undefined, 'r1 one');
+  real.ack();
+  const impostor = watch('r1', undefined, 'r1 two');
+  const revision = hub.publish(route('a'));
+  const settled = settle(hub, revision, t);
+  await turns();
+  impostor.ack();
+  assert.equal(await isDone(settled), false, 'the router itself has the old table');
+  real.ack();
+  assert.deepEqual(await settled, { acknowledged: 2, expired: 0 });
+  assert.deepEqual(
+    hub.routers.map(({ router }) => router),
+    ['r1', 'r1'],
+  );
+  // The same process by a new link takes its own place, as before.
+  const again = watch('r1', undefined, 'r1 one');
+  await turns();
+  again.ack();
+  assert.equal(hub.known.length, 2);
+});
+
+test('routers are bounded, so that new names without end do not fill the memory', async (t) => {
+  const { hub, watch } = ground(t);
+  for (let i = 0; i < 1_000; i += 1) watch(`r${i}`);
+  await assert.rejects(watch('one more').leave(), { code: 'too_many_calls' });
+  assert.equal(hub.known.length, 1_000);
 });
 
 test('a slow router gets the newest state of an app only, and its acknowledgement covers what it skipped', async (t) => {

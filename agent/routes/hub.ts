@@ -2,6 +2,7 @@
  * The route table as routers should have it, pushed to each and acknowledged by each. The strict version check rests on `settled`: once it
  * resolves, no router can treat a later call by an older table.
  */
+import { AppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
 import type { Route } from '../../shared/protocol/routes.ts';
 import type { Clock } from '../../shared/wait/clock.ts';
@@ -33,6 +34,8 @@ interface RouterRecord {
   lastHeardMs: number;
 }
 
+const maxRouters = 1_000;
+
 export class RouteHub {
   readonly #deps: RouteHubDeps;
   readonly #routes = new Map<string, Route>();
@@ -55,7 +58,7 @@ export class RouteHub {
     return this.#revision;
   }
 
-  /** The names of the routers that count: those that watch, and those lost whose lease has not run out. */
+  /** The routers that count, each process by its own name: those that watch, and those lost whose lease has not run out. */
   get known(): readonly string[] {
     return [...this.#records.keys()];
   }
@@ -63,9 +66,10 @@ export class RouteHub {
   /** The routers that watch now. */
   get routers(): RouterStatus[] {
     const nowMs = this.#deps.clock.nowMs();
-    return [...this.#records].flatMap(([router, { watch }]) => {
+    return [...this.#records.values()].flatMap(({ watch }) => {
       if (!watch) return [];
-      const { connectedAtMs, sentSeq, ackedSeq } = watch;
+      const { connectedAtMs, sentSeq, ackedSeq, options } = watch;
+      const { router } = options;
       return [{ router, connectedSecs: (nowMs - connectedAtMs) / 1_000, sentSeq, ackedSeq }];
     });
   }
@@ -84,14 +88,18 @@ export class RouteHub {
 
   /**
    * Pushes to one router until the signal aborts; the promise resolves then.
-   * @throws AppError deadline_exceeded when the router has acknowledged nothing for a lease: the link is of no use.
+   * @throws AppError too_many_calls; deadline_exceeded when the router has acknowledged nothing for a lease: the link is of no use.
    */
   async watch(options: WatchOptions): Promise<void> {
     const { clock, leaseMs } = this.#deps;
     const watch = new RouteWatch({ clock, leaseMs, options });
-    const record = this.#records.get(options.router) ?? { watch: undefined, lastHeardMs: clock.nowMs() };
+    const { member = options.router } = options;
+    if (!this.#records.has(member) && this.#records.size >= maxRouters)
+      throw new AppError('too_many_calls', `${maxRouters} routers watch already`, { retryAfterMs: 10_000 });
+    const record = this.#records.get(member) ?? { watch: undefined, lastHeardMs: clock.nowMs() };
     record.watch = watch;
-    this.#records.set(options.router, record);
+    this.#warnOfTwins(options);
+    this.#records.set(member, record);
     try {
       await watch.run([...this.#routes.values()], this.#revision);
     } finally {
@@ -99,7 +107,7 @@ export class RouteHub {
       if (record.watch === watch) {
         record.watch = undefined;
         record.lastHeardMs = options.lastHeardMs();
-        this.#expire(options.router, record);
+        this.#expire(member, record);
       }
       this.#tellListeners();
     }
@@ -137,6 +145,13 @@ export class RouteHub {
     this.#closed = true;
     for (const stopTimer of this.#leaseTimers) stopTimer();
     this.#leaseTimers.clear();
+  }
+
+  /** A pod that was restarted does this for a lease; for longer, two routers have one name, or somebody else has a token of routers. */
+  #warnOfTwins({ router, member }: WatchOptions): void {
+    const twins = [...this.#records.values()].filter(({ watch }) => watch?.options.router === router);
+    if (twins.length > 1)
+      this.#deps.log.warn({ router, member, links: twins.length }, 'several processes watch as one router');
   }
 
   #changed(app: string, route: Route | null): number {

@@ -7,6 +7,8 @@ import { maxRemovedPerItem, pieces } from './pieces.ts';
 
 export interface WatchOptions {
   readonly router: string;
+  /** Tells processes that use the same name from each other, as far as they say who they are. Default: `router`. */
+  readonly member?: string;
   /** Identifies the link, to match acknowledgements. */
   readonly link: object;
   /** Resolves when the link can take more. */

@@ -1,6 +1,7 @@
 /** Admits links and POST calls: checks the token, that this agent leads, and the bound per token. */
 import type { IncomingMessage } from 'node:http';
 import { AppError } from '../../shared/errors.ts';
+import { instanceHeader } from '../../shared/protocol/methods.ts';
 import type { Identity } from '../../shared/rpc/types.ts';
 import { Semaphore } from '../../shared/wait/semaphore.ts';
 import type { Tokens } from './tokens.ts';
@@ -55,8 +56,17 @@ export function createAdmission(deps: {
         ),
       );
     const { remoteAddress: address } = request.socket;
-    return { identity: { ...identity, address }, isValid: holder.isValid, leave: () => place[Symbol.dispose]() };
+    return {
+      identity: { ...identity, address, instance: instanceOf(request) },
+      isValid: holder.isValid,
+      leave: () => place[Symbol.dispose](),
+    };
   };
+}
+
+function instanceOf({ headers }: IncomingMessage): string | undefined {
+  const given = headers[instanceHeader];
+  return typeof given === 'string' && /^[A-Za-z0-9-]{8,64}$/.test(given) ? given : undefined;
 }
 
 export function notLeader(): AppError {

@@ -22,6 +22,8 @@ import {
 
 export const subprotocol = 'holdfast.v1';
 export const rpcPath = '/rpc';
+/** A header of the handshake by which a process tells its links from those of another that uses the same name. */
+export const instanceHeader = 'holdfast-instance';
 
 export const scopes = ['router', 'read', 'deploy', 'admin'] as const;
 export const scope = z.enum(scopes);

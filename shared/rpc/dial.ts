@@ -5,12 +5,14 @@ import { z } from 'zod';
 import { isErrorCode } from '../error-codes.ts';
 import { AppError } from '../errors.ts';
 import { onAbort } from '../wait/abort.ts';
-import { subprotocol } from '../protocol/methods.ts';
+import { instanceHeader, subprotocol } from '../protocol/methods.ts';
 
 interface DialOptions<T> {
   /** The URL of the endpoint, `ws(s)://host:port/rpc`. */
   readonly url: string;
   readonly token: string;
+  /** Tells this process from others that use the same name. */
+  readonly instance?: string | undefined;
   readonly maxFrameBytes: number;
   readonly handshakeTimeoutMs: number;
   readonly signal: AbortSignal;
@@ -27,11 +29,11 @@ const problem = z.object({ code: z.string(), detail: z.string().transform((text)
  *   for any other failure.
  */
 export async function dial<T>(options: DialOptions<T>): Promise<T> {
-  const { url, token, maxFrameBytes, handshakeTimeoutMs, signal, onOpen } = options;
+  const { url, token, instance, maxFrameBytes, handshakeTimeoutMs, signal, onOpen } = options;
   if (signal.aborted) throw new AppError('cancelled', 'dialling was cancelled');
   const { promise, resolve, reject } = Promise.withResolvers<T>();
   const socket = new WebSocket(url, subprotocol, {
-    headers: { Authorization: `Bearer ${token}` },
+    headers: { Authorization: `Bearer ${token}`, ...(instance === undefined ? {} : { [instanceHeader]: instance }) },
     handshakeTimeout: handshakeTimeoutMs,
     maxPayload: maxFrameBytes,
     // Compression costs memory for each link and saves little on small frames.

@@ -17,6 +17,8 @@ export interface LinkOptions<Local extends MethodTable, Remote extends MethodTab
   readonly url: string;
   /** Asked at each attempt, so that a new token counts from the next one on. */
   readonly token: string | (() => string);
+  /** Tells this process from others that use the same name. */
+  readonly instance?: string | undefined;
   readonly local: Local;
   readonly handlers: Handlers<Local, Remote>;
   readonly remote: Remote;
@@ -68,6 +70,7 @@ export function createLink<Local extends MethodTable, Remote extends MethodTable
       const { maxFrameBytes } = limits;
       const dialled = await dial({
         url,
+        instance: options.instance,
         token: typeof token === 'string' ? token : token(),
         maxFrameBytes,
         handshakeTimeoutMs,

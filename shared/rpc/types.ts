@@ -32,6 +32,8 @@ export interface Peer<Remote extends MethodTable> {
 export interface Identity {
   readonly name: string;
   readonly scopes: readonly Scope[];
+  /** What a process says to tell itself from others of its name: made at random, and told to nobody else. */
+  readonly instance?: string | undefined;
   /** ISO 8601: when its token expires. */
   readonly expires?: string | undefined;
   /** The address of its socket, if that is known. */
