@@ -36,19 +36,21 @@ export async function copyTree(
 const maxScriptBytes = 64 * 1024;
 
 /**
- * Makes the programs of Python environments that were copied start the copy's interpreter: their first lines (`#!`) name it by its path.
- * @param folders of the copy that may hold environments.
+ * Makes the programs of a copy work in the copy. In Python environments their first lines (`#!`) name the interpreter by its path, and what
+ * pnpm writes into `node_modules/.bin` names folders to look for modules.
+ * @param folders of the tree that may hold either.
  */
-export async function moveVenvs(folders: readonly string[], from: string, to: string): Promise<void> {
+export async function movePrograms(folders: readonly string[], from: string, to: string): Promise<void> {
   for (const folder of folders) {
-    for (const name of await readdir(folder).catch(() => [])) {
-      const venv = join(folder, name);
-      if (await isFile(join(venv, 'pyvenv.cfg'))) await rewriteFirstLines(join(venv, 'bin'), from, to);
+    await rewritePaths(join(to, folder, 'node_modules', '.bin'), from, to);
+    for (const name of await readdir(join(to, folder)).catch(() => [])) {
+      const venv = join(to, folder, name);
+      if (await isFile(join(venv, 'pyvenv.cfg'))) await rewritePaths(join(venv, 'bin'), from, to);
     }
   }
 }
 
-async function rewriteFirstLines(folder: string, from: string, to: string): Promise<void> {
+async function rewritePaths(folder: string, from: string, to: string): Promise<void> {
   for (const entry of await readdir(folder, { withFileTypes: true }).catch(() => [])) {
     const path = join(folder, entry.name);
     if (!entry.isFile()) continue;

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { systemClock } from '../../../shared/wait/clock.ts';
+import { until } from '../../../shared/wait/testing/until.ts';
 import { createInstalled, type Installed, type InstallListener, type InstallRequest } from './installed.ts';
 
 interface Bench {
@@ -229,4 +230,48 @@ void test('programs of a Python environment start the interpreter of the copy', 
     t.signal,
   );
   assert.equal(await readFile(join(tree, 'prefix'), 'utf8'), `${join(tree, 'venv')}\n`);
+});
+
+void test('an installation that is cut off leaves nothing, and the next one begins from the start', async (t) => {
+  const { installed, folder, request } = await createBench(t);
+  const install = [{ words: ['sh', '-c', 'test ! -e half; touch half; echo begun; sleep 60'] }];
+  const cut = request('true', { manifests: ['file'], install });
+  for (let times = 0; times < 2; times += 1) {
+    const leaving = new AbortController();
+    const onLine = (line: string): void => void (line === 'begun' && leaving.abort());
+    await assert.rejects(installed.ready(cut, { onStep: () => {}, onLine }, leaving.signal), { code: 'cancelled' });
+    await until(async () => (await readdir(folder)).length === 0, 'nothing is left');
+  }
+});
+
+void test('a layer is kept while a copy is made of it, whenever copies that are not wanted are removed', async (t) => {
+  const { installed, folder, request } = await createBench(t);
+  const asked = (letter: string): InstallRequest =>
+    request('true', {
+      digest: digest(letter),
+      manifests: ['file'],
+      install: [{ words: ['sh', '-c', 'seq 9 > made'] }],
+    });
+  await installed.ready(asked('a'), listen(), t.signal);
+  const second = installed.ready(asked('b'), listen(), t.signal);
+  let isOver = false;
+  const over = (): void => void (isOver = true);
+  second.then(over, over);
+  // Pruning meets the copy in whatever state it is.
+  while (!isOver) await installed.prune((one) => one === digest('b'));
+  assert.equal((await readFile(join(await second, 'made'), 'utf8')).length, 18);
+  await installed.prune(() => false);
+  assert.deepEqual(await readdir(folder), []);
+});
+
+void test('programs of pnpm look for modules in the copy', async (t) => {
+  const { installed, request } = await createBench(t);
+  const script = 'mkdir -p node_modules/.bin; echo "NODE_PATH=$PWD/node_modules" > node_modules/.bin/tool';
+  const tree = await installed.ready(
+    request('true', { manifests: ['file'], install: [{ words: ['sh', '-c', script] }] }),
+    listen(),
+    t.signal,
+  );
+  const tool = await readFile(join(tree, 'node_modules', '.bin', 'tool'), 'utf8');
+  assert.equal(tool, `NODE_PATH=${join(tree, 'node_modules')}\n`);
 });

@@ -9,9 +9,11 @@
 import { createHash } from 'node:crypto';
 import { copyFile, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { AppError } from '../../../shared/errors.ts';
 import type { PlanCommand } from '../../../shared/presets/plan.ts';
 import type { Clock } from '../../../shared/wait/clock.ts';
-import { copyTree, moveVenvs } from './copy-tree.ts';
+import { deadlineSignal } from '../../../shared/wait/abort.ts';
+import { copyTree, movePrograms } from './copy-tree.ts';
 import { runInstall } from './install.ts';
 import { MadeFolders } from './made-folders.ts';
 import type { RunFiles } from './run-files.ts';
@@ -51,8 +53,10 @@ export function createInstalled(deps: {
   readonly timeoutMs: number;
   readonly clock: Clock;
 }) {
-  const { folder } = deps;
+  const { folder, clock, timeoutMs } = deps;
   const folders = new MadeFolders<Progress>(folder);
+  /** The layers that copies are being made of, by the copy. */
+  const inUse = new Map<string, string>();
 
   async function run(
     commands: readonly PlanCommand[],
@@ -71,24 +75,40 @@ export function createInstalled(deps: {
     const tree = join(place, 'tree');
     await mkdir(tree);
     await writeFile(join(place, 'digest'), request.digest);
-    const env = request.env(tree);
     const layer = await layerOf(request);
-    if (layer !== undefined) {
-      // Written before the layer is made, so that it is kept from then on.
-      await writeFile(join(place, 'layer'), layer.name);
-      const made = join(
-        await folders.ready(layer.name, (inner, all, tell) => makeLayer(inner, layer, { signal: all, report: tell }), {
-          onProgress: report,
-          signal,
-        }),
-        'tree',
-      );
-      await copyTree(made, tree, { env, signal });
-      await moveVenvs([tree, ...layer.folders.map((path) => join(tree, path))], made, tree);
-    }
-    await copyTree(request.snapshot, tree, { env, signal });
+    if (layer !== undefined) await copyLayer(place, layer, { signal, report });
+    await copy(request.snapshot, request, { tree, signal });
     const commands = layer === undefined ? [...request.install, ...request.build] : request.build;
     await run(commands, request, { tree, signal, report });
+  }
+
+  async function copy(
+    from: string,
+    { env }: InstallRequest,
+    { tree, signal }: Pick<Making, 'signal'> & { readonly tree: string },
+  ): Promise<void> {
+    const reason = (): AppError =>
+      new AppError('build_timeout', `copying did not end within ${timeoutMs / 1_000} s`, { phase: 'build' });
+    using deadline = deadlineSignal({ clock, ms: timeoutMs, signal, reason });
+    await copyTree(from, tree, { env: env(tree), signal: deadline.signal });
+  }
+
+  async function copyLayer(place: string, layer: Layer, { signal, report }: Making): Promise<void> {
+    const tree = join(place, 'tree');
+    // Kept by `inUse` until the copy is complete, and by the file from then on.
+    inUse.set(place, layer.name);
+    try {
+      await writeFile(join(place, 'layer'), layer.name);
+      const made = await folders.ready(
+        layer.name,
+        (inner, all, tell) => makeLayer(inner, layer, { signal: all, report: tell }),
+        { onProgress: report, signal },
+      );
+      await copy(join(made, 'tree'), layer.request, { tree, signal });
+      await movePrograms(layer.folders, join(made, 'tree'), tree);
+    } finally {
+      inUse.delete(place);
+    }
   }
 
   async function makeLayer(place: string, { request, files }: Layer, { signal, report }: Making): Promise<void> {
@@ -127,7 +147,7 @@ export function createInstalled(deps: {
         if (!keep(await read('digest'))) continue;
         kept.add(name).add(await read('layer'));
       }
-      await folders.prune((name) => kept.has(name));
+      await folders.prune((name) => kept.has(name) || [...inUse.values()].includes(name));
     },
 
     /** Ends the work that is under way. */
@@ -142,7 +162,7 @@ interface Layer {
   readonly name: string;
   readonly request: InstallRequest;
   readonly files: readonly { readonly path: string; readonly digest: string }[];
-  /** The folders of the tree in which a command runs. */
+  /** The folders of the tree that may hold environments: those in which a command runs, and those of the manifests. */
   readonly folders: readonly string[];
 }
 
@@ -158,7 +178,7 @@ async function layerOf(request: InstallRequest): Promise<Layer | undefined> {
     files.push({ path, digest: createHash('sha256').update(bytes).digest('hex') });
   }
   const key = keyOf([files, install, sorted(inputs), process.version]);
-  const folders = [...new Set(install.map(({ in: inner = '' }) => inner))];
+  const folders = [...new Set([...install.map(({ in: inner = '' }) => inner), ...manifests.map(dirname)])];
   return { name: `${dependenciesPrefix}${key}`, request, files, folders };
 }
 

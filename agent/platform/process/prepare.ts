@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import type { PrepareOptions, VersionRun } from '../platform.ts';
 import { installEnvironment, resolveCommand, type Command } from './command.ts';
 import type { Installed } from './installed.ts';
+import { machineTools } from './machine-tools.ts';
 import { planFolder, type RunnablePlan } from './plan.ts';
 import type { SourceFolders } from './source-folder.ts';
 
@@ -35,7 +36,7 @@ export function createPrepare(deps: {
         manifests: plan.manifests,
         install: plan.install,
         build: plan.build,
-        inputs: { ...plan.installEnv, ...spec.build.args, ...spec.build_secrets },
+        inputs: { ...plan.installEnv, ...spec.build.args, ...spec.build_secrets, ...(await machineTools(env)) },
         env: (tree) => installEnvironment({ spec, folder: tree, plan, nodePath, env }),
       },
       { onStep: (title) => options.onPhase('build', title), onLine: (line) => deps.onLine(run, line) },
