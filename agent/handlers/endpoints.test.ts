@@ -119,7 +119,7 @@ function hashOf(data: Buffer): string {
 
 async function send(bench: Bench, archive: Buffer, parts?: readonly number[]): Promise<string> {
   const name = hashOf(archive);
-  const { missing, partBytes } = await bench.uploads.begin(name, archive.length);
+  const { missing, partBytes } = await bench.uploads.begin(name, archive.length, 'ci');
   for (const part of parts ?? missing) {
     const response = await put(bench, `${name}/${part}`, archive.subarray(part * partBytes, (part + 1) * partBytes));
     assert.equal(response.status, 204);
@@ -138,14 +138,14 @@ void test('an upload that was cut goes on where it was, and becomes a source', a
     message: /parts of the upload are missing: run `holdfast deploy` again/,
   };
   await assert.rejects(bench.uploads.complete(name, never), incomplete);
-  const { missing } = await bench.uploads.begin(name, archive.length);
+  const { missing } = await bench.uploads.begin(name, archive.length, 'ci');
   assert.ok(!missing.includes(0) && missing.includes(1) && !missing.includes(2));
   await send(bench, archive);
   const done = await bench.uploads.complete(name, never);
   assert.match(done.source, /^upload:sha256:[0-9a-f]{64}$/);
   assert.deepEqual([done.files, done.bytes], [1, noise.length]);
   assert.deepEqual(await bench.uploads.complete(name, never), done);
-  assert.equal((await bench.uploads.begin(name, archive.length)).source, done.source);
+  assert.equal((await bench.uploads.begin(name, archive.length, 'ci')).source, done.source);
   // The same tree in another archive is the same source.
   const other = await send(bench, tarGzOf({ name: './index.html', data: noise, mode: 0o600 }));
   assert.notEqual(other, name);
@@ -166,7 +166,7 @@ void test('hostile archives are refused and deleted', async (t) => {
     await assert.rejects(bench.uploads.complete(name, never), { code: 'source_invalid', message });
   }
   assert.deepEqual(bench.archives(), []);
-  await assert.rejects(bench.uploads.begin('a'.repeat(64), 100_001), { code: 'source_invalid' });
+  await assert.rejects(bench.uploads.begin('a'.repeat(64), 100_001, 'ci'), { code: 'source_invalid' });
 });
 
 void test('what arrived damaged is deleted, and can be sent again', async (t) => {
@@ -217,7 +217,7 @@ void test('a client that leaves in the middle of a part has sent nothing of it',
   const closed = new Promise((resolve) => cut.on('close', resolve));
   cut.destroy();
   await closed;
-  assert.ok((await bench.uploads.begin(name, archive.length)).missing.includes(0));
+  assert.ok((await bench.uploads.begin(name, archive.length, 'ci')).missing.includes(0));
   await send(bench, archive);
   await bench.uploads.complete(name, never);
 });

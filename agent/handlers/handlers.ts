@@ -1,13 +1,19 @@
 /** The handlers of every method in shared/protocol/methods.ts. Those with more to them have a file of their own. */
+import { AppError } from '../../shared/errors.ts';
 import { openRpcDocument } from '../../shared/rpc/openrpc.ts';
+import { Semaphore } from '../../shared/wait/semaphore.ts';
 import { appHandlers } from './apps.ts';
 import type { AgentHandlers, HandlerDeps } from './handler-deps.ts';
 import { routeHandlers } from './routes.ts';
 import { versionHandlers } from './versions.ts';
 
+/** Logs that one token reads at a time, so that it does not take the places of all. */
+const maxLogStreams = 16;
+
 export function createHandlers(deps: HandlerDeps): AgentHandlers {
   const { lead, events, audit, tokens, images, uploads, platform, store, addresses, holder, release } = deps;
   let document: ReturnType<typeof openRpcDocument> | undefined; // made once, because it costs some 30 ms of CPU time
+  const logStreams = new Semaphore({ places: Infinity, placesPerKey: maxLogStreams });
   return {
     ...appHandlers(deps),
     ...versionHandlers(deps),
@@ -24,7 +30,7 @@ export function createHandlers(deps: HandlerDeps): AgentHandlers {
       pruned: await images.prune({ keep, dryRun, actor: identity.name }, signal),
     }),
 
-    'sources.begin': async ({ archive, bytes }) => uploads.begin(archive, bytes),
+    'sources.begin': async ({ archive, bytes }, { identity }) => uploads.begin(archive, bytes, identity.name),
     'sources.complete': async ({ archive }, { signal }) => uploads.complete(archive, signal),
     'apps.sync': async ({ app }, { identity }) => {
       const { engine, sync } = lead();
@@ -41,8 +47,13 @@ export function createHandlers(deps: HandlerDeps): AgentHandlers {
     }),
     'tokens.list': async () => ({ tokens: tokens.views }),
     'audit.list': async (query) => ({ entries: await audit.list(query) }),
-    'logs.follow': async ({ app, version, tail, follow }, { emit, signal }) => {
+    'logs.follow': async ({ app, version, tail, follow }, { emit, signal, identity }) => {
       lead().engine.machine(app);
+      using place = logStreams.tryAcquire(identity.name);
+      if (place === undefined)
+        throw new AppError('too_many_calls', `token ${identity.name} reads ${maxLogStreams} logs already`, {
+          retryAfterMs: 1_000,
+        });
       for await (const line of platform.logs({ app, version, tail, follow }, signal)) await emit(line);
       return {};
     },

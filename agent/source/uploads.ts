@@ -35,10 +35,11 @@ export function createUploads(deps: {
     async begin(
       archive: string,
       bytes: number,
+      token: string,
     ): Promise<{ partBytes: number; missing: number[]; source: string | null }> {
       if (bytes > limits.maxBytes)
         throw sourceInvalid('the archive', `is larger than ${limits.maxBytes} bytes (source.max_bytes)`);
-      const upload = await store.begin(archive, bytes);
+      const upload = await store.begin(archive, bytes, token);
       const { tree, partBytes } = upload;
       if (tree !== undefined) return { partBytes, missing: [], source: sourceOf(tree) };
       return { partBytes, missing: await store.missing(archive, upload), source: null };

@@ -22,6 +22,7 @@ export interface Upload {
 /** Small enough to be sent over a slow line within the request timeout of the agent. */
 const partBytes = 1024 ** 2;
 const maxUnfinished = 64;
+const maxUnfinishedPerToken = 32;
 /** Bounds the uploads that no version names (yet). Each is deleted after a day. */
 const defaultMaxLooseBytes = 8 * 1024 ** 3;
 const defaultKeepVersions = 10;
@@ -66,34 +67,49 @@ export function createUploadStore(deps: {
     get,
     /** The archive from its first byte to its last. */
     read,
-    /** Returns the existing upload, or a new one. @throws AppError too_many_calls while too many are unfinished; store_unavailable */
-    async begin(archive: string, bytes: number): Promise<Upload> {
+    /**
+     * Returns the existing upload, or a new one.
+     * @throws AppError too_many_calls while too many are unfinished, in all or of the token; invalid_request for an archive that another
+     * token uploads with another length; store_unavailable
+     */
+    async begin(archive: string, bytes: number, token: string): Promise<Upload> {
       return await db.transaction(async (tx) => {
         const known = await tx.query<UploadRow>(
           'update uploads set touched_at = now() where archive = $1 and bytes = $2 returning *',
           [archive, bytes],
         );
         if (known.rows[0]) return toUpload(known.rows[0]);
-        const { rows } = await tx.query<{ unfinished: string; loose_bytes: string }>(
-          `select count(*) filter (where u.digest is null) as unfinished, coalesce(sum(u.bytes), 0) as loose_bytes
+        const { rows } = await tx.query<{ unfinished: string; own: string; loose_bytes: string }>(
+          `select count(*) filter (where u.digest is null) as unfinished,
+             count(*) filter (where u.digest is null and u.begun_by = $2) as own, coalesce(sum(u.bytes), 0) as loose_bytes
            from uploads u where u.archive <> $1 and (u.digest is null
              or not exists (select from versions v where v.spec->>'source' = 'upload:' || u.digest))`,
-          [archive],
+          [archive, token],
         );
-        const { unfinished = 0, loose_bytes: looseBytes = 0 } = rows[0] ?? {};
+        const { unfinished = 0, own = 0, loose_bytes: looseBytes = 0 } = rows[0] ?? {};
+        if (Number(own) >= maxUnfinishedPerToken)
+          throw tooMany(
+            `${maxUnfinishedPerToken} uploads of this token are unfinished already; each is deleted after a day`,
+          );
         if (Number(unfinished) >= maxUnfinished)
           throw tooMany(`${maxUnfinished} uploads are unfinished already; each is deleted after a day`);
         if (Number(looseBytes) + bytes > maxLooseBytes)
           throw tooMany(
             `uploads that no app uses take up ${Math.ceil(Number(looseBytes) / 1024 ** 2)} MiB already; each is deleted after a day`,
           );
-        // An earlier upload with another length was a mistake: an archive has one length.
-        await tx.query('delete from uploads where archive = $1', [archive]);
+        // An archive has one length, so one of the two is wrong. Only the token that was wrong before may say so.
+        await tx.query('delete from uploads where archive = $1 and digest is null and begun_by = $2', [archive, token]);
         const made = await tx.query<UploadRow>(
-          'insert into uploads (archive, bytes, part_bytes) values ($1, $2, $3) on conflict (archive) do update set touched_at = now() returning *',
-          [archive, bytes, partBytes],
+          'insert into uploads (archive, bytes, part_bytes, begun_by) values ($1, $2, $3, $4) on conflict (archive) do update set touched_at = now() returning *',
+          [archive, bytes, partBytes, token],
         );
-        return made.rows[0] ? toUpload(made.rows[0]) : { bytes, partBytes, tree: undefined };
+        if (made.rows[0] === undefined) return { bytes, partBytes, tree: undefined };
+        if (Number(made.rows[0].bytes) !== bytes)
+          throw new AppError(
+            'invalid_request',
+            `this archive has ${made.rows[0].bytes} bytes where it was uploaded before`,
+          );
+        return toUpload(made.rows[0]);
       });
     },
     /** The numbers of the missing parts, in order. */

@@ -68,7 +68,7 @@ async function packed({ folder }: Bench): Promise<{ archive: string; data: Buffe
 
 async function upload(bench: Bench): Promise<string> {
   const { archive, data } = await packed(bench);
-  const { missing } = await bench.uploads.begin(archive, data.length);
+  const { missing } = await bench.uploads.begin(archive, data.length, 'ci');
   for (const part of missing)
     await bench.store.put(archive, part, data.subarray(part * partBytes, (part + 1) * partBytes));
   return (await bench.uploads.complete(archive, never)).source;
@@ -78,11 +78,11 @@ test('an archive of several parts comes back as it was, whatever order they came
   const { store } = await createBench(t);
   const data = randomBytes(2 * partBytes + 17);
   const archive = createHash('sha256').update(data).digest('hex');
-  const begun = await store.begin(archive, data.length);
+  const begun = await store.begin(archive, data.length, 'ci');
   assert.deepEqual(begun, { bytes: data.length, partBytes, tree: undefined });
   assert.deepEqual(await store.missing(archive, begun), [0, 1, 2]);
   for (const part of [2, 0, 0]) await store.put(archive, part, data.subarray(part * partBytes, (part + 1) * partBytes));
-  assert.deepEqual(await store.missing(archive, await store.begin(archive, data.length)), [1]);
+  assert.deepEqual(await store.missing(archive, await store.begin(archive, data.length, 'ci')), [1]);
   await store.put(archive, 1, data.subarray(partBytes, 2 * partBytes));
   const read: Buffer[] = [];
   for await (const part of store.read(archive)) read.push(part);
@@ -91,20 +91,33 @@ test('an archive of several parts comes back as it was, whatever order they came
   assert.equal(await store.get('0'.repeat(64)), undefined);
 });
 
-test('no more than 64 uploads are unfinished, and one that is there can always go on', async (t) => {
+test('no more than 64 uploads are unfinished, 32 of one token, and one that is there can always go on', async (t) => {
   const { store } = await createBench(t);
   const name = (index: number): string => createHash('sha256').update(String(index)).digest('hex');
-  for (let index = 0; index < 64; index += 1) await store.begin(name(index), 10);
-  await assert.rejects(store.begin(name(64), 10), { code: 'too_many_calls' });
-  await store.begin(name(0), 10);
+  for (let index = 0; index < 32; index += 1) await store.begin(name(index), 10, 'ci');
+  await assert.rejects(store.begin(name(32), 10, 'ci'), { code: 'too_many_calls', message: /of this token/ });
+  for (let index = 32; index < 64; index += 1) await store.begin(name(index), 10, 'other');
+  await assert.rejects(store.begin(name(64), 10, 'third'), { code: 'too_many_calls' });
+  await store.begin(name(0), 10, 'ci');
   await store.complete(name(0), { digest: 'sha256:x', files: 1, bytes: 1 });
-  await store.begin(name(64), 10);
+  await store.begin(name(64), 10, 'third');
+});
+
+test('another token cannot end an upload by another length, and whoever began it can correct it', async (t) => {
+  const { store } = await createBench(t);
+  const archive = 'a'.repeat(64);
+  await store.begin(archive, 10, 'ci');
+  await assert.rejects(store.begin(archive, 11, 'other'), { code: 'invalid_request', message: /has 10 bytes/ });
+  assert.equal((await store.get(archive))?.bytes, 10);
+  assert.equal((await store.begin(archive, 12, 'ci')).bytes, 12);
+  await store.complete(archive, { digest: 'sha256:x', files: 1, bytes: 1 });
+  await assert.rejects(store.begin(archive, 13, 'ci'), { code: 'invalid_request' });
 });
 
 test('after a day what is unfinished goes, and what no version names; nothing else', async (t) => {
   const { db, store } = await createBench(t);
   const digestOf = (name: string): string => `sha256:${name.repeat(64)}`;
-  for (const name of ['a', 'b', 'c', 'd', 'e']) await store.begin(name.repeat(64), 10);
+  for (const name of ['a', 'b', 'c', 'd', 'e']) await store.begin(name.repeat(64), 10, 'ci');
   for (const name of ['b', 'c', 'd'])
     await store.complete(name.repeat(64), { digest: digestOf(name), files: 1, bytes: 1 });
   await db.query(`insert into apps (name, host, path, live_version) values ('x', '', '/x', 1)`);
@@ -132,7 +145,7 @@ test('an upload of an old version goes, unless that version is in use or may be 
   await db.query(`insert into apps (name, host, path, live_version, good_version) values ('x', '', '/x', 3, 3)`);
   for (const version of [1, 2, 3, 4, 5, 6]) {
     const archive = String(version).repeat(64);
-    await store.begin(archive, 10);
+    await store.begin(archive, 10, 'ci');
     await store.complete(archive, { digest: digestOf(version), files: 1, bytes: 1 });
     await db.query(
       `insert into versions (app_id, version, spec, secrets, outcome, created_by) select id, $1, $2, '{}', $3, 'test' from apps`,
@@ -153,17 +166,17 @@ test('uploads that no version names are bounded in all, finished or not', async 
   const db = await openTestDatabase(t);
   await migrate(db);
   const store = createUploadStore({ db, maxLooseBytes: 100 });
-  await store.begin('a'.repeat(64), 40);
+  await store.begin('a'.repeat(64), 40, 'ci');
   await store.complete('a'.repeat(64), { digest: `sha256:${'a'.repeat(64)}`, files: 1, bytes: 1 });
-  await store.begin('b'.repeat(64), 60);
-  await assert.rejects(store.begin('c'.repeat(64), 1), { code: 'too_many_calls' });
-  await store.begin('a'.repeat(64), 40);
+  await store.begin('b'.repeat(64), 60, 'ci');
+  await assert.rejects(store.begin('c'.repeat(64), 1, 'ci'), { code: 'too_many_calls' });
+  await store.begin('a'.repeat(64), 40, 'ci');
   await db.query(`insert into apps (name, host, path, live_version) values ('x', '', '/x', 1)`);
   await db.query(
     `insert into versions (app_id, version, spec, secrets, outcome, created_by) select id, 1, $1, '{}', 'declared', 'test' from apps`,
     [JSON.stringify({ source: `upload:sha256:${'a'.repeat(64)}`, build: {} })],
   );
-  await store.begin('c'.repeat(64), 1);
+  await store.begin('c'.repeat(64), 1, 'ci');
 });
 
 test('the same files are the same tree by git and by upload, whole and in part, and are fetched once', async (t) => {
