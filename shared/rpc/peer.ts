@@ -7,7 +7,7 @@ import type { WebSocket } from 'ws';
 import { AppError } from '../errors.ts';
 import { onAbort } from '../wait/abort.ts';
 import type { Log } from '../log.ts';
-import type { MethodTable } from '../protocol/methods.ts';
+import type { MethodTable, ParamsInputOf, ResultOf } from '../protocol/methods.ts';
 import { systemClock, type Clock } from '../wait/clock.ts';
 import { decode, encodeCancel, encodeError, encodeNotification, encodeRequest, type Message } from './codec.ts';
 import { closeCodes, Connection } from './connection.ts';
@@ -15,7 +15,7 @@ import { createDispatch, type ServedCall } from './dispatch.ts';
 import { defaultLimits, type RpcLimits } from './limits.ts';
 import { PendingCalls, type NewCall } from './pending-calls.ts';
 import { ServedCalls } from './served-calls.ts';
-import type { Handlers, Identity, NotificationHandlers, Peer } from './types.ts';
+import type { CallOptions, Handlers, Identity, NotificationHandlers, Peer } from './types.ts';
 
 /** The link is closed after this many malformed frames. */
 const maxMalformed = 10;
@@ -41,128 +41,144 @@ export interface PeerOptions<Local extends MethodTable, Remote extends MethodTab
 export function createPeer<Local extends MethodTable, Remote extends MethodTable>(
   options: PeerOptions<Local, Remote>,
 ): Peer<Remote> {
-  const { socket, local, handlers, remote, notifications = {}, identity, log, clock = systemClock } = options;
-  const limits: RpcLimits = { ...defaultLimits, ...options.limits };
+  return new LinkPeer(options);
+}
 
-  const connection = new Connection({ socket, limits, clock, onFrame });
-  const pending = new PendingCalls({
-    maxPendingCalls: limits.maxPendingCalls,
-    clock,
-    onAbandon: (id) => {
-      connection.send(encodeCancel(id));
-    },
-  });
-  const served = new ServedCalls<Remote>({
-    dispatch: createDispatch({ local, handlers, onServed: options.onServed }),
-    identity,
-    peer: () => peer,
-    limits,
-    clock,
-    log,
-    send: (frame) => {
-      connection.send(frame);
-    },
-    room: (signal) => connection.room(signal),
-    onFlood: () => {
-      refuse('too_many_calls', 'the other side goes on calling over the limit of calls in flight');
-    },
-  });
-  let malformed = 0;
+class LinkPeer<Local extends MethodTable, Remote extends MethodTable> implements Peer<Remote> {
+  readonly #options: PeerOptions<Local, Remote>;
+  readonly #limits: RpcLimits;
+  readonly #connection: Connection;
+  readonly #pending: PendingCalls;
+  readonly #served: ServedCalls<Remote>;
+  #malformed = 0;
 
-  onAbort(connection.closed, () => {
-    const lost = linkLost(connection.closed.reason as AppError);
-    pending.failAll(lost);
-    served.abortAll(lost);
-  });
+  constructor(options: PeerOptions<Local, Remote>) {
+    const { socket, local, handlers, onServed, identity, log, clock = systemClock } = options;
+    const limits: RpcLimits = { ...defaultLimits, ...options.limits };
+    const connection = new Connection({ socket, limits, clock, onFrame: (frame) => this.#take(frame) });
+    this.#options = options;
+    this.#limits = limits;
+    this.#connection = connection;
+    this.#pending = new PendingCalls({
+      maxPendingCalls: limits.maxPendingCalls,
+      clock,
+      onAbandon: (id) => connection.send(encodeCancel(id)),
+    });
+    this.#served = new ServedCalls<Remote>({
+      dispatch: createDispatch({ local, handlers, onServed }),
+      identity,
+      peer: () => this,
+      limits,
+      clock,
+      log,
+      send: (frame) => connection.send(frame),
+      room: (signal) => connection.room(signal),
+      onFlood: () => this.#refuse('too_many_calls', 'the other side goes on calling over the limit of calls in flight'),
+    });
+    onAbort(connection.closed, () => {
+      const lost = linkLost(connection.closed.reason as AppError);
+      this.#pending.failAll(lost);
+      this.#served.abortAll(lost);
+    });
+  }
 
-  function onFrame(frame: string): void {
+  get closed(): AbortSignal {
+    return this.#connection.closed;
+  }
+
+  get lastHeardMs(): number {
+    return this.#connection.lastHeardMs;
+  }
+
+  async call<K extends keyof Remote & string>(
+    name: K,
+    params: ParamsInputOf<Remote[K]>,
+    { signal, deadlineMs, onItem }: CallOptions<Remote[K]> = {},
+  ): Promise<ResultOf<Remote[K]>> {
+    const method = this.#options.remote[name];
+    if (method === undefined) throw new AppError('method_not_found', `no method ${name}`);
+    // The schema of the method has validated the items and the result, so they match their types.
+    const call: NewCall = { name, method, signal, deadlineMs, onItem: onItem as NewCall['onItem'] };
+    return (await this.#send(call, params)) as ResultOf<Remote[K]>;
+  }
+
+  notify(method: string, params: Readonly<Record<string, unknown>>): void {
+    this.#connection.send(encodeNotification(method, params));
+  }
+
+  async close(code: number = closeCodes.normal, reason = ''): Promise<void> {
+    const why = new AppError('link_lost', reason === '' ? 'closed by this side' : `closed by this side: ${reason}`);
+    await this.#connection.close(code, reason, why);
+  }
+
+  #take(frame: string): void {
     const message = decode(frame);
     switch (message.kind) {
       case 'request':
-        served.begin(message);
+        this.#served.begin(message);
         break;
       case 'cancel':
-        served.cancel(message.id);
+        this.#served.cancel(message.id);
         break;
       case 'notification':
-        onNotification(message);
+        this.#notified(message);
         break;
       case 'item':
-        pending.item(message.id, message.item);
+        this.#pending.item(message.id, message.item);
         break;
       case 'result':
-        pending.result(message.id, message.result);
+        this.#pending.result(message.id, message.result);
         break;
       case 'error':
-        if (message.id === null) log.warn({ err: message.error }, 'the other side could not read a frame');
-        else pending.fail(message.id, message.error);
+        if (message.id !== null) this.#pending.fail(message.id, message.error);
+        else this.#options.log.warn({ err: message.error }, 'the other side could not read a frame');
         break;
       case 'malformed':
-        onMalformed(message);
+        this.#onMalformed(message);
         break;
     }
   }
 
-  function onNotification({ method, params }: Message & { kind: 'notification' }): void {
+  #notified({ method, params }: Message & { kind: 'notification' }): void {
+    const { notifications = {}, identity, log } = this.#options;
     const handler = Object.hasOwn(notifications, method) ? notifications[method] : undefined;
     try {
-      handler?.(params, { identity, peer });
+      handler?.(params, { identity, peer: this });
     } catch (error) {
       log.warn({ err: error, method, caller: identity.name }, 'a notification was not taken');
     }
   }
 
-  function onMalformed({ error, brokenId }: Message & { kind: 'malformed' }): void {
-    malformed += 1;
-    if (brokenId === undefined) connection.send(encodeError(null, error));
-    else pending.fail(brokenId, new AppError('internal', `the other side answered badly: ${error.message}`));
-    if (malformed >= maxMalformed) refuse('invalid_request', `${malformed} frames were no JSON-RPC 2.0 messages`);
+  #onMalformed({ error, brokenId }: Message & { kind: 'malformed' }): void {
+    this.#malformed += 1;
+    if (brokenId === undefined) this.#connection.send(encodeError(null, error));
+    else this.#pending.fail(brokenId, new AppError('internal', `the other side answered badly: ${error.message}`));
+    if (this.#malformed >= maxMalformed)
+      this.#refuse('invalid_request', `${this.#malformed} frames were no JSON-RPC 2.0 messages`);
   }
 
-  function refuse(reason: AppError['code'], message: string): void {
+  #refuse(reason: AppError['code'], message: string): void {
+    const { log, identity } = this.#options;
     log.warn({ reason, caller: identity.name }, `closing a link: ${message}`);
-    void connection.close(closeCodes.policyViolation, reason, new AppError('link_lost', message));
+    void this.#connection.close(closeCodes.policyViolation, reason, new AppError('link_lost', message));
   }
 
-  function send(name: string, call: NewCall, params: unknown): Promise<unknown> {
-    if (connection.closed.aborted) throw linkLost(connection.closed.reason as AppError);
-    const { id, answer } = pending.open(call);
+  #send(call: NewCall, params: unknown): Promise<unknown> {
+    if (this.closed.aborted) throw linkLost(this.closed.reason as AppError);
+    const { name, deadlineMs } = call;
+    const { id, answer } = this.#pending.open(call);
     try {
-      const frame = encodeRequest(id, name, params, call.deadlineMs);
+      const frame = encodeRequest(id, name, params, deadlineMs);
       const bytes = Buffer.byteLength(frame);
-      if (bytes > limits.maxFrameBytes) throw new AppError('frame_too_large', `${name}: a frame of ${bytes} bytes`);
-      connection.send(frame);
+      if (bytes > this.#limits.maxFrameBytes)
+        throw new AppError('frame_too_large', `${name}: a frame of ${bytes} bytes`);
+      this.#connection.send(frame);
     } catch (error) {
-      pending.fail(
-        id,
-        error instanceof AppError ? error : new AppError('internal', `${name}: no JSON`, { cause: error }),
-      );
+      const known = error instanceof AppError;
+      this.#pending.fail(id, known ? error : new AppError('internal', `${name}: no JSON`, { cause: error }));
     }
     return answer;
   }
-
-  const peer: Peer<Remote> = {
-    async call(name, params, callOptions = {}) {
-      const { signal, deadlineMs, onItem } = callOptions;
-      const method = remote[name];
-      if (method === undefined) throw new AppError('method_not_found', `no method ${name}`);
-      // The schema of the method has validated the items and the result, so they match their types.
-      const call: NewCall = { name, method, signal, deadlineMs, onItem: onItem as NewCall['onItem'] };
-      return (await send(name, call, params)) as never;
-    },
-    notify(method, params) {
-      connection.send(encodeNotification(method, params));
-    },
-    closed: connection.closed,
-    get lastHeardMs() {
-      return connection.lastHeardMs;
-    },
-    async close(code = closeCodes.normal, reason = '') {
-      const why = new AppError('link_lost', reason === '' ? 'closed by this side' : `closed by this side: ${reason}`);
-      await connection.close(code, reason, why);
-    },
-  };
-  return peer;
 }
 
 /** The calls of a link end with the code link_lost, whatever the reason was. */
