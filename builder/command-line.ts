@@ -34,37 +34,66 @@ const gibibyte = 1024 ** 3;
 /** @throws CommanderError where the options are wrong, and after `--help`. */
 export function parseServeOptions(args: readonly string[], writeErr: (text: string) => void): ServeOptions {
   const command = new Command('holdfast builder serve')
-    .description('build and push images for agents, with buildah, podman or docker of this machine, until Ctrl-C')
+    .description('build and push images for agents with the buildah, podman or docker of this machine, until Ctrl-C')
     .addOption(
-      new Option('--listen <host:port>', 'where to listen')
+      new Option('--listen <host:port>', 'address to listen on')
         .argParser(listenAddress)
         .default({ host: '127.0.0.1', port: 7500 }, '127.0.0.1:7500'),
     )
-    .option('--token-file <file>', 'file with the bearer token of agents; required to listen beyond loopback')
-    .addOption(
-      new Option('--tool <name>', 'program that builds; default: the first that is installed').choices(toolNames),
+    .option(
+      '--token-file <file>',
+      'file that contains the bearer token of the agents; required unless it listens on a loopback address',
     )
-    .option('--data-dir <folder>', 'for layers and work; default: /var/lib/holdfast-builder, or in the home folder')
-    .option('--registry-config <file>', 'config.json with credentials of registries; default: those of the program')
-    .option('--registry-certs <folder>', '*.crt of authorities, *.cert and *.key of clients, for registries')
-    .option('--insecure-registry <host>', 'a registry that speaks plain HTTP; may be repeated', collect, [])
-    .option('--allow-destination <prefix>', 'push only to images below it; may be repeated', collect, [])
     .addOption(
-      new Option('--isolation <kind>', 'how buildah and podman run RUN')
+      new Option('--tool <name>', 'program that builds the images; default: the first one that is installed').choices(
+        toolNames,
+      ),
+    )
+    .option(
+      '--data-dir <folder>',
+      'folder for layers and running builds; default: /var/lib/holdfast-builder, or a folder in the home folder',
+    )
+    .option(
+      '--registry-config <file>',
+      'Docker config.json with registry credentials; default: the one that the program uses',
+    )
+    .option(
+      '--registry-certs <folder>',
+      'folder with CA certificates (*.crt) and client certificates (*.cert, *.key) for registries',
+    )
+    .option('--insecure-registry <host>', 'registry to reach by plain HTTP; may be repeated', collect, [])
+    .option(
+      '--allow-destination <prefix>',
+      'push only images whose names begin with this; may be repeated',
+      collect,
+      [],
+    )
+    .addOption(
+      new Option('--isolation <kind>', 'how buildah and podman isolate RUN instructions')
         .choices(['oci', 'rootless', 'chroot'])
         .default('chroot'),
     )
-    .option('--max-concurrent <n>', 'builds at a time', positiveInteger, 2)
-    .option('--max-queue <n>', 'builds that may wait', positiveInteger, 20)
-    .option('--max-context-bytes <n>', 'size of a packed context', byteCount, gibibyte)
-    .option('--max-tree-bytes <n>', 'size of an unpacked context', byteCount, 2 * gibibyte)
-    .option('--max-files <n>', 'files in a context', positiveInteger, 100_000)
-    .option('--min-free-bytes <n>', 'with less than this free on the disk, layers are cleared', byteCount, 2 * gibibyte)
-    .option('--timeout <seconds>', 'time of one build, without its wait in the queue', timeoutSeconds, 1_800)
-    .option('--drain <seconds>', 'time that running builds have to end after SIGTERM', positiveInteger, 300)
-    .option('--tls-cert <file>', 'PEM file of the certificate; with --tls-key')
-    .option('--tls-key <file>', 'PEM file of its key')
-    .addOption(new Option('-o, --output <form>', 'form of errors').choices(['table', 'json']).default('table'))
+    .option('--max-concurrent <n>', 'maximum number of builds that run at the same time', positiveInteger, 2)
+    .option('--max-queue <n>', 'maximum number of builds that wait', positiveInteger, 20)
+    .option('--max-context-bytes <n>', 'maximum size of a packed build context', byteCount, gibibyte)
+    .option('--max-tree-bytes <n>', 'maximum size of an unpacked build context', byteCount, 2 * gibibyte)
+    .option('--max-files <n>', 'maximum number of files in a build context', positiveInteger, 100_000)
+    .option(
+      '--min-free-bytes <n>',
+      'delete cached layers when the disk has less free space than this',
+      byteCount,
+      2 * gibibyte,
+    )
+    .option(
+      '--timeout <seconds>',
+      'maximum time of one build, not counting the time in the queue',
+      timeoutSeconds,
+      1_800,
+    )
+    .option('--drain <seconds>', 'time for running builds to finish after SIGTERM', positiveInteger, 300)
+    .option('--tls-cert <file>', 'PEM file with the certificate; needs --tls-key')
+    .option('--tls-key <file>', 'PEM file with the key of the certificate')
+    .addOption(new Option('-o, --output <form>', 'format of errors').choices(['table', 'json']).default('table'))
     // Every command of the CLI takes it.
     .addOption(new Option('--agent <url>').hideHelp())
     .exitOverride()
