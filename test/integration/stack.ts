@@ -22,6 +22,8 @@ export class Stack {
   readonly #folder: string;
   readonly #files: Map<string, string>;
   readonly #children = new Map<string, ChildProcess>();
+  /** What the processes have written so far. */
+  output = '';
   readonly agentUrl: string;
   readonly routerUrls: readonly string[];
 
@@ -89,9 +91,10 @@ export class Stack {
       stdio: ['ignore', 'pipe', 'inherit'],
     });
     // The log is shown when the test fails only by way of the runner's diagnostics, and bounded by being last lines.
-    child.stdout
-      ?.setEncoding('utf8')
-      .on('data', (text: string) => this.#t.diagnostic(`${name}: ${text.trim().slice(0, 400)}`));
+    child.stdout?.setEncoding('utf8').on('data', (text: string) => {
+      this.output += text;
+      this.#t.diagnostic(`${name}: ${text.trim().slice(0, 400)}`);
+    });
     this.#children.set(name, child);
   }
 
