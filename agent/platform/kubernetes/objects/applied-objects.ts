@@ -108,6 +108,13 @@ export class AppliedObjects {
     return intact && String(now.version) === metadata.labels?.[labels.version];
   }
 
+  /** The other app that has the object: long names are cut, so two can be made to meet. */
+  otherOwner(app: string, { kind, metadata }: Manifest): string | undefined {
+    if (kind === 'PersistentVolumeClaim') return undefined;
+    const owner = this.#picture.applied[kind].get(metadata.name)?.app;
+    return owner === app ? undefined : owner;
+  }
+
   /** Whether the object is there, whoever applied it. */
   exists(app: string, { kind, metadata }: Manifest): boolean {
     return kind === 'PersistentVolumeClaim' || this.now(app, kind, metadata.name)?.deleting === false;

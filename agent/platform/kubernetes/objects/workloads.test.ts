@@ -81,6 +81,16 @@ test('it is made afresh at its next start, when somebody has edited it, or when 
   assert.equal(robbed.workloads.isIntact(run), false);
 });
 
+test('an object of another app is not taken over', async () => {
+  const { workloads, requests, see } = setUp(0);
+  see({ app: 'other' });
+  await assert.rejects(workloads.raise(run, signal), {
+    code: 'app_invalid',
+    message: /belongs to app other: .* rename this app/,
+  });
+  assert.ok(!requests.includes('apply Deployment'), requests.join());
+});
+
 test('a version of this release whose content differs is repaired', () => {
   const { workloads, see } = setUp(1);
   see({ revision: versionObjects(run, options).deployment.metadata.annotations?.[revisionAnnotation] });

@@ -1,4 +1,5 @@
 /** Applies the objects of versions and scales them, and tells whether they are as they should be. */
+import { AppError } from '../../../../shared/errors.ts';
 import type { Kinds } from '../../../kube/kinds.ts';
 import type { VersionRun } from '../../platform.ts';
 import {
@@ -134,6 +135,13 @@ export class Workloads {
 
   async #apply(app: string, manifest: Manifest, signal: AbortSignal): Promise<Kinds[ManifestKind]> {
     const { kind, metadata } = manifest;
+    const owner = this.#applied.otherOwner(app, manifest);
+    if (owner !== undefined)
+      throw new AppError(
+        'app_invalid',
+        `${kind}/${metadata.name} belongs to app ${owner}: the names of the two apps are cut to the same name; rename this app`,
+        { phase: 'schedule', data: { logs: [] } },
+      );
     try {
       const now = await this.#objects.apply(manifest, signal);
       this.#applied.applied(app, kind, now);
