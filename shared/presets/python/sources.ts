@@ -46,7 +46,7 @@ export async function readSources(tree: PresetTree, dir: string): Promise<readon
   const paths: string[] = [];
   await collect({ tree, dir, paths }, '');
   const ordered = paths.toSorted((a, b) => rank(a) - rank(b) || (a < b ? -1 : 1)).slice(0, maxFiles);
-  const known = new Set(paths);
+  const known = new Set(paths.flatMap((path) => [path, ...foldersOf(path)]));
   const sources: PythonSource[] = [];
   for (const path of ordered) {
     const text = bare((await tree.read(at(dir, path))) ?? '');
@@ -89,20 +89,34 @@ function bare(text: string): string {
   return text.replaceAll(/("""|''')[\s\S]*?\1/g, '""').replaceAll(/^\s*#.*$/gm, '');
 }
 
+/** Returns the folders that a file is in, the nearest first. */
+function foldersOf(path: string): string[] {
+  const parts = path.split('/').slice(0, -1);
+  return parts.map((_, index) => parts.slice(0, parts.length - index).join('/'));
+}
+
 /**
- * The folder from which a file imports what is beside it: its own if it says `import helpers` of a helpers.py beside it
- * that is not in the root, `src` for what is in it, otherwise the root.
+ * The folder from which a file imports what it needs: the nearest one above that has what `import helpers` names and the root has not; for a
+ * package in a folder that is none (`backend/app`), that folder; `src` for what is in it; otherwise the root.
+ * @param known the files, and the folders that have some.
  */
 function rootOf(path: string, text: string, known: ReadonlySet<string>): string {
   const parts = path.split('/').slice(0, -1);
   const folder = parts.join('/');
-  const usual = parts[0] === 'src' && !known.has('src/__init__.py') ? 'src' : '';
+  const isPackage = (place: string): boolean => known.has(`${place}/__init__.py`);
+  const usual = parts[0] === 'src' && !isPackage('src') ? 'src' : '';
   if (folder === usual) return usual;
   const imported = [...text.matchAll(/^\s*(?:from|import)\s+([A-Za-z_]\w*)/gm)].map(([, name]) => name ?? '');
   const isAt = (place: string, name: string): boolean =>
-    known.has(at(place, `${name}.py`)) || known.has(at(place, `${name}/__init__.py`));
-  const besides = imported.some((name) => isAt(folder, name) && !isAt(usual, name) && !isAt('', name));
-  return besides && !known.has(`${folder}/__init__.py`) ? folder : usual;
+    known.has(at(place, `${name}.py`)) || known.has(at(place, name));
+  // From the folder of the file up to the usual root, which is left out.
+  const above = foldersOf(path).filter((one) => one !== usual);
+  const besides = above.find(
+    (place) => !isPackage(place) && imported.some((name) => isAt(place, name) && !isAt(usual, name) && !isAt('', name)),
+  );
+  if (besides !== undefined) return besides;
+  const namesRoot = imported.includes(parts[usual === '' ? 0 : 1] ?? '');
+  return (isPackage(folder) && !namesRoot ? above.find((place) => !isPackage(place)) : undefined) ?? usual;
 }
 
 function moduleOf(path: string, root: string): string {

@@ -82,6 +82,26 @@ const frameworks: readonly Repository[] = [
     answers: { path: '/', text: 'FastAPI' },
   },
   {
+    name: 'a package in a folder that is none',
+    files: {
+      'requirements.txt': 'fastapi\n',
+      'backend/app/__init__.py': '',
+      'backend/app/core.py': 'name = "core"\n',
+      'backend/app/main.py': `from app.core import name\n${fastapi}`,
+    },
+    expected: { start: `${uvicorn} app.main:app` },
+  },
+  {
+    name: 'a package that names the folder above it',
+    files: {
+      'requirements.txt': 'fastapi\n',
+      'backend/app/__init__.py': '',
+      'backend/app/core.py': 'name = "core"\n',
+      'backend/app/main.py': `from backend.app.core import name\n${fastapi}`,
+    },
+    expected: { start: `${uvicorn} backend.app.main:app` },
+  },
+  {
     name: 'a wsgi.py that imports the app of a package',
     files: {
       'requirements.txt': 'flask\nwaitress\n',
