@@ -55,6 +55,31 @@ describe('the configuration that is rendered', () => {
     assert.match(find(objects, 'ConfigMap', 'holdfast-router')['data']['router.toml'], /access_log = true/);
   });
 
+  it('has further registries from `registries` and from agent.config, with credentials and authority from Secrets', async () => {
+    const objects = await render(
+      'registries=[{"name":"team","host":"registry.team.example","username":"ci","existingSecret":"other","caSecret":"ca"}]',
+      'agent.config={"registries":[{"host":"registry.plain.example:5000","insecure":true}]}',
+    );
+    const config = loadAgentConfig({
+      file: '/etc/holdfast/agent.toml',
+      env: { HOLDFAST_METADATA_DB_CONNECTION: 'postgres://holdfast@db.example/holdfast' },
+      readFile: (path) =>
+        path.endsWith('.toml') ? find(objects, 'ConfigMap', 'holdfast-agent')['data']['agent.toml'] : token(path),
+    });
+    assert.deepEqual(
+      config.registries.map(({ host, insecure, username, ca_file }) => ({ host, insecure, username, ca_file })),
+      [
+        {
+          host: 'registry.team.example',
+          insecure: false,
+          username: 'ci',
+          ca_file: '/etc/holdfast/registries/team/ca.crt',
+        },
+        { host: 'registry.plain.example:5000', insecure: true, username: undefined, ca_file: undefined },
+      ],
+    );
+  });
+
   it('restarts the pods that read it when it changes', async () => {
     const checksum = async (...values: string[]): Promise<string> =>
       find(await render(...values), 'Deployment', 'holdfast-router')['spec'].template.metadata.annotations[
@@ -126,6 +151,7 @@ describe('values.schema.json', () => {
     ['a key of [router.tls] that the chart sets', 'router.config={"tls":{"cert_folder":"/x"}}', /cert_folder/],
     ['a domain with a wildcard', 'router.domain="*.apps.example"', /domain/],
     ['a public URL with a path', 'router.publicUrl="https://apps.example/x"', /publicUrl/],
+    ['a registry with a password and no user', 'registries=[{"name":"a","host":"b","existingSecret":"c"}]', /username/],
     ['a malformed digest', 'image.digest="sha256:1"', /digest/],
   ];
   for (const [what, value, key] of refused) {
