@@ -1,16 +1,19 @@
 /** `helm install` as an operator does it: Postgres and registry of the chart, restricted pod security, upgrade, uninstall. */
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { request, type IncomingMessage } from 'node:http';
 import { after, before, test } from 'node:test';
 import { eventually } from '../../shared/wait/testing/eventually.ts';
 import { callAtOnce, outcomes } from '../support/load.ts';
 import { helm, kubectl, objectsIn, pods } from './cluster.ts';
 import { mirrorOnNode, pushToRelease } from './node-mirror.ts';
 import { Release } from './release.ts';
-import { applied, urlsOf } from './scenario.ts';
+import { applied, apply, appFile, urlsOf } from './scenario.ts';
 
 const release = new Release('holdfast-install');
 const nodePort = 30_555;
-const values = [`registry.service.nodePort=${nodePort}`, 'router.config.drain_delay_secs=1'];
+const domain = 'apps.test';
+const values = [`registry.service.nodePort=${nodePort}`, 'router.config.drain_delay_secs=1', `router.domain=${domain}`];
 const registry = `holdfast-registry.${release.namespace}.svc:5000`;
 const agentAccount = `system:serviceaccount:${release.namespace}:holdfast-agent`;
 const anyOfRelease = 'app.kubernetes.io/instance=holdfast';
@@ -34,6 +37,13 @@ async function rightsOf(account: string, namespace: string): Promise<string[]> {
     .split('\n')
     .map((line) => line.trim().split(/\s+/)[0] ?? '')
     .filter((resource) => !/^(\[|self\w+reviews\.)/.test(resource)); // what everyone may: ask about themselves, read the API's version
+}
+
+async function statusAt(url: string, host: string): Promise<number | undefined> {
+  const call = request(url, { headers: { host } }).end();
+  const [answer] = (await once(call, 'response', { signal: AbortSignal.timeout(60_000) })) as [IncomingMessage];
+  answer.resume();
+  return answer.statusCode;
 }
 
 let forgetMirror = async (): Promise<void> => undefined;
@@ -89,6 +99,18 @@ test('the node pulls from the registry of the chart, by the mirror of docs/regis
     'jsonpath={.items[*].spec.containers[*].image}',
   );
   assert.match(images, new RegExp(`^${registry}/test-app@sha256:[0-9a-f]{64}$`));
+});
+
+test('an app without a path answers at its host below router.domain, through every router', async () => {
+  const file = appFile({ name: 'hosted', says: '1', image: `${registry}/test-app:1` });
+  const { code, stderr } = await apply(release, file.replace('path = "/hosted"\n', ''));
+  assert.equal(code, 0, stderr);
+  const app = await release.call('apps.get', { app: 'hosted' });
+  assert.equal(app.path, `hosted.${domain}`);
+  for (const url of await release.routerUrls()) {
+    assert.equal(await statusAt(url, `hosted.${domain}`), 200);
+    assert.equal(await statusAt(url, `other.${domain}`), 404);
+  }
 });
 
 test('a router has no service account token, and may nothing', async () => {
@@ -164,7 +186,7 @@ test('helm uninstall leaves the apps, the volumes and the password of the databa
   const { apps } = await release.call('apps.list', {});
   assert.deepEqual(
     apps.map(({ name }) => name),
-    ['pulled'],
+    ['hosted', 'pulled'],
   );
   const [url = ''] = await urlsOf(release, 'pulled');
   assert.deepEqual(outcomes(await callAtOnce(url, 1)), { 200: 1 });
