@@ -36,7 +36,7 @@ export function findEndpoint(
     return { url, token: findToken(env, cwd, options.tokenFile) };
   }
   for (let folder = resolve(cwd); ; folder = dirname(folder)) {
-    const found = readCliFile(join(stateFolder(folder, env), 'cli.json'));
+    const found = announcedAt(folder, env);
     if (found !== undefined) return found;
     if (folder === dirname(folder)) break;
   }
@@ -60,8 +60,9 @@ function findToken(env: Environment, cwd: string, tokenFile: string | undefined)
 }
 
 /** @returns undefined if there is no such file, another user owns it, or others can read it. */
-function readCliFile(path: string): AgentEndpoint | undefined {
+function announcedAt(folder: string, env: Environment): AgentEndpoint | undefined {
   try {
+    const path = join(stateFolder(folder, env), 'cli.json');
     const { uid, mode } = statSync(path);
     if (process.getuid !== undefined && (uid !== process.getuid() || (mode & 0o077) !== 0)) return undefined;
     const { agent, token } = cliFile.parse(JSON.parse(readFileSync(path, 'utf8')));
