@@ -98,8 +98,8 @@ export class RouteHub {
       throw new AppError('too_many_calls', `${maxRouters} routers watch already`, { retryAfterMs: 10_000 });
     const record = this.#records.get(member) ?? { watch: undefined, lastHeardMs: clock.nowMs() };
     record.watch = watch;
-    this.#warnOfTwins(options);
     this.#records.set(member, record);
+    this.#warnOfTwins(options);
     try {
       await watch.run([...this.#routes.values()], this.#revision);
     } finally {
