@@ -12,14 +12,13 @@ import type { Sources } from '../source/sources.ts';
 import { sourceLimits } from '../source/create-sources.ts';
 import { LiveFolders } from '../source/live-folders.ts';
 import { Sync } from '../source/sync.ts';
-import { startAuditUpkeep } from '../audit/upkeep.ts';
-import { startUploadUpkeep } from '../source/upload-upkeep.ts';
 import { createOutbox } from '../store/outbox.ts';
 import { ActivityLog } from '../versions/activity.ts';
 import { Engine } from '../versions/engine.ts';
 import type { VersionMetrics } from '../versions/machine/machine-deps.ts';
 import { createKeepAwake } from '../versions/plan/keep-awake.ts';
 import { createSyncEngine } from '../versions/sync-engine.ts';
+import { startHourly } from './hourly.ts';
 import type { Stores } from './stores.ts';
 
 export interface Leadership extends Lead {
@@ -88,12 +87,14 @@ export async function takeLead(deps: LeadershipDeps, signal: AbortSignal): Promi
   const dataDir = resolve(config.system.data_dir);
   const isWatching = config.source.watch_folders && platform.name === 'process';
   const folders = isWatching ? new LiveFolders({ engine: syncEngine, dataDir, limits, clock, log }) : undefined;
-  const upkeep = startUploadUpkeep({ store: stores.uploads, clock, log });
   const { audit_keep_days: keepDays } = config.system;
-  const auditUpkeep = startAuditUpkeep({ store: stores.audit, keepDays, clock, log });
+  const upkeep = [
+    startHourly({ what: 'old uploads', prune: () => stores.uploads.prune(), clock, log }),
+    startHourly({ what: 'old entries of the audit', prune: () => stores.audit.prune(keepDays), clock, log }),
+  ];
   const close = async (): Promise<void> => {
     // A declaration by sync may wait for routers until the engine closes, so both are closed together.
-    const ended = Promise.all([sync.close(), folders?.close(), upkeep.close(), auditUpkeep.close()]);
+    const ended = Promise.all([sync.close(), folders?.close(), ...upkeep.map((one) => one.close())]);
     await closeEngine();
     await ended;
   };

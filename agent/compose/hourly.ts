@@ -1,18 +1,20 @@
-/** Deletes uploads that were not finished, or that no version needs any longer, each hour while an agent leads. */
-import type { Clock } from '../../shared/wait/clock.ts';
+/** Work that a leading agent does each hour, such as deleting what is old. */
 import { toAppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
+import type { Clock } from '../../shared/wait/clock.ts';
 import { sleep } from '../../shared/wait/sleep.ts';
-import type { UploadStore } from '../store/upload-store.ts';
 
 const everyMs = 3_600_000;
 
-export function startUploadUpkeep(deps: {
-  readonly store: Pick<UploadStore, 'prune'>;
+export function startHourly(deps: {
+  /** Names what `prune` deletes: `old uploads`. */
+  readonly what: string;
+  /** @returns how many it has deleted. */
+  readonly prune: () => Promise<number>;
   readonly clock: Clock;
   readonly log: Log;
 }): { close(): Promise<void> } {
-  const { store, clock, log } = deps;
+  const { what, prune, clock, log } = deps;
   const closing = new AbortController();
 
   async function run(): Promise<void> {
@@ -20,10 +22,10 @@ export function startUploadUpkeep(deps: {
       await sleep(clock, everyMs, closing.signal);
       if (closing.signal.aborted) return;
       try {
-        const uploads = await store.prune();
-        if (uploads > 0) log.info({ uploads }, 'deleted old uploads');
+        const deleted = await prune();
+        if (deleted > 0) log.info({ deleted }, `deleted ${what}`);
       } catch (error) {
-        log.warn({ err: toAppError(error) }, 'could not delete old uploads; trying again in an hour');
+        log.warn({ err: toAppError(error) }, `could not delete ${what}; trying again in an hour`);
       }
     }
   }
