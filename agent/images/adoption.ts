@@ -95,8 +95,10 @@ export async function correctRows(deps: CorrectionDeps, signal: AbortSignal): Pr
   const rows = (await store.unfinished()).filter(({ tag }) => !isOurs(tag));
   if (rows.length === 0) return;
   const underWay = new Set(await builder.underWay(signal));
+  signal.throwIfAborted();
   for (const row of rows) {
-    if (underWay.has(row.tag)) continue;
+    // Its image may have been asked for meanwhile.
+    if (underWay.has(row.tag) || isOurs(row.tag)) continue;
     onEnded(row.tag);
     const ended = ending(row);
     records.save({ ...row, ...ended, endedAt: new Date().toISOString() });

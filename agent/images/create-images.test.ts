@@ -187,6 +187,35 @@ test('rows of builds that ended while nobody led are corrected', async (t) => {
   assert.equal(states.get('c')?.state, 'cancelled');
 });
 
+test('a row whose image is asked for while rows are corrected is left to its build', async (t) => {
+  const old = await ground(t);
+  old.ask(runOf('a', 1, 'c1'));
+  const { tag } = (await old.builder.begun(1)).request;
+  await until(() => old.store.rows.size === 1, 'a row');
+  old.images.releaseLead();
+
+  const g = await ground(t, { leads: false });
+  for (const row of old.store.rows.values()) g.store.rows.set(row.tag, row);
+  const [asked, answer] = [Promise.withResolvers<void>(), Promise.withResolvers<string[]>()];
+  let looks = 0;
+  // The first look is that of the adoption, the second that of the correction.
+  g.builder.underWay = async () => {
+    looks += 1;
+    if (looks === 1) return [];
+    asked.resolve();
+    return await answer.promise;
+  };
+  await g.images.adopt([], never);
+  await asked.promise;
+  const again = g.ask(runOf('a', 1, 'c1'));
+  const build = await g.builder.begun(1);
+  answer.resolve([]);
+  await turns();
+  assert.equal(g.store.rows.get(tag)?.endedAt, null, 'its build goes on');
+  build.finish();
+  await again.result;
+});
+
 test('a failure that passes is tried again, and those who wait are told', async (t) => {
   const g = await ground(t);
   g.registry.error = away;
