@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
 import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -228,6 +229,31 @@ test('logs come as they are streamed, as JSON lines on demand', async () => {
     (await run('logs hello -o json', { answers: { 'logs.follow': {}, 'apps.get': app }, items })).out,
     `${JSON.stringify(items[0])}\n`,
   );
+});
+
+test('the audit is asked for by options, with a time or how long ago', async () => {
+  const answers = { 'audit.list': { entries: [] } };
+  const asked = async (words: string): Promise<unknown> => (await run(`audit ${words}`, { answers })).calls[0]?.params;
+  assert.deepEqual(await asked('--app shop --by ci --failed --since 2026-12-01 --limit 5'), {
+    app: 'shop',
+    actor: 'ci',
+    method: undefined,
+    failed: true,
+    since: '2026-12-01T00:00:00.000Z',
+    limit: 5,
+  });
+  const { since } = (await asked('--since 24h')) as { since: string };
+  const agoMs = Date.now() - Date.parse(since);
+  assert.ok(agoMs >= 86_400_000 && agoMs < 86_460_000, since);
+  assert.equal((await run('audit --since soon', { answers })).code, 2);
+});
+
+test('a new token is printed alone on standard output, and its hash with the lines for the configuration', async () => {
+  const { out, err, code } = await run('tokens new ci --scope read --expires 2027-01-01', { answers: {} });
+  assert.equal(code, 0);
+  const digest = createHash('sha256').update(out.trim()).digest('hex');
+  assert.ok(err.includes(`value_sha256 = ["${digest}"]\nexpires = "2027-01-01T00:00:00.000Z"`), err);
+  assert.ok(!err.includes(out.trim()));
 });
 
 test('lines of an app do not command the terminal, and reach a pipe as they are', async () => {

@@ -8,6 +8,7 @@ import type { Log } from '../../shared/log.ts';
 import type { Clock } from '../../shared/wait/clock.ts';
 import { WriteBehind } from '../../shared/wait/write-behind.ts';
 import type { AuditStore, NewAuditEntry } from '../store/audit-store.ts';
+import { writeFailureOf } from '../store/outbox.ts';
 
 /** What there is to say of one request. */
 export type AuditedRequest = Omit<NewAuditEntry, 'at' | 'requestId'>;
@@ -44,7 +45,7 @@ export function createAudit(deps: {
   const repeated = new Map<string, Repeated>();
   const queue = new WriteBehind<NewAuditEntry>({
     write: (entry) => store.add(entry),
-    failureOf: (error) => (toAppError(error).code === 'store_unavailable' ? 'passing' : 'permanent'),
+    failureOf: writeFailureOf,
     clock,
     backoff: { minMs: retryMs, maxMs: retryMs },
     maxItems: maxQueued,
@@ -73,10 +74,10 @@ export function createAudit(deps: {
   return {
     record,
     denied(request) {
-      const isNew = repeated.size < maxKinds;
+      const hasRoom = repeated.size < maxKinds;
       const { actor, address, method, app, outcome } = request;
       const own = JSON.stringify([actor, address, method, app, outcome]);
-      const key = isNew || repeated.has(own) ? own : `others ${outcome}`;
+      const key = hasRoom || repeated.has(own) ? own : `others ${outcome}`;
       const known = repeated.get(key);
       if (known !== undefined) {
         known.more += 1;

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { silentLog } from '../../shared/log.ts';
 import { createManualClock } from '../../shared/wait/testing/manual-clock.ts';
 import { turns } from '../../shared/wait/testing/until.ts';
-import { digestOf } from '../config/token-section.ts';
+import { tokenDigest } from '../../shared/config/sections.ts';
 import { Tokens } from '../rpc/tokens.ts';
 import { startTokenReload } from './token-reload.ts';
 
@@ -13,8 +13,8 @@ test('a token is rotated by its file: both count, then the new one alone; what c
   const clock = createManualClock();
   const files: Record<string, string | Error> = { '/run/ci': `${old}\n` };
   const given = [
-    { name: 'ci', scopes: ['deploy' as const], digests: [digestOf(old)], expires: undefined, file: '/run/ci' },
-    { name: 'kept', scopes: ['read' as const], digests: [digestOf('kept')], expires: undefined, file: undefined },
+    { name: 'ci', scopes: ['deploy' as const], digests: [tokenDigest(old)], expires: undefined, file: '/run/ci' },
+    { name: 'kept', scopes: ['read' as const], digests: [tokenDigest('kept')], expires: undefined, file: undefined },
   ];
   const tokens = new Tokens(given);
   let ended = 0;

@@ -1,11 +1,11 @@
 /** Reads the files of tokens again, so that a token is replaced or withdrawn without a restart; ends links whose token counts no more. */
 import { readTextFile } from '../../shared/config/load.ts';
-import { parseTokenFile } from '../../shared/config/sections.ts';
+import { parseTokenFile, tokenDigest } from '../../shared/config/sections.ts';
 import { toAppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
 import type { Clock } from '../../shared/wait/clock.ts';
 import { sleep } from '../../shared/wait/sleep.ts';
-import { type AgentToken, digestOf } from '../config/token-section.ts';
+import type { AgentToken } from '../config/token-section.ts';
 import type { RpcToken, Tokens } from '../rpc/tokens.ts';
 
 const everyMs = 5_000;
@@ -32,7 +32,7 @@ export function startTokenReload(deps: {
     for (const { name, file } of given) {
       if (file === undefined) continue;
       try {
-        const now = parseTokenFile(readFile(file)).map(digestOf);
+        const now = parseTokenFile(readFile(file)).map(tokenDigest);
         if (now.join() === digests.get(name)?.join()) continue;
         digests.set(name, now);
         changed = true;

@@ -4,7 +4,7 @@ import { AppError } from '../../shared/errors.ts';
 import { environmentKeys, variableOf } from '../../shared/config/environment.ts';
 import { schemaKeys } from '../../shared/config/schema-keys.ts';
 import { type AgentConfig, agentConfig, loadAgentConfig } from './config.ts';
-import { digestOf } from './token-section.ts';
+import { tokenDigest } from '../../shared/config/sections.ts';
 
 const base = `[metadata]
 db_connection = "postgres://db.example/holdfast"
@@ -46,7 +46,7 @@ test('a database and a token are enough on a laptop', () => {
     {
       name: 'cli',
       scopes: ['admin'],
-      digests: [digestOf('0123456789abcdef')],
+      digests: [tokenDigest('0123456789abcdef')],
       expires: undefined,
       file: undefined,
     },
@@ -108,21 +108,24 @@ test('secrets come from files beside the configuration', () => {
   const files = { '/etc/holdfast/registry/password': 'hunter2\n', '/run/router-token': 'fedcba9876543210\n' };
   const config = load(text, files);
   assert.equal(config.registry.password, 'hunter2');
-  assert.deepEqual(config.token[1]?.digests, [digestOf('fedcba9876543210')]);
+  assert.deepEqual(config.token[1]?.digests, [tokenDigest('fedcba9876543210')]);
   assert.equal(config.token[1]?.file, '/run/router-token');
 });
 
 test('a token is given as a hash, with a time at which it ends, or as a file of two while one replaces the other', () => {
-  const hash = digestOf('0123456789abcdef0');
+  const hash = tokenDigest('0123456789abcdef0');
   const given = (lines: string): string => `${base}[[token]]\nname = "ci"\nscopes = ["deploy"]\n${lines}\n`;
   const [, hashed] = load(given(`value_sha256 = ["${hash.toUpperCase()}"]\nexpires = "2027-01-01T00:00:00Z"`)).token;
   assert.deepEqual([hashed?.digests, hashed?.expires], [[hash], '2027-01-01T00:00:00Z']);
   const two = { '/run/ci': 'first-token-12345678\nsecond-token-1234567\n' };
   const [, rotating] = load(given('value_file = "/run/ci"'), two).token;
-  assert.deepEqual(rotating?.digests, ['first-token-12345678', 'second-token-1234567'].map(digestOf));
+  assert.deepEqual(rotating?.digests, ['first-token-12345678', 'second-token-1234567'].map(tokenDigest));
   assert.match(refusal(given('value_sha256 = ["abc"]')), /token\[1\]\.value_sha256\[0\]: must be a SHA-256 in hex/);
   assert.match(refusal(given(`value_sha256 = ["${hash}"]\nexpires = "soon"`)), /token\[1\]\.expires/);
-  assert.match(refusal(given(`value_sha256 = ["${digestOf('0123456789abcdef')}"]`)), /is the same token as token\[0\]/);
+  assert.match(
+    refusal(given(`value_sha256 = ["${tokenDigest('0123456789abcdef')}"]`)),
+    /is the same token as token\[0\]/,
+  );
   assert.match(
     refusal(given(`value_sha256 = ["${hash}"]\nvalue = "0123456789abcdef1"`)),
     /exactly one of value, value_sha256 and value_file/,

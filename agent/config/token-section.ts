@@ -1,8 +1,7 @@
 /** `[[token]]`: who may call the RPC, by a token whose value, file or hash is given. */
-import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import type { Report } from '../../shared/config/load.ts';
-import { readTokenFile, type OpenSource, tokenValue } from '../../shared/config/sections.ts';
+import { readTokenFile, type OpenSource, tokenValue, tokenDigest } from '../../shared/config/sections.ts';
 import { type Scope, scope } from '../../shared/protocol/methods.ts';
 import { optionalText } from './keys.ts';
 
@@ -66,7 +65,7 @@ export function readTokens(
     const fail = (message: string): void => report(['token', index, key], message);
     const values =
       value_file === undefined ? (value === undefined ? [] : [value]) : readTokenFile(source, value_file, fail);
-    const digests = value_sha256 ?? values.map(digestOf);
+    const digests = value_sha256 ?? values.map(tokenDigest);
     for (const digest of digests) {
       const first = firsts.get(digest);
       if (first !== undefined) fail(`is the same token as token[${first}]; each token needs its own`);
@@ -75,8 +74,4 @@ export function readTokens(
     const file = value_file === undefined ? undefined : source.resolvePath(value_file);
     return { name, scopes, digests, expires, file };
   });
-}
-
-export function digestOf(value: string): string {
-  return createHash('sha256').update(value).digest('hex');
 }

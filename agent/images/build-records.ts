@@ -2,12 +2,12 @@
  * Records of builds on their way to Postgres. Builds neither wait for it nor fail with it. Of each build only the newest
  * state is queued, so the queue is bounded however long Postgres is away.
  */
-import { toAppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
 import type { BuildView } from '../../shared/protocol/views.ts';
 import type { Clock } from '../../shared/wait/clock.ts';
 import { WriteBehind } from '../../shared/wait/write-behind.ts';
 import type { BuildRecord, BuildStore } from '../store/build-store.ts';
+import { writeFailureOf } from '../store/outbox.ts';
 
 interface BuildRecordsDeps {
   readonly store: Pick<BuildStore, 'save' | 'want'>;
@@ -25,7 +25,7 @@ const retryMs = 1_000;
 export function createBuildRecords({ store, clock, log }: BuildRecordsDeps) {
   const items = new WriteBehind<Item>({
     write: (item) => (item.record ? store.save(item.record) : store.want(item.app, item.version, item.tag)),
-    failureOf: (error) => (toAppError(error).code === 'store_unavailable' ? 'passing' : 'permanent'),
+    failureOf: writeFailureOf,
     clock,
     backoff: { minMs: retryMs, maxMs: retryMs },
     maxItems,

@@ -1,5 +1,6 @@
 /** Maps bearer tokens to identities. Only digests are kept, and a name may have two values while one replaces the other. */
-import { createHash, timingSafeEqual } from 'node:crypto';
+import { timingSafeEqual } from 'node:crypto';
+import { tokenDigest } from '../../shared/config/sections.ts';
 import { AppError } from '../../shared/errors.ts';
 import type { Scope } from '../../shared/protocol/methods.ts';
 import type { TokenView } from '../../shared/protocol/views.ts';
@@ -41,7 +42,7 @@ export class Tokens {
 
   /** Takes other tokens from now on. @throws AppError config_invalid for a token without a value, or with an empty one, which anyone could send. */
   replace(tokens: readonly RpcToken[]): void {
-    const empty = sha256('').toString('hex');
+    const empty = tokenDigest('');
     this.#values = tokens.flatMap(({ name, scopes, digests, expires }) => {
       if (digests.length === 0 || digests.includes(empty))
         throw new AppError('config_invalid', `token ${name} is empty`);
@@ -60,7 +61,7 @@ export class Tokens {
     // RFC 6750 §2.1; the scheme is case-insensitive, RFC 9110 §11.1.
     const presented = /^bearer +(\S+) *$/i.exec(authorization ?? '')?.[1];
     if (presented === undefined) return undefined;
-    const digest = sha256(presented);
+    const digest = Buffer.from(tokenDigest(presented), 'hex');
     const identity = this.#find(digest);
     if (identity === undefined) return undefined;
     this.#lastUsedMs.set(identity.name, this.#wallMs());
@@ -87,8 +88,4 @@ export class Tokens {
     for (const value of this.#values) if (timingSafeEqual(value.digest, digest)) found = value;
     return found === undefined || found.expiresMs <= nowMs ? undefined : found.identity;
   }
-}
-
-function sha256(text: string): Buffer {
-  return createHash('sha256').update(text).digest();
 }

@@ -1,6 +1,6 @@
 /** `holdfast audit`: who asked for what, newest last. */
-import { Command, InvalidArgumentError } from 'commander';
-import { listLimit } from '../../shared/command/option-values.ts';
+import { Command } from 'commander';
+import { listLimit, timeAgo } from '../../shared/command/option-values.ts';
 import type { CliContext } from '../context.ts';
 import { openSession } from '../session.ts';
 import { table } from '../text.ts';
@@ -21,7 +21,7 @@ export function auditCommand(context: CliContext): Command {
     .option('--by <token>', 'only what this token asked for')
     .option('--method <method>', 'only this RPC method, such as apps.apply')
     .option('--failed', 'only what was refused or failed', false)
-    .option('--since <time>', 'only from then on: 2026-12-01, 2026-12-01T09:00:00Z, or 30m, 24h, 7d ago', sinceTime)
+    .option('--since <time>', 'only from then on: 2026-12-01, 2026-12-01T09:00:00Z, or 30m, 24h, 7d ago', timeAgo)
     .option('--limit <n>', 'maximum number to list, up to 1000', listLimit, 100)
     .action(async ({ app, by, method, failed, since, limit }: AuditOptions, command: Command) => {
       const session = openSession(context, command);
@@ -35,13 +35,4 @@ export function auditCommand(context: CliContext): Command {
         ),
       );
     });
-}
-
-const unitMs: Readonly<Record<string, number>> = { m: 60_000, h: 3_600_000, d: 86_400_000 };
-
-function sinceTime(text: string): string {
-  const [, count, unit = ''] = /^(\d{1,5})([mhd])$/.exec(text) ?? [];
-  const ms = count === undefined ? Date.parse(text) : Date.now() - Number(count) * (unitMs[unit] ?? 0);
-  if (Number.isNaN(ms)) throw new InvalidArgumentError('It must be a time such as 2026-12-01T09:00:00Z, or 24h.');
-  return new Date(ms).toISOString();
 }

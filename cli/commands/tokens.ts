@@ -1,6 +1,8 @@
 /** `holdfast whoami`, and `holdfast tokens`: who may call the agent. */
-import { createHash, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { Argument, Command, InvalidArgumentError, Option } from 'commander';
+import { timeFromNow } from '../../shared/command/option-values.ts';
+import { tokenDigest } from '../../shared/config/sections.ts';
 import { type Scope, scopes } from '../../shared/protocol/methods.ts';
 import type { CliContext } from '../context.ts';
 import { openSession } from '../session.ts';
@@ -47,10 +49,10 @@ function newCommand(context: CliContext): Command {
     )
     .addArgument(new Argument('<name>', 'name of the token').argParser(tokenName))
     .addOption(new Option('--scope <scope...>', 'what it allows').choices([...scopes]).default(['deploy']))
-    .option('--expires <time>', 'when it ends: 2027-01-01, or 90d from now', expiry)
+    .option('--expires <time>', 'when it ends: 2027-01-01, or 90d from now', timeFromNow)
     .action((name: string, options: { scope: Scope[]; expires?: string }) => {
       const value = randomBytes(32).toString('base64url');
-      const digest = createHash('sha256').update(value).digest('hex');
+      const digest = tokenDigest(value);
       context.stderr.write('The token, which is not shown again:\n');
       context.stdout.write(`${value}\n`);
       const lines = [
@@ -68,11 +70,4 @@ function tokenName(text: string): string {
   if (!/^[A-Za-z0-9._-]{1,63}$/.test(text))
     throw new InvalidArgumentError('It must be 1 to 63 of A-Z, a-z, 0-9 and . _ -');
   return text;
-}
-
-function expiry(text: string): string {
-  const days = /^(\d{1,4})d$/.exec(text)?.[1];
-  const ms = days === undefined ? Date.parse(text) : Date.now() + Number(days) * 86_400_000;
-  if (Number.isNaN(ms)) throw new InvalidArgumentError('It must be a time such as 2027-01-01T00:00:00Z, or 90d.');
-  return new Date(ms).toISOString();
 }

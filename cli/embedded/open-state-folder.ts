@@ -6,7 +6,7 @@ import { UsageError } from '../../shared/command/exit-code.ts';
 import { stateFolder } from '../state-folder.ts';
 import { claimFolder } from './claim.ts';
 
-/** Where releases before 0.2 kept the state, in the folder itself. */
+/** Where earlier releases kept the state, in the folder itself. */
 const formerName = '.holdfast';
 /** What every start makes again, and what names the place of the state. */
 const notAdopted = ['installed', 'run', 'tmp', 'start.json', 'cli.json', 'agent.toml', 'router.toml'];

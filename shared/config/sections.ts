@@ -1,4 +1,5 @@
 /** Parts that the configurations of the router and the agent share. */
+import { createHash } from 'node:crypto';
 import { dirname, resolve } from 'node:path';
 import { z } from 'zod';
 import { AppError } from '../errors.ts';
@@ -19,6 +20,11 @@ export const tokenValue = z
   .min(minTokenLength)
   .max(512)
   .regex(/^[A-Za-z0-9._~+/=-]+$/, 'must be made of A-Z, a-z, 0-9 and . _ ~ + / = -');
+
+/** The form in which tokens are kept and compared: SHA-256 in hex. */
+export function tokenDigest(value: string): string {
+  return createHash('sha256').update(value).digest('hex');
+}
 
 /** The source of a process's configuration: a file, the environment, or both. */
 export interface ConfigSource {

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { basename } from 'node:path';
 import { describe, it } from 'node:test';
 import { loadAgentConfig } from '../../agent/config/config.ts';
-import { digestOf } from '../../agent/config/token-section.ts';
+import { tokenDigest } from '../../shared/config/sections.ts';
 import { loadRouterConfig } from '../../router/config.ts';
 import { currentSchema, storedSchema } from './config-schema.ts';
 import { chart, find, helm, render, scenarios } from './helm.ts';
@@ -38,7 +38,7 @@ describe('the configuration that is rendered', () => {
         env: {},
         readFile: (path) => (path.endsWith('.toml') ? configOf('router') : token(path)),
       });
-      assert.deepEqual(agent.token.find(({ name }) => name === 'router')?.digests, [digestOf(router.token())]);
+      assert.deepEqual(agent.token.find(({ name }) => name === 'router')?.digests, [tokenDigest(router.token())]);
       assert.equal(new URL(router.agent_url).hostname, 'holdfast-agent.holdfast.svc');
     });
   }

@@ -35,7 +35,6 @@ export interface KanikoBuilderDeps {
   /** PEM texts for the registry that images are pushed to. */
   readonly own: RegistryFiles | undefined;
   readonly credentials: Pick<RegistryCredentials, 'dockerConfig'>;
-  /** Tells the digest of an image whose Job succeeded but lost its termination message. */
   readonly log: Log;
   readonly clock: Clock;
 }
